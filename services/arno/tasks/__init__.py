@@ -1,0 +1,54 @@
+"""The Florence-2 tasks: what can be asked, how to ask it, and what the answer means.
+
+Pure: no torch, tokenizer, clock or I/O. The gateway uses it to refuse bad requests, the engine to
+build prompts and to read token ids, the client for its types.
+"""
+
+from arno.tasks.catalogue import CATALOGUE, AnswerKind, ExtraInput, TaskDefinition
+from arno.tasks.costs import EXPECTED_TOKENS, expected_tokens
+from arno.tasks.finish import FinishReason
+from arno.tasks.inputs import check_inputs
+from arno.tasks.locations import BIN_COUNT, dequantise, quantise, render_bins, shape_bins
+from arno.tasks.prompts import CLASS_SEPARATOR, build_prompt
+from arno.tasks.regions import (
+    Box,
+    ImageSize,
+    Point,
+    Polygon,
+    QuadBox,
+    Region,
+    Shape,
+    area,
+    bounding_box,
+    iou,
+)
+from arno.tasks.task import Task
+
+__all__ = [
+    "BIN_COUNT",
+    "CATALOGUE",
+    "CLASS_SEPARATOR",
+    "EXPECTED_TOKENS",
+    "AnswerKind",
+    "Box",
+    "ExtraInput",
+    "FinishReason",
+    "ImageSize",
+    "Point",
+    "Polygon",
+    "QuadBox",
+    "Region",
+    "Shape",
+    "Task",
+    "TaskDefinition",
+    "area",
+    "bounding_box",
+    "build_prompt",
+    "check_inputs",
+    "dequantise",
+    "expected_tokens",
+    "iou",
+    "quantise",
+    "render_bins",
+    "shape_bins",
+]
