@@ -1,0 +1,1 @@
+"""Generated from protos/arno/api/v1; never edited."""

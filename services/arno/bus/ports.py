@@ -1,0 +1,177 @@
+"""What every bus can do: carry records from gateways to workers, at least once.
+
+Two adapters stand behind these ports: ``arno.bus.kafka`` and ``arno.bus.redis_streams``; one contract suite runs on both. A bus
+knows nothing of jobs: a record is bytes with headers, on a lane. There is one topic (or stream) for each lane and one for
+records that were given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Lane(StrEnum):
+    """A priority class; also the last part of its topic's name."""
+
+    INTERACTIVE = "interactive"
+    STREAM = "stream"
+    BATCH = "batch"
+
+
+DEAD = "dead"
+"""The last part of the topic of records that were given up."""
+
+
+def topic_name(prefix: str, channel: str) -> str:
+    """Return the topic (Kafka) or stream key (Redis) of a lane or of the dead letters: ``arno.jobs.batch``."""
+    return f"{prefix}.{channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What travels: opaque bytes, and headers such as the trace context.
+
+    Attributes:
+        channel: A lane's value, or ``DEAD``.
+        value: The payload; at most the bus's configured maximum.
+        headers: Short ASCII names to bytes.
+    """
+
+    channel: str
+    value: bytes
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Names one delivery of one record, so that it can be declared done.
+
+    A receipt of a partition that has moved to another worker is stale; declaring it done is harmless and ignored.
+
+    Attributes:
+        channel: Where the record came from.
+        partition: Kafka's partition; 0 on Redis Streams.
+        position: Kafka's offset; the entry id on Redis Streams.
+        epoch: Which assignment of the partition delivered it.
+    """
+
+    channel: str
+    partition: int
+    position: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record in a worker's hands until its receipt is done.
+
+    Attributes:
+        record: The record.
+        receipt: What to give to ``Consumer.done``.
+        appended_at_ms: When the bus stored it, Unix milliseconds.
+    """
+
+    record: Record
+    receipt: Receipt
+    appended_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatistics:
+    """A consumer at one moment.
+
+    Attributes:
+        unfinished_count: Records delivered and not done.
+        paused: Whether the window is full, so that nothing more is fetched.
+        partition_count: Partitions assigned (streams read, on Redis).
+        stale_done_count: Completions that came after their partition had moved.
+        redelivered_count: Deliveries known to be repeats (Redis Streams only; Kafka does not tell).
+        rebalance_count: Assignments so far.
+        lag: Records not yet committed, by channel, as far as known.
+    """
+
+    unfinished_count: int
+    paused: bool
+    partition_count: int
+    stale_done_count: int
+    redelivered_count: int
+    rebalance_count: int
+    lag: Mapping[str, int]
+
+
+class Publisher(Protocol):
+    """Puts records on the bus. Lives in one asyncio loop."""
+
+    async def start(self) -> None:
+        """Connect and check that the topics are there.
+
+        Raises:
+            BackendUnavailableError: The bus cannot be reached, or a topic is missing.
+        """
+
+    async def publish(self, record: Record, *, timeout_s: float) -> None:
+        """Return once the bus has the record safely.
+
+        Raises:
+            LimitExceededError: The record is larger than the bus takes.
+            BackendUnavailableError: Not acknowledged in time; the record may arrive all the same.
+        """
+
+    async def ping(self) -> None:
+        """Raise BackendUnavailableError unless the bus answers."""
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect. Idempotent."""
+
+
+class Consumer(Protocol):
+    """Takes records from the bus as a member of a group.
+
+    Owned by one thread: ``poll``, ``drain`` and ``close`` are called only there, and ``poll`` at least once a second. ``done`` and
+    ``statistics`` may be called from any thread.
+    """
+
+    def start(self) -> None:
+        """Join the group. Call it only when the worker is ready to work: a member that does not poll stalls the group.
+
+        Raises:
+            BackendUnavailableError: The bus cannot be reached, or a topic is missing.
+        """
+
+    def poll(self, timeout_s: float) -> Sequence[Delivery]:
+        """Wait for records, and do the housekeeping: commit what is done, pause when the window is full, renew claims.
+
+        Delivers nothing while ``unfinished_count`` is at the window. Survives the bus being away: then it delivers nothing.
+        """
+
+    def done(self, receipt: Receipt) -> None:
+        """Declare a delivery finished: its result is stored. Any thread, any order; a stale receipt is ignored."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Fetch nothing more, wait until nothing is unfinished, commit; say whether that came in time."""
+
+    def close(self) -> None:
+        """Commit what is done, leave the group and disconnect; unfinished records go to other members. Idempotent."""
+
+    def statistics(self) -> ConsumerStatistics:
+        """Return the numbers of this moment."""
+
+
+class TopicAdmin(Protocol):
+    """Creates and inspects topics; blocking, for the command line and for start-up."""
+
+    def ensure_topics(self) -> list[str]:
+        """Create the missing ones; return the names of those that were created."""
+
+    def describe(self) -> Mapping[str, int]:
+        """Return the partition count of every topic of Arno that exists, by channel.
+
+        Raises:
+            BackendUnavailableError: The bus cannot be reached.
+        """
+
+    def close(self) -> None:
+        """Disconnect."""

@@ -1,0 +1,1 @@
+"""Generated from protos/arno/bus/v1; never edited."""

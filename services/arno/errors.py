@@ -1,0 +1,225 @@
+"""Every fault that Arno tells its callers about, as one tree.
+
+Each class carries what a caller needs to act on it: the canonical ``code``, a stable ``reason``, and whether a retry may help.
+Its message names the field, the limit and what was sent; its ``metadata`` holds the same facts for machines. This module knows
+nothing of gRPC, Kafka or Redis: the gateway translates once, in ``arno.gateway.status``.
+
+    ArnoError
+    +-- InvalidRequestError            INVALID_ARGUMENT     the request can never succeed as it is
+    |   +-- InvalidFieldError          INVALID_FIELD
+    |   +-- LimitExceededError         LIMIT_EXCEEDED
+    |   +-- InvalidImageError          INVALID_IMAGE
+    +-- UnknownJobError                JOB_NOT_FOUND        NOT_FOUND
+    +-- IdempotencyConflictError       IDEMPOTENCY_CONFLICT ALREADY_EXISTS
+    +-- OverloadedError                OVERLOADED           UNAVAILABLE, with a retry delay
+    +-- BackendUnavailableError        BACKEND_UNAVAILABLE  UNAVAILABLE, with a retry delay
+    +-- DrainingError                  DRAINING             UNAVAILABLE, with a retry delay
+    +-- DeadlineExceededError          DEADLINE_EXCEEDED
+    +-- CancelledError                 CANCELLED
+    +-- InputUnavailableError          INPUT_UNAVAILABLE    FAILED_PRECONDITION: the task it follows gave nothing to use
+    +-- PoisonedJobError               POISONED_JOB         ABORTED: given up after too many attempts
+    +-- EngineError                    ENGINE_FAILED        INTERNAL
+    +-- ModelError                     MODEL_INVALID        FAILED_PRECONDITION: a checkpoint that cannot be served
+    +-- ConfigurationError             CONFIGURATION        FAILED_PRECONDITION: a process refuses to start
+    +-- MissingExtraError              MISSING_EXTRA        FAILED_PRECONDITION: a part of Arno that is not installed
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Code(IntEnum):
+    """Canonical status codes, with the numbers of google.rpc.Code."""
+
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+class ArnoError(Exception):
+    """Base of every fault that a caller is told about.
+
+    Attributes:
+        code: Canonical status code.
+        reason: Stable UPPER_SNAKE name, at most 63 characters, listed in docs/errors.md.
+        retryable: Whether the same request may succeed later.
+        metadata: The variable parts of the message.
+    """
+
+    code: ClassVar[Code] = Code.UNKNOWN
+    reason: ClassVar[str] = "UNKNOWN"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **metadata: str) -> None:
+        """Take the sentence for people and its variable parts for machines."""
+        super().__init__(message)
+        self.message = message
+        self.metadata: dict[str, str] = metadata
+
+
+class InvalidRequestError(ArnoError):
+    """The request can never succeed as it is."""
+
+    code = Code.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+
+class InvalidFieldError(InvalidRequestError):
+    """A field holds what it may not hold, or lacks what it needs."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(
+        self, *, field: str, problem: str, limit: str | None = None, sent: str | None = None
+    ) -> None:
+        """Name the field (``tasks[2].region``), the problem, what is allowed and what was sent."""
+        facts = {"field": field, "problem": problem}
+        message = f"{field}: {problem}"
+        if limit is not None:
+            facts["limit"] = limit
+            message += f"; allowed: {limit}"
+        if sent is not None:
+            facts["sent"] = sent
+            message += f"; sent: {sent}"
+        super().__init__(message, **facts)
+        self.field = field
+        self.problem = problem
+
+
+class LimitExceededError(InvalidFieldError):
+    """A field is larger than a configured limit."""
+
+    reason = "LIMIT_EXCEEDED"
+
+
+class InvalidImageError(InvalidFieldError):
+    """The bytes are not an image that can be decoded."""
+
+    reason = "INVALID_IMAGE"
+
+
+class UnknownJobError(ArnoError):
+    """There is no such job, or no longer, or it is another tenant's."""
+
+    code = Code.NOT_FOUND
+    reason = "JOB_NOT_FOUND"
+
+    def __init__(self, job_id: str) -> None:
+        """Name the job that was asked for."""
+        super().__init__(f"job_id: no job {job_id!r}, or its time to live has passed", job_id=job_id)
+
+
+class IdempotencyConflictError(ArnoError):
+    """The idempotency key was used with another body."""
+
+    code = Code.ALREADY_EXISTS
+    reason = "IDEMPOTENCY_CONFLICT"
+
+    def __init__(self, key: str, job_id: str) -> None:
+        """Name the key and the job that holds it."""
+        super().__init__(
+            f"idempotency_key: {key!r} was used with another body, by job {job_id}",
+            idempotency_key=key,
+            job_id=job_id,
+        )
+
+
+class UnavailableError(ArnoError):
+    """The server cannot take the request now; the same request may succeed after the delay."""
+
+    code = Code.UNAVAILABLE
+    reason = "UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_delay_s: float = 1.0, **metadata: str) -> None:
+        """Take the delay after which a retry makes sense, in seconds."""
+        super().__init__(message, retry_delay_s=f"{retry_delay_s:g}", **metadata)
+        self.retry_delay_s = retry_delay_s
+
+
+class OverloadedError(UnavailableError):
+    """A bound on work in hand is reached."""
+
+    reason = "OVERLOADED"
+
+
+class BackendUnavailableError(UnavailableError):
+    """The bus or the result store cannot be reached."""
+
+    reason = "BACKEND_UNAVAILABLE"
+
+
+class DrainingError(UnavailableError):
+    """This process is leaving and takes no new work."""
+
+    reason = "DRAINING"
+
+
+class DeadlineExceededError(ArnoError):
+    """The deadline passed before the work was done."""
+
+    code = Code.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class CancelledError(ArnoError):
+    """The caller cancelled the work."""
+
+    code = Code.CANCELLED
+    reason = "CANCELLED"
+
+
+class InputUnavailableError(ArnoError):
+    """The task that this one follows gave nothing that it could use."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "INPUT_UNAVAILABLE"
+
+
+class PoisonedJobError(ArnoError):
+    """The job was begun too often without an end, so it was given up."""
+
+    code = Code.ABORTED
+    reason = "POISONED_JOB"
+
+
+class EngineError(ArnoError):
+    """The engine failed on this sequence; its neighbours were not affected."""
+
+    code = Code.INTERNAL
+    reason = "ENGINE_FAILED"
+    retryable = True
+
+
+class ModelError(ArnoError):
+    """A checkpoint that cannot be served."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "MODEL_INVALID"
+
+
+class ConfigurationError(ArnoError):
+    """A process refuses to start with the settings it was given."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "CONFIGURATION"
+
+
+class MissingExtraError(ArnoError):
+    """A part of Arno that is not installed."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "MISSING_EXTRA"

@@ -1,0 +1,181 @@
+"""What the result store can do: hold jobs' states and results, and wake those who wait.
+
+The gateway's side is asynchronous (``JobStore``), the worker's side is blocking and thread-safe (``ResultWriter``). One adapter stands
+behind both: ``arno.results.redis``. The store decides what is true about a job; wake-ups are only hints to look again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from arno.bus.v1.records_pb2 import JobOutcome
+
+
+class JobState(StrEnum):
+    """How a job stands; the names of ``arno.api.v1.JobState`` without their prefix."""
+
+    QUEUED = "QUEUED"
+    ENCODING = "ENCODING"
+    DECODING = "DECODING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
+
+
+@dataclass(frozen=True, slots=True)
+class JobClaim:
+    """What a gateway writes before it puts a job on the bus.
+
+    Attributes:
+        job_id: Unique name.
+        tenant: Whose job it is.
+        lane: The lane's value.
+        submitted_at_ms: Unix milliseconds.
+        deadline_at_ms: Unix milliseconds.
+        time_to_live_s: How long the store keeps job and result after the deadline.
+        idempotency_key: The caller's key, or empty.
+        body_sha256: Digest of what the key stands for; compared when the key comes again.
+        watcher: The gateway to wake when the job changes.
+    """
+
+    job_id: str
+    tenant: str
+    lane: str
+    submitted_at_ms: int
+    deadline_at_ms: int
+    time_to_live_s: int
+    idempotency_key: str
+    body_sha256: str
+    watcher: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """A job as the store knows it at one moment.
+
+    Attributes:
+        job_id: Its name.
+        tenant: Whose it is.
+        state: How it stands.
+        submitted_at_ms: Unix milliseconds.
+        deadline_at_ms: Unix milliseconds.
+        attempt_count: How often a worker has begun it.
+        decoded_token_count: Tokens so far.
+        cancel_requested: Whether somebody asked to stop it.
+        task_results: Serialized ``arno.api.v1.TaskResult`` of tasks that have ended, in the order of the results.
+        outcome: Set when the state is terminal.
+    """
+
+    job_id: str
+    tenant: str
+    state: JobState
+    submitted_at_ms: int
+    deadline_at_ms: int
+    attempt_count: int
+    decoded_token_count: int
+    cancel_requested: bool
+    task_results: tuple[bytes, ...]
+    outcome: JobOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A worker's right to work on a job, given by ``ResultWriter.begin``.
+
+    Attributes:
+        job_id: The job.
+        number: Fencing token, from 1; only the newest attempt may write progress.
+        state: The state found; terminal means that there is nothing left to do.
+        cancel_requested: Whether to stop before starting.
+    """
+
+    job_id: str
+    number: int
+    state: JobState
+    cancel_requested: bool
+
+
+class JobStore(Protocol):
+    """The gateway's side. Lives in one asyncio loop. Every method may raise BackendUnavailableError."""
+
+    async def start(self) -> None:
+        """Connect, and begin to listen for wake-ups (before the first job is claimed)."""
+
+    async def close(self) -> None:
+        """Stop listening and disconnect. Idempotent."""
+
+    async def ping(self) -> None:
+        """Raise BackendUnavailableError unless the store answers."""
+
+    async def claim(self, claim: JobClaim) -> str:
+        """Create the job in state QUEUED and return its id; or, where the idempotency key is known, the id of the job that holds it.
+
+        Raises:
+            IdempotencyConflictError: The key is known with another body.
+        """
+
+    async def release(self, job_id: str) -> None:
+        """Forget a job that never reached the bus, with its idempotency key."""
+
+    async def get(self, job_id: str) -> JobSnapshot | None:
+        """Return the job, or None where there is none."""
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
+        """Return the job when it has ended.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            UnknownJobError: The store does not know it (any more).
+        """
+
+    def watch(self, job_id: str) -> AsyncIterator[JobSnapshot]:
+        """Yield the job now and after every change until it has ended.
+
+        Raises:
+            UnknownJobError: The store does not know it (any more).
+        """
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Note that the job is to be stopped; one that nobody has begun ends at once. Idempotent."""
+
+    async def delete(self, job_id: str) -> None:
+        """Forget the job and its results. A worker that still runs it finds it gone and stops. Idempotent."""
+
+    async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
+        """Keep an image by its SHA-256 (lower-case hex), at least for the given time, and return that."""
+
+
+class ResultWriter(Protocol):
+    """The worker's side: blocking, thread-safe. Every method may raise BackendUnavailableError; the caller retries."""
+
+    def ping(self) -> None:
+        """Raise BackendUnavailableError unless the store answers."""
+
+    def begin(self, job_id: str, *, time_to_live_s: int) -> Attempt:
+        """Count an attempt, before any work. A job that the store has forgotten is created anew, unless it was deleted."""
+
+    def progress(
+        self, attempt: Attempt, state: JobState, *, decoded_token_count: int, task_results: dict[int, bytes]
+    ) -> bool:
+        """Write state and new task results (index to serialized TaskResult); say whether to go on (False: stale or cancelled)."""
+
+    def finish(self, attempt: Attempt, outcome: JobOutcome) -> bool:
+        """Write the end of a job; say whether this was the first end. A later one is dropped."""
+
+    def cancelled(self, job_ids: list[str]) -> set[str]:
+        """Return which of these jobs somebody asked to stop, or deleted."""
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Return an image, or None where it is not kept (any more)."""
+
+    def close(self) -> None:
+        """Disconnect. Idempotent."""
