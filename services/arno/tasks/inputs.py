@@ -15,6 +15,9 @@ from arno.tasks.regions import Box, ImageSize
 from arno.tasks.task import Task
 
 _LOCATION_START: Final = "<loc_"
+_SENT_CHARS_MAX: Final = 80
+"""How much of a refused text is quoted: enough to recognise it, too little to fill a log."""
+
 _TEXT_TAKERS: Final = frozenset({ExtraInput.TEXT, ExtraInput.TEXT_OR_CLASSES, ExtraInput.PROMPT})
 
 
@@ -51,31 +54,33 @@ def check_inputs(
 def _check_text(task: Task, extra_input: ExtraInput, text: str, classes: Sequence[str]) -> None:
     if extra_input not in _TEXT_TAKERS:
         if text:
-            _refuse("text", f"{task} takes no text", limit="empty", sent=text)
+            _refuse("text", f"{task} takes no text", limit="empty", sent=_clip(text))
         return
     if not text.strip():
         if extra_input is ExtraInput.TEXT_OR_CLASSES and classes:
             return
         wanted = "text or classes" if extra_input is ExtraInput.TEXT_OR_CLASSES else "text"
-        _refuse("text", f"{task} needs {wanted}", limit="not blank", sent=text)
+        _refuse("text", f"{task} needs {wanted}", limit="not blank", sent=_clip(text))
     if extra_input is not ExtraInput.PROMPT and _LOCATION_START in text:
-        _refuse("text", "only PROMPT takes location tokens in its text", sent=text)
+        _refuse("text", "only PROMPT takes location tokens in its text", sent=_clip(text))
 
 
 def _check_classes(task: Task, extra_input: ExtraInput, text: str, classes: Sequence[str]) -> None:
     if not classes:
         return
     if extra_input is not ExtraInput.TEXT_OR_CLASSES:
-        _refuse("classes", f"{task} takes no classes", limit="empty", sent=", ".join(classes))
+        _refuse(
+            "classes", f"{task} takes no classes", limit="empty", sent=_clip(", ".join(classes))
+        )
     if text.strip():
-        _refuse("classes", "give text or classes, not both", sent=", ".join(classes))
+        _refuse("classes", "give text or classes, not both", sent=_clip(", ".join(classes)))
     for index, name in enumerate(classes):
         field = f"classes[{index}]"
         if not name.strip():
-            _refuse(field, "a class must not be blank", limit="not blank", sent=name)
+            _refuse(field, "a class must not be blank", limit="not blank", sent=_clip(name))
         if CLASS_SEPARATOR in name or _LOCATION_START in name:
             problem = f"a class must not hold {CLASS_SEPARATOR} or location tokens"
-            _refuse(field, problem, sent=name)
+            _refuse(field, problem, sent=_clip(name))
 
 
 def _check_region(task: Task, extra_input: ExtraInput, region: Box | None) -> None:
@@ -102,6 +107,10 @@ def _check_inside(box: Box, size: ImageSize) -> None:
 
 def _show(box: Box) -> str:
     return f"{box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}"
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _SENT_CHARS_MAX else f"{text[:_SENT_CHARS_MAX]}..."
 
 
 def _refuse(

@@ -78,8 +78,6 @@ class Region:
         label_score: How sure the model was of the label, 0..1; None without a label or log-probs.
         location_score: The same for the location tokens.
         score: Both together. None of the three is calibrated: see `scores`.
-        class_index: Which of the classes asked for the label is (case and spaces aside); None if it
-            is none of them, or if no classes were asked for.
     """
 
     label: str
@@ -88,7 +86,6 @@ class Region:
     label_score: float | None = None
     location_score: float | None = None
     score: float | None = None
-    class_index: int | None = None
 
 
 def corners(shape: Shape) -> tuple[Point, ...]:
