@@ -35,6 +35,7 @@ from arno.tasks.regions import (
     bounding_box,
     iou,
 )
+from arno.tasks.spec import TaskSpec
 from arno.tasks.task import Task
 from arno.tasks.vocabulary import Vocabulary
 
@@ -63,6 +64,7 @@ __all__ = [
     "Shape",
     "Task",
     "TaskDefinition",
+    "TaskSpec",
     "TextAnswer",
     "Vocabulary",
     "area",
