@@ -1,6 +1,7 @@
 """Generate the Python modules of ``protos/`` into ``services/``, or check that they are up to date.
 
-The proto package, the directory and the Python import path are the same, so the generated imports work as they are.
+The proto package, the directory and the Python import path are the same, so the generated imports
+work as they are.
 """
 
 from __future__ import annotations
@@ -59,18 +60,27 @@ def generate(folder: Path) -> list[Path]:
     subprocess.run(command, check=True)
     for path in folder.rglob("*_pb2_grpc.py*"):
         # protoc writes a service module for every file; those without a service are noise.
-        if not (PROTOS / path.relative_to(folder)).parent.joinpath(
-            path.name.split("_pb2")[0] + ".proto"
-        ).read_text().count("\nservice "):
+        if (
+            not (PROTOS / path.relative_to(folder))
+            .parent.joinpath(path.name.split("_pb2")[0] + ".proto")
+            .read_text()
+            .count("\nservice ")
+        ):
             path.unlink()
     for package in {path.parent for path in folder.rglob("*_pb2.py")}:
-        (package / "__init__.py").write_text(f'"""Generated from protos/{package.relative_to(folder)}; never edited."""\n')
+        (package / "__init__.py").write_text(
+            f'"""Generated from protos/{package.relative_to(folder)}; never edited."""\n'
+        )
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
 
 
 def committed() -> set[Path]:
     """Return the generated modules that the tree holds, as relative paths."""
-    return {path.relative_to(SERVICES) for path in SERVICES.rglob("*_pb2*.py*") if "__pycache__" not in path.parts}
+    return {
+        path.relative_to(SERVICES)
+        for path in SERVICES.rglob("*_pb2*.py*")
+        if "__pycache__" not in path.parts
+    }
 
 
 def differs(fresh: Path, kept: Path) -> bool:

@@ -1,6 +1,7 @@
 """Arno: production serving of Florence-2.
 
-``arno.Client`` and ``arno.AsyncClient`` are the Python SDK; ``arno --help`` is the command line. The rest of the package is the
+``arno.Client`` and ``arno.AsyncClient`` are the Python SDK; ``arno --help`` is the command line.
+The rest of the package is the
 server: see ARCHITECTURE.md for the map.
 """
 

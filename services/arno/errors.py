@@ -1,27 +1,29 @@
 """Every fault that Arno tells its callers about, as one tree.
 
-Each class carries what a caller needs to act on it: the canonical ``code``, a stable ``reason``, and whether a retry may help.
-Its message names the field, the limit and what was sent; its ``metadata`` holds the same facts for machines. This module knows
-nothing of gRPC, Kafka or Redis: the gateway translates once, in ``arno.gateway.status``.
+Each class carries what a caller needs to act on it: the canonical ``code``, a stable ``reason``, and
+whether a retry may help. Its message names the field, the limit and what was sent; its ``metadata``
+holds the same facts for machines. This module knows nothing of gRPC, Kafka or Redis: the gateway
+translates once, in ``arno.gateway.status``.
 
     ArnoError
-    +-- InvalidRequestError            INVALID_ARGUMENT     the request can never succeed as it is
-    |   +-- InvalidFieldError          INVALID_FIELD
-    |   +-- LimitExceededError         LIMIT_EXCEEDED
-    |   +-- InvalidImageError          INVALID_IMAGE
-    +-- UnknownJobError                JOB_NOT_FOUND        NOT_FOUND
-    +-- IdempotencyConflictError       IDEMPOTENCY_CONFLICT ALREADY_EXISTS
-    +-- OverloadedError                OVERLOADED           UNAVAILABLE, with a retry delay
-    +-- BackendUnavailableError        BACKEND_UNAVAILABLE  UNAVAILABLE, with a retry delay
-    +-- DrainingError                  DRAINING             UNAVAILABLE, with a retry delay
-    +-- DeadlineExceededError          DEADLINE_EXCEEDED
-    +-- CancelledError                 CANCELLED
-    +-- InputUnavailableError          INPUT_UNAVAILABLE    FAILED_PRECONDITION: the task it follows gave nothing to use
-    +-- PoisonedJobError               POISONED_JOB         ABORTED: given up after too many attempts
-    +-- EngineError                    ENGINE_FAILED        INTERNAL
-    +-- ModelError                     MODEL_INVALID        FAILED_PRECONDITION: a checkpoint that cannot be served
-    +-- ConfigurationError             CONFIGURATION        FAILED_PRECONDITION: a process refuses to start
-    +-- MissingExtraError              MISSING_EXTRA        FAILED_PRECONDITION: a part of Arno that is not installed
+    +-- InvalidRequestError          INVALID_ARGUMENT: it can never succeed as it is
+    |   +-- InvalidFieldError        a field holds what it may not hold, or lacks what it needs
+    |       +-- LimitExceededError   a field is larger than a configured limit
+    |       +-- InvalidImageError    the bytes are not an image that can be decoded
+    +-- UnknownJobError              NOT_FOUND
+    +-- IdempotencyConflictError     ALREADY_EXISTS
+    +-- UnavailableError             UNAVAILABLE, with a retry delay
+    |   +-- OverloadedError          a bound on work in hand is reached
+    |   +-- BackendUnavailableError  the bus or the result store cannot be reached
+    |   +-- DrainingError            the process is leaving
+    +-- DeadlineExceededError        DEADLINE_EXCEEDED
+    +-- CancelledError               CANCELLED
+    +-- InputUnavailableError        FAILED_PRECONDITION: the task it follows gave nothing to use
+    +-- PoisonedJobError             ABORTED: given up after too many attempts
+    +-- EngineError                  INTERNAL: the engine failed on this sequence alone
+    +-- ModelError                   FAILED_PRECONDITION: a checkpoint that cannot be served
+    +-- ConfigurationError           FAILED_PRECONDITION: a process refuses to start
+    +-- MissingExtraError            FAILED_PRECONDITION: a part of Arno that is not installed
 """
 
 from __future__ import annotations
@@ -119,7 +121,9 @@ class UnknownJobError(ArnoError):
 
     def __init__(self, job_id: str) -> None:
         """Name the job that was asked for."""
-        super().__init__(f"job_id: no job {job_id!r}, or its time to live has passed", job_id=job_id)
+        super().__init__(
+            f"job_id: no job {job_id!r}, or its time to live has passed", job_id=job_id
+        )
 
 
 class IdempotencyConflictError(ArnoError):

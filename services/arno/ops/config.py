@@ -1,0 +1,191 @@
+"""Settings of a process: flags, then ``ARNO_*`` variables, then a TOML file, then defaults.
+
+A process's settings are one frozen model, built once at its start. Unknown names and ill-typed
+values stop the start, all faults printed together. Nothing below a process's ``main.py`` reads the
+environment.
+
+The file holds the same names as the flags, with underscores. Names at its top are for every
+process; a table such as ``[gateway]`` is for one:
+
+    redis_url = "redis://127.0.0.1:6379/0"
+    [worker]
+    model = "tiny"
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from arno.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "ARNO_"
+CONFIG_FILE_VARIABLE = "ARNO_CONFIG"
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and every field has a description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ObservabilitySettings(Settings):
+    """What every server process tells about itself."""
+
+    metrics_host: str = Field(
+        "127.0.0.1", description="Where /metrics, /livez and /readyz are served."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of /metrics, /livez and /readyz; 0 takes a free one."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json, text, or auto: text on a terminal and json elsewhere."
+    )
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSources:
+    """Where settings come from.
+
+    Attributes:
+        process: The process's name: its table in the file, and the first word of messages.
+        flags: Field names to values given on the command line.
+        environment: The process's environment, whole.
+        file: The TOML file, or None.
+        known_elsewhere: Field names of other processes, which may share environment and file.
+    """
+
+    process: str
+    flags: Mapping[str, object] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    file: Path | None = None
+    known_elsewhere: Collection[str] = ()
+
+
+def load_settings(model: type[SettingsT], sources: SettingsSources) -> SettingsT:
+    """Build the settings of a process.
+
+    Raises:
+        ConfigurationError: Names are unknown or values cannot be used; the message lists all of
+            them.
+    """
+    faults: list[str] = []
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    layers = [
+        (f"file {sources.file}", _file_values(model, sources, faults)),
+        ("environment", _environment_values(model, sources, faults)),
+        ("flag", {name: value for name, value in sources.flags.items() if value is not None}),
+    ]
+    for origin, layer in layers:
+        for name, value in layer.items():
+            values[name] = _split(model, name, value)
+            origins[name] = origin
+    try:
+        settings = model.model_validate(values)
+    except ValidationError as error:
+        faults += [_describe(fault, origins) for fault in error.errors()]
+    if faults:
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        count = "1 setting" if len(faults) == 1 else f"{len(faults)} settings"
+        raise ConfigurationError(f"arno {sources.process}: {count} cannot be used:{lines}")
+    return settings
+
+
+def effective(settings: Settings) -> dict[str, object]:
+    """Return the settings as plain values for the log, secrets masked."""
+    return {
+        name: "**********" if isinstance(value, SecretStr) else _masked_url(value)
+        for name, value in settings.model_dump().items()
+    }
+
+
+def variable_name(field_name: str) -> str:
+    """Return the environment variable of a field."""
+    return ENVIRONMENT_PREFIX + field_name.upper()
+
+
+def flag_name(field_name: str) -> str:
+    """Return the command line flag of a field."""
+    return "--" + field_name.replace("_", "-")
+
+
+def _file_values(
+    model: type[Settings], sources: SettingsSources, faults: list[str]
+) -> dict[str, object]:
+    if sources.file is None:
+        return {}
+    try:
+        document = tomllib.loads(sources.file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        faults.append(f"file {sources.file}: {error}")
+        return {}
+    shared = {name: value for name, value in document.items() if not isinstance(value, dict)}
+    own: Any = document.get(sources.process, {})
+    own = own if isinstance(own, dict) else {}
+    for name in shared:
+        if name not in model.model_fields and name not in sources.known_elsewhere:
+            faults.append(f"file {sources.file}: {name}: unknown{_suggestion(name, model)}")
+    for name in own:
+        if name not in model.model_fields:
+            where = f"file {sources.file}: [{sources.process}]"
+            faults.append(f"{where} {name}: unknown{_suggestion(name, model)}")
+    return {name: value for name, value in {**shared, **own}.items() if name in model.model_fields}
+
+
+def _environment_values(
+    model: type[Settings], sources: SettingsSources, faults: list[str]
+) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for variable, value in sources.environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_FILE_VARIABLE:
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in model.model_fields:
+            found[name] = value
+        elif name not in sources.known_elsewhere:
+            close = difflib.get_close_matches(name, model.model_fields, n=1)
+            hint = f"; did you mean {variable_name(close[0])}?" if close else ""
+            faults.append(f"{variable}: unknown{hint}")
+    return found
+
+
+def _suggestion(name: str, model: type[Settings]) -> str:
+    close = difflib.get_close_matches(name, model.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _split(model: type[Settings], name: str, value: object) -> object:
+    # Flags and variables are strings; a field that holds several values takes them with commas
+    # between.
+    declared = model.model_fields.get(name)
+    several = declared is not None and "tuple[" in str(declared.annotation)
+    if several and isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _describe(fault: Any, origins: Mapping[str, str]) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    origin = origins.get(name, "default")
+    sent = f"; sent: {fault['input']!r} ({origin})" if fault["loc"] else ""
+    return f"{flag_name(name)} ({variable_name(name)}): {fault['msg']}{sent}"
+
+
+def _masked_url(value: object) -> object:
+    if isinstance(value, str) and "://" in value and "@" in value:
+        scheme, rest = value.split("://", 1)
+        return f"{scheme}://**********@{rest.rsplit('@', 1)[1]}"
+    return value

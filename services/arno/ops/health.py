@@ -1,0 +1,106 @@
+"""The HTTP side door of a process: ``/metrics``, ``/livez`` and ``/readyz``.
+
+Alive means that the process can still do its work and must not be restarted; ready means that it
+may be given work now. Both are answered from functions that the process passes in, which return the
+reasons why not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import choose_encoder
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+Reasons = Callable[[], Sequence[str]]
+"""Returns why not; an empty sequence means yes. Must not block: it is called on each probe."""
+
+
+class HealthServer:
+    """Serves probes and metrics on its own threads; ``start`` and ``close`` belong to one thread."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        not_ready: Reasons,
+        not_alive: Reasons = lambda: (),
+    ) -> None:
+        """Bind the address.
+
+        Args:
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+            registry: The process's metrics.
+            not_ready: Why the process may not be given work.
+            not_alive: Why the process must be restarted.
+        """
+        handler = _handler(registry, not_ready=not_ready, not_alive=not_alive)
+        self._server = _Server((host, port), handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            name="health",
+            daemon=True,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and free the port. Idempotent."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent: a probe that hangs up early is no event."""
+
+
+def _handler(
+    registry: CollectorRegistry, *, not_ready: Reasons, not_alive: Reasons
+) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            path = self.path.split("?", 1)[0]
+            if path == "/metrics":
+                encoder, content_type = choose_encoder(self.headers.get("Accept", ""))
+                self._answer(200, content_type, encoder(registry))
+            elif path in {"/livez", "/readyz"}:
+                reasons = list(not_alive() if path == "/livez" else not_ready())
+                body = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
+                self._answer(503 if reasons else 200, "text/plain; charset=utf-8", body.encode())
+            else:
+                self._answer(404, "text/plain", b"try /metrics, /livez or /readyz\n")
+
+        def _answer(self, status: int, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay silent: probes come every few seconds."""
+
+    return Handler

@@ -1,0 +1,57 @@
+"""One trace id from the client's call to the stored result, in the W3C form ``traceparent``.
+
+Between processes the context travels in gRPC metadata and in the headers of bus records. Spans go
+to whatever exporter the operator has set up through OpenTelemetry's own means; without one, the ids
+still tie the logs of all processes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import context, trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanKind, format_trace_id
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+def configure_tracing(process: str) -> None:
+    """Name this process in its spans. Call it once, before the first span."""
+    resource = Resource.create({"service.name": f"arno-{process}"})
+    trace.set_tracer_provider(TracerProvider(resource=resource))
+
+
+@contextmanager
+def span(name: str, *, kind: SpanKind, carrier: Mapping[str, bytes | str]) -> Iterator[trace.Span]:
+    """Work inside a span whose parent is in ``carrier``, or in a new trace where it holds none.
+
+    Args:
+        name: What is being done.
+        kind: The span's side of the exchange.
+        carrier: gRPC metadata or a record's headers.
+    """
+    text = {
+        key: value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        for key, value in carrier.items()
+    }
+    parent = _PROPAGATOR.extract(text, context=context.Context())
+    tracer = trace.get_tracer("arno")
+    with tracer.start_as_current_span(name, context=parent, kind=kind) as current:
+        yield current
+
+
+def trace_headers() -> dict[str, bytes]:
+    """Return the headers that hand the present trace to the next process."""
+    text: dict[str, str] = {}
+    _PROPAGATOR.inject(text)
+    return {key: value.encode("ascii") for key, value in text.items()}
+
+
+def current_trace_id() -> str | None:
+    """Return the trace that the calling code works on, as 32 hex digits, or None."""
+    found = trace.get_current_span().get_span_context()
+    return format_trace_id(found.trace_id) if found.is_valid else None
