@@ -26,10 +26,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def settings_options(
     model: type[Settings], *, process: str, known_elsewhere: Collection[str] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a click command one flag for each field of ``model``, and call it with ``settings=`` the
-    loaded settings.
+    """Give a click command one flag for each field of ``model``.
 
-    Other options of the command are passed on unchanged.
+    The command is called with ``settings=`` the loaded settings; its other options are passed on
+    unchanged.
 
     Args:
         model: The settings of the process.

@@ -22,7 +22,7 @@ Reasons = Callable[[], Sequence[str]]
 
 
 class HealthServer:
-    """Serves probes and metrics on its own threads; ``start`` and ``close`` belong to one thread."""
+    """Serves probes and metrics on own threads; ``start`` and ``close`` belong to one thread."""
 
     def __init__(
         self,

@@ -1,0 +1,63 @@
+"""The probes and the metrics page, over a real socket."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from arno.ops.health import HealthServer
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@pytest.fixture
+def reasons() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def server(reasons: list[str]) -> Iterator[HealthServer]:
+    registry = CollectorRegistry()
+    Counter("arno_test_things", "Things.", registry=registry).inc(3)
+    made = HealthServer(host="127.0.0.1", port=0, registry=registry, not_ready=lambda: reasons)
+    made.start()
+    yield made
+    made.close()
+
+
+def get(server: HealthServer, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_metrics_are_in_the_format_that_prometheus_reads(server: HealthServer) -> None:
+    status, body = get(server, "/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(body)}
+    assert status == 200
+    assert families["arno_test_things"].samples[0].value == 3
+
+
+def test_readiness_follows_its_reasons_and_names_them(
+    server: HealthServer, reasons: list[str]
+) -> None:
+    assert get(server, "/readyz") == (200, "ok\n")
+    reasons.append("redis does not answer")
+    assert get(server, "/readyz") == (503, "redis does not answer\n")
+    assert get(server, "/livez") == (200, "ok\n")
+
+
+def test_other_paths_say_what_there_is(server: HealthServer) -> None:
+    status, body = get(server, "/")
+    assert status == 404
+    assert "/metrics" in body
+
+
+def test_closing_twice_is_harmless(server: HealthServer) -> None:
+    server.close()
+    server.close()

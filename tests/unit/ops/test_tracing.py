@@ -1,0 +1,34 @@
+"""The trace context survives the way from gRPC metadata through bus headers to the worker."""
+
+from __future__ import annotations
+
+from arno.ops.tracing import configure_tracing, current_trace_id, span, trace_headers
+from opentelemetry.trace import SpanKind
+
+configure_tracing("test")
+
+CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_one_trace_id_from_client_to_worker() -> None:
+    with span("gateway", kind=SpanKind.SERVER, carrier={"traceparent": CLIENT}):
+        headers = trace_headers()
+        assert current_trace_id() == "0af7651916cd43dd8448eb211c80319c"
+    with span("worker", kind=SpanKind.CONSUMER, carrier=headers):
+        assert current_trace_id() == "0af7651916cd43dd8448eb211c80319c"
+        assert trace_headers()["traceparent"] != headers["traceparent"]
+
+
+def test_a_request_without_a_trace_begins_one() -> None:
+    with span("gateway", kind=SpanKind.SERVER, carrier={}):
+        first = current_trace_id()
+    with span("gateway", kind=SpanKind.SERVER, carrier={"traceparent": "nonsense"}):
+        second = current_trace_id()
+    assert first
+    assert second
+    assert first != second
+
+
+def test_outside_of_a_span_there_is_no_trace() -> None:
+    assert current_trace_id() is None
+    assert trace_headers() == {}
