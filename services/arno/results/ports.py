@@ -1,7 +1,8 @@
 """What the result store can do: hold jobs' states and results, and wake those who wait.
 
-The gateway's side is asynchronous (``JobStore``), the worker's side is blocking and thread-safe (``ResultWriter``). One adapter stands
-behind both: ``arno.results.redis``. The store decides what is true about a job; wake-ups are only hints to look again.
+The gateway's side is asynchronous (``JobStore``), the worker's side is blocking and thread-safe
+(``ResultWriter``). One adapter stands behind both: ``arno.results.redis``. The store decides what
+is true about a job; wake-ups are only hints to look again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class JobClaim:
         time_to_live_s: How long the store keeps job and result after the deadline.
         idempotency_key: The caller's key, or empty.
         body_sha256: Digest of what the key stands for; compared when the key comes again.
-        watcher: The gateway to wake when the job changes.
+        watcher: The gateway to wake when the job ends; or empty, where nobody will wait.
     """
 
     job_id: str
@@ -71,7 +72,9 @@ class JobSnapshot:
         attempt_count: How often a worker has begun it.
         decoded_token_count: Tokens so far.
         cancel_requested: Whether somebody asked to stop it.
-        task_results: Serialized ``arno.api.v1.TaskResult`` of tasks that have ended, in the order of the results.
+        task_results: Serialized ``arno.api.v1.TaskResult`` of tasks that the newest attempt has
+            ended, in the order of the results; empty once the job has ended, because the outcome
+            holds them all.
         outcome: Set when the state is terminal.
     """
 
@@ -88,24 +91,51 @@ class JobSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class JobOrigin:
+    """What a job's record says about it: enough to create the job anew in a store that has lost it.
+
+    Attributes:
+        job_id: Its name.
+        tenant: Whose it is; without it nobody could be allowed to read the result.
+        submitted_at_ms: Unix milliseconds.
+        deadline_at_ms: Unix milliseconds.
+        time_to_live_s: How long the store keeps job and result after the deadline.
+    """
+
+    job_id: str
+    tenant: str
+    submitted_at_ms: int
+    deadline_at_ms: int
+    time_to_live_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A worker's right to work on a job, given by ``ResultWriter.begin``.
 
     Attributes:
-        job_id: The job.
+        origin: The job.
         number: Fencing token, from 1; only the newest attempt may write progress.
         state: The state found; terminal means that there is nothing left to do.
         cancel_requested: Whether to stop before starting.
     """
 
-    job_id: str
+    origin: JobOrigin
     number: int
     state: JobState
     cancel_requested: bool
 
+    @property
+    def job_id(self) -> str:
+        """The job's name."""
+        return self.origin.job_id
+
 
 class JobStore(Protocol):
-    """The gateway's side. Lives in one asyncio loop. Every method may raise BackendUnavailableError."""
+    """The gateway's side, in one asyncio loop.
+
+    Every method may raise BackendUnavailableError.
+    """
 
     async def start(self) -> None:
         """Connect, and begin to listen for wake-ups (before the first job is claimed)."""
@@ -117,14 +147,20 @@ class JobStore(Protocol):
         """Raise BackendUnavailableError unless the store answers."""
 
     async def claim(self, claim: JobClaim) -> str:
-        """Create the job in state QUEUED and return its id; or, where the idempotency key is known, the id of the job that holds it.
+        """Create the job in state QUEUED, unless its idempotency key is known; return its id.
+
+        Where the key is known with the same body, nothing is created, and the id is that of the
+        job that holds the key.
 
         Raises:
             IdempotencyConflictError: The key is known with another body.
         """
 
     async def release(self, job_id: str) -> None:
-        """Forget a job that never reached the bus, with its idempotency key."""
+        """Forget a job that may not have reached the bus, with its idempotency key.
+
+        Should its record arrive at a worker after all, the job is not begun.
+        """
 
     async def get(self, job_id: str) -> JobSnapshot | None:
         """Return the job, or None where there is none."""
@@ -132,9 +168,12 @@ class JobStore(Protocol):
     async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
         """Return the job when it has ended.
 
+        Short outages of the store are waited out.
+
         Raises:
             TimeoutError: It has not ended in time.
             UnknownJobError: The store does not know it (any more).
+            BackendUnavailableError: The time is over, and the store could not be asked.
         """
 
     def watch(self, job_id: str) -> AsyncIterator[JobSnapshot]:
@@ -145,31 +184,60 @@ class JobStore(Protocol):
         """
 
     async def request_cancel(self, job_id: str) -> None:
-        """Note that the job is to be stopped; one that nobody has begun ends at once. Idempotent."""
+        """Note that the job is to be stopped; one that nobody has begun ends at once.
+
+        Idempotent; a job that has ended, or that is not known, stays as it is.
+        """
 
     async def delete(self, job_id: str) -> None:
-        """Forget the job and its results. A worker that still runs it finds it gone and stops. Idempotent."""
+        """Forget the job, its results and its idempotency key. Idempotent.
+
+        A worker that still runs it finds it gone and stops; its record, delivered again, is not
+        begun.
+        """
 
     async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
-        """Keep an image by its SHA-256 (lower-case hex), at least for the given time, and return that."""
+        """Keep an image, at least for the given time, and return its name: SHA-256, hex."""
 
 
 class ResultWriter(Protocol):
-    """The worker's side: blocking, thread-safe. Every method may raise BackendUnavailableError; the caller retries."""
+    """The worker's side: blocking, thread-safe.
+
+    Every method may raise BackendUnavailableError, and may then be called again with the same
+    arguments: what was applied before the reply was lost is not applied twice.
+    """
 
     def ping(self) -> None:
         """Raise BackendUnavailableError unless the store answers."""
 
-    def begin(self, job_id: str, *, time_to_live_s: int) -> Attempt:
-        """Count an attempt, before any work. A job that the store has forgotten is created anew, unless it was deleted."""
+    def begin(self, origin: JobOrigin) -> Attempt:
+        """Count an attempt, before any work.
+
+        A job that the store has lost is created anew. One that was deleted is not: its attempt has
+        state CANCELLED and number 0.
+        """
 
     def progress(
-        self, attempt: Attempt, state: JobState, *, decoded_token_count: int, task_results: dict[int, bytes]
+        self,
+        attempt: Attempt,
+        state: JobState,
+        *,
+        decoded_token_count: int,
+        task_results: dict[int, bytes],
     ) -> bool:
-        """Write state and new task results (index to serialized TaskResult); say whether to go on (False: stale or cancelled)."""
+        """Write state and new task results (index to serialized TaskResult).
+
+        Returns:
+            Whether to go on. False: the attempt is stale, the job has ended or was deleted, or
+            somebody asked to stop it.
+        """
 
     def finish(self, attempt: Attempt, outcome: JobOutcome) -> bool:
-        """Write the end of a job; say whether this was the first end. A later one is dropped."""
+        """Write the end of a job; say whether it is the end that counts, which is the first one.
+
+        Any attempt may end a job, an old one too. Later ends are counted and dropped; the same
+        outcome of the same attempt, written again because a reply was lost, is the same end.
+        """
 
     def cancelled(self, job_ids: list[str]) -> set[str]:
         """Return which of these jobs somebody asked to stop, or deleted."""
