@@ -1,7 +1,9 @@
-"""What an engine does: prepare images, take sequences, step, cancel; token ids with their log-probabilities come out.
+"""What an engine does: prepare images, take sequences, step, cancel; token ids with their log-
+probabilities come out.
 
-The worker drives it: ``prepare`` runs on the worker's CPU threads, everything else on the one thread that owns the engine. An engine
-knows nothing of jobs, buses or stores; a sequence is one task of a job, named by a string that the worker chose.
+The worker drives it: ``prepare`` runs on the worker's CPU threads, everything else on the one
+thread that owns the engine. An engine knows nothing of jobs, buses or stores; a sequence is one
+task of a job, named by a string that the worker chose.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class PreparedImage:
     """An image ready for the vision encoder.
 
     Attributes:
-        sha256: Digest of the encoded file, lower-case hex: the key under which its encoding may be kept.
+        sha256: Digest of the encoded file, lower-case hex: the key under which its encoding may be
+            kept.
         pixels: [C=3, H, W] float32, resized to the model's size, channels normalised.
         size: Width and height as a viewer shows the image, in pixels.
         mime_type: Such as ``image/png``.
@@ -38,7 +41,8 @@ class PreparedImage:
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """How to decode; the defaults are the model's authors' and never read from a checkpoint's config.
+    """How to decode; the defaults are the model's authors' and never read from a checkpoint's
+    config.
 
     Attributes:
         num_beams: 1 is greedy.
@@ -64,7 +68,8 @@ class SequenceRequest:
         image: What ``Engine.prepare`` gave.
         prompt: The full training prompt.
         options: How to decode.
-        deadline_s: On the engine's monotonic clock; after it the sequence is retired with what it has. None: never.
+        deadline_s: On the engine's monotonic clock; after it the sequence is retired with what it
+            has. None: never.
         lane: Priority class, for the scheduler.
         tenant: Whose work it is, for fairness.
         expected_token_count: Predicted length of the answer, for the scheduler.
@@ -101,8 +106,10 @@ class SequenceFinished:
 
     Attributes:
         sequence_id: Which.
-        token_ids: Generated tokens without the decoder's start token, end token included where there is one. Empty if it never ran.
-        logprobs: Natural log-probability of each token, 0.0 for forced ones; as long as ``token_ids``.
+        token_ids: Generated tokens without the decoder's start token, end token included where
+            there is one. Empty if it never ran.
+        logprobs: Natural log-probability of each token, 0.0 for forced ones; as long as
+            ``token_ids``.
         finish_reason: Why it ended.
         encode_s: Seconds in the vision encoder; 0.0 where the encoding was there already.
         decode_s: Seconds from submission to the end, without ``encode_s``.
@@ -185,7 +192,8 @@ class Engine(Protocol):
 
         Raises:
             InvalidImageError: It cannot be decoded.
-            LimitExceededError: It has more pixels than the configured maximum; found before anything is allocated.
+            LimitExceededError: It has more pixels than the configured maximum; found before
+                anything is allocated.
         """
 
     def submit(self, request: SequenceRequest) -> None:
@@ -195,7 +203,8 @@ class Engine(Protocol):
         """Do one unit of work and tell what changed; returns at once with nothing where nothing waits."""
 
     def cancel(self, sequence_id: str) -> None:
-        """Stop a sequence at the next step, which reports it finished as CANCELLED. Unknown ids are ignored.
+        """Stop a sequence at the next step, which reports it finished as CANCELLED. Unknown ids are
+        ignored.
 
         May be called from any thread.
         """
