@@ -1,0 +1,81 @@
+"""The key space: every key that results and jobs have in Redis.
+
+Keys begin with a prefix, ``arno`` by default.
+
+============================== ====== ======================= ==================================
+Key                            Type   Lives until             Written by
+============================== ====== ======================= ==================================
+arno:job:{job}                 hash   deadline + time to live every script
+arno:watchers:{job}            hash   as its job              gateways: claim, look, sweep
+arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, forget
+arno:done:{gateway}            stream 600 s after its newest  every script that moves a job
+                                      entry; 10,000 entries
+arno:blob:{sha256}             string what its writer asks    gateways: put_blob
+============================== ====== ======================= ==================================
+
+``arno:job:{job}`` holds the truth about a job:
+
+==================== ============================================================================
+Field                Meaning
+==================== ============================================================================
+state                A ``JobState``, or DELETED: then the hash is a tombstone with no other field
+revision             Counts the changes since the hash was made
+tenant, lane         As accepted; lane is for people who look, and absent in a job made anew
+submitted_at_ms      As accepted
+deadline_at_ms       As accepted
+body_sha256          What the idempotency key stands for
+idempotency          The key that points here, so that forgetting the job frees it
+attempt_count        The fencing token of the newest attempt
+begin_token          Names the newest begin, so that one sent twice counts once
+decoded_token_count  Of the newest attempt
+result:{index}       A serialized ``TaskResult`` of the newest attempt; gone when the job has ended
+cancel_requested     1 where somebody asked to stop it
+outcome              The serialized ``JobOutcome`` that counts
+ended_by             The attempt that wrote it; 0 for a job cancelled before any
+duplicate_count      Ends that came later and were dropped
+==================== ============================================================================
+
+``arno:watchers:{job}`` maps the wake-up stream of each gateway that waits to what wakes it: ``end``
+or ``change``. An entry of a stream is a hint to look at ``job``, which is now in ``state``.
+
+One Redis primary is assumed. The scripts take the keys of a job as KEYS; the streams and the
+idempotency key they find in values, which a Redis Cluster would refuse, so there are no hash tags
+either. Jobs are small and short-lived: a primary takes thousands of them a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpace:
+    """Builds the names of keys.
+
+    Attributes:
+        prefix: The first part of every key.
+    """
+
+    prefix: str = "arno"
+
+    def job(self, job_id: str) -> str:
+        """Return the hash of a job."""
+        return f"{self.prefix}:job:{job_id}"
+
+    def watchers(self, job_id: str) -> str:
+        """Return the hash of those whom a job wakes."""
+        return f"{self.prefix}:watchers:{job_id}"
+
+    def idempotency(self, tenant: str, idempotency_key: str) -> str:
+        """Return what points to the job that holds a tenant's idempotency key."""
+        # Quoted, so that no tenant and key can look like another tenant with another key.
+        return f"{self.prefix}:idempotency:{quote(tenant, safe='')}:{idempotency_key}"
+
+    def wake_ups(self, gateway: str) -> str:
+        """Return the stream that wakes a gateway."""
+        return f"{self.prefix}:done:{gateway}"
+
+    def blob(self, sha256: str) -> str:
+        """Return where the content with this digest is kept."""
+        return f"{self.prefix}:blob:{sha256}"

@@ -1,0 +1,228 @@
+"""The gateway's side of the result store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+from arno.api.v1 import job_pb2, types_pb2
+from arno.bus.v1.records_pb2 import JobOutcome
+from arno.errors import (
+    BackendUnavailableError,
+    CancelledError,
+    IdempotencyConflictError,
+    UnknownJobError,
+)
+from arno.results.keys import KeySpace
+from arno.results.ports import JobClaim, JobSnapshot
+from arno.results.redis.clients import command_client, reading_client
+from arno.results.redis.faults import translated
+from arno.results.redis.lua import script_text
+from arno.results.redis.stored_job import read_job
+from arno.results.redis.waiting_room import Waiter, WaitingRoom, Wanted
+from arno.results.redis.wake_ups import WakeUpLoop, WakeUpStatistics
+from arno.results.settings import ResultSettings
+
+
+class RedisJobStore:
+    """Jobs in Redis, for one gateway. Lives in one asyncio loop; see ``ports.JobStore``.
+
+    Any number of callers may wait: they share the connections of ``redis_connection_count_max`` and
+    one more, on which one loop learns of changes.
+    """
+
+    def __init__(
+        self,
+        settings: ResultSettings,
+        *,
+        gateway: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take where Redis is, and the name of this gateway: unique among those that run.
+
+        Args:
+            settings: Where Redis is.
+            gateway: What ``JobClaim.watcher`` says for jobs of this gateway.
+            clock: Monotonic seconds.
+        """
+        self._keys = KeySpace(settings.redis_key_prefix)
+        self._stream = self._keys.wake_ups(gateway)
+        self._clock = clock
+        self._room = WaitingRoom()
+        self._redis = command_client(settings)
+        self._reader = reading_client(settings)
+        self._wake_ups = WakeUpLoop(
+            self._reader, self._redis, self._stream, self._room, self._keys, clock
+        )
+        self._loop: asyncio.Task[None] | None = None
+        self._closed = False
+        register = self._redis.register_script
+        self._claim_script = register(script_text("claim"))
+        self._look_script = register(script_text("look"))
+        self._cancel_script = register(script_text("request_cancel"))
+        self._forget_script = register(script_text("forget"))
+        self._keep_blob_script = register(script_text("keep_blob"))
+
+    async def start(self) -> None:
+        """Connect, and begin to listen for wake-ups (before the first job is claimed)."""
+        with translated("be reached"):
+            await self._wake_ups.find_start()
+        self._loop = asyncio.create_task(self._wake_ups.run(), name="result wake-ups")
+
+    async def close(self) -> None:
+        """Stop listening and disconnect; those who still wait are told. Idempotent."""
+        self._closed = True
+        self._room.wake_all()
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+            self._loop = None
+        await self._reader.aclose()
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        """Raise BackendUnavailableError unless Redis answers and wake-ups are being read."""
+        if self._loop is None or self._loop.done():
+            raise BackendUnavailableError("the result store does not listen", backend="redis")
+        with translated("answer a ping"):
+            await self._redis.ping()
+
+    async def claim(self, claim: JobClaim) -> str:
+        """Create the job in state QUEUED, unless its idempotency key is known; return its id."""
+        keys = [
+            *self._job_keys(claim.job_id),
+            self._keys.idempotency(claim.tenant, claim.idempotency_key),
+        ]
+        arguments: list[str | int] = [
+            claim.job_id,
+            claim.tenant,
+            claim.submitted_at_ms,
+            claim.deadline_at_ms,
+            claim.time_to_live_s,
+            claim.lane,
+            claim.body_sha256,
+            self._keys.wake_ups(claim.watcher) if claim.watcher else "",
+            int(bool(claim.idempotency_key)),
+        ]
+        with translated(f"claim job {claim.job_id}"):
+            holder: Any = await self._claim_script(keys=keys, args=arguments)
+        job_id = str(holder[0], "utf-8")
+        if str(holder[1], "utf-8") != claim.body_sha256:
+            raise IdempotencyConflictError(claim.idempotency_key, job_id)
+        return job_id
+
+    async def release(self, job_id: str) -> None:
+        """Forget a job that may not have reached the bus, with its idempotency key."""
+        await self._forget(job_id, "release")
+
+    async def delete(self, job_id: str) -> None:
+        """Forget the job, its results and its idempotency key. Idempotent."""
+        await self._forget(job_id, "delete")
+
+    async def get(self, job_id: str) -> JobSnapshot | None:
+        """Return the job, or None where there is none."""
+        with translated(f"read job {job_id}"):
+            fields: Any = await cast(Awaitable[Any], self._redis.hgetall(self._keys.job(job_id)))
+        stored = read_job(job_id, fields)
+        return None if stored is None else stored.snapshot
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
+        """Return the job when it has ended; short outages of Redis are waited out."""
+        fault: BackendUnavailableError | None = None
+        with self._room.seat(job_id, Wanted.END, self._clock()) as waiter:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while True:
+                        try:
+                            snapshot, fault = await self._look(waiter), None
+                            if snapshot.state.terminal:
+                                return snapshot
+                        except BackendUnavailableError as error:
+                            fault = error
+                        await self._hinted(waiter)
+            except TimeoutError:
+                if fault is not None:
+                    raise fault from None
+                raise
+
+    async def watch(self, job_id: str) -> AsyncIterator[JobSnapshot]:
+        """Yield the job now and after every change until it has ended.
+
+        Changes that come faster than they are taken are seen as one.
+        """
+        with self._room.seat(job_id, Wanted.CHANGE, self._clock()) as waiter:
+            snapshot = await self._look(waiter)
+            yield snapshot
+            while not snapshot.state.terminal:
+                await self._hinted(waiter)
+                seen = waiter.revision
+                with contextlib.suppress(BackendUnavailableError):
+                    snapshot = await self._look(waiter)
+                    if waiter.revision != seen:
+                        yield snapshot
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Note that the job is to be stopped; one that nobody has begun ends at once."""
+        outcome = _cancelled_before_begin().SerializeToString()
+        with translated(f"cancel job {job_id}"):
+            await self._cancel_script(keys=self._job_keys(job_id), args=[job_id, outcome])
+
+    async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
+        """Keep an image, at least for the given time, and return its name: SHA-256, hex."""
+        # Hashing 16 MiB takes tens of milliseconds, and lets other threads run.
+        digest = await asyncio.to_thread(hashlib.sha256, content)
+        sha256 = digest.hexdigest()
+        key, left_ms = self._keys.blob(sha256), time_to_live_s * 1000
+        with translated(f"keep image {sha256}"):
+            if not await self._keep_blob_script(keys=[key], args=[left_ms]):
+                await self._redis.set(key, content, px=left_ms)
+        return sha256
+
+    def statistics(self) -> WakeUpStatistics:
+        """Return the numbers of this moment."""
+        return self._wake_ups.statistics()
+
+    async def _forget(self, job_id: str, verb: str) -> None:
+        with translated(f"{verb} job {job_id}"):
+            await self._forget_script(keys=self._job_keys(job_id), args=[job_id])
+
+    async def _look(self, waiter: Waiter) -> JobSnapshot:
+        self._require_open()
+        # Cleared before reading: a change during the read hints again.
+        waiter.hint.clear()
+        with translated(f"read job {waiter.job_id}"):
+            flat: Any = await self._look_script(
+                keys=self._job_keys(waiter.job_id), args=[self._stream, waiter.wanted]
+            )
+        stored = read_job(waiter.job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+        if stored is None:
+            raise UnknownJobError(waiter.job_id)
+        waiter.looked_at_s = self._clock()
+        waiter.revision = stored.revision
+        return stored.snapshot
+
+    async def _hinted(self, waiter: Waiter) -> None:
+        self._require_open()
+        await waiter.hint.wait()
+        self._require_open()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError("the result store is closed", backend="redis")
+
+    def _job_keys(self, job_id: str) -> list[str]:
+        return [self._keys.job(job_id), self._keys.watchers(job_id)]
+
+
+def _cancelled_before_begin() -> JobOutcome:
+    fault = CancelledError("the job was cancelled before a worker began it")
+    return JobOutcome(
+        state=job_pb2.JOB_STATE_CANCELLED,
+        error=types_pb2.Error(code=fault.code, reason=fault.reason, message=fault.message),
+        ended_at_ms=time.time_ns() // 1_000_000,
+    )

@@ -1,0 +1,116 @@
+"""The worker's side of the result store."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from typing import Any
+
+from arno.api.v1.job_pb2 import JobState as ProtoJobState
+from arno.bus.v1.records_pb2 import JobOutcome
+from arno.results.keys import KeySpace
+from arno.results.ports import Attempt, JobOrigin, JobState
+from arno.results.redis.clients import writing_client
+from arno.results.redis.faults import translated
+from arno.results.redis.lua import script_text
+from arno.results.settings import ResultSettings
+
+logger = logging.getLogger(__name__)
+
+
+class RedisResultWriter:
+    """Results into Redis, for one worker. Blocking and thread-safe; see ``ports.ResultWriter``."""
+
+    def __init__(self, settings: ResultSettings) -> None:
+        """Take where Redis is; connects with the first call."""
+        self._keys = KeySpace(settings.redis_key_prefix)
+        self._redis = writing_client(settings)
+        register = self._redis.register_script
+        self._begin_script = register(script_text("begin"))
+        self._progress_script = register(script_text("progress"))
+        self._finish_script = register(script_text("finish"))
+        self._cancelled_script = register(script_text("cancelled"))
+
+    def ping(self) -> None:
+        """Raise BackendUnavailableError unless Redis answers."""
+        with translated("answer a ping"):
+            self._redis.ping()
+
+    def begin(self, origin: JobOrigin) -> Attempt:
+        """Count an attempt, before any work."""
+        with translated(f"begin job {origin.job_id}"):
+            reply: Any = self._begin_script(
+                keys=self._job_keys(origin), args=[*_fields(origin), uuid.uuid4().hex]
+            )
+        number, state, cancel_requested = reply
+        return Attempt(origin, number, JobState(state.decode()), cancel_requested == b"1")
+
+    def progress(
+        self,
+        attempt: Attempt,
+        state: JobState,
+        *,
+        decoded_token_count: int,
+        task_results: dict[int, bytes],
+    ) -> bool:
+        """Write state and new task results (index to bytes); say whether to go on."""
+        results = [part for indexed in task_results.items() for part in indexed]
+        with translated(f"write the progress of job {attempt.job_id}"):
+            go_on: Any = self._progress_script(
+                keys=self._job_keys(attempt.origin),
+                args=[
+                    *_fields(attempt.origin),
+                    attempt.number,
+                    state,
+                    decoded_token_count,
+                    *results,
+                ],
+            )
+        return bool(go_on)
+
+    def finish(self, attempt: Attempt, outcome: JobOutcome) -> bool:
+        """Write the end of a job; say whether it is the end that counts, which is the first one."""
+        state = JobState(ProtoJobState.Name(outcome.state).removeprefix("JOB_STATE_"))
+        # Deterministic, so that the same outcome sent again is known by its bytes.
+        content = outcome.SerializeToString(deterministic=True)
+        with translated(f"write the end of job {attempt.job_id}"):
+            first: Any = self._finish_script(
+                keys=self._job_keys(attempt.origin),
+                args=[*_fields(attempt.origin), attempt.number, state, content],
+            )
+        return bool(first)
+
+    def cancelled(self, job_ids: list[str]) -> set[str]:
+        """Return which of these jobs somebody asked to stop, or deleted."""
+        if not job_ids:
+            return set()
+        with translated(f"ask whether {len(job_ids)} jobs are cancelled"):
+            stops: Any = self._cancelled_script(keys=[self._keys.job(name) for name in job_ids])
+        return {job_id for job_id, stop in zip(job_ids, stops, strict=True) if stop}
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Return an image, or None where it is not kept (any more) or is not what its name says."""
+        with translated(f"read image {sha256}"):
+            content: Any = self._redis.get(self._keys.blob(sha256))
+        if content is not None and hashlib.sha256(content).hexdigest() != sha256:
+            logger.error("a stored image is not what its name says", extra={"sha256": sha256})
+            return None
+        return bytes(content) if content is not None else None
+
+    def close(self) -> None:
+        """Disconnect. Idempotent."""
+        self._redis.close()
+
+    def _job_keys(self, origin: JobOrigin) -> list[str]:
+        return [self._keys.job(origin.job_id), self._keys.watchers(origin.job_id)]
+
+
+def _fields(origin: JobOrigin) -> list[str | int]:
+    return [
+        origin.job_id,
+        origin.tenant,
+        origin.submitted_at_ms,
+        origin.deadline_at_ms,
+        origin.time_to_live_s,
+    ]

@@ -1,0 +1,24 @@
+-- Creates a job, unless its idempotency key is held.
+-- KEYS: job, watchers, idempotency key
+-- ARGV: job id, tenant, submitted_at_ms, deadline_at_ms, time_to_live_s, lane, body_sha256, stream or '', has key ('1' or '0')
+-- Returns {id of the job that holds the key, body_sha256 of that job}.
+local job, watchers, idempotency = KEYS[1], KEYS[2], KEYS[3]
+local job_id, lane, body_sha256, stream = ARGV[1], ARGV[6], ARGV[7], ARGV[8]
+local has_key = ARGV[9] == '1'
+
+if has_key then
+  local held = redis.call('GET', idempotency)
+  if held then
+    return {string.match(held, '^(%S+) (.*)$')}
+  end
+end
+ensure(job, {tenant = ARGV[2], submitted_at_ms = ARGV[3], deadline_at_ms = ARGV[4], time_to_live_s = ARGV[5]})
+redis.call('HSET', job, 'lane', lane, 'body_sha256', body_sha256)
+if has_key then
+  redis.call('HSET', job, 'idempotency', idempotency)
+  redis.call('SET', idempotency, job_id .. ' ' .. body_sha256, 'PX', redis.call('PTTL', job))
+end
+if stream ~= '' then
+  watch(job, watchers, stream, 'end')
+end
+return {job_id, body_sha256}

@@ -1,0 +1,20 @@
+-- Forgets a job and frees its idempotency key. A tombstone stays for as long as the job would have, so that a worker which runs
+-- it stops, and its record, delivered again, is not begun.
+-- KEYS: job, watchers
+-- ARGV: job id
+local job, watchers = KEYS[1], KEYS[2]
+
+local state = redis.call('HGET', job, 'state')
+if not state or state == DELETED then
+  return 0
+end
+local left_ms = redis.call('PTTL', job)
+local idempotency = redis.call('HGET', job, 'idempotency')
+if idempotency then
+  redis.call('DEL', idempotency)
+end
+announce(job, watchers, ARGV[1], DELETED)
+redis.call('DEL', job, watchers)
+redis.call('HSET', job, 'state', DELETED)
+redis.call('PEXPIRE', job, left_ms)
+return 1

@@ -1,0 +1,64 @@
+-- What all scripts share: how jobs are made, how they are announced, who watches them.
+
+local DELETED = 'DELETED'
+local RANK = {QUEUED = 1, ENCODING = 2, DECODING = 3, SUCCEEDED = 4, FAILED = 4, CANCELLED = 4, EXPIRED = 4, DELETED = 4}
+local STREAM_LENGTH_MAX = 10000
+local STREAM_TIME_TO_LIVE_S = 600
+
+local function over(state)
+  return RANK[state] == 4
+end
+
+-- Creates a job, unless it is there or was deleted. Returns its state.
+-- The time to live runs from the deadline; from now where that has passed, so that nothing vanishes while it is written.
+local function ensure(job, origin)
+  local state = redis.call('HGET', job, 'state')
+  if state then
+    return state
+  end
+  local now = redis.call('TIME')
+  local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+  local expire_at_ms = math.max(tonumber(origin.deadline_at_ms), now_ms) + origin.time_to_live_s * 1000
+  redis.call('HSET', job, 'state', 'QUEUED', 'revision', 1, 'attempt_count', 0, 'decoded_token_count', 0,
+    'tenant', origin.tenant, 'submitted_at_ms', origin.submitted_at_ms, 'deadline_at_ms', origin.deadline_at_ms)
+  redis.call('PEXPIREAT', job, string.format('%.0f', expire_at_ms))
+  return 'QUEUED'
+end
+
+-- Makes a gateway's stream a watcher of a job. One that is woken by every change stays so.
+local function watch(job, watchers, stream, wanted)
+  local present = redis.call('HGET', watchers, stream)
+  if present == 'change' or present == wanted then
+    return
+  end
+  redis.call('HSET', watchers, stream, wanted)
+  redis.call('PEXPIRE', watchers, redis.call('PTTL', job))
+end
+
+-- Wakes the watchers of a job that has come to a state. Called last in a change.
+local function announce(job, watchers, job_id, state)
+  redis.call('HINCRBY', job, 'revision', 1)
+  local wanted = redis.call('HGETALL', watchers)
+  for i = 1, #wanted, 2 do
+    if over(state) or wanted[i + 1] == 'change' then
+      redis.call('XADD', wanted[i], 'MAXLEN', '~', STREAM_LENGTH_MAX, '*', 'job', job_id, 'state', state)
+      redis.call('EXPIRE', wanted[i], STREAM_TIME_TO_LIVE_S)
+    end
+  end
+end
+
+-- Removes the task results that an attempt has left.
+local function clear_results(job)
+  for _, field in ipairs(redis.call('HKEYS', job)) do
+    if string.sub(field, 1, 7) == 'result:' then
+      redis.call('HDEL', job, field)
+    end
+  end
+end
+
+-- Writes the end of a job.
+local function conclude(job, watchers, job_id, state, outcome, ended_by)
+  clear_results(job)
+  redis.call('HSET', job, 'state', state, 'outcome', outcome, 'ended_by', ended_by)
+  announce(job, watchers, job_id, state)
+end

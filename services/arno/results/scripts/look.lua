@@ -1,0 +1,14 @@
+-- Reads a job, and makes a gateway its watcher where it has not ended.
+-- KEYS: job, watchers
+-- ARGV: stream, 'end' or 'change'
+-- Returns the job's fields and values in turn; nothing where there is no job.
+local job, watchers = KEYS[1], KEYS[2]
+
+local state = redis.call('HGET', job, 'state')
+if not state or state == DELETED then
+  return {}
+end
+if not over(state) then
+  watch(job, watchers, ARGV[1], ARGV[2])
+end
+return redis.call('HGETALL', job)

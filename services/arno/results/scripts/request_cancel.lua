@@ -1,0 +1,17 @@
+-- Asks that a job be stopped; one that nobody has begun ends at once. One that has ended, or is not known, stays as it is.
+-- KEYS: job, watchers
+-- ARGV: job id, outcome of a job that nobody has begun
+local job, watchers = KEYS[1], KEYS[2]
+
+local state = redis.call('HGET', job, 'state')
+if not state or over(state) then
+  return 0
+end
+local asked_before = redis.call('HGET', job, 'cancel_requested') == '1'
+redis.call('HSET', job, 'cancel_requested', '1')
+if redis.call('HGET', job, 'attempt_count') == '0' then
+  conclude(job, watchers, ARGV[1], 'CANCELLED', ARGV[2], 0)
+elseif not asked_before then
+  announce(job, watchers, ARGV[1], state)
+end
+return 1
