@@ -1,0 +1,12 @@
+"""Decide who runs next: fair shares, budgets, deadlines.
+
+Pure policy. No torch, asyncio, clock or I/O: whoever calls it says what time it is, so every rule
+is tested with a clock that the test turns by hand.
+"""
+
+from arno.batching.clock import Clock
+from arno.batching.entries import Entry
+from arno.batching.lanes import LanePolicy
+from arno.batching.scheduler import Budget, Decision, Scheduler
+
+__all__ = ["Budget", "Clock", "Decision", "Entry", "LanePolicy", "Scheduler"]

@@ -1,0 +1,242 @@
+"""Read image files that strangers sent, without ever allocating more than was allowed.
+
+The gateway inspects headers, the engine decodes; both by these functions, so that they never
+disagree about what an image is. Knows Pillow and nothing of models. Any thread: no state, and no
+settings of Pillow are touched.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import ExifTags, Image, ImageFile
+
+from arno.errors import InvalidImageError, LimitExceededError
+from arno.ops.image_types import ACCEPTED, TIFF, WEBP, ImageType, describe_refused, recognise
+
+_FIELD: Final = "image.content"
+
+# What Pillow's readers raise on files that are broken in one way or another.
+_BROKEN: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+    UserWarning,
+)
+
+_WHITE: Final = (255, 255, 255, 255)
+
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what undoes it. Source: Exif 2.32, tag 0x0112."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What the first bytes of an image file tell.
+
+    Attributes:
+        width_px: As a viewer shows it, orientation applied.
+        height_px: As a viewer shows it, orientation applied.
+        mime_type: By content.
+    """
+
+    width_px: int
+    height_px: int
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How large an image may be.
+
+    Attributes:
+        bytes_max: Of the file.
+        pixels_max: Width times height, in the header.
+    """
+
+    bytes_max: int
+    pixels_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image as a viewer shows it.
+
+    Attributes:
+        picture: RGB, 8 bits a channel, upright, on white where it was transparent.
+        header: What its header said.
+    """
+
+    picture: Image.Image
+    header: ImageHeader
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    file: ImageFile.ImageFile
+    kind: ImageType
+    orientation: int
+
+    @property
+    def header(self) -> ImageHeader:
+        width_px, height_px = self.file.size
+        # Pillow's TIFF reader turns the picture and its size by itself.
+        if self.orientation >= 5 and self.kind is not TIFF:
+            width_px, height_px = height_px, width_px
+        return ImageHeader(width_px, height_px, self.kind.mime_type)
+
+
+def inspect_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> ImageHeader:
+    """Read the header of an image file; nothing is decoded.
+
+    A file that passes may still be cut off further down: `decode_image` finds that.
+
+    Args:
+        content: The file.
+        limits: How large it may be.
+        field: The name of the request's field, for messages.
+
+    Raises:
+        InvalidImageError: Not an image of a type that Arno reads, or its header is broken.
+        LimitExceededError: More bytes or pixels than allowed.
+    """
+    return _open(content, limits, field).header
+
+
+def decode_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> DecodedImage:
+    """Decode an image file: its first frame or page, upright, in RGB, on white.
+
+    White stands behind transparent parts because the model has seen documents and web pages so.
+
+    Raises:
+        InvalidImageError: Not an image, broken, or cut off. A part of a picture is never returned.
+        LimitExceededError: More bytes or pixels than allowed; found before anything is allocated.
+    """
+    opened = _open(content, limits, field)
+    try:
+        opened.file.load()
+        picture = _to_rgb(opened.file)
+        if opened.kind is not TIFF and opened.orientation in _TURNS:
+            picture = picture.transpose(_TURNS[opened.orientation])
+    except _BROKEN as fault:
+        raise _broken(opened.kind, fault, field) from fault
+    return DecodedImage(picture, opened.header)
+
+
+def _open(content: bytes, limits: ImageLimits, field: str) -> _Opened:
+    if len(content) > limits.bytes_max:
+        raise LimitExceededError(
+            field=field,
+            problem="the file is too large",
+            limit=f"{limits.bytes_max} bytes",
+            sent=f"{len(content)} bytes",
+        )
+    if not content:
+        raise InvalidImageError(field=field, problem="there is no image", sent="0 bytes")
+    kind = recognise(content)
+    if kind is None:
+        raise InvalidImageError(
+            field=field,
+            problem="not an image of a type that is read here",
+            limit=ACCEPTED,
+            sent=describe_refused(content),
+        )
+    if kind is WEBP:
+        _check_webp_canvas(content, limits, field)
+    try:
+        file = kind.open_file(io.BytesIO(content))
+        orientation = _orientation(file)
+    except _BROKEN as fault:
+        raise _broken(kind, fault, field) from fault
+    _check_pixels(file.size[0], file.size[1], limits, field)
+    return _Opened(file, kind, orientation)
+
+
+def _check_pixels(width_px: int, height_px: int, limits: ImageLimits, field: str) -> None:
+    if width_px <= 0 or height_px <= 0:
+        raise InvalidImageError(
+            field=field, problem="the image has no pixels", sent=f"{width_px} x {height_px} pixels"
+        )
+    if width_px * height_px > limits.pixels_max:
+        raise LimitExceededError(
+            field=field,
+            problem="the image has too many pixels",
+            limit=f"{limits.pixels_max} pixels",
+            sent=f"{width_px} x {height_px} = {width_px * height_px} pixels",
+        )
+
+
+def _check_webp_canvas(content: bytes, limits: ImageLimits, field: str) -> None:
+    """Refuse a large canvas before libwebp sees it, which allocates all of it when it opens."""
+    if content[12:16] == b"VP8X" and len(content) >= 30:
+        width_px = int.from_bytes(content[24:27], "little") + 1
+        height_px = int.from_bytes(content[27:30], "little") + 1
+        _check_pixels(width_px, height_px, limits, field)
+    elif content[12:16] == b"VP8L" and len(content) >= 25:
+        bits = int.from_bytes(content[21:25], "little")
+        _check_pixels((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, limits, field)
+    elif content[12:16] == b"VP8 " and len(content) >= 30:
+        width_px = int.from_bytes(content[26:28], "little") & 0x3FFF
+        height_px = int.from_bytes(content[28:30], "little") & 0x3FFF
+        _check_pixels(width_px, height_px, limits, field)
+
+
+def _orientation(file: ImageFile.ImageFile) -> int:
+    """Return the EXIF orientation, 1..8, from what stands before the pixels; 1 if there is none.
+
+    Pillow's own accessor would decode a whole PNG to look for EXIF behind it.
+    """
+    if isinstance(file, TIFF.open_file):  # type: ignore[arg-type]  # a class, typed as a callable
+        found = file.getexif().get(ExifTags.Base.Orientation, 1)
+    else:
+        exif = Image.Exif()
+        try:
+            exif.load(file.info.get("exif", b""))
+            found = exif.get(ExifTags.Base.Orientation, 1)
+        except _BROKEN:
+            return 1  # a broken note about the picture does not break the picture
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _to_rgb(file: Image.Image) -> Image.Image:
+    if file.mode.startswith("I;16") or file.mode == "I":
+        return _from_16_bit(file).convert("RGB")
+    if file.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if file.has_transparency_data:
+        picture = file.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, _WHITE), picture).convert(
+            "RGB"
+        )
+    return file.convert("RGB")
+
+
+def _from_16_bit(file: Image.Image) -> Image.Image:
+    """Return 16-bit grey as 8-bit grey, by range: Pillow would cut everything above 255 off."""
+    wide = file.convert("I")
+    return wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+
+
+def _broken(kind: ImageType, fault: BaseException, field: str) -> InvalidImageError:
+    text = str(fault) or type(fault).__name__
+    return InvalidImageError(
+        field=field, problem=f"the {kind.name} cannot be decoded: {text}", sent=kind.mime_type
+    )
