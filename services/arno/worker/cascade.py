@@ -1,0 +1,125 @@
+"""Turn the answers of one task into the inputs of a task that follows it.
+
+Pure. A task that takes text follows a text; a task that takes a region follows each region in turn,
+best score first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from arno.errors import InputUnavailableError, InvalidFieldError
+from arno.tasks import (
+    CATALOGUE,
+    Answer,
+    Box,
+    ExtraInput,
+    ImageSize,
+    Region,
+    TextAnswer,
+    area,
+    bounding_box,
+)
+from arno.tasks.spec import TaskSpec
+
+FAN_OUT_DEFAULT: Final = 16
+FAN_OUT_LIMIT: Final = 64
+"""The most results that one task of a request may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """What one sequence of a task is about.
+
+    Attributes:
+        result_id: Names the result: the task's id, or ``ID.n`` for the n-th followed one.
+        text: The caption, phrase or prompt.
+        classes: Names to look for, instead of the text.
+        region: The box asked about, in pixels.
+    """
+
+    result_id: str
+    text: str = ""
+    classes: tuple[str, ...] = ()
+    region: Box | None = None
+
+
+def given_input(spec: TaskSpec) -> TaskInput:
+    """Return the input that the client gave with the task."""
+    return TaskInput(spec.id, text=spec.text, classes=spec.classes, region=spec.region)
+
+
+def followed_inputs(
+    spec: TaskSpec, answers: Sequence[Answer], size: ImageSize
+) -> tuple[TaskInput, ...]:
+    """Return what the answers of the followed task give to this one; at least one input.
+
+    Args:
+        spec: The follower.
+        answers: The answers of the task that it follows, in the order of their results.
+        size: The image, to which regions are cut.
+
+    Raises:
+        InputUnavailableError: The answers hold nothing that this task could use.
+        InvalidFieldError: The task takes no input at all.
+    """
+    extra_input = CATALOGUE[spec.task].extra_input
+    if extra_input is ExtraInput.NONE:
+        raise InvalidFieldError(
+            field="input_from", problem=f"{spec.task} takes no input", sent=spec.input_from
+        )
+    if extra_input is ExtraInput.REGION:
+        return _followed_regions(spec, answers, size)
+    return _followed_texts(spec, answers)
+
+
+def _followed_regions(
+    spec: TaskSpec, answers: Sequence[Answer], size: ImageSize
+) -> tuple[TaskInput, ...]:
+    regions = [region for answer in answers for region in answer.regions]
+    boxes = [_cut(bounding_box(region.shape), size) for region in sorted(regions, key=_rank)]
+    usable = [box for box in boxes if area(box) > 0]
+    if not usable:
+        raise _unavailable(spec, "has no regions to follow")
+    return tuple(
+        TaskInput(f"{spec.id}.{n}", region=box) for n, box in enumerate(usable[: _limit(spec)])
+    )
+
+
+def _followed_texts(spec: TaskSpec, answers: Sequence[Answer]) -> tuple[TaskInput, ...]:
+    texts = [answer.value.text for answer in answers if isinstance(answer.value, TextAnswer)]
+    usable = [text for text in texts if text.strip()]
+    if not usable:
+        raise _unavailable(spec, "has no text to follow")
+    if len(answers) == 1:
+        return (TaskInput(spec.id, text=usable[0]),)
+    return tuple(
+        TaskInput(f"{spec.id}.{n}", text=text) for n, text in enumerate(usable[: _limit(spec)])
+    )
+
+
+def _rank(region: Region) -> float:
+    # Regions without a score come last; sorting is stable, so equals keep the model's order.
+    return math.inf if region.score is None else -region.score
+
+
+def _cut(box: Box, size: ImageSize) -> Box:
+    return Box(
+        max(0.0, box.x0),
+        max(0.0, box.y0),
+        min(float(size.width_px), box.x1),
+        min(float(size.height_px), box.y1),
+    )
+
+
+def _limit(spec: TaskSpec) -> int:
+    return min(spec.fan_out_max or FAN_OUT_DEFAULT, FAN_OUT_LIMIT)
+
+
+def _unavailable(spec: TaskSpec, problem: str) -> InputUnavailableError:
+    return InputUnavailableError(
+        f"input_from: the answer of task {spec.input_from!r} {problem}", input_from=spec.input_from
+    )
