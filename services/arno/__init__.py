@@ -1,8 +1,57 @@
 """Arno: production serving of Florence-2.
 
 ``arno.Client`` and ``arno.AsyncClient`` are the Python SDK; ``arno --help`` is the command line.
-The rest of the package is the
-server: see ARCHITECTURE.md for the map.
+The rest of the package is the server: see ARCHITECTURE.md for the map.
+
+    import arno
+    with arno.Client("127.0.0.1:50051") as client:
+        result = client.infer("photo.jpg", "OD")
+        for region in result["OD"].regions:
+            print(region.label, region.score, region.shape)
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from arno.client import AsyncClient, Client, Frame, StreamOptions, TaskRequest
+    from arno.errors import ArnoError
+    from arno.tasks import Box, Task
+
 __version__ = "0.1.0"
+
+# Loaded when first asked for: a server process and `arno --help` need none of it.
+_HOMES: Final = {
+    "ArnoError": "arno.errors",
+    "AsyncClient": "arno.client",
+    "Box": "arno.tasks",
+    "Client": "arno.client",
+    "Frame": "arno.client",
+    "StreamOptions": "arno.client",
+    "Task": "arno.tasks",
+    "TaskRequest": "arno.client",
+}
+
+__all__ = [
+    "ArnoError",
+    "AsyncClient",
+    "Box",
+    "Client",
+    "Frame",
+    "StreamOptions",
+    "Task",
+    "TaskRequest",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'arno' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,102 @@
+"""Open gRPC channels to a gateway: message sizes, keep-alive, retries, TLS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from arno.errors import ConfigurationError
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
+"""Where `arno up` and `arno gateway` listen unless told otherwise."""
+
+_RECEIVE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""An answer of 64 tasks full of polygons is far below; gRPC's own 4 MiB is not."""
+
+_SERVICES: Final = ("arno.api.v1.VisionService", "arno.api.v1.JobService")
+
+# Only UNAVAILABLE: AIP-194. The backoff adds up to about six seconds: a gateway that restarts is
+# back by then.
+_SERVICE_CONFIG: Final = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": service} for service in _SERVICES],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.3s",
+                    "maxBackoff": "4s",
+                    "backoffMultiplier": 2.5,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.enable_retries", 1),
+    ("grpc.max_receive_message_length", _RECEIVE_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),
+    # Two clients of one process must not share a connection: closing one would disturb the other.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to speak TLS to a gateway.
+
+    Attributes:
+        root_certificates: PEM file of the authorities to trust; None trusts the system's.
+        certificate: PEM file of this client's certificate chain, for mutual TLS.
+        private_key: PEM file of its key; given together with the certificate or not at all.
+    """
+
+    root_certificates: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or only half of a key pair was given.
+        """
+        if (self.certificate is None) != (self.private_key is None):
+            raise ConfigurationError("tls: give certificate and private_key together")
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.root_certificates),
+            private_key=_read(self.private_key),
+            certificate_chain=_read(self.certificate),
+        )
+
+
+def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
+    """Return a channel for blocking calls; it connects at the first call."""
+    if tls is None:
+        return grpc.insecure_channel(address, options=_OPTIONS)
+    return grpc.secure_channel(address, tls.credentials(), options=_OPTIONS)
+
+
+def open_aio_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
+    """Return a channel for the running asyncio loop; it connects at the first call."""
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    return grpc.aio.secure_channel(address, tls.credentials(), options=_OPTIONS)
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"tls: cannot read {path}: {error.strerror or error}") from error

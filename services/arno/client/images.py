@@ -1,0 +1,88 @@
+"""Turn whatever a caller calls an image into the bytes of an image file.
+
+Files and bytes are sent as they are: the server decodes them, so nothing is lost on the way.
+"""
+
+from __future__ import annotations
+
+import io
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from PIL import Image
+
+from arno.errors import InvalidImageError
+
+_LOSSLESS_PIXELS_MAX: Final = 1_000_000
+"""Up to here images in memory are sent as PNG; above, PNG costs more than exactness is worth."""
+
+_JPEG_QUALITY: Final = 95
+_JPEG_MODES: Final = frozenset({"RGB", "L"})
+
+
+@runtime_checkable
+class PixelArray(Protocol):
+    """A numpy array, or what shows itself as one: [H, W], [H, W, 3] or [H, W, 4] uint8, RGB."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """Describe the memory, as numpy's array interface protocol says."""
+
+
+ImageLike: TypeAlias = str | PathLike[str] | bytes | Image.Image | PixelArray
+"""A path, the bytes of an image file, a Pillow image, or an array of RGB pixels."""
+
+
+def encode_image(image: ImageLike) -> bytes:
+    """Return the bytes of an image file that shows the image.
+
+    Pillow images and arrays become PNG up to a million pixels and JPEG of quality 95 above.
+
+    Raises:
+        InvalidImageError: There is no such file, it cannot be read, or the array is no picture.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | PathLike):
+        return _read(Path(image))
+    if isinstance(image, Image.Image):
+        return _encode(image)
+    return _encode(_from_array(image))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = f"cannot read the file: {error.strerror or error}"
+        raise InvalidImageError(field="image", problem=problem, sent=str(path)) from error
+
+
+def _from_array(array: object) -> Image.Image:
+    if not isinstance(array, PixelArray):
+        problem = "must be a path, bytes, a Pillow image or an array"
+        raise InvalidImageError(field="image", problem=problem, sent=type(array).__name__)
+    try:
+        return Image.fromarray(array)
+    except (TypeError, ValueError) as error:
+        shape, kind = (array.__array_interface__.get(key) for key in ("shape", "typestr"))
+        raise InvalidImageError(
+            field="image",
+            problem="the array is no picture",
+            limit="[H, W], [H, W, 3] or [H, W, 4] of uint8",
+            sent=f"{shape} of {kind}",
+        ) from error
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    if image.width * image.height > _LOSSLESS_PIXELS_MAX:
+        picture = image if image.mode in _JPEG_MODES else image.convert("RGB")
+        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    else:
+        picture = (
+            image if image.mode in {"RGB", "RGBA", "L", "P", "1", "LA"} else image.convert("RGB")
+        )
+        picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,254 @@
+"""Say what is to be done with an image: leniently as callers like it, strictly on the wire."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from arno.client.images import ImageLike, encode_image
+from arno.errors import InvalidFieldError
+from arno.tasks import Box, Task
+from arno.tasks.spec import TaskSpec
+from arno.tasks.wire import spec_to_wire
+
+_BOX_SIDES: Final = 4
+
+
+class Lane(StrEnum):
+    """A priority class; the names of the API's `Lane`."""
+
+    INTERACTIVE = "INTERACTIVE"
+    STREAM = "STREAM"
+    BATCH = "BATCH"
+
+
+class StreamPolicy(StrEnum):
+    """What a stream does when frames come faster than answers; the names of the API's enum."""
+
+    ALL = "ALL"
+    """Every frame is answered, and the sender is slowed down."""
+    LATEST = "LATEST"
+    """Only the newest waiting frame is kept; the others are reported as dropped."""
+    EVERY = "EVERY"
+    """Only every n-th frame is answered, counted from the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """One task to run on the image.
+
+    Attributes:
+        task: A `Task`, or its name in any case: "OD".
+        text: The caption, phrase or prompt of a task that takes one.
+        region: The box asked about, in pixels: a `Box`, or x0, y0, x1, y1.
+        classes: Names to look for, in place of the text.
+        id: Names the task in the answer and in `input_from`; empty: its index.
+        input_from: The id of an earlier task whose answer is this one's input.
+        fan_out_max: How many regions of that answer are followed, best first, 1..64.
+        num_beams: Width of the beam search, 1..8; 1 is greedy and fastest.
+        max_new_tokens: Limit on the answer, its end token included.
+    """
+
+    task: Task | str
+    text: str = ""
+    region: Box | Sequence[float] | None = None
+    classes: Sequence[str] = ()
+    id: str = ""
+    input_from: str = ""
+    fan_out_max: int | None = None
+    num_beams: int | None = None
+    max_new_tokens: int | None = None
+
+    def spec(self) -> TaskSpec:
+        """Return the strict form.
+
+        Raises:
+            InvalidFieldError: The task's name is unknown, or the region is not four numbers.
+        """
+        return TaskSpec(
+            task=task_of(self.task),
+            id=self.id,
+            text=self.text,
+            classes=tuple(self.classes),
+            region=_box(self.region),
+            num_beams=self.num_beams,
+            max_new_tokens=self.max_new_tokens,
+            input_from=self.input_from,
+            fan_out_max=self.fan_out_max,
+        )
+
+
+TaskLike: TypeAlias = Task | str | TaskRequest
+"""A task, its name, or a request that says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of a video.
+
+    Attributes:
+        image: Anything that `Client.infer` takes.
+        sequence: Its number, higher than the one before; None counts from 0.
+        timestamp_ms: Its time in the video, in milliseconds from the start.
+    """
+
+    image: ImageLike
+    sequence: int | None = None
+    timestamp_ms: int = 0
+
+
+FrameLike: TypeAlias = Frame | ImageLike
+
+
+def task_of(name: Task | str) -> Task:
+    """Return the task of a name, whatever its case and separators.
+
+    Raises:
+        InvalidFieldError: No task has the name; the message suggests the nearest.
+    """
+    wanted = name.strip().upper().replace("-", "_").replace(" ", "_").strip("<>")
+    if wanted in set(Task):
+        return Task(wanted)
+    close = difflib.get_close_matches(wanted, list(Task), n=1)
+    problem = f"unknown task; did you mean {close[0]}?" if close else "unknown task"
+    raise InvalidFieldError(field="task", problem=problem, limit=", ".join(Task), sent=name)
+
+
+def infer_message(
+    image: ImageLike, tasks: Sequence[TaskLike], *, lane: str | None, idempotency_key: str
+) -> vision_pb2.InferRequest:
+    """Return the message of one request.
+
+    Raises:
+        InvalidRequestError: The image cannot be read, or a task makes no sense.
+    """
+    return vision_pb2.InferRequest(
+        image=types_pb2.Image(content=encode_image(image)),
+        tasks=_specs(tasks),
+        lane=_lane(lane),
+        idempotency_key=idempotency_key,
+    )
+
+
+def submit_message(
+    image: ImageLike,
+    tasks: Sequence[TaskLike],
+    *,
+    lane: str | None,
+    idempotency_key: str,
+    time_to_live_s: float | None,
+) -> job_pb2.SubmitJobRequest:
+    """Return the message of a durable job.
+
+    Raises:
+        InvalidRequestError: The image cannot be read, or a task makes no sense.
+    """
+    message = job_pb2.SubmitJobRequest(
+        image=types_pb2.Image(content=encode_image(image)),
+        tasks=_specs(tasks),
+        lane=_lane(lane),
+        idempotency_key=idempotency_key,
+    )
+    if time_to_live_s is not None:
+        message.time_to_live.FromMilliseconds(round(time_to_live_s * 1000))
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """Settings of one video stream; None is the server's default.
+
+    Attributes:
+        policy: What happens when frames come faster than answers.
+        every: For the policy EVERY: at least 1.
+        in_flight_max: Frames that may be open at once, 1..64.
+        frame_timeout_s: How long a frame may take.
+        lane: Priority class.
+    """
+
+    policy: StreamPolicy | str | None = None
+    every: int | None = None
+    in_flight_max: int | None = None
+    frame_timeout_s: float | None = None
+    lane: str | None = None
+
+
+def config_message(
+    tasks: Sequence[TaskLike], options: StreamOptions
+) -> vision_pb2.InferStreamRequest:
+    """Return the first message of a stream.
+
+    Raises:
+        InvalidFieldError: A task makes no sense, or the policy is unknown.
+    """
+    timeout_s = options.frame_timeout_s
+    config = vision_pb2.StreamConfig(
+        tasks=_specs(tasks),
+        lane=_lane(options.lane),
+        policy=_policy(options.policy),
+        every=options.every,
+        in_flight_max=options.in_flight_max,
+        frame_timeout_ms=None if timeout_s is None else math.ceil(timeout_s * 1000),
+    )
+    return vision_pb2.InferStreamRequest(config=config)
+
+
+def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferStreamRequest:
+    """Return the message of a frame.
+
+    Raises:
+        InvalidImageError: The image cannot be read.
+    """
+    given = frame if isinstance(frame, Frame) else Frame(frame)
+    message = vision_pb2.Frame(
+        sequence=next_sequence if given.sequence is None else given.sequence,
+        timestamp_ms=given.timestamp_ms,
+        image=types_pb2.Image(content=encode_image(given.image)),
+    )
+    return vision_pb2.InferStreamRequest(frame=message)
+
+
+def _specs(tasks: Sequence[TaskLike]) -> list[types_pb2.TaskSpec]:
+    if not tasks:
+        raise InvalidFieldError(field="tasks", problem="name at least one task", limit="1 or more")
+    return [
+        spec_to_wire((task if isinstance(task, TaskRequest) else TaskRequest(task)).spec())
+        for task in tasks
+    ]
+
+
+def _box(region: Box | Sequence[float] | None) -> Box | None:
+    if region is None or isinstance(region, Box):
+        return region
+    if len(region) != _BOX_SIDES:
+        problem = "a region is four numbers: x0, y0, x1, y1"
+        raise InvalidFieldError(field="region", problem=problem, sent=str(list(region)))
+    x0, y0, x1, y1 = region
+    return Box(x0, y0, x1, y1)
+
+
+def _lane(name: str | None) -> types_pb2.Lane.ValueType:
+    value: types_pb2.Lane.ValueType = _enum(types_pb2.Lane, "LANE", Lane, name)
+    return value
+
+
+def _policy(name: str | None) -> vision_pb2.StreamPolicy.ValueType:
+    value: vision_pb2.StreamPolicy.ValueType = _enum(
+        vision_pb2.StreamPolicy, "STREAM_POLICY", StreamPolicy, name
+    )
+    return value
+
+
+def _enum(wire: Any, prefix: str, names: type[StrEnum], name: str | None) -> Any:
+    if name is None:
+        return wire.Value(f"{prefix}_UNSPECIFIED")
+    if name.upper() not in set(names):
+        field = prefix.rsplit("_", 1)[-1].lower()
+        limit = ", ".join(member.lower() for member in names)
+        raise InvalidFieldError(field=field, problem="unknown name", limit=limit, sent=name)
+    return wire.Value(f"{prefix}_{name.upper()}")
