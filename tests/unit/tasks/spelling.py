@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from arno.tasks import Decoded, FinishReason, ImageSize, Vocabulary
 from arno.tasks.vocabulary import MARKERS
+from hypothesis import settings
 
 SPECIALS = {"<s>": 0, "<pad>": 1, "</s>": 2}
 FIRST_BYTE = 3
@@ -26,6 +27,10 @@ VOCABULARY = Vocabulary(
     first_location_id=FIRST_LOCATION,
     special_ids=frozenset(SPECIALS.values()),
 )
+
+# Enough examples to find what is wrong with a small grammar, few enough for a unit test; and no
+# deadline, because a machine that does other work as well would miss it.
+quick = settings(max_examples=40, deadline=None)
 
 # On an image of this size the centre of bin N is N + 0.5 on both axes.
 THOUSAND = ImageSize(1000, 1000)
