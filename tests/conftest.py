@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support import kafka_broker as kafka_support
 from support.availability import require
+from support.kafka_broker import KafkaBroker
 from support.redis_server import WAYS_TO_GET_IT, RedisServer, redis_executables
+
+# Suites assert too; they deserve the same messages as test modules.
+pytest.register_assert_rewrite("contract")
 
 # A busy machine is not a bug in the code under test, so no example has a deadline of its own.
 settings.register_profile("arno", deadline=None)
@@ -48,3 +53,19 @@ def own_redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def _kafka_of_this_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    require(kafka_support.kafka_available(), kafka_support.WAYS_TO_GET_IT)
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def kafka_broker(_kafka_of_this_worker: KafkaBroker) -> KafkaBroker:
+    """A running broker of this xdist worker; a test may kill it, the next revives it."""
+    _kafka_of_this_worker.start()
+    return _kafka_of_this_worker

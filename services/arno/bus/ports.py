@@ -1,8 +1,8 @@
 """What every bus can do: carry records from gateways to workers, at least once.
 
-Two adapters stand behind these ports: ``arno.bus.kafka`` and ``arno.bus.redis_streams``; one contract suite runs on both. A bus
-knows nothing of jobs: a record is bytes with headers, on a lane. There is one topic (or stream) for each lane and one for
-records that were given up.
+Two adapters stand behind these ports: ``arno.bus.kafka`` and ``arno.bus.redis_streams``; one
+contract suite runs on both. A bus knows nothing of jobs: a record is bytes with headers, on a lane.
+There is one topic (or stream) for each lane and one for records that were given up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEAD = "dead"
 
 
 def topic_name(prefix: str, channel: str) -> str:
-    """Return the topic (Kafka) or stream key (Redis) of a lane or of the dead letters: ``arno.jobs.batch``."""
+    """Return the topic (or the stream's key) of a channel: ``arno.jobs.batch``."""
     return f"{prefix}.{channel}"
 
 
@@ -49,7 +49,8 @@ class Record:
 class Receipt:
     """Names one delivery of one record, so that it can be declared done.
 
-    A receipt of a partition that has moved to another worker is stale; declaring it done is harmless and ignored.
+    A receipt of a partition that has moved to another worker is stale; declaring it done is
+    harmless and ignored.
 
     Attributes:
         channel: Where the record came from.
@@ -117,6 +118,7 @@ class Publisher(Protocol):
 
         Raises:
             LimitExceededError: The record is larger than the bus takes.
+            OverloadedError: Too many bytes wait for the bus already.
             BackendUnavailableError: Not acknowledged in time; the record may arrive all the same.
         """
 
@@ -130,31 +132,42 @@ class Publisher(Protocol):
 class Consumer(Protocol):
     """Takes records from the bus as a member of a group.
 
-    Owned by one thread: ``poll``, ``drain`` and ``close`` are called only there, and ``poll`` at least once a second. ``done`` and
-    ``statistics`` may be called from any thread.
+    Owned by one thread: ``poll``, ``drain`` and ``close`` are called only there, and ``poll`` at
+    least once a second. ``done`` and ``statistics`` may be called from any thread.
     """
 
     def start(self) -> None:
-        """Join the group. Call it only when the worker is ready to work: a member that does not poll stalls the group.
+        """Join the group, once the worker is ready: a member that does not poll stalls it.
 
         Raises:
             BackendUnavailableError: The bus cannot be reached, or a topic is missing.
         """
 
     def poll(self, timeout_s: float) -> Sequence[Delivery]:
-        """Wait for records, and do the housekeeping: commit what is done, pause when the window is full, renew claims.
+        """Wait for records, and do the housekeeping.
 
-        Delivers nothing while ``unfinished_count`` is at the window. Survives the bus being away: then it delivers nothing.
+        That is: commit what is done, pause when the window is full, renew claims. Delivers nothing
+        while ``unfinished_count`` is at the window, nor while the bus is away, which it survives.
         """
 
     def done(self, receipt: Receipt) -> None:
-        """Declare a delivery finished: its result is stored. Any thread, any order; a stale receipt is ignored."""
+        """Declare a delivery finished: its result is stored.
+
+        Any thread, any order; a stale receipt is ignored.
+        """
 
     def drain(self, timeout_s: float) -> bool:
-        """Fetch nothing more, wait until nothing is unfinished, commit; say whether that came in time."""
+        """Fetch nothing more, and wait until nothing is unfinished and all is committed.
+
+        Returns:
+            Whether that came in time.
+        """
 
     def close(self) -> None:
-        """Commit what is done, leave the group and disconnect; unfinished records go to other members. Idempotent."""
+        """Commit what is done, leave the group and disconnect. Idempotent.
+
+        Unfinished records go to other members.
+        """
 
     def statistics(self) -> ConsumerStatistics:
         """Return the numbers of this moment."""

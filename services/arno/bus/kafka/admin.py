@@ -1,0 +1,112 @@
+"""Creates and inspects Arno's topics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from arno.bus.kafka.faults import translate
+from arno.bus.kafka.settings import admin_config, topic_config
+from arno.bus.ports import DEAD, Lane, topic_name
+from arno.bus.settings import BusSettings
+from arno.errors import BackendUnavailableError
+
+logger = logging.getLogger(__name__)
+
+_NO_ERROR = 0
+
+
+class KafkaTopicAdmin:
+    """Implements ``TopicAdmin`` on Kafka. Blocking; connects with its first call."""
+
+    def __init__(self, settings: BusSettings) -> None:
+        """Take the settings; nothing is connected yet."""
+        self._settings = settings
+        self._client: KafkaAdminClient | None = None
+        self._channels = [*(lane.value for lane in Lane), DEAD]
+
+    def ensure_topics(self) -> list[str]:
+        """Create the missing topics, with room for the largest record; return their names."""
+        settings = self._settings
+        existing = self.describe()
+        missing = [
+            topic_name(settings.topic_prefix, channel)
+            for channel in self._channels
+            if channel not in existing
+        ]
+        created = [name for name in missing if self._create(name)]
+        if missing:
+            try:
+                self._connected().wait_for_topics(missing)
+            except KafkaError as error:
+                raise translate(error) from error
+        return created
+
+    def describe(self) -> Mapping[str, int]:
+        """Return the partition count of every topic of Arno that exists, by channel."""
+        names = {topic_name(self._settings.topic_prefix, one): one for one in self._channels}
+        return {names[name]: count for name, count in self.partition_counts(names).items()}
+
+    def require(self, channels: Collection[str]) -> None:
+        """Check that the topics of these channels exist.
+
+        Raises:
+            BackendUnavailableError: One is missing, or Kafka cannot be reached.
+        """
+        names = [topic_name(self._settings.topic_prefix, channel) for channel in channels]
+        missing = sorted(set(names) - self.partition_counts(names).keys())
+        if missing:
+            raise BackendUnavailableError(
+                f"kafka: no topic {', '.join(missing)}; `arno topics ensure` creates it",
+                topics=",".join(missing),
+            )
+
+    def partition_counts(self, names: Collection[str]) -> dict[str, int]:
+        """Return the partition counts of those of these topics that exist."""
+        try:
+            topics = self._connected().describe_topics(list(names))
+        except KafkaError as error:
+            raise translate(error) from error
+        return {
+            topic["name"]: len(topic["partitions"])
+            for topic in topics
+            if topic["error_code"] == _NO_ERROR
+        }
+
+    def ping(self) -> None:
+        """Return when a broker answers; raise BackendUnavailableError when none does."""
+        try:
+            self._connected().describe_cluster()
+        except KafkaError as error:
+            raise translate(error) from error
+
+    def close(self) -> None:
+        """Disconnect. Idempotent."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _create(self, name: str) -> bool:
+        settings = self._settings
+        wanted = {
+            "num_partitions": settings.partitions,
+            "replication_factor": settings.replication,
+            "configs": topic_config(settings),
+        }
+        try:
+            self._connected().create_topics({name: wanted})
+        except TopicAlreadyExistsError:
+            # Another process was faster.
+            return False
+        except KafkaError as error:
+            raise translate(error) from error
+        logger.info("topic created", extra={"topic": name, "partitions": settings.partitions})
+        return True
+
+    def _connected(self) -> KafkaAdminClient:
+        if self._client is None:
+            self._client = KafkaAdminClient(**admin_config(self._settings))
+        return self._client

@@ -1,0 +1,226 @@
+"""Takes records from Kafka as a member of the workers' group.
+
+The owner's thread polls; it never waits for the model. Records finish in any order on other
+threads, and each poll commits how far every partition is finished without a hole.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer as Client
+from kafka import TopicPartition
+from kafka.errors import IllegalStateError, KafkaError
+
+from arno.bus.kafka.admin import KafkaTopicAdmin
+from arno.bus.kafka.assignment import Holdings, Points, RebalanceListener, offsets_of
+from arno.bus.kafka.faults import translate
+from arno.bus.kafka.settings import (
+    COMMIT_INTERVAL_S,
+    COMMIT_TIMEOUT_S,
+    consumer_config,
+    require_crc32c,
+)
+from arno.bus.ports import ConsumerStatistics, Delivery, Receipt, Record, topic_name
+from arno.bus.settings import BusSettings
+from arno.bus.window import Window
+from arno.errors import BackendUnavailableError, ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_POLL_S = 0.05
+_FAULT_PAUSE_S = 0.1
+_CLOSE_TIMEOUT_MS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    client: Client
+    listener: RebalanceListener
+
+
+class KafkaConsumer:
+    """Implements ``Consumer`` on Kafka."""
+
+    def __init__(self, settings: BusSettings, channels: Sequence[str]) -> None:
+        """Take the settings and the channels to read; nothing is connected yet."""
+        self._settings = settings
+        self._channels = {topic_name(settings.topic_prefix, one): one for one in channels}
+        self._window = Window(settings.window)
+        self._holdings = Holdings()
+        self._draining = False
+        self._member: _Member | None = None
+        self._commit_sent_s: float | None = None
+        self._commit_due_s = 0.0
+        self._lag: Mapping[str, int] = {}
+
+    def start(self) -> None:
+        """Join the group; partitions arrive with the first polls."""
+        require_crc32c()
+        admin = KafkaTopicAdmin(self._settings)
+        try:
+            admin.require(list(self._channels.values()))
+            client = Client(**consumer_config(self._settings))
+        except KafkaError as error:
+            raise translate(error) from error
+        finally:
+            admin.close()
+        self._member = _Member(client, RebalanceListener(client, self._holdings))
+        client.subscribe(list(self._channels), listener=self._member.listener)
+
+    def poll(self, timeout_s: float) -> Sequence[Delivery]:
+        """Commit what is finished, and return new records."""
+        member = self._joined()
+        try:
+            room = self._keep_window(member)
+            self._commit(member)
+            # A poll also drives the group, so it happens even when nothing may be fetched. It
+            # comes last: once records are noted as received, nothing may keep them from the caller.
+            polled = member.client.poll(int(timeout_s * 1000), max_records=max(1, room))
+        except KafkaError as error:
+            self._survive(error, timeout_s)
+            return []
+        return self._receive(polled)
+
+    def done(self, receipt: Receipt) -> None:
+        """Note a record as finished. Any thread."""
+        topic = topic_name(self._settings.topic_prefix, receipt.channel)
+        partition = TopicPartition(topic, receipt.partition)
+        self._holdings.finish(partition, int(receipt.position), receipt.epoch)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Stop fetching for good; wait until all is finished and committed, or the time is up."""
+        self._draining = True
+        deadline_s = time.monotonic() + timeout_s
+        while not self._settled():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            self._commit_due_s = 0.0
+            self.poll(min(_DRAIN_POLL_S, left_s))
+        return True
+
+    def close(self) -> None:
+        """Commit what is finished and leave; the rest goes to other members."""
+        member, self._member = self._member, None
+        if member is None:
+            return
+        # The client calls the listener once more: it commits, and no longer waits for work.
+        member.listener.closing = True
+        try:
+            member.client.close(timeout_ms=_CLOSE_TIMEOUT_MS)
+        except KafkaError:
+            logger.warning("the group was not left in order", exc_info=True)
+
+    def statistics(self) -> ConsumerStatistics:
+        """Return the numbers of this moment. Any thread."""
+        holdings = self._holdings
+        with holdings.lock:
+            return ConsumerStatistics(
+                unfinished_count=holdings.ledger.unfinished_count(),
+                paused=self._draining or self._window.paused,
+                partition_count=len(holdings.ledger.partitions),
+                stale_done_count=holdings.stale_done_count,
+                redelivered_count=0,
+                rebalance_count=holdings.assignment_count,
+                lag=self._lag,
+            )
+
+    def _joined(self) -> _Member:
+        if self._member is None:
+            raise BackendUnavailableError("kafka: the consumer is not started, or closed")
+        return self._member
+
+    def _keep_window(self, member: _Member) -> int:
+        client = member.client
+        with self._holdings.lock:
+            room = self._window.room(self._holdings.ledger.unfinished_count())
+        if self._draining:
+            room = 0
+        # Set before the partitions are listed, so that one that arrives now is paused either way.
+        member.listener.paused = room == 0
+        if room == 0:
+            client.pause(*(client.assignment() - client.paused()))
+        elif client.paused():
+            client.resume(*client.paused())
+        return room
+
+    def _receive(self, polled: Mapping[TopicPartition, Sequence[Any]]) -> list[Delivery]:
+        deliveries = []
+        with self._holdings.lock:
+            for partition, records in polled.items():
+                for record in records:
+                    epoch = self._holdings.ledger.receive(partition, record.offset)
+                    if epoch is not None:
+                        deliveries.append(self._delivery(record, epoch))
+        return deliveries
+
+    def _delivery(self, record: Any, epoch: int) -> Delivery:
+        channel = self._channels[record.topic]
+        return Delivery(
+            record=Record(channel, record.value, dict(record.headers)),
+            receipt=Receipt(channel, record.partition, str(record.offset), epoch),
+            appended_at_ms=record.timestamp,
+        )
+
+    def _commit(self, member: _Member) -> None:
+        now_s = time.monotonic()
+        if now_s < self._commit_due_s or self._committing(now_s):
+            return
+        self._commit_due_s = now_s + COMMIT_INTERVAL_S
+        self._measure_lag(member.client)
+        with self._holdings.lock:
+            points = self._holdings.ledger.due()
+        if not points:
+            return
+        self._commit_sent_s = now_s
+
+        def answered(_: object, answer: object) -> None:
+            self._answered(points, answer)
+
+        member.client.commit_async(offsets_of(points), callback=answered)
+
+    def _committing(self, now_s: float) -> bool:
+        # One commit at a time keeps them in order; a lost answer must not stop them for ever.
+        sent_s = self._commit_sent_s
+        return sent_s is not None and now_s - sent_s < 2 * COMMIT_TIMEOUT_S
+
+    def _answered(self, points: Points, answer: object) -> None:
+        self._commit_sent_s = None
+        if isinstance(answer, Exception):
+            # The positions stay due, so the next poll tries again.
+            logger.info("commit failed", extra={"fault": str(answer)})
+            return
+        with self._holdings.lock:
+            self._holdings.ledger.committed(points)
+
+    def _settled(self) -> bool:
+        with self._holdings.lock:
+            ledger = self._holdings.ledger
+            return ledger.unfinished_count() == 0 and not ledger.due()
+
+    def _measure_lag(self, client: Client) -> None:
+        lag = dict.fromkeys(self._channels.values(), 0)
+        for partition in client.assignment():
+            with self._holdings.lock:
+                position = self._holdings.ledger.position(partition)
+            try:
+                end = client.highwater(partition)
+            except IllegalStateError:
+                # It has left since the assignment was listed.
+                continue
+            if end is not None and position is not None:
+                lag[self._channels[partition.topic]] += max(0, end - position)
+        self._lag = lag
+
+    def _survive(self, error: KafkaError, timeout_s: float) -> None:
+        fault = translate(error)
+        if isinstance(fault, ConfigurationError):
+            raise fault from error
+        logger.warning("kafka is away", extra={"fault": str(error)})
+        # An error that comes back at once must not turn the owner's loop into a busy one.
+        time.sleep(min(timeout_s, _FAULT_PAUSE_S))

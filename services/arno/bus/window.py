@@ -1,0 +1,31 @@
+"""How much a worker holds at once: the back-pressure of every bus."""
+
+from __future__ import annotations
+
+
+class Window:
+    """A bound on unfinished deliveries: full at the limit, open again at half of it.
+
+    The distance keeps a consumer from pausing and resuming with every record. There is one number,
+    the count of unfinished deliveries, and it is looked at in every poll, so no missed event can
+    leave a consumer paused.
+    """
+
+    __slots__ = ("_limit", "paused")
+
+    def __init__(self, limit: int) -> None:
+        """Take the most deliveries that may be unfinished, at least 1."""
+        self._limit = limit
+        self.paused = False
+
+    def look(self, unfinished_count: int) -> bool:
+        """Decide whether to pause, from the count of this moment."""
+        if unfinished_count >= self._limit:
+            self.paused = True
+        elif unfinished_count <= self._limit // 2:
+            self.paused = False
+        return self.paused
+
+    def room(self, unfinished_count: int) -> int:
+        """Return how many more deliveries fit; 0 while paused."""
+        return 0 if self.look(unfinished_count) else self._limit - unfinished_count
