@@ -34,14 +34,25 @@ def span(name: str, *, kind: SpanKind, carrier: Mapping[str, bytes | str]) -> It
         kind: The span's side of the exchange.
         carrier: gRPC metadata or a record's headers.
     """
+    started = start_span(name, kind=kind, carrier=carrier)
+    with trace.use_span(started, end_on_exit=True):
+        yield started
+
+
+def start_span(name: str, *, kind: SpanKind, carrier: Mapping[str, bytes | str]) -> trace.Span:
+    """Return a span that any thread may end, for work that crosses threads.
+
+    Args:
+        name: What is being done.
+        kind: The span's side of the exchange.
+        carrier: gRPC metadata or a record's headers, with the parent.
+    """
     text = {
         key: value.decode("ascii", "replace") if isinstance(value, bytes) else value
         for key, value in carrier.items()
     }
     parent = _PROPAGATOR.extract(text, context=context.Context())
-    tracer = trace.get_tracer("arno")
-    with tracer.start_as_current_span(name, context=parent, kind=kind) as current:
-        yield current
+    return trace.get_tracer("arno").start_span(name, context=parent, kind=kind)
 
 
 def trace_headers() -> dict[str, bytes]:

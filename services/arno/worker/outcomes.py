@@ -27,6 +27,11 @@ def state_to_wire(state: JobState) -> job_pb2.JobState.ValueType:
     return job_pb2.JobState.Value(f"JOB_STATE_{state}")
 
 
+def state_from_wire(number: job_pb2.JobState.ValueType) -> JobState:
+    """Return the state of a number that this module wrote."""
+    return JobState(job_pb2.JobState.Name(number).removeprefix("JOB_STATE_"))
+
+
 def build_outcome(
     record: JobRecord,
     state: JobState,

@@ -1,0 +1,82 @@
+"""Publish what was given up, for people to look at and to replay."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from arno.bus.ports import DEAD, Publisher, Record
+from arno.bus.v1.records_pb2 import DeadJob
+from arno.errors import LimitExceededError
+from arno.worker.retrying import Backend
+
+logger = logging.getLogger(__name__)
+
+_PUBLISH_TIMEOUT_S: Final = 5.0
+
+
+class DeadLetters:
+    """The dead channel, for any thread: an event loop of its own runs the publisher."""
+
+    def __init__(self, make_publisher: Callable[[], Publisher], bus: Backend) -> None:
+        """Take the publisher's factory: a publisher lives in the loop that made it."""
+        self._make_publisher = make_publisher
+        self._bus = bus
+        self._publisher: Publisher | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="dead-letters", daemon=True
+        )
+        self._starting = threading.Lock()
+
+    def start(self) -> None:
+        """Run the loop; the bus is asked only when there is something to publish."""
+        self._thread.start()
+
+    def publish(self, dead: DeadJob) -> None:
+        """Return once the bus has the record, however long that takes.
+
+        Raises:
+            AbandonedError: The process leaves; the job is still on the bus, and will come again.
+        """
+        try:
+            self._bus.insist(lambda: self._publish_once(dead))
+        except LimitExceededError:
+            # What a dead letter adds can be more than the bus takes. The reason is worth more than
+            # the image.
+            logger.exception("a dead letter is too large; its payload is left out")
+            slim = DeadJob()
+            slim.CopyFrom(dead)
+            slim.ClearField("unreadable_value")
+            slim.job.ClearField("image")
+            self._bus.insist(lambda: self._publish_once(slim))
+
+    def close(self) -> None:
+        """Disconnect and stop the loop. Idempotent."""
+        if not self._thread.is_alive():
+            return
+        if self._publisher is not None:
+            asyncio.run_coroutine_threadsafe(self._publisher.close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _publish_once(self, dead: DeadJob) -> None:
+        record = Record(DEAD, dead.SerializeToString())
+        with self._starting:
+            publishing = asyncio.run_coroutine_threadsafe(self._send(record), self._loop)
+            publishing.result()
+
+    async def _send(self, record: Record) -> None:
+        if self._publisher is None:
+            publisher = self._make_publisher()
+            try:
+                await publisher.start()
+            except BaseException:
+                await publisher.close()
+                raise
+            self._publisher = publisher
+        await self._publisher.publish(record, timeout_s=_PUBLISH_TIMEOUT_S)

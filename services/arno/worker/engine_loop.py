@@ -1,0 +1,127 @@
+"""Own the engine: submit, step, cancel; every event goes to whoever asked for the sequence.
+
+It knows sequences and nothing of jobs, so that nothing but the model is between two steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
+
+from arno.engine.interface import Engine, SequenceFinished, SequenceProgress, SequenceRequest
+from arno.errors import ArnoError
+from arno.tasks import FinishReason
+from arno.worker.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+Event: TypeAlias = SequenceProgress | SequenceFinished
+
+_IDLE_STEP_S: Final = 0.0005
+"""A step that tells nothing and is quicker than this did nothing: no forward pass is so quick."""
+
+_IDLE_PAUSE_S: Final = 0.002
+
+
+class EngineLoop:
+    """The engine's thread and what it is asked to do. ``submit`` and ``cancel``: any thread."""
+
+    def __init__(
+        self, engine: Engine, *, clock: Clock, on_events: Callable[[Sequence[Event]], None]
+    ) -> None:
+        """Take the engine and whom to tell; the callee must return at once."""
+        self._engine = engine
+        self._clock = clock
+        self._on_events = on_events
+        self._changed = threading.Condition()
+        self._inbox: deque[SequenceRequest | str] = deque()
+        self._stopped = False
+        self._live: set[str] = set()
+        self._busy_s = 0.0
+        self._step_began_s: float | None = None
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds spent in steps since the start."""
+        return self._busy_s
+
+    def step_age_s(self) -> float:
+        """Return how long the present step has been running; 0.0 between steps."""
+        began_s = self._step_began_s
+        return 0.0 if began_s is None else self._clock.monotonic_s() - began_s
+
+    def submit(self, requests: Iterable[SequenceRequest]) -> None:
+        """Have sequences run."""
+        self._put(requests)
+
+    def cancel(self, sequence_ids: Iterable[str]) -> None:
+        """Stop sequences at the next step. In one line with ``submit``: none slips through."""
+        self._put(sequence_ids)
+
+    def stop(self) -> None:
+        """Let the thread end after its present step."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Step until stopped: the body of the engine's thread."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._inbox or self._live)
+                if self._stopped:
+                    return
+            events = [*self._empty_inbox(), *self._step()]
+            self._live.difference_update(
+                event.sequence_id for event in events if isinstance(event, SequenceFinished)
+            )
+            if events:
+                self._on_events(events)
+
+    def _put(self, messages: Iterable[SequenceRequest | str]) -> None:
+        with self._changed:
+            self._inbox.extend(messages)
+            self._changed.notify()
+
+    def _empty_inbox(self) -> list[SequenceFinished]:
+        refused: list[SequenceFinished] = []
+        while self._inbox:
+            message = self._inbox.popleft()
+            if isinstance(message, str):
+                self._engine.cancel(message)
+                continue
+            try:
+                self._engine.submit(message)
+            except ArnoError as error:
+                refused.append(_refused(message, error))
+            else:
+                self._live.add(message.sequence_id)
+        return refused
+
+    def _step(self) -> Sequence[Event]:
+        began_s = self._step_began_s = self._clock.monotonic_s()
+        events = self._engine.step()
+        self._step_began_s = None
+        took_s = self._clock.monotonic_s() - began_s
+        if events or took_s >= _IDLE_STEP_S:
+            self._busy_s += took_s
+        else:
+            with self._changed:
+                if not self._inbox and not self._stopped:
+                    self._changed.wait(_IDLE_PAUSE_S)
+        return events
+
+
+def _refused(request: SequenceRequest, error: ArnoError) -> SequenceFinished:
+    return SequenceFinished(
+        sequence_id=request.sequence_id,
+        token_ids=(),
+        logprobs=(),
+        finish_reason=FinishReason.ERROR,
+        encode_s=0.0,
+        decode_s=0.0,
+        error=error,
+    )

@@ -1,0 +1,113 @@
+"""Compose a worker process: load and warm the model, then join, work, drain, leave."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from types import FrameType
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from arno.bus.factory import make_consumer, make_publisher
+from arno.engine import create_engine
+from arno.ops.config import effective
+from arno.ops.health import HealthServer
+from arno.ops.logs import configure_logs
+from arno.ops.tracing import configure_tracing, current_trace_id
+from arno.results.redis import RedisResultWriter
+from arno.worker.metrics import WorkerMetrics
+from arno.worker.settings import WorkerSettings
+from arno.worker.worker import Worker, WorkerParts
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Departure:
+    """The first signal asks the worker to leave, the second ends the process at once.
+
+    Handlers are set explicitly, since the kernel keeps signals without one from process 1.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._worker: Worker | None = None
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+
+    def reaches(self, worker: Worker) -> None:
+        self._worker = worker
+        if self.asked:
+            worker.stop()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        if self._worker is None:
+            # Nothing is in hand while the model loads, and loading cannot be interrupted.
+            os._exit(0)
+        self._worker.stop()
+
+
+def run_worker(settings: WorkerSettings) -> int:
+    """Run a worker until a signal ends it; return the exit status of the process.
+
+    Raises:
+        ModelError: The model cannot be served.
+        MissingExtraError: A part of Arno is not installed.
+    """
+    began_s = time.monotonic()
+    configure_logs(
+        "worker",
+        level=settings.log_level,
+        log_format=settings.log_format,
+        trace_id=current_trace_id,
+    )
+    configure_tracing("worker")
+    departure = _Departure()
+    logger.info("starts", extra={"settings": effective(settings)})
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(registry)
+    current: list[Worker] = []
+    health = HealthServer(
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        registry=registry,
+        not_ready=lambda: current[0].not_ready() if current else ["the model loads"],
+        not_alive=lambda: current[0].not_alive() if current else [],
+    )
+    health.start()
+    logger.info("probes and metrics", extra={"port": health.port})
+    engine = create_engine(settings)
+    engine.warm_up()
+    metrics.cold_start.set(time.monotonic() - began_s)
+    logger.info("the model is warm", extra={"model": engine.card.name})
+    writer = RedisResultWriter(settings)
+    worker = Worker(
+        WorkerParts(
+            engine=engine,
+            consumers={lane: make_consumer(settings, [lane]) for lane in settings.lanes},
+            writer=writer,
+            make_publisher=lambda: make_publisher(settings),
+        ),
+        settings,
+        on_ended=metrics.observe,
+    )
+    metrics.follow(worker.statistics)
+    current.append(worker)
+    departure.reaches(worker)
+    try:
+        worker.run()
+    except RuntimeError:
+        logger.exception("the worker failed")
+        return 1
+    finally:
+        health.close()
+        writer.close()
+    engine.close()
+    return 0

@@ -1,0 +1,192 @@
+"""The worker's Prometheus metrics: from its statistics, or observed when an end is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from arno.api.v1 import types_pb2
+from arno.worker.publication import EndedJob
+from arno.worker.worker import WorkerStatistics
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+
+# From a null engine's answer to a batch job that waited for hours.
+_JOB_BUCKETS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+# From a thumbnail's preparation to a long answer on a CPU.
+_STAGE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class WorkerMetrics:
+    """What a worker tells Prometheus. Any thread."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all metrics."""
+        self._registry = registry
+        self.cold_start = Gauge(
+            "arno_worker_cold_start_seconds",
+            "From the start of the process to a warm model.",
+            registry=registry,
+        )
+        self._tasks = Counter(
+            "arno_worker_tasks_total",
+            "Task results stored, by what they are.",
+            ["task", "outcome"],
+            registry=registry,
+        )
+        self._truncations = Counter(
+            "arno_worker_truncations_total",
+            "Answers that ended otherwise than by the model's own end.",
+            ["task", "finish_reason"],
+            registry=registry,
+        )
+        self._job = self._histogram("job", "From acceptance to the stored end.", _JOB_BUCKETS)
+        self._queue = self._histogram("queue", "From acceptance to a worker.", _JOB_BUCKETS)
+        self._prepare = self._histogram("prepare", "Preparing one image.", _STAGE_BUCKETS)
+        self._encode = self._histogram("encode", "Encoding one image.", _STAGE_BUCKETS)
+        self._decode = self._histogram("decode", "Decoding one answer.", _STAGE_BUCKETS)
+
+    def follow(self, statistics: Callable[[], WorkerStatistics]) -> None:
+        """Expose a worker's statistics from now on."""
+        self._registry.register(_StatisticsCollector(statistics))
+
+    def observe(self, ended: EndedJob) -> None:
+        """Note a stored end; one that was dropped is counted by the tally alone."""
+        if not ended.first:
+            return
+        record, outcome = ended.job.record, ended.outcome
+        lane = types_pb2.Lane.Name(record.lane).removeprefix("LANE_").lower()
+        self._job.labels(lane).observe((outcome.ended_at_ms - record.submitted_at_ms) / 1000)
+        self._queue.labels(lane).observe(ended.job.queue_s)
+        for n, result in enumerate(outcome.response.results):
+            self._observe_result(lane, result, first=n == 0)
+
+    def _observe_result(self, lane: str, result: types_pb2.TaskResult, *, first: bool) -> None:
+        task = _task_name(result.task)
+        self._tasks.labels(task, result.WhichOneof("outcome")).inc()
+        if not result.HasField("answer"):
+            return
+        answer = result.answer
+        if answer.finish_reason != types_pb2.FINISH_REASON_STOP:
+            reason = types_pb2.FinishReason.Name(answer.finish_reason)
+            self._truncations.labels(task, reason.removeprefix("FINISH_REASON_")).inc()
+        if first:
+            self._prepare.labels(lane).observe(_seconds(answer.timings.prepare))
+        encode_s = _seconds(answer.timings.encode)
+        if encode_s > 0:
+            self._encode.labels(lane).observe(encode_s)
+        self._decode.labels(lane).observe(_seconds(answer.timings.decode))
+
+    def _histogram(self, stage: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(
+            f"arno_worker_{stage}_seconds",
+            meaning,
+            ["lane"],
+            buckets=buckets,
+            registry=self._registry,
+        )
+
+
+class _StatisticsCollector(Collector):
+    def __init__(self, statistics: Callable[[], WorkerStatistics]) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the statistics once a scrape, so that all numbers are of one moment."""
+        now = self._statistics()
+        yield from _job_metrics(now)
+        yield from _engine_metrics(now)
+        yield from _consumer_metrics(now)
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: registering must not ask for statistics."""
+        return iter(())
+
+
+def _job_metrics(now: WorkerStatistics) -> Iterator[Metric]:
+    tally = now.tally
+    ended = CounterMetricFamily("arno_worker_jobs", "Jobs ended, by state.", labels=["state"])
+    for state, count in tally.ended.items():
+        ended.add_metric([state.value], count)
+    yield ended
+    dead = CounterMetricFamily(
+        "arno_worker_dead_letters", "Records given up, by reason.", labels=["reason"]
+    )
+    for reason, count in tally.dead_letters.items():
+        dead.add_metric([reason], count)
+    yield dead
+    yield _counter("duplicates", "Ends dropped: the job had ended before.", tally.duplicate_count)
+    yield _counter(
+        "repeated_deliveries", "Deliveries of ended jobs.", tally.repeated_delivery_count
+    )
+    yield _counter("store_failures", "Calls that missed the store.", now.store_failure_count)
+    yield _counter("busy_seconds", "Time that the engine spent in steps.", now.busy_s)
+    yield _gauge("in_hand_jobs", "Jobs with the engine.", now.in_hand_count)
+
+
+def _engine_metrics(now: WorkerStatistics) -> Iterator[Metric]:
+    engine = now.engine
+    yield _gauge("waiting_sequences", "Submitted and not started.", engine.waiting_count)
+    yield _gauge("running_sequences", "In the present batch.", engine.running_count)
+    yield _gauge("batch_sequences", "Sequences of the last batch.", engine.batch_size_last)
+    yield _counter("steps", "Forward passes or static batches.", engine.step_count)
+    yield _counter("encoded_images", "Images encoded.", engine.encoded_image_count)
+    yield _counter("reused_images", "Encodings used again.", engine.reused_image_count)
+    yield _counter("tokens", "Tokens decoded.", engine.token_count)
+    yield _counter(
+        "failed_batches", "Batches that failed and were split.", engine.failed_batch_count
+    )
+
+
+def _consumer_metrics(now: WorkerStatistics) -> Iterator[Metric]:
+    gauges = {
+        "unfinished_records": ("Delivered and not done.", "unfinished_count"),
+        "paused": ("Whether the window is full.", "paused"),
+        "partitions": ("Partitions assigned.", "partition_count"),
+    }
+    counters = {
+        "stale_completions": ("Completed after the partition had moved.", "stale_done_count"),
+        "redeliveries": ("Deliveries known to be repeats.", "redelivered_count"),
+        "rebalances": ("Assignments.", "rebalance_count"),
+    }
+    for name, (meaning, attribute) in gauges.items():
+        family: Metric = GaugeMetricFamily(f"arno_worker_{name}", meaning, labels=["lane"])
+        yield _by_lane(family, now, attribute)
+    for name, (meaning, attribute) in counters.items():
+        family = CounterMetricFamily(f"arno_worker_{name}", meaning, labels=["lane"])
+        yield _by_lane(family, now, attribute)
+    lag = GaugeMetricFamily("arno_worker_lag_records", "Not yet committed.", labels=["lane"])
+    for statistics in now.consumers.values():
+        for lane, count in statistics.lag.items():
+            lag.add_metric([lane], count)
+    yield lag
+
+
+def _by_lane(family: Metric, now: WorkerStatistics, attribute: str) -> Metric:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    for lane, statistics in now.consumers.items():
+        family.add_sample(name, {"lane": lane}, float(getattr(statistics, attribute)))
+    return family
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"arno_worker_{name}", meaning, value=value)
+
+
+def _counter(name: str, meaning: str, value: float) -> Metric:
+    return CounterMetricFamily(f"arno_worker_{name}", meaning, value=value)
+
+
+def _task_name(number: types_pb2.Task.ValueType) -> str:
+    # A number that is newer than this worker must not make a label of its own.
+    known = number in types_pb2.Task.values()
+    return types_pb2.Task.Name(number).removeprefix("TASK_") if known else "UNKNOWN"
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.ToNanoseconds() / 1e9

@@ -1,0 +1,132 @@
+"""Write progress and ends of jobs to the store; only then is a delivery done.
+
+What waits is one update a job: newer progress replaces older, an end replaces both. So a store that
+is slow or away costs memory for the jobs in hand and no more, and the newest truth is what it gets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from arno.bus.v1.records_pb2 import JobOutcome
+from arno.results.ports import JobState, ResultWriter
+from arno.worker.retrying import AbandonedError, Backend
+from arno.worker.taken_job import TakenJob
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job whose end is stored.
+
+    Attributes:
+        job: The job.
+        outcome: How it ended.
+        first: Whether this end is the one that counts.
+    """
+
+    job: TakenJob
+    outcome: JobOutcome
+    first: bool
+
+
+@dataclass(slots=True)
+class _Update:
+    job: TakenJob
+    state: JobState
+    decoded_token_count: int = 0
+    task_results: dict[int, bytes] = field(default_factory=dict)
+    outcome: JobOutcome | None = None
+
+
+class Publication:
+    """The jobs whose store entry is behind. Any thread fills it, the store threads empty it."""
+
+    def __init__(
+        self, writer: ResultWriter, store: Backend, *, on_ended: Callable[[EndedJob], None]
+    ) -> None:
+        """Take the store and whom to tell that an end is stored and its delivery done."""
+        self._writer = writer
+        self._store = store
+        self._on_ended = on_ended
+        self._changed = threading.Condition()
+        self._waiting: dict[str, _Update] = {}
+        self._writing: set[str] = set()
+        self._stopped = False
+
+    def progress(
+        self,
+        job: TakenJob,
+        state: JobState,
+        *,
+        decoded_token_count: int,
+        task_results: dict[int, bytes],
+    ) -> None:
+        """Let the store know how a job stands, soon."""
+        with self._changed:
+            update = self._waiting.setdefault(job.key, _Update(job, state))
+            update.state = state
+            update.decoded_token_count = decoded_token_count
+            update.task_results.update(task_results)
+            self._changed.notify()
+
+    def end(self, job: TakenJob, outcome: JobOutcome) -> None:
+        """Store the end of a job, then declare its delivery done."""
+        with self._changed:
+            update = self._waiting.setdefault(job.key, _Update(job, JobState.DECODING))
+            update.outcome = outcome
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Write updates until stopped: the body of each store thread."""
+        while (update := self._next()) is not None:
+            try:
+                self._write(update)
+            except AbandonedError:
+                return
+            finally:
+                with self._changed:
+                    self._writing.discard(update.job.key)
+                    self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let the store threads end; what they have not written is not done and comes again."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _next(self) -> _Update | None:
+        with self._changed:
+            while not self._stopped:
+                # One thread a job, so that its states arrive in order.
+                free = (key for key in self._waiting if key not in self._writing)
+                key = next(free, None)
+                if key is not None:
+                    self._writing.add(key)
+                    return self._waiting.pop(key)
+                self._changed.wait()
+            return None
+
+    def _write(self, update: _Update) -> None:
+        job, outcome = update.job, update.outcome
+        if outcome is None:
+            self._store.insist(
+                lambda: self._writer.progress(
+                    job.attempt,
+                    update.state,
+                    decoded_token_count=update.decoded_token_count,
+                    task_results=update.task_results,
+                )
+            )
+            return
+        first = self._store.insist(lambda: self._writer.finish(job.attempt, outcome))
+        # Done only after the outcome is stored: a crash between the two costs a repeat, the other
+        # order would lose the job.
+        job.done()
+        if not first:
+            logger.info("the job had ended before; this end is dropped", extra=job.log_fields)
+        self._on_ended(EndedJob(job, outcome, first))

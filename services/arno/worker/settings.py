@@ -1,0 +1,55 @@
+"""What an operator decides about a worker."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from arno.bus.settings import BusSettings
+from arno.engine.settings import EngineSettings
+from arno.ops.config import ObservabilitySettings
+from arno.results.settings import ResultSettings
+
+
+class WorkerSettings(BusSettings, ResultSettings, EngineSettings, ObservabilitySettings):
+    """Settings of a worker, with those of its bus, its store and its engine.
+
+    A prepared image takes about 7 MB, and each lane may hold ``window`` of them.
+    """
+
+    lanes: tuple[Literal["interactive", "stream", "batch"], ...] = Field(
+        ("interactive", "stream", "batch"),
+        min_length=1,
+        description="Lanes that this worker takes jobs from, comma-separated.",
+    )
+    prepare_threads: int = Field(
+        4, ge=1, le=256, description="Threads that begin jobs and prepare their images."
+    )
+    store_threads: int = Field(
+        2, ge=1, le=64, description="Threads that write progress and results to the store."
+    )
+    attempts_max: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="How often a job may be begun; one that ends its worker so often is given up.",
+    )
+    drain_s: float = Field(
+        20.0,
+        ge=0,
+        description="How long work in hand may take to finish after SIGTERM, in seconds; stay well "
+        "below the grace period of the platform.",
+    )
+    cancel_poll_s: float = Field(
+        0.25, gt=0, le=60, description="How often to look for cancelled jobs, in seconds."
+    )
+    token_progress_s: float = Field(
+        0.5, ge=0, le=60, description="Least time between two token counts of a job, in seconds."
+    )
+    step_stall_s: float = Field(
+        120.0,
+        gt=0,
+        description="A step of the engine longer than this makes the liveness probe fail, in "
+        "seconds.",
+    )

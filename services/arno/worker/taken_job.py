@@ -1,0 +1,55 @@
+"""Hold what all threads of a worker know about a job in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import Span, format_trace_id
+
+from arno.bus.v1.records_pb2 import JobRecord
+from arno.results.ports import Attempt
+
+if TYPE_CHECKING:
+    from arno.engine.interface import PreparedImage
+
+
+@dataclass(frozen=True, slots=True)
+class TakenJob:
+    """A job that was begun and has not ended.
+
+    Attributes:
+        record: The job.
+        attempt: The right to work on it.
+        done: Declares its delivery finished; called after its outcome is stored.
+        queue_s: From the gateway's acceptance to this worker's taking it.
+        deadline_s: On the engine's monotonic clock.
+        span: Its part of the trace; ended with the job.
+    """
+
+    record: JobRecord
+    attempt: Attempt
+    done: Callable[[], None]
+    queue_s: float
+    deadline_s: float
+    span: Span
+
+    @property
+    def key(self) -> str:
+        """Unique in this process: a job that was delivered twice is in hand twice."""
+        return f"{self.record.id}#{self.attempt.number}"
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What every log line about this job carries."""
+        trace_id = format_trace_id(self.span.get_span_context().trace_id)
+        return {"job_id": self.record.id, "attempt": self.attempt.number, "trace_id": trace_id}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A job whose image is ready for the engine."""
+
+    job: TakenJob
+    image: PreparedImage
