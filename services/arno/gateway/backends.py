@@ -1,0 +1,111 @@
+"""Know whether the bus and the store answer, by asking them now and then.
+
+Calls are refused at once while one of them is known to be away, so that an outage costs the gateway
+neither memory nor its callers' patience; and the health service says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from arno.errors import BackendUnavailableError
+
+logger = logging.getLogger(__name__)
+
+Ping = Callable[[], Awaitable[None]]
+
+
+class BackendMonitor:
+    """Asks each backend at an interval. Lives in one asyncio loop; readers may be on any thread."""
+
+    def __init__(
+        self,
+        pings: Mapping[str, Ping],
+        *,
+        interval_s: float,
+        timeout_s: float,
+        on_change: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Take what to ask.
+
+        Args:
+            pings: Name of a backend to a function that raises BackendUnavailableError.
+            interval_s: Time between two rounds.
+            timeout_s: How long an answer may take.
+            on_change: Called after a round that changed anything.
+        """
+        self._pings = dict(pings)
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._on_change = on_change
+        self._problems: Mapping[str, str] = dict.fromkeys(pings, "not asked yet")
+        self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """The backends that do not answer, and why."""
+        return self._problems
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All backends."""
+        return tuple(self._pings)
+
+    def require(self) -> None:
+        """Return if all backends answered when they were last asked.
+
+        Raises:
+            BackendUnavailableError: One did not. Retryable after the interval.
+        """
+        for name, problem in self._problems.items():
+            raise BackendUnavailableError(
+                f"the {name} does not answer: {problem}",
+                retry_delay_s=self._interval_s,
+                backend=name,
+            )
+
+    async def start(self) -> None:
+        """Ask once, and then go on asking."""
+        await self._ask_all()
+        self._pump = asyncio.create_task(self._ask_for_ever())
+
+    async def close(self) -> None:
+        """Stop asking. Idempotent."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+            self._pump = None
+
+    async def _ask_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await self._ask_all()
+
+    async def _ask_all(self) -> None:
+        answers = await asyncio.gather(*(self._ask(ping) for ping in self._pings.values()))
+        found = {
+            name: problem
+            for name, problem in zip(self._pings, answers, strict=True)
+            if problem is not None
+        }
+        changed = found.keys() != self._problems.keys()
+        gone = found.keys() - self._problems.keys()
+        self._problems = found
+        for name in gone:
+            logger.warning("the %s does not answer: %s", name, found[name])
+        if changed:
+            if not found:
+                logger.info("all backends answer")
+            await self._on_change()
+
+    async def _ask(self, ping: Ping) -> str | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await ping()
+        except BackendUnavailableError as error:
+            return error.message
+        except TimeoutError:
+            return f"no answer within {self._timeout_s:g} s"
+        return None

@@ -1,0 +1,147 @@
+"""One gateway from its adapters to its last answer: what is started first is closed last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from prometheus_client import CollectorRegistry
+
+from arno.bus.ports import Publisher
+from arno.gateway.admission import Admission
+from arno.gateway.backends import BackendMonitor
+from arno.gateway.cancellation import Canceller
+from arno.gateway.drain import Drain
+from arno.gateway.health import ServingState
+from arno.gateway.inference import Inference
+from arno.gateway.interceptor import GatewayInterceptor
+from arno.gateway.job_service import JobService
+from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.server import build_server, listen
+from arno.gateway.settings import GatewaySettings
+from arno.gateway.submission import SubmissionSettings, Submitter
+from arno.gateway.vision_service import VisionService
+from arno.results.ports import JobStore
+
+logger = logging.getLogger(__name__)
+
+
+class Gateway:
+    """A gateway over given adapters. Lives in one asyncio loop; start and stop it once."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        gateway_id: str,
+        publisher: Publisher,
+        store: JobStore,
+        registry: CollectorRegistry,
+    ) -> None:
+        """Build all parts; nothing connects or listens yet.
+
+        Args:
+            settings: Limits and addresses.
+            gateway_id: Whom the store wakes; unique to this process and start.
+            publisher: Not started.
+            store: Not started.
+            registry: Where the gateway's metrics go.
+        """
+        self._settings = settings
+        self._publisher = publisher
+        self._store = store
+        self._drain = Drain()
+        self._serving = ServingState()
+        self._canceller = Canceller(store)
+        self._backends = BackendMonitor(
+            {"bus": publisher.ping, "result store": store.ping},
+            interval_s=settings.backend_check_interval_s,
+            timeout_s=settings.backend_check_timeout_s,
+            on_change=self._tell_health,
+        )
+        self._admission = Admission(
+            jobs_max=settings.jobs_in_flight_max,
+            bytes_max=settings.bytes_in_flight_max,
+            retry_delay_s=settings.overload_retry_s,
+        )
+        self._metrics = self._build_metrics(registry)
+        submitter = Submitter(
+            store=store,
+            publisher=publisher,
+            settings=SubmissionSettings(
+                gateway_id=gateway_id,
+                inline_image_bytes_max=settings.inline_image_bytes_max,
+                result_time_to_live_s=settings.result_time_to_live_s,
+                blob_time_to_live_s=settings.blob_time_to_live_s,
+                publish_timeout_s=settings.publish_timeout_s,
+            ),
+            observe_publish_s=self._metrics.publish_seconds.observe,
+        )
+        inference = Inference(
+            admission=self._admission,
+            backends=self._backends,
+            submitter=submitter,
+            store=store,
+            canceller=self._canceller,
+        )
+        self._server = build_server(
+            limits=settings,
+            interceptor=GatewayInterceptor(metrics=self._metrics, drain=self._drain),
+            vision=VisionService(
+                inference=inference, limits=settings, drain=self._drain, metrics=self._metrics
+            ),
+            jobs=JobService(
+                admission=self._admission,
+                backends=self._backends,
+                submitter=submitter,
+                store=store,
+                limits=settings,
+                drain=self._drain,
+            ),
+            serving=self._serving,
+        )
+        self.port = 0
+
+    def not_ready(self) -> list[str]:
+        """Return why no calls may be sent here; empty while they may. Any thread."""
+        return list(self._serving.reasons)
+
+    async def start(self) -> None:
+        """Connect, listen, and serve as soon as the backends answer.
+
+        Raises:
+            ConfigurationError: The address cannot be had.
+            BackendUnavailableError: The bus or the store is not there to begin with.
+        """
+        self.port = listen(self._server, self._settings.listen)
+        await self._store.start()
+        await self._publisher.start()
+        await self._server.start()
+        await self._backends.start()
+
+    async def stop(self) -> None:
+        """Say so, refuse new calls, finish those in hand inside the grace, and disconnect."""
+        self._drain.begin()
+        await self._serving.leave()
+        logger.info("draining", extra={"drain_s": self._settings.drain_s})
+        await asyncio.sleep(self._settings.drain_notice_s)
+        await self._server.stop(self._settings.drain_s)
+        await self._backends.close()
+        # Calls that the grace cut off have asked for their jobs to be cancelled.
+        await self._canceller.close()
+        await self._publisher.close()
+        await self._store.close()
+
+    async def _tell_health(self) -> None:
+        if not self._drain.begun:
+            await self._serving.set(
+                [f"the {name} does not answer" for name in self._backends.problems]
+            )
+
+    def _build_metrics(self, registry: CollectorRegistry) -> GatewayMetrics:
+        metrics = GatewayMetrics(registry)
+        metrics.follow_admission(self._admission.statistics)
+        metrics.follow_cancellations(lambda: self._canceller.sent_count)
+        for name in self._backends.names:
+            metrics.follow_backend(name, lambda: self._backends.problems)
+        return metrics

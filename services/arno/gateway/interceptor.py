@@ -1,0 +1,180 @@
+"""Around every call of Arno's services: trace, notes, drain, metrics, log line and error status.
+
+Services raise; this is the one place where an exception becomes a status. Health and reflection are
+left alone, so that they answer while the gateway drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from opentelemetry.trace import SpanKind
+
+from arno.errors import Code, InvalidFieldError
+from arno.gateway.calls import CallNotes, begin_call
+from arno.gateway.drain import Drain
+from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.status import fault_to_wire, wire_to_grpc
+from arno.ops.tracing import span
+
+logger = logging.getLogger(__name__)
+
+_OWN_METHODS: Final = "/arno."
+_OUR_FAULTS: Final = frozenset({Code.INTERNAL, Code.UNKNOWN})
+
+# grpc's own types cannot say what a handler of any method is; the generated stubs check the
+# services, and this module only passes messages through.
+_Context = Any
+_Handler = Any
+
+
+class _Malformed:
+    """Stands for a message that could not be parsed."""
+
+
+class GatewayInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of Arno's services. Lives in the server's loop."""
+
+    def __init__(self, *, metrics: GatewayMetrics, drain: Drain) -> None:
+        """Take what is told of each call, and whether calls are still taken."""
+        self._metrics = metrics
+        self._drain = drain
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        """Return the handler of a call, wrapped."""
+        handler = await continuation(handler_call_details)
+        path = handler_call_details.method
+        if handler is None or not path.startswith(_OWN_METHODS):
+            return handler
+        method = path.rsplit("/", 1)[1]
+        if handler.response_streaming:
+            behaviour = self._streaming(method, handler.unary_stream or handler.stream_stream)
+        else:
+            behaviour = self._unary(method, handler.unary_unary or handler.stream_unary)
+        rebuild = _REBUILD[handler.request_streaming, handler.response_streaming]
+        return rebuild(
+            behaviour,
+            request_deserializer=_tolerant(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: _Context) -> Any:
+            async with self._around(method, context):
+                return await behaviour(_checked(request), context)
+            raise AssertionError("a call that fails has been aborted")
+
+        return call
+
+    def _streaming(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: _Context) -> None:
+            # Not a generator itself: one that is dropped half-way would leave its span and its
+            # numbers open until the garbage collector comes.
+            async with (
+                self._around(method, context),
+                aclosing(behaviour(_checked(request), context)) as responses,
+            ):
+                async for response in responses:
+                    await context.write(response)
+
+        return call
+
+    @asynccontextmanager
+    async def _around(self, method: str, context: _Context) -> AsyncIterator[None]:
+        metadata = dict(context.invocation_metadata() or ())
+        notes = begin_call()
+        started_s = time.monotonic()
+        code = "OK"
+        reason = ""
+        self._metrics.open_requests.labels(method).inc()
+        try:
+            with span(f"gateway {method}", kind=SpanKind.SERVER, carrier=metadata):
+                try:
+                    if self._drain.begun:
+                        raise self._drain.refusal()
+                    yield
+                except asyncio.CancelledError:
+                    code = _gone(context)
+                    raise
+                except Exception as fault:  # noqa: BLE001 - each must become a status
+                    error = fault_to_wire(fault)
+                    status = wire_to_grpc(error)
+                    code, reason = status.code.name, error.reason
+                    await context.abort_with_status(status)
+                finally:
+                    self._log(method, notes, code, reason, time.monotonic() - started_s)
+        finally:
+            self._metrics.open_requests.labels(method).dec()
+            self._metrics.requests.labels(method, code).inc()
+            self._metrics.request_seconds.labels(method).observe(time.monotonic() - started_s)
+            if reason:
+                self._metrics.faults.labels(reason).inc()
+
+    def _log(
+        self, method: str, notes: CallNotes, code: str, reason: str, duration_s: float
+    ) -> None:
+        ours = reason and Code[code] in _OUR_FAULTS
+        logger.log(
+            logging.ERROR if ours else logging.DEBUG,
+            "%s ended with %s",
+            method,
+            code,
+            extra={
+                "method": method,
+                "code": code,
+                "reason": reason,
+                "job_id": notes.job_id,
+                "job_count": notes.job_count,
+                "duration_s": round(duration_s, 6),
+            },
+        )
+
+
+_REBUILD: Final[dict[tuple[bool, bool], Callable[..., _Handler]]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+"""By whether requests and responses are streams."""
+
+
+def _gone(context: _Context) -> str:
+    remaining_s = context.time_remaining()
+    late = remaining_s is not None and remaining_s <= 0
+    return "DEADLINE_EXCEEDED" if late else "CANCELLED"
+
+
+def _tolerant(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    # An exception here would reach the client as UNKNOWN, without a reason.
+    def read(content: bytes) -> Any:
+        try:
+            return deserialise(content)
+        except DecodeError:
+            return _Malformed()
+
+    return read
+
+
+def _checked(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidFieldError(
+            field="request", problem="not a message of this method", limit="its protobuf encoding"
+        )
+    return _checked_each(request) if hasattr(request, "__aiter__") else request
+
+
+async def _checked_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)

@@ -1,0 +1,131 @@
+"""`JobService`: submit work now, come back for it later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+from arno.api.v1 import job_pb2, job_pb2_grpc
+from arno.bus.ports import Lane
+from arno.errors import UnknownJobError
+from arno.gateway.admission import Admission
+from arno.gateway.backends import BackendMonitor
+from arno.gateway.calls import note_job
+from arno.gateway.drain import Drain
+from arno.gateway.outcomes import job_to_wire
+from arno.gateway.settings import GatewayLimits
+from arno.gateway.submission import Submission, Submitter
+from arno.gateway.tenancy import DEFAULT_TENANT, owned
+from arno.gateway.validation import (
+    check_idempotency_key,
+    check_job_id,
+    check_lane,
+    check_request_off_loop,
+    check_time_to_live,
+)
+from arno.results.ports import JobSnapshot, JobStore
+
+
+class JobService(job_pb2_grpc.JobServiceServicer):
+    """Serves durable jobs. Lives in the server's loop."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        backends: BackendMonitor,
+        submitter: Submitter,
+        store: JobStore,
+        limits: GatewayLimits,
+        drain: Drain,
+    ) -> None:
+        """Take the started parts."""
+        self._admission = admission
+        self._backends = backends
+        self._submitter = submitter
+        self._store = store
+        self._limits = limits
+        self._drain = drain
+
+    async def SubmitJob(
+        self, request: job_pb2.SubmitJobRequest, context: Any
+    ) -> job_pb2.SubmitJobResponse:
+        """Accept a job, and answer once the bus has it."""
+        lane = check_lane(request.lane, default=Lane.BATCH)
+        key = check_idempotency_key(request.idempotency_key)
+        work_s = check_time_to_live(
+            request.time_to_live if request.HasField("time_to_live") else None,
+            default_s=self._limits.job_time_to_live_s,
+            max_s=self._limits.job_time_to_live_s_max,
+        )
+        checked = await check_request_off_loop(
+            request.image.content, request.tasks, limits=self._limits
+        )
+        submission = Submission(
+            checked,
+            tenant=DEFAULT_TENANT,
+            lane=lane,
+            work_s=work_s,
+            idempotency_key=key,
+            waited_for=False,
+        )
+        with self._admission.admit(len(checked.content)):
+            self._backends.require()
+            job_id = await self._submitter.submit(submission)
+        return job_pb2.SubmitJobResponse(job=job_to_wire(await self._own_job(job_id)))
+
+    async def GetJob(self, request: job_pb2.GetJobRequest, context: Any) -> job_pb2.GetJobResponse:
+        """Say how a job stands."""
+        return job_pb2.GetJobResponse(job=job_to_wire(await self._own_job(request.job_id)))
+
+    async def WatchJob(
+        self, request: job_pb2.WatchJobRequest, context: Any
+    ) -> AsyncIterator[job_pb2.WatchJobResponse]:
+        """Tell every change of a job until it has ended."""
+        job_id = check_job_id(request.job_id)
+        note_job(job_id)
+        # The adapter's iterator is a generator; closing it gives back its connection.
+        async with aclosing(cast("Any", self._store.watch(job_id))) as changes:
+            while (snapshot := await self._next_change(changes)) is not None:
+                owned(snapshot, job_id=job_id, tenant=DEFAULT_TENANT)
+                yield job_pb2.WatchJobResponse(job=job_to_wire(snapshot))
+
+    async def CancelJob(
+        self, request: job_pb2.CancelJobRequest, context: Any
+    ) -> job_pb2.CancelJobResponse:
+        """Ask that a job be stopped, and say how it stands."""
+        await self._own_job(request.job_id)
+        await self._store.request_cancel(request.job_id)
+        return job_pb2.CancelJobResponse(job=job_to_wire(await self._own_job(request.job_id)))
+
+    async def DeleteJob(
+        self, request: job_pb2.DeleteJobRequest, context: Any
+    ) -> job_pb2.DeleteJobResponse:
+        """Forget a job; a job that is unknown, or another tenant's, is none to forget."""
+        try:
+            await self._own_job(request.job_id)
+        except UnknownJobError:
+            return job_pb2.DeleteJobResponse()
+        await self._store.delete(request.job_id)
+        return job_pb2.DeleteJobResponse()
+
+    async def _own_job(self, job_id: str) -> JobSnapshot:
+        job_id = check_job_id(job_id)
+        note_job(job_id)
+        return owned(await self._store.get(job_id), job_id=job_id, tenant=DEFAULT_TENANT)
+
+    async def _next_change(self, changes: AsyncIterator[JobSnapshot]) -> JobSnapshot | None:
+        """Return the next snapshot, None after the last; a draining gateway ends the watch."""
+        change = asyncio.ensure_future(anext(changes, None))
+        leaving = asyncio.create_task(self._drain.wait())
+        try:
+            await asyncio.wait({change, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not change.done():
+                raise self._drain.refusal()
+            return await change
+        finally:
+            for pump in (change, leaving):
+                pump.cancel()
+            await asyncio.gather(change, leaving, return_exceptions=True)

@@ -1,0 +1,99 @@
+"""The gateway process: build the adapters, serve until SIGTERM, leave in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import socket
+import sys
+
+import click
+from prometheus_client import CollectorRegistry
+
+from arno.bus.factory import make_publisher
+from arno.errors import ArnoError
+from arno.gateway.gateway import Gateway
+from arno.gateway.settings import GatewaySettings
+from arno.ops.config import effective
+from arno.ops.flags import settings_options
+from arno.ops.health import HealthServer
+from arno.ops.logs import configure_logs
+from arno.ops.tracing import configure_tracing, current_trace_id
+from arno.results.redis import RedisJobStore
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
+    """Run a gateway until ``stop`` is set.
+
+    Raises:
+        ArnoError: It cannot be started.
+    """
+    # Wake-ups for a gateway that has gone must not reach the one that follows it.
+    gateway_id = f"{socket.gethostname()}-{secrets.token_hex(8)}"
+    registry = CollectorRegistry()
+    gateway = Gateway(
+        settings,
+        gateway_id=gateway_id,
+        publisher=make_publisher(settings),
+        store=RedisJobStore(settings, gateway=gateway_id),
+        registry=registry,
+    )
+    side_door = HealthServer(
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        registry=registry,
+        not_ready=gateway.not_ready,
+    )
+    side_door.start()
+    try:
+        await gateway.start()
+        ports = {"port": gateway.port, "metrics_port": side_door.port}
+        logger.info("serving on %s", settings.listen, extra={"gateway_id": gateway_id, **ports})
+        await stop.wait()
+    finally:
+        await gateway.stop()
+        side_door.close()
+    logger.info("stopped")
+
+
+def run(settings: GatewaySettings) -> None:
+    """Run the process until it is told to end.
+
+    Raises:
+        ArnoError: It cannot be started.
+    """
+    configure_logs(
+        "gateway",
+        level=settings.log_level,
+        log_format=settings.log_format,
+        trace_id=current_trace_id,
+    )
+    configure_tracing("gateway")
+    logger.info("settings", extra={"settings": effective(settings)})
+    asyncio.run(_run_until_signal(settings))
+
+
+async def _run_until_signal(settings: GatewaySettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop=stop)
+
+
+def main() -> None:
+    """Run ``python -m arno.gateway.main``: flags, variables and file as in ``arno gateway``."""
+    command = click.command()(settings_options(GatewaySettings, process="gateway")(run))
+    try:
+        command()
+    except ArnoError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Every instrument of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from arno.gateway.admission import AdmissionStatistics
+
+# From a null engine on one machine to a long queue: 2 ms to 10 min.
+_REQUEST_BUCKETS_S = (
+    *(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0),
+)
+# From a loopback append to the publish timeout: 0.5 ms to 10 s.
+_PUBLISH_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# From a thumbnail to the default limit: 4 KiB to 16 MiB.
+_IMAGE_BUCKETS_BYTES = tuple(float(4096 * 4**power) for power in range(7))
+
+
+class GatewayMetrics:
+    """The gateway's instruments, in the registry passed in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all of them."""
+        self.requests = Counter(
+            "arno_gateway_requests_total",
+            "Calls that ended, by method and canonical code.",
+            ["method", "code"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "arno_gateway_request_seconds",
+            "Time from the start of a call to its end; streams last as long as their video.",
+            ["method"],
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.open_requests = Gauge(
+            "arno_gateway_open_requests", "Calls not ended.", ["method"], registry=registry
+        )
+        self.faults = Counter(
+            "arno_gateway_faults_total",
+            "Calls that ended with an error, by its reason (docs/errors.md).",
+            ["reason"],
+            registry=registry,
+        )
+        self.frames = Counter(
+            "arno_gateway_frames_total",
+            "Frames of streams, by how they ended: answered, failed or dropped.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.image_bytes = Histogram(
+            "arno_gateway_image_bytes",
+            "Size of the images that were accepted.",
+            buckets=_IMAGE_BUCKETS_BYTES,
+            registry=registry,
+        )
+        self.publish_seconds = Histogram(
+            "arno_gateway_publish_seconds",
+            "Time until the bus had acknowledged a record.",
+            buckets=_PUBLISH_BUCKETS_S,
+            registry=registry,
+        )
+        self._jobs_in_flight = Gauge(
+            "arno_gateway_jobs_in_flight",
+            "Jobs that calls submit or wait for.",
+            registry=registry,
+        )
+        self._bytes_in_flight = Gauge(
+            "arno_gateway_image_in_flight_bytes", "Images held by those calls.", registry=registry
+        )
+        self._cancellations = Gauge(
+            "arno_gateway_cancellations_sent",
+            "Jobs that this process asked to stop, since its start.",
+            registry=registry,
+        )
+        self._backend_up = Gauge(
+            "arno_gateway_backend_up",
+            "Whether a backend answered when it was last asked.",
+            ["backend"],
+            registry=registry,
+        )
+
+    def follow_admission(self, statistics: Callable[[], AdmissionStatistics]) -> None:
+        """Show the work in hand, read when scraped."""
+        self._jobs_in_flight.set_function(lambda: statistics().jobs_in_flight)
+        self._bytes_in_flight.set_function(lambda: statistics().bytes_in_flight)
+
+    def follow_cancellations(self, count: Callable[[], int]) -> None:
+        """Show how many jobs were asked to stop, read when scraped."""
+        self._cancellations.set_function(count)
+
+    def follow_backend(self, backend: str, problems: Callable[[], Mapping[str, str]]) -> None:
+        """Show whether a backend answers, read when scraped."""
+        gauge = self._backend_up.labels(backend)
+        gauge.set_function(lambda: 0.0 if backend in problems() else 1.0)

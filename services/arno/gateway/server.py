@@ -1,0 +1,67 @@
+"""The gRPC server: its limits, its services, health and reflection."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
+from arno.errors import ConfigurationError
+from arno.gateway.health import SERVICE_NAMES, ServingState
+from arno.gateway.interceptor import GatewayInterceptor
+from arno.gateway.job_service import JobService
+from arno.gateway.settings import GatewayLimits
+from arno.gateway.vision_service import VisionService
+
+
+def build_server(
+    *,
+    limits: GatewayLimits,
+    interceptor: GatewayInterceptor,
+    vision: VisionService,
+    jobs: JobService,
+    serving: ServingState,
+) -> grpc.aio.Server:
+    """Return the server with everything registered; its port is still to be added."""
+    server = grpc.aio.server(
+        interceptors=[interceptor],
+        options=_options(limits),
+        maximum_concurrent_rpcs=limits.calls_max,
+    )
+    vision_pb2_grpc.add_VisionServiceServicer_to_server(vision, server)
+    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    health_pb2_grpc.add_HealthServicer_to_server(serving.servicer, server)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection(
+        (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
+    )
+    return server
+
+
+def listen(server: grpc.aio.Server, address: str) -> int:
+    """Bind the address and return its port.
+
+    Raises:
+        ConfigurationError: The address cannot be had.
+    """
+    try:
+        port: int = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigurationError(f"listen: cannot listen on {address}: {error}") from error
+    return port
+
+
+def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.message_bytes_max),
+        # Answers hold text and regions; only a client's own limit bounds what it takes.
+        ("grpc.max_send_message_length", limits.message_bytes_max),
+        ("grpc.max_concurrent_streams", limits.http2_streams_max),
+        ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(limits.ping_interval_s_min * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Two gateways on one port would answer in turns, and neither would say so.
+        ("grpc.so_reuseport", 0),
+    ]

@@ -1,0 +1,121 @@
+"""The gateway's settings: addresses, limits and waits. The bus's and the store's are mixed in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from arno.bus.settings import BusSettings
+from arno.ops.config import ObservabilitySettings, Settings
+from arno.results.settings import ResultSettings
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
+_DAY_S: Final = 24 * 3600
+
+MESSAGE_OVERHEAD_BYTES: Final = 4 * _MIB
+"""Room in a message beside the image: 64 tasks with 8 KiB of text each take half a MiB. The rest
+lets an image a little above its limit arrive, so that it is refused by name and not by gRPC."""
+
+
+class RequestLimits(Settings):
+    """What one request may hold. Every limit is checked before an image is decoded."""
+
+    image_bytes_max: int = Field(
+        16 * _MIB, ge=1, description="Largest image file that is taken, in bytes."
+    )
+    image_pixels_max: int = Field(
+        50_000_000, ge=1, description="Most pixels (width x height) an image's header may state."
+    )
+    tasks_max: int = Field(64, ge=1, le=1024, description="Most tasks in one request.")
+    text_bytes_max: int = Field(
+        8192, ge=1, description="Longest text of one task, or its classes together, in UTF-8 bytes."
+    )
+    classes_max: int = Field(64, ge=1, description="Most classes of one task.")
+
+
+class StreamLimits(Settings):
+    """What streams may hold."""
+
+    streams_max: int = Field(256, ge=1, description="Most streams open at once in this gateway.")
+    stream_in_flight_default: int = Field(
+        4, ge=1, le=64, description="Frames of a stream open at once where it does not say."
+    )
+    stream_backlog_max: int = Field(
+        4096, ge=1, description="Frames of a stream waiting to be answered, dropped ones included."
+    )
+
+
+class GatewayLimits(RequestLimits, StreamLimits):
+    """What the gateway takes, how long it waits, and how it listens."""
+
+    listen: str = Field(
+        "127.0.0.1:50051", description="Address of the gRPC server; port 0 takes a free one."
+    )
+    inline_image_bytes_max: int = Field(
+        768 * _KIB, ge=0, description="Larger images go to the blob store, not into the record."
+    )
+    jobs_in_flight_max: int = Field(
+        2048, ge=1, description="Most jobs that calls of this gateway submit or wait for at once."
+    )
+    bytes_in_flight_max: int = Field(
+        256 * _MIB, ge=1, description="Most bytes of images held by those calls together."
+    )
+    overload_retry_s: float = Field(
+        1.0, gt=0, description="Retry delay told to callers that are refused for overload."
+    )
+    default_deadline_s: float = Field(
+        30.0, gt=0, description="How long Infer may take where the call has no deadline."
+    )
+    deadline_s_max: float = Field(
+        600.0, gt=0, description="Longest that Infer may take, whatever the call's deadline."
+    )
+    answer_margin_s: float = Field(
+        0.25, gt=0, description="How long before the deadline work stops, to answer in time."
+    )
+    job_time_to_live_s: int = Field(
+        _DAY_S, ge=1, description="How long a submitted job may take where it does not say."
+    )
+    job_time_to_live_s_max: int = Field(
+        7 * _DAY_S, ge=1, description="Longest time_to_live that SubmitJob takes."
+    )
+    publish_timeout_s: float = Field(
+        5.0, gt=0, description="How long the bus may take to acknowledge a record."
+    )
+    backend_check_interval_s: float = Field(
+        1.0, gt=0, description="How often the bus and the store are asked whether they answer."
+    )
+    backend_check_timeout_s: float = Field(
+        2.0, gt=0, description="How long they may take to say so."
+    )
+    drain_s: float = Field(
+        30.0, ge=0, description="How long calls in hand may go on after SIGTERM."
+    )
+    drain_notice_s: float = Field(
+        0.0, ge=0, description="How long to say NOT_SERVING before connections are closed."
+    )
+    calls_max: int = Field(
+        8192, ge=1, description="Calls open at once; above it gRPC answers RESOURCE_EXHAUSTED."
+    )
+    keepalive_time_s: float = Field(
+        60.0, gt=0, description="A silent connection is pinged after this long."
+    )
+    keepalive_timeout_s: float = Field(
+        20.0, gt=0, description="A connection that does not answer a ping for this long is closed."
+    )
+    ping_interval_s_min: float = Field(
+        10.0, gt=0, description="Clients that ping more often than this are disconnected."
+    )
+    http2_streams_max: int = Field(
+        1024, ge=1, description="Calls open at once on one connection; more wait in the client."
+    )
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Largest gRPC message that is read."""
+        return self.image_bytes_max + MESSAGE_OVERHEAD_BYTES
+
+
+class GatewaySettings(GatewayLimits, BusSettings, ResultSettings, ObservabilitySettings):
+    """All settings of the gateway process."""

@@ -1,0 +1,103 @@
+"""Turn every fault into a gRPC status, here and nowhere else.
+
+The status is a ``google.rpc.Status`` with ``ErrorInfo`` (domain ``arno``) and, where a retry makes
+sense, ``RetryInfo``. Source: AIP-193 and AIP-194.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Final
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from arno.api.v1 import types_pb2
+from arno.errors import ArnoError, Code
+
+logger = logging.getLogger(__name__)
+
+DOMAIN: Final = "arno"
+_DETAIL_CHARS_MAX: Final = 1024
+"""Metadata beyond some 8 KiB is refused by clients; no sentence of ours needs more than this."""
+
+
+class JobFailedError(Exception):
+    """A job ended without an answer; its stored error becomes the status of the call."""
+
+    def __init__(self, error: types_pb2.Error) -> None:
+        """Take the error as the worker or the store wrote it."""
+        super().__init__(error.message)
+        self.error = error
+
+
+def error_to_wire(error: ArnoError) -> types_pb2.Error:
+    """Return the message of an error, for tasks and frames that fail inside a call."""
+    return types_pb2.Error(
+        code=error.code,
+        reason=error.reason,
+        message=error.message,
+        metadata=error.metadata,
+        retryable=error.retryable,
+    )
+
+
+def unexpected_to_wire(error: BaseException) -> types_pb2.Error:
+    """Log a fault of ours and return what the caller may know of it: an id to ask about."""
+    error_id = secrets.token_hex(8)
+    logger.error("unexpected failure", exc_info=error, extra={"error_id": error_id})
+    return types_pb2.Error(
+        code=Code.INTERNAL,
+        reason="INTERNAL",
+        message=f"an unexpected failure in the gateway; its log has it under error_id {error_id}",
+        metadata={"error_id": error_id},
+        retryable=False,
+    )
+
+
+def fault_to_wire(error: Exception) -> types_pb2.Error:
+    """Return the message of any exception."""
+    match error:
+        case JobFailedError():
+            return error.error
+        case ArnoError():
+            return error_to_wire(error)
+        case _:
+            return unexpected_to_wire(error)
+
+
+def wire_to_status(error: types_pb2.Error) -> status_pb2.Status:
+    """Return the rich status of an error."""
+    metadata = {key: value[:_DETAIL_CHARS_MAX] for key, value in error.metadata.items()}
+    message = error.message[:_DETAIL_CHARS_MAX]
+    status = status_pb2.Status(code=_known_code(error.code), message=message)
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+    )
+    delay_s = _retry_delay_s(error)
+    if delay_s is not None:
+        delay = Duration()
+        delay.FromMilliseconds(round(delay_s * 1000))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def wire_to_grpc(error: types_pb2.Error) -> grpc.Status:
+    """Return what ``ServicerContext.abort_with_status`` takes."""
+    status: grpc.Status = rpc_status.to_status(wire_to_status(error))
+    return status
+
+
+def _known_code(number: int) -> int:
+    # A newer worker may use a code that this gateway does not know; 0 would mean success.
+    return number if number in set(Code) else Code.UNKNOWN
+
+
+def _retry_delay_s(error: types_pb2.Error) -> float | None:
+    try:
+        return float(error.metadata["retry_delay_s"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,179 @@
+"""Keep a stream's order and its policy: frames in, one result for each of them out, in that order.
+
+A frame is open from its start until its result has been handed on, so that a client that does not
+read slows its own stream and no other. Knows nothing of how a frame is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from arno.api.v1 import vision_pb2
+from arno.errors import InvalidFieldError
+from arno.gateway.drain import Drain
+from arno.gateway.stream_settings import StreamPolicy, StreamSettings
+
+_NO_FRAME: Final = vision_pb2.Frame()
+
+
+class AnswerFrame(Protocol):
+    """Answers a frame; never raises but when it is cancelled."""
+
+    def __call__(
+        self, frame: vision_pb2.Frame, *, previous: int | None
+    ) -> Coroutine[Any, Any, vision_pb2.InferStreamResponse]:
+        """Return the outcome of the frame, given the number of the one before it."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One frame in the line.
+
+    Attributes:
+        response: What it ends with.
+        frame: Empty once it needs no place any more: a line of images would be a lot.
+        previous: The number of the frame before it.
+        holds_place: Whether it is open.
+    """
+
+    response: asyncio.Future[vision_pb2.InferStreamResponse]
+    frame: vision_pb2.Frame
+    previous: int | None
+    holds_place: bool = False
+
+
+class FrameStream:
+    """One stream. Lives in one asyncio loop; ``responses`` is called once."""
+
+    def __init__(
+        self, settings: StreamSettings, *, answer: AnswerFrame, backlog_max: int, drain: Drain
+    ) -> None:
+        """Take the stream's settings and what answers a frame."""
+        self._settings = settings
+        self._answer = answer
+        self._drain = drain
+        self._line: deque[_Entry] = deque()
+        self._backlog = asyncio.Semaphore(backlog_max)
+        self._places = settings.in_flight_max
+        self._waiting: _Entry | None = None
+        self._changed = asyncio.Condition()
+        self._open: set[asyncio.Task[vision_pb2.InferStreamResponse]] = set()
+        self._reading = True
+        self._frame_count = 0
+        self._previous: int | None = None
+
+    async def responses(
+        self, requests: AsyncIterator[vision_pb2.InferStreamRequest]
+    ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
+        """Yield one response for each frame, in their order.
+
+        When the client ends its side, the open frames are still answered. When the gateway drains
+        as well, and then the stream ends with DrainingError.
+
+        Raises:
+            InvalidFieldError: A message held no frame; frames before it are answered first.
+            DrainingError: This gateway is leaving.
+        """
+        reader = asyncio.create_task(self._read_until_drain(requests))
+        try:
+            while (entry := await self._next()) is not None:
+                yield await entry.response
+                await self._leave(entry)
+            await reader
+        finally:
+            # The client is gone, or all is answered. Cancelled frames cancel their jobs.
+            reader.cancel()
+            for pump in self._open:
+                pump.cancel()
+            await asyncio.gather(reader, *self._open, return_exceptions=True)
+
+    async def _read_until_drain(
+        self, requests: AsyncIterator[vision_pb2.InferStreamRequest]
+    ) -> None:
+        reader = asyncio.create_task(self._read(requests))
+        drain = asyncio.create_task(self._drain.wait())
+        try:
+            await asyncio.wait({reader, drain}, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done():
+                raise self._drain.refusal()
+            await reader
+        finally:
+            reader.cancel()
+            drain.cancel()
+            await asyncio.gather(reader, drain, return_exceptions=True)
+            self._reading = False
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _read(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> None:
+        async for request in requests:
+            if request.WhichOneof("payload") != "frame":
+                problem = "each message after the first must hold a frame"
+                sent = request.WhichOneof("payload") or "nothing"
+                raise InvalidFieldError(field="frame", problem=problem, sent=sent)
+            await self._backlog.acquire()
+            await self._join(request.frame)
+
+    async def _join(self, frame: vision_pb2.Frame) -> None:
+        """Put a frame in the line, as the policy says; may wait for a place."""
+        response = asyncio.get_running_loop().create_future()
+        entry = _Entry(response, frame, previous=self._previous)
+        self._previous = frame.sequence
+        number = self._frame_count
+        self._frame_count += 1
+        match self._settings.policy:
+            case StreamPolicy.EVERY if number % self._settings.every:
+                self._drop(entry)
+            case StreamPolicy.LATEST if not self._places:
+                if self._waiting is not None:
+                    self._drop(self._waiting)
+                self._waiting = entry
+            case _:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: self._places > 0)
+                self._places -= 1
+                self._start(entry)
+        # No await between start and line: a reader that is stopped must not lose an open frame.
+        self._line.append(entry)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _next(self) -> _Entry | None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._line) or not self._reading)
+        return self._line.popleft() if self._line else None
+
+    async def _leave(self, entry: _Entry) -> None:
+        """Give back what the frame held; the waiting frame takes its place."""
+        self._backlog.release()
+        if not entry.holds_place:
+            return
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._start(waiting)
+            return
+        async with self._changed:
+            self._places += 1
+            self._changed.notify_all()
+
+    def _start(self, entry: _Entry) -> None:
+        pump = asyncio.create_task(self._answer(entry.frame, previous=entry.previous))
+        entry.frame = _NO_FRAME
+        entry.holds_place = True
+        entry.response = pump
+        self._open.add(pump)
+        pump.add_done_callback(self._open.discard)
+
+    def _drop(self, entry: _Entry) -> None:
+        entry.response.set_result(
+            vision_pb2.InferStreamResponse(
+                sequence=entry.frame.sequence,
+                timestamp_ms=entry.frame.timestamp_ms,
+                dropped=vision_pb2.DroppedFrame(policy=self._settings.policy.to_wire()),
+            )
+        )
+        entry.frame = _NO_FRAME

@@ -1,0 +1,162 @@
+"""Check whole requests before anything is queued: the image by its header, then every task.
+
+A request that passes can be worked on; one that fails is told the field, what is allowed and what
+it sent. Nothing here decodes a pixel, or knows of gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from arno.api.v1 import types_pb2
+from arno.bus.ports import Lane
+from arno.errors import InvalidFieldError, LimitExceededError
+from arno.gateway.settings import RequestLimits
+from arno.gateway.task_validation import check_tasks, quoted
+from arno.ops.images import ImageLimits, inspect_image
+from arno.tasks import ImageSize
+
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_THREAD_BYTES_MIN: Final = 1024 * 1024
+"""Digesting a MiB takes about a millisecond; larger images leave the loop to others meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request that can be worked on.
+
+    Attributes:
+        content: The image file.
+        image: What its header says, and its digest.
+        tasks: With ids filled in.
+    """
+
+    content: bytes
+    image: types_pb2.ImageDescription
+    tasks: tuple[types_pb2.TaskSpec, ...]
+
+
+def check_request(
+    content: bytes,
+    tasks: Sequence[types_pb2.TaskSpec],
+    *,
+    limits: RequestLimits,
+    image_field: str = "image.content",
+    tasks_field: str = "tasks",
+) -> CheckedRequest:
+    """Return the request as the worker needs it.
+
+    Args:
+        content: The image file.
+        tasks: As the client sent them.
+        limits: What a request may hold.
+        image_field: What messages call the image.
+        tasks_field: What messages call the tasks.
+
+    Raises:
+        InvalidFieldError: Naming the first field at fault. Not retryable.
+        InvalidImageError: Not an image that is taken. Not retryable.
+        LimitExceededError: Too large. Not retryable.
+    """
+    # Without the image first: a request with a hundred tasks is not worth reading a header for.
+    check_tasks(tasks, limits=limits, field=tasks_field)
+    allowed = ImageLimits(bytes_max=limits.image_bytes_max, pixels_max=limits.image_pixels_max)
+    found = inspect_image(content, allowed, field=image_field)
+    size = ImageSize(found.width_px, found.height_px)
+    return CheckedRequest(
+        content=content,
+        image=types_pb2.ImageDescription(
+            width_px=size.width_px,
+            height_px=size.height_px,
+            mime_type=found.mime_type,
+            sha256=hashlib.sha256(content).hexdigest(),
+        ),
+        tasks=check_tasks(tasks, limits=limits, field=tasks_field, size=size),
+    )
+
+
+async def check_request_off_loop(
+    content: bytes,
+    tasks: Sequence[types_pb2.TaskSpec],
+    *,
+    limits: RequestLimits,
+    image_field: str = "image.content",
+    tasks_field: str = "tasks",
+) -> CheckedRequest:
+    """Return what `check_request` does; a large image is looked at on a thread."""
+    check = partial(
+        check_request,
+        content,
+        tasks,
+        limits=limits,
+        image_field=image_field,
+        tasks_field=tasks_field,
+    )
+    return check() if len(content) < _THREAD_BYTES_MIN else await asyncio.to_thread(check)
+
+
+def check_idempotency_key(key: str) -> str:
+    """Return the key, which may be empty.
+
+    Raises:
+        InvalidFieldError: It has another form. Not retryable.
+    """
+    if key and not _KEY.fullmatch(key):
+        raise InvalidFieldError(
+            field="idempotency_key", problem="not a key", limit=_KEY.pattern, sent=quoted(key)
+        )
+    return key
+
+
+def check_job_id(job_id: str) -> str:
+    """Return the id of a job.
+
+    Raises:
+        InvalidFieldError: It is missing, or no job can have it. Not retryable.
+    """
+    if not _KEY.fullmatch(job_id):
+        raise InvalidFieldError(
+            field="job_id", problem="not a job's id", limit=_KEY.pattern, sent=quoted(job_id)
+        )
+    return job_id
+
+
+def check_lane(number: int, *, default: Lane, field: str = "lane") -> Lane:
+    """Return the lane, or the default where none is given.
+
+    Raises:
+        InvalidFieldError: No such lane. Not retryable.
+    """
+    if number == types_pb2.LANE_UNSPECIFIED:
+        return default
+    if number not in types_pb2.Lane.values():
+        names = ", ".join(lane.upper() for lane in Lane)
+        raise InvalidFieldError(field=field, problem="no such lane", limit=names, sent=str(number))
+    name = types_pb2.Lane.Name(types_pb2.Lane.ValueType(number))
+    return Lane(name.removeprefix("LANE_").lower())
+
+
+def check_time_to_live(duration: Duration | None, *, default_s: int, max_s: int) -> float:
+    """Return how long a job may take, in seconds.
+
+    Raises:
+        InvalidFieldError: It is not positive. Not retryable.
+        LimitExceededError: It is too long. Not retryable.
+    """
+    if duration is None:
+        return float(default_s)
+    seconds = duration.seconds + duration.nanos / 1e9
+    field, limit, sent = "time_to_live", f"above 0 s, at most {max_s} s", f"{seconds:g} s"
+    if seconds <= 0:
+        raise InvalidFieldError(field=field, problem="not positive", limit=limit, sent=sent)
+    if seconds > max_s:
+        raise LimitExceededError(field=field, problem="too long", limit=limit, sent=sent)
+    return seconds

@@ -1,0 +1,103 @@
+"""`VisionService`: ask about an image, or about the frames of a video, and wait for the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from arno.api.v1 import vision_pb2, vision_pb2_grpc
+from arno.bus.ports import Lane
+from arno.errors import InvalidFieldError, OverloadedError
+from arno.gateway.deadlines import time_budget
+from arno.gateway.drain import Drain
+from arno.gateway.frames import FrameRunner
+from arno.gateway.inference import Inference
+from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.settings import GatewayLimits
+from arno.gateway.stream import FrameStream
+from arno.gateway.stream_settings import check_stream_config
+from arno.gateway.submission import Submission
+from arno.gateway.tenancy import DEFAULT_TENANT
+from arno.gateway.validation import check_idempotency_key, check_lane, check_request_off_loop
+
+
+class VisionService(vision_pb2_grpc.VisionServiceServicer):
+    """Serves `Infer` and `InferStream`. Lives in the server's loop."""
+
+    def __init__(
+        self, *, inference: Inference, limits: GatewayLimits, drain: Drain, metrics: GatewayMetrics
+    ) -> None:
+        """Take the started parts."""
+        self._inference = inference
+        self._limits = limits
+        self._drain = drain
+        self._metrics = metrics
+        self._stream_count = 0
+
+    async def Infer(
+        self, request: vision_pb2.InferRequest, context: Any
+    ) -> vision_pb2.InferResponse:
+        """Run the tasks on the image and answer when all have ended, or when the time is over."""
+        started_s = time.monotonic()
+        budget = time_budget(context.time_remaining(), limits=self._limits)
+        lane = check_lane(request.lane, default=Lane.INTERACTIVE)
+        key = check_idempotency_key(request.idempotency_key)
+        checked = await check_request_off_loop(
+            request.image.content, request.tasks, limits=self._limits
+        )
+        self._metrics.image_bytes.observe(len(checked.content))
+        submission = Submission(
+            checked, tenant=DEFAULT_TENANT, lane=lane, work_s=budget.work_s, idempotency_key=key
+        )
+        return await self._inference.run(submission, budget=budget, started_s=started_s)
+
+    async def InferStream(
+        self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
+    ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
+        """Answer each frame, in the order in which they came."""
+        if self._stream_count >= self._limits.streams_max:
+            raise OverloadedError(
+                f"the gateway is full: {self._limits.streams_max} streams are open",
+                retry_delay_s=self._limits.overload_retry_s,
+                budget="streams",
+                limit=str(self._limits.streams_max),
+            )
+        self._stream_count += 1
+        try:
+            settings = check_stream_config(await _config(request_iterator), limits=self._limits)
+            runner = FrameRunner(
+                settings,
+                inference=self._inference,
+                limits=self._limits,
+                metrics=self._metrics,
+                time_remaining_s=context.time_remaining,
+            )
+            stream = FrameStream(
+                settings,
+                answer=runner.answer,
+                backlog_max=self._limits.stream_backlog_max,
+                drain=self._drain,
+            )
+            async for response in stream.responses(request_iterator):
+                self._metrics.frames.labels(_outcome(response)).inc()
+                yield response
+        finally:
+            self._stream_count -= 1
+
+
+async def _config(
+    requests: AsyncIterator[vision_pb2.InferStreamRequest],
+) -> vision_pb2.StreamConfig:
+    async for request in requests:
+        if request.WhichOneof("payload") == "config":
+            return request.config
+        problem = "the first message of a stream must hold its settings"
+        sent = request.WhichOneof("payload") or "nothing"
+        raise InvalidFieldError(field="config", problem=problem, sent=sent)
+    raise InvalidFieldError(field="config", problem="the stream ended before its settings")
+
+
+def _outcome(response: vision_pb2.InferStreamResponse) -> str:
+    words = {"response": "answered", "error": "failed", "dropped": "dropped"}
+    return words[response.WhichOneof("outcome") or "error"]
