@@ -1,0 +1,62 @@
+# Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit check format protos tiny kafka install tools clean
+bin := .venv/bin
+pytest := $(bin)/python -m pytest
+# Tests, each run in its own processes; -n is the number of cores that the suite may use.
+jobs ?= 2
+
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+demo: install ## Run Arno on this machine and send it the example images; pictures and results.jsonl land in demo-out/.
+	$(bin)/arno demo examples/images --out demo-out
+
+test: install tools ## Run every test, with a real Kafka broker and redis-server.
+	$(pytest) -n $(jobs) --dist loadgroup tests/unit
+	$(pytest) -n $(jobs) --dist loadfile tests/contract tests/integration tests/e2e
+
+test-unit: install ## Run the unit tests alone (under a minute).
+	$(pytest) -n $(jobs) tests/unit
+
+check: install tools ## Check format, lint, types, architecture, protos, manifests, rules and spelling.
+	$(bin)/ruff format --check
+	$(bin)/ruff check
+	$(bin)/typos
+	$(bin)/yamllint --strict deploy k8s docker-compose.yml
+	$(bin)/hadolint deploy/docker/*.Dockerfile
+	$(bin)/buf lint
+	$(bin)/buf format --diff --exit-code
+	$(bin)/python scripts/check_breaking.py
+	$(bin)/python scripts/generate_protos.py --check
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/python scripts/check_sizes.py
+	promtool check config --syntax-only deploy/prometheus/prometheus.yml
+	promtool check rules deploy/prometheus/rules.yml
+	promtool test rules deploy/prometheus/tests/*.yml
+	$(bin)/python scripts/check_manifests.py
+
+format: install ## Format and fix what can be fixed by machine.
+	$(bin)/ruff format
+	$(bin)/ruff check --fix
+	$(bin)/buf format -w
+
+protos: install ## Generate the Python modules of protos/.
+	$(bin)/python scripts/generate_protos.py
+
+tiny: install ## Train arno-tiny again from nothing (see services/arno/engine/tiny/README.md for how long it takes).
+	$(bin)/python -m arno.training tiny
+
+kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.
+	scripts/kafka/install
+	scripts/kafka/broker start
+
+install:
+	@scripts/install_python
+
+tools: install
+	@scripts/install_test_tools
+
+clean: ## Remove what the targets made, but not .venv and .tools.
+	rm -rf .arno demo-out .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,123 @@
+"""Build ``k8s/`` with kustomize and check every object against its schema, strictly and offline.
+
+The schemas of Kubernetes come from the wheel ``kubernetes-validate``, flattened into the form that kubeconform reads; KEDA's from its
+own custom resource definition. What no schema can see (a selector that misses its pods, a mount without a volume) is checked
+here too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSION = "1.36.0"
+KUBECTL = Path(sys.executable).parent / "kubectl"
+KUBECONFORM = ROOT / ".tools" / "bin" / "kubeconform"
+KEDA = ROOT / ".tools" / "keda" / "keda.sh_scaledobjects.yaml"
+BUILDS = ("k8s/base",)
+
+
+def main() -> int:
+    """Run the command line."""
+    faults = 0
+    with tempfile.TemporaryDirectory() as folder:
+        schemas = Path(folder)
+        write_schemas(schemas)
+        for build in BUILDS:
+            text = subprocess.run(
+                [KUBECTL, "kustomize", ROOT / build], check=True, capture_output=True, text=True
+            ).stdout
+            command = [KUBECONFORM, "-strict", "-summary", "-schema-location"]
+            command += [f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", "-"]
+            faults += subprocess.run(command, input=text, text=True, check=False).returncode
+            for fault in semantic_faults([one for one in yaml.safe_load_all(text) if one]):
+                sys.stderr.write(f"{build}: {fault}\n")
+                faults += 1
+    return 1 if faults else 0
+
+
+def write_schemas(folder: Path) -> None:
+    """Write one self-contained JSON schema a kind into ``folder``."""
+    package = Path(kubernetes_validate.__file__).parent
+    source = package / "kubernetes-json-schema" / f"v{VERSION}-local-strict"
+    definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
+    for path in source.glob("*-v*.json"):
+        schema = json.loads(path.read_text())
+        needed: dict[str, Any] = {}
+        point_inside(schema, definitions, needed)
+        (folder / path.name).write_text(json.dumps({**schema, "definitions": needed}))
+    crd = yaml.safe_load(KEDA.read_text())
+    for version in crd["spec"]["versions"]:
+        schema = closed(version["schema"]["openAPIV3Schema"])
+        name = f"scaledobject-keda-{version['name']}.json"
+        (folder / name).write_text(json.dumps(schema))
+
+
+def point_inside(node: Any, definitions: dict[str, Any], needed: dict[str, Any]) -> None:
+    """Turn references to the shared file into references inside the schema, collecting them."""
+    if isinstance(node, list):
+        for part in node:
+            point_inside(part, definitions, needed)
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get("$ref"), str):
+        name = node["$ref"].rsplit("/", 1)[1]
+        node["$ref"] = f"#/definitions/{name}"
+        if name not in needed:
+            needed[name] = definitions[name]
+            point_inside(needed[name], definitions, needed)
+    for part in node.values():
+        point_inside(part, definitions, needed)
+
+
+def closed(schema: Any) -> Any:
+    """Forbid unknown fields, as the strict schemas of Kubernetes do; its own metadata stays open."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: closed(part) for key, part in schema.items()}
+    if isinstance(made.get("properties"), dict) and "additionalProperties" not in made:
+        made["additionalProperties"] = False
+    return made
+
+
+def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
+    """Return what the API server would refuse although every schema is satisfied."""
+    faults = []
+    workloads = [one for one in objects if one["kind"] in {"Deployment", "Job"}]
+    pods = [one["spec"]["template"]["metadata"]["labels"].items() for one in workloads]
+    for one in objects:
+        where = f"{one['kind']}/{one['metadata']['name']}"
+        selector = one.get("spec", {}).get("selector", {})
+        labels = selector.get("matchLabels", selector)
+        if labels and not any(labels.items() <= pod for pod in pods):
+            faults.append(f"{where}: the selector {labels} matches no pod template")
+        if one["kind"] == "ScaledObject":
+            target = one["spec"]["scaleTargetRef"]["name"]
+            if target not in {load["metadata"]["name"] for load in workloads}:
+                faults.append(f"{where}: there is no workload {target}")
+    for one in workloads:
+        where = f"{one['kind']}/{one['metadata']['name']}"
+        spec = one["spec"]["template"]["spec"]
+        volumes = {volume["name"] for volume in spec.get("volumes", [])}
+        for container in spec["containers"]:
+            mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
+            faults += [f"{where}: {name} is mounted but no volume" for name in mounts - volumes]
+            if not container.get("securityContext", {}).get("readOnlyRootFilesystem"):
+                faults.append(f"{where}: {container['name']} can write to its image")
+            if set(container.get("resources", {})) != {"requests", "limits"}:
+                faults.append(f"{where}: {container['name']} lacks requests or limits")
+    return faults
+
+
+if __name__ == "__main__":
+    sys.exit(main())
