@@ -19,6 +19,7 @@ from arno.errors import (
 )
 from arno.results.keys import KeySpace
 from arno.results.ports import JobClaim, JobSnapshot
+from arno.results.redis.cancellation import raise_if_cancelled
 from arno.results.redis.clients import command_client, reading_client
 from arno.results.redis.faults import translated
 from arno.results.redis.lua import script_text
@@ -208,6 +209,7 @@ class RedisJobStore:
 
     async def _hinted(self, waiter: Waiter) -> None:
         self._require_open()
+        raise_if_cancelled()
         await waiter.hint.wait()
         self._require_open()
 

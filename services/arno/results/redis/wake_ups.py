@@ -17,6 +17,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from arno.results.keys import KeySpace
+from arno.results.redis.cancellation import raise_if_cancelled
 from arno.results.redis.faults import REDIS_FAULTS
 from arno.results.redis.lua import script_text
 from arno.results.redis.waiting_room import WaitingRoom, Wanted
@@ -82,6 +83,7 @@ class WakeUpLoop:
         """Read and sweep until cancelled; faults of Redis are waited out."""
         faulty = False
         while True:
+            raise_if_cancelled()
             try:
                 await self._read()
                 if self._clock() - self._swept_at_s >= SWEEP_INTERVAL_S or faulty:
