@@ -1,9 +1,9 @@
-"""What an engine does: prepare images, take sequences, step, cancel; token ids with their log-
-probabilities come out.
+"""What an engine does: prepare images, take sequences, step, cancel.
 
-The worker drives it: ``prepare`` runs on the worker's CPU threads, everything else on the one
-thread that owns the engine. An engine knows nothing of jobs, buses or stores; a sequence is one
-task of a job, named by a string that the worker chose.
+Token ids with their log-probabilities come out. The worker drives it: ``prepare`` runs on the
+worker's CPU threads, everything else on the one thread that owns the engine. An engine knows
+nothing of jobs, buses or stores; a sequence is one task of a job, named by a string that the worker
+chose.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ class PreparedImage:
     Attributes:
         sha256: Digest of the encoded file, lower-case hex: the key under which its encoding may be
             kept.
-        pixels: [C=3, H, W] float32, resized to the model's size, channels normalised.
+        pixels: [C=3, H, W] float32, resized to the model's size, channels normalised. None from an
+            engine that never looks at them.
         size: Width and height as a viewer shows the image, in pixels.
         mime_type: Such as ``image/png``.
         prepare_s: How long preparing took.
     """
 
     sha256: str
-    pixels: torch.Tensor
+    pixels: torch.Tensor | None
     size: ImageSize
     mime_type: str
     prepare_s: float
@@ -41,8 +42,7 @@ class PreparedImage:
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """How to decode; the defaults are the model's authors' and never read from a checkpoint's
-    config.
+    """How to decode; the defaults are the model's authors', never a checkpoint's own config.
 
     Attributes:
         num_beams: 1 is greedy.
@@ -170,7 +170,11 @@ class ModelCard:
 
 
 class Engine(Protocol):
-    """Runs sequences. ``prepare`` may be called from any thread, all else from the engine's own thread only."""
+    """Runs sequences.
+
+    ``prepare``, ``cancel`` and ``statistics`` may be called from any thread, all else only from the
+    one that owns the engine.
+    """
 
     @property
     def card(self) -> ModelCard:
@@ -200,13 +204,12 @@ class Engine(Protocol):
         """Take a sequence. It ends exactly once, in a later ``step``."""
 
     def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
-        """Do one unit of work and tell what changed; returns at once with nothing where nothing waits."""
+        """Do one unit of work and tell what changed; nothing, at once, where nothing waits."""
 
     def cancel(self, sequence_id: str) -> None:
-        """Stop a sequence at the next step, which reports it finished as CANCELLED. Unknown ids are
-        ignored.
+        """Stop a sequence at the next step, which reports it finished as CANCELLED.
 
-        May be called from any thread.
+        Unknown ids are ignored. May be called from any thread.
         """
 
     def statistics(self) -> EngineStatistics:

@@ -1,0 +1,34 @@
+"""Build the engine that the settings ask for."""
+
+from __future__ import annotations
+
+from arno.batching import Clock
+from arno.engine.interface import Engine
+from arno.engine.null_engine import NULL_MODEL, NullEngine
+from arno.engine.settings import EngineSettings
+from arno.errors import MissingExtraError
+from arno.ops.clock import SystemClock
+
+
+def create_engine(settings: EngineSettings, *, clock: Clock | None = None) -> Engine:
+    """Load the model and return its engine; `warm_up` comes next.
+
+    Args:
+        settings: Which model, and within which bounds.
+        clock: Measures deadlines; the system's monotonic clock if there is none.
+
+    Raises:
+        ModelError: The model cannot be found, read or served.
+        MissingExtraError: The extra `arno[worker]` is not installed.
+    """
+    clock = clock or SystemClock()
+    if settings.model == NULL_MODEL:
+        return NullEngine(settings)
+    try:
+        from arno.engine.checkpoint import load_checkpoint
+        from arno.engine.static_engine import StaticEngine
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(
+            f"the engine needs {fault.name}: pip install 'arno[worker]'", extra="worker"
+        ) from fault
+    return StaticEngine(load_checkpoint(settings), settings, clock)

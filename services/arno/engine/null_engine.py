@@ -1,0 +1,174 @@
+"""Answer at once and without a model, to measure everything around the engine.
+
+It is asked for by name (`--model null`) and says so in its fingerprint, so that its answers cannot
+be taken for a model's. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from arno.engine.interface import (
+    EngineStatistics,
+    ModelCard,
+    PreparedImage,
+    SequenceFinished,
+    SequenceProgress,
+    SequenceRequest,
+)
+from arno.engine.settings import EngineSettings
+from arno.ops.images import ImageLimits, inspect_image
+from arno.tasks import BIN_COUNT, CATALOGUE, AnswerKind, FinishReason, ImageSize, Vocabulary
+
+NULL_MODEL: Final = "null"
+
+_SPECIALS: Final = (b"<s>", b"<pad>", b"</s>")
+_FIRST_BYTE_ID: Final = len(_SPECIALS)
+_FIRST_LOCATION_ID: Final = _FIRST_BYTE_ID + 256
+_LABEL: Final = NULL_MODEL.encode()
+_SQUARE: Final = (250, 250, 750, 250, 750, 750, 250, 750)
+_BOX: Final = (250, 250, 750, 750)
+_BINS: Final = {
+    AnswerKind.TEXT: (),
+    AnswerKind.DETECTION: _BOX,
+    AnswerKind.GROUNDING: _BOX,
+    AnswerKind.SEGMENTATION: _SQUARE,
+    AnswerKind.OCR: _SQUARE,
+}
+
+
+class NullEngine:
+    """An `Engine` without a model: the word "null", and the middle of the image where asked."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Take the limits of images from the settings."""
+        self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
+        self._lock = threading.Lock()
+        self._waiting: dict[str, SequenceRequest] = {}
+        self._cancelled: set[str] = set()
+        self._batch_sequences_max = settings.batch_sequences_max
+        self._step_count = self._token_count = self._batch_size_last = 0
+
+    @property
+    def card(self) -> ModelCard:
+        """That there is no model."""
+        return ModelCard(NULL_MODEL, NULL_MODEL, "none", position_count=1024, image_size_px=1)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """How to read its token ids."""
+        return _VOCABULARY
+
+    def warm_up(self) -> None:
+        """Do nothing: it is always warm."""
+
+    def prepare(self, content: bytes) -> PreparedImage:
+        """Read the header of an image file, and leave the pixels alone. Any thread.
+
+        Raises:
+            InvalidImageError: It is not an image.
+            LimitExceededError: It is larger than the settings allow.
+        """
+        started_s = time.perf_counter()
+        header = inspect_image(content, self._limits)
+        return PreparedImage(
+            sha256=hashlib.sha256(content).hexdigest(),
+            pixels=None,
+            size=ImageSize(header.width_px, header.height_px),
+            mime_type=header.mime_type,
+            prepare_s=time.perf_counter() - started_s,
+        )
+
+    def submit(self, request: SequenceRequest) -> None:
+        """Take a sequence. It ends in one of the next steps.
+
+        Raises:
+            ValueError: A sequence with its id is in the engine already.
+        """
+        with self._lock:
+            if request.sequence_id in self._waiting:
+                raise ValueError(f"a sequence {request.sequence_id!r} is in the engine already")
+            self._waiting[request.sequence_id] = request
+
+    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+        """Answer as many of those that wait as one batch holds."""
+        with self._lock:
+            batch = list(self._waiting.values())[: self._batch_sequences_max]
+            cancelled = self._cancelled & {request.sequence_id for request in batch}
+            for request in batch:
+                del self._waiting[request.sequence_id]
+            self._cancelled -= cancelled
+        events = [_answer(request, request.sequence_id in cancelled) for request in batch]
+        if events:
+            self._step_count += 1
+            self._batch_size_last = len(events)
+            self._token_count += sum(len(event.token_ids) for event in events)
+        return events
+
+    def cancel(self, sequence_id: str) -> None:
+        """Have a waiting sequence end as CANCELLED. Any thread."""
+        with self._lock:
+            if sequence_id in self._waiting:
+                self._cancelled.add(sequence_id)
+
+    def statistics(self) -> EngineStatistics:
+        """Return the numbers of this moment. Any thread."""
+        return EngineStatistics(
+            waiting_count=len(self._waiting),
+            running_count=0,
+            step_count=self._step_count,
+            encoded_image_count=0,
+            reused_image_count=0,
+            token_count=self._token_count,
+            batch_size_last=self._batch_size_last,
+            failed_batch_count=0,
+        )
+
+    def close(self) -> None:
+        """Forget what waits. Idempotent."""
+        with self._lock:
+            self._waiting.clear()
+            self._cancelled.clear()
+
+
+def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:
+    token_ids = () if cancelled else _tokens(_answer_kind(request.prompt))
+    return SequenceFinished(
+        sequence_id=request.sequence_id,
+        token_ids=token_ids,
+        logprobs=(0.0,) * len(token_ids),
+        finish_reason=FinishReason.CANCELLED if cancelled else FinishReason.STOP,
+        encode_s=0.0,
+        decode_s=0.0,
+    )
+
+
+def _tokens(kind: AnswerKind) -> tuple[int, ...]:
+    begin, _, end = range(len(_SPECIALS))
+    label = (_FIRST_BYTE_ID + byte for byte in _LABEL)
+    locations = (_FIRST_LOCATION_ID + place for place in _BINS[kind])
+    return begin, *label, *locations, end
+
+
+def _answer_kind(prompt: str) -> AnswerKind:
+    """Return what kind of answer a training prompt asks for; text for prompts of no task."""
+    for definition in CATALOGUE.values():
+        start, _, end = definition.prompt.partition("{input}")
+        if prompt == definition.prompt or (
+            start and prompt.startswith(start) and prompt.endswith(end)
+        ):
+            return definition.answer_kind
+    return AnswerKind.TEXT
+
+
+def _vocabulary() -> Vocabulary:
+    names = [f"<loc_{place}>".encode() for place in range(BIN_COUNT)]
+    pieces = (*_SPECIALS, *(bytes([byte]) for byte in range(256)), *names)
+    return Vocabulary(pieces, _FIRST_LOCATION_ID, frozenset(range(len(_SPECIALS))))
+
+
+_VOCABULARY: Final = _vocabulary()

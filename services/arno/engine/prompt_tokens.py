@@ -1,0 +1,67 @@
+"""Turn prompts into token ids, and the tokenizer's table into the parsers' vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from arno.errors import ModelError
+from arno.tasks import Vocabulary
+
+BEGIN_ID: Final = 0
+PAD_ID: Final = 1
+END_ID: Final = 2
+"""BART's, and so Florence-2's. `END_ID` is also what the decoder starts with."""
+
+
+class PromptTokenizer:
+    """A checkpoint's tokenizer. One thread: shared ones fail (huggingface/tokenizers#537)."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Wrap a tokenizer that `load_tokenizer` checked."""
+        self._tokenizer = tokenizer
+
+    def encode(self, prompt: str) -> tuple[int, ...]:
+        """Return the ids of `<s>` prompt `</s>`, which stand behind the image's tokens.
+
+        Source: transformers' `Florence2Processor`.
+        """
+        ids = self._tokenizer.encode(prompt, add_special_tokens=False)
+        return BEGIN_ID, *ids, END_ID
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the table that the parsers read token ids with.
+
+        Raises:
+            ModelError: The 1,000 location tokens are not there.
+        """
+        try:
+            return Vocabulary.from_byte_level(
+                self._tokenizer.get_vocab(),
+                added_tokens=self._tokenizer.get_added_vocab().keys(),
+                special_ids=(BEGIN_ID, PAD_ID, END_ID),
+            )
+        except ValueError as fault:
+            raise ModelError(f"model: not a Florence-2 vocabulary: {fault}") from fault
+
+
+def load_tokenizer(folder: Path) -> PromptTokenizer:
+    """Load the tokenizer of a checkpoint; code in the folder is never run.
+
+    Raises:
+        ModelError: There is none, or begin, padding and end are not 0, 1 and 2.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as fault:  # the libraries raise nearly anything on bad files
+        raise ModelError(f"model: the tokenizer of {folder} cannot be read: {fault}") from fault
+    found = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    if found != (BEGIN_ID, PAD_ID, END_ID):
+        raise ModelError(
+            f"model: not a Florence-2 vocabulary: begin, padding and end are {found}, not 0, 1, 2"
+        )
+    return PromptTokenizer(tokenizer)

@@ -1,0 +1,51 @@
+"""What an operator decides about the engine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from arno.ops.config import Settings
+
+
+class EngineSettings(Settings):
+    """Which model runs, on what, and within which bounds."""
+
+    model: str = Field(
+        "tiny",
+        min_length=1,
+        description="tiny (bundled), null (answers nothing real, for load tests), a folder, or the "
+        "hub id of a checkpoint that is in the local cache already.",
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="cpu, cuda, cuda:N, or auto: a GPU where there is one.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the weights; auto: float32 on CPU, bfloat16 on GPU."
+    )
+    threads: int = Field(
+        0, ge=0, description="CPU threads of the model; 0 leaves the choice to the library."
+    )
+    batch_sequences_max: int = Field(
+        16, ge=1, le=4096, description="Most sequences that decode together."
+    )
+    batch_tokens_max: int = Field(
+        32768,
+        ge=1,
+        description="Most predicted tokens, times beams, of the sequences that decode together.",
+    )
+    encoded_cache_bytes: int = Field(
+        256 * 1024**2, ge=0, description="Memory for encoded images kept for further tasks, bytes."
+    )
+    image_bytes_max: int = Field(
+        32 * 1024**2, ge=1, description="Largest image file that is decoded, bytes."
+    )
+    image_pixels_max: int = Field(
+        50_000_000, ge=1, description="Most pixels of an image that is decoded."
+    )
+    allow_untrained: bool = Field(
+        False, description="Serve a model that answers nothing sensible in its self-test."
+    )
