@@ -1,0 +1,147 @@
+"""`arno infer`: ask about images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.tables import print_result
+from arno.client import Client, InferResult, TaskRequest
+from arno.client.drawing import draw
+from arno.client.export import error_line, json_lines
+from arno.errors import ArnoError, ConfigurationError
+
+_PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    path: Path
+    outcome: InferResult | ArnoError
+
+
+@click.command("infer")
+@click.argument(
+    "images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE.."
+)
+@task_options
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON an answer.")
+@click.option(
+    "--draw",
+    "drawn",
+    type=click.Path(path_type=Path),
+    metavar="OUT.png|DIR",
+    help="Write the picture with its regions: a file for one image, else a folder.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Images under way at once.",
+)
+@address_options
+def verb(
+    images: tuple[Path, ...],
+    as_json: bool,
+    drawn: Path | None,
+    parallel: int,
+    address: str,
+    timeout_s: float,
+    **flags: Any,
+) -> int:
+    """Ask about images, or about all pictures of a folder.
+
+    An image that fails does not stop the others; the exit code is then 1.
+
+    \b
+    Examples:
+      arno infer photo.jpg --task OD --task CAPTION --draw seen.png
+      arno infer photo.jpg --task OD --task REGION_TO_DESCRIPTION@OD
+      arno infer photo.jpg --task CAPTION_TO_PHRASE_GROUNDING --text "a dog on a red sofa"
+      arno infer photo.jpg --task REGION_TO_OCR --region 40,60,320,110
+      arno infer photo.jpg --task OPEN_VOCABULARY_DETECTION --classes car,bus
+      arno infer folder/ --task OCR --json > answers.jsonl
+    """
+    tasks = TaskFlags(**flags).requests()
+    paths = list(_expand(images))
+    target = _Target.of(drawn, len(paths))
+    console = Console(highlight=False)
+    failed = False
+    with Client(address, timeout_s=timeout_s) as client:
+        for asked in _ask(client, paths, tasks, parallel):
+            failed |= not _show(console, asked, as_json=as_json)
+            if target is not None and isinstance(asked.outcome, InferResult):
+                saved = target.save(asked.path, asked.outcome)
+                click.echo(f"drawn: {saved}", err=as_json)
+    return EXIT_FAILURE if failed else 0
+
+
+def _ask(
+    client: Client, paths: Sequence[Path], tasks: Sequence[TaskRequest], parallel: int
+) -> Iterator[_Asked]:
+    def ask(path: Path) -> _Asked:
+        try:
+            return _Asked(path, client.infer(path, *tasks))
+        except ArnoError as error:
+            return _Asked(path, error)
+
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        yield from pool.map(ask, paths)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _show(console: Console, asked: _Asked, *, as_json: bool) -> bool:
+    if isinstance(asked.outcome, ArnoError):
+        show_error(asked.outcome, about=str(asked.path))
+        if as_json:
+            click.echo(error_line(str(asked.path), asked.outcome))
+        return False
+    if as_json:
+        for line in json_lines(str(asked.path), asked.outcome):
+            click.echo(line)
+    else:
+        print_result(console, str(asked.path), asked.outcome)
+    sys.stdout.flush()
+    return asked.outcome.ok
+
+
+def _expand(images: Sequence[Path]) -> Iterator[Path]:
+    for image in images:
+        if image.is_dir():
+            yield from sorted(p for p in image.iterdir() if p.suffix.lower() in _PICTURES)
+        else:
+            yield image
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    path: Path
+    single: bool
+
+    @classmethod
+    def of(cls, drawn: Path | None, count: int) -> _Target | None:
+        if drawn is None:
+            return None
+        single = drawn.suffix.lower() in _PICTURES and not drawn.is_dir()
+        if single and count > 1:
+            raise ConfigurationError(f"--draw {drawn}: name a folder, there are {count} images")
+        return cls(drawn, single)
+
+    def save(self, image: Path, result: InferResult) -> Path:
+        path = self.path if self.single else self.path / f"{image.stem}.annotated.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(image, result).save(path)
+        return path

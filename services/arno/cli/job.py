@@ -1,0 +1,162 @@
+"""`arno job`: hand in work now and fetch it later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.tables import print_result
+from arno.client import Client, Job, JobState
+from arno.client.export import to_json
+
+
+@click.group("job")
+def verb() -> None:
+    """Hand in work now and fetch it later: a job survives the loss of any process.
+
+    \b
+    Example:
+      id=$(arno job submit photo.jpg --task OD)
+      arno job watch $id
+    """
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a state.")
+
+
+@verb.command("submit")
+@click.argument("image", type=click.Path(path_type=Path))
+@task_options
+@click.option("--lane", type=click.Choice(["interactive", "stream", "batch"]), default="batch")
+@click.option("--key", default="", help="Idempotency key: the same key never makes a second job.")
+@click.option(
+    "--time-to-live",
+    "time_to_live_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="How long the job may take, in seconds.  [default: a day]",
+)
+@address_options
+def submit(
+    image: Path,
+    lane: str,
+    key: str,
+    time_to_live_s: float | None,
+    address: str,
+    timeout_s: float,
+    **flags: Any,
+) -> None:
+    """Hand in an image; print the job's id once it is stored safely.
+
+    \b
+    Example:
+      arno job submit photo.jpg --task DENSE_REGION_CAPTION --key photo-1
+    """
+    tasks = TaskFlags(**flags).requests()
+    with Client(address, timeout_s=timeout_s) as client:
+        job = client.submit(
+            image, *tasks, lane=lane, idempotency_key=key, time_to_live_s=time_to_live_s
+        )
+    click.echo(job.id)
+
+
+@verb.command("get")
+@click.argument("job_id")
+@_json_option
+@address_options
+def get(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
+    """Print how a job stands, and its results so far.
+
+    \b
+    Example:
+      arno job get 01J9ZK3V --json
+    """
+    with Client(address, timeout_s=timeout_s) as client:
+        return _show(client.get(job_id), as_json=as_json)
+
+
+@verb.command("watch")
+@click.argument("job_id")
+@_json_option
+@address_options
+def watch(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
+    """Print every change of a job until it has ended.
+
+    \b
+    Example:
+      arno job watch 01J9ZK3V --timeout 3600
+    """
+    last: Job | None = None
+    with Client(address) as client:
+        for last in client.watch(job_id, timeout_s=timeout_s):
+            if as_json:
+                click.echo(_line(last))
+            elif not last.ended:
+                click.echo(_state(last))
+    if last is None:
+        return EXIT_FAILURE
+    return _code(last) if as_json else _show(last, as_json=False)
+
+
+@verb.command("cancel")
+@click.argument("job_id")
+@address_options
+def cancel(job_id: str, address: str, timeout_s: float) -> None:
+    """Ask that a job be stopped. One that has ended stays as it is.
+
+    \b
+    Example:
+      arno job cancel 01J9ZK3V
+    """
+    with Client(address, timeout_s=timeout_s) as client:
+        click.echo(_state(client.cancel(job_id)))
+
+
+@verb.command("delete")
+@click.argument("job_id")
+@address_options
+def delete(job_id: str, address: str, timeout_s: float) -> None:
+    """Forget a job and its results; cancel it where it still runs.
+
+    \b
+    Example:
+      arno job delete 01J9ZK3V
+    """
+    with Client(address, timeout_s=timeout_s) as client:
+        client.delete(job_id)
+    click.echo(f"{job_id}: deleted")
+
+
+def _show(job: Job, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(_line(job))
+        return _code(job)
+    click.echo(_state(job))
+    if job.result is not None and job.result.tasks:
+        print_result(Console(highlight=False), job.id, job.result)
+    if job.error is not None:
+        show_error(job.error, about=job.id)
+    return _code(job)
+
+
+def _state(job: Job) -> str:
+    tokens = f", {job.decoded_token_count} tokens" if job.decoded_token_count else ""
+    attempts = f", attempt {job.attempt_count}" if job.attempt_count > 1 else ""
+    return f"{job.id}: {job.state.lower()}{tokens}{attempts}"
+
+
+def _line(job: Job) -> str:
+    return json.dumps(to_json(job.message), ensure_ascii=False)
+
+
+def _code(job: Job) -> int:
+    failed = job.ended and (
+        job.state is not JobState.SUCCEEDED or (job.result is not None and not job.result.ok)
+    )
+    return EXIT_FAILURE if failed else 0

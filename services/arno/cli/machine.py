@@ -1,0 +1,116 @@
+"""What runs on one machine under `arno up`: which children, with which flags, on which ports."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from arno.cli.child import ChildSpec
+from arno.cli.probes import free_port, probe_http, probe_redis
+from arno.client import Client
+from arno.errors import ConfigurationError
+from arno.ops.embedded_redis import find_redis_server, redis_server_command
+
+_LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """What the user decides.
+
+    Attributes:
+        folder: Where data and logs live.
+        host: Address that the gateway listens on.
+        port: Its port; 0 takes a free one.
+        model: What the worker serves.
+        bus: "redis" or "kafka".
+        kafka_bootstrap: Brokers, where the bus is Kafka.
+    """
+
+    folder: Path
+    host: str
+    port: int
+    model: str
+    bus: str
+    kafka_bootstrap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The children of one `arno up`, in the order of their start.
+
+    Attributes:
+        address: Where clients reach the gateway.
+        redis_url: Where the store is.
+        store: The redis-server.
+        gateway: The gRPC server.
+        worker: The model.
+        metrics: Process names to the addresses of their metrics.
+    """
+
+    address: str
+    redis_url: str
+    store: ChildSpec
+    gateway: ChildSpec
+    worker: ChildSpec
+    metrics: dict[str, str]
+
+
+def plan_machine(options: MachineOptions) -> Machine:
+    """Choose ports and command lines; nothing is started.
+
+    Raises:
+        MissingExtraError: There is no redis-server.
+        ConfigurationError: The Kafka bus was asked for without saying where Kafka is.
+    """
+    if options.bus == "kafka" and not options.kafka_bootstrap:
+        raise ConfigurationError("--bus kafka: say where it is: --kafka-bootstrap HOST:PORT")
+    redis_port = free_port()
+    redis_url = f"redis://{_LOOPBACK}:{redis_port}/0"
+    shared = ["--redis-url", redis_url, "--bus", options.bus, "--log-format", "json"]
+    if options.bus == "kafka":
+        shared += ["--kafka-bootstrap", options.kafka_bootstrap]
+    port = options.port or free_port()
+    # A gateway on all interfaces is asked on this one.
+    address = f"{_LOOPBACK if options.host == '0.0.0.0' else options.host}:{port}"  # noqa: S104
+    metrics = {name: f"http://{_LOOPBACK}:{free_port()}" for name in ("gateway", "worker")}
+    return Machine(
+        address=address,
+        redis_url=redis_url,
+        store=_store(options.folder / "redis", redis_port),
+        gateway=_process(
+            "gateway", [*shared, "--listen", f"{options.host}:{port}"], metrics, address
+        ),
+        worker=_process("worker", [*shared, "--model", options.model], metrics, "takes jobs"),
+        metrics=metrics,
+    )
+
+
+def _store(folder: Path, port: int) -> ChildSpec:
+    return ChildSpec(
+        name="redis",
+        command=redis_server_command(find_redis_server(), port=port, folder=folder.absolute()),
+        ready=lambda: probe_redis(_LOOPBACK, port).ok,
+        address=f"{_LOOPBACK}:{port}",
+    )
+
+
+def _process(name: str, flags: Sequence[str], metrics: dict[str, str], address: str) -> ChildSpec:
+    metrics_url = metrics[name]
+    port = metrics_url.rsplit(":", 1)[1]
+    command = [sys.executable, "-m", "arno.cli", name, *flags]
+    return ChildSpec(
+        name=name,
+        command=[*command, "--metrics-host", _LOOPBACK, "--metrics-port", port],
+        ready=lambda: probe_http(f"{metrics_url}/readyz").ok,
+        address=address,
+    )
+
+
+def answers(address: str) -> bool:
+    """Say whether a gateway answers gRPC and takes work."""
+    with Client(address) as client:
+        return client.ready(timeout_s=2.0)

@@ -1,0 +1,130 @@
+"""The command's root: the list of verbs, and what becomes of an error.
+
+Verbs are imported when they are used, so that `arno --help` is quick and needs no extra.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import Final, NoReturn
+
+import click
+
+from arno import __version__
+from arno.errors import ArnoError, ConfigurationError, InvalidRequestError, MissingExtraError
+
+EXIT_FAILURE: Final = 1
+EXIT_USAGE: Final = 2
+_EXIT_INTERRUPTED: Final = 130
+
+# In the order in which a new user meets them.
+_VERBS: Final[dict[str, str]] = {
+    "up": "Run everything on this machine: store, gateway, worker.",
+    "infer": "Ask about images; print a table, JSON or annotated pictures.",
+    "job": "Hand in work now and fetch it later.",
+    "stream": "Run a video, a network stream or a camera through the model.",
+    "demo": "Start everything, try the examples, compare with the truth.",
+    "doctor": "Say what is installed, reachable and wrong.",
+    "gateway": "Run the gRPC server.",
+    "worker": "Run the model on jobs.",
+    "topics": "Create or list the bus's topics.",
+    "version": "Print the versions.",
+}
+
+
+class _Verbs(click.Group):
+    """Knows the verbs' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_VERBS, *(name for name in super().list_commands(ctx) if name not in _VERBS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return super().get_command(ctx, cmd_name)
+        try:
+            verb: click.Command = importlib.import_module(f"arno.cli.{cmd_name}").verb
+        except ModuleNotFoundError as error:
+            raise _missing(cmd_name, error) from error
+        return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
+@click.version_option(__version__, prog_name="arno")
+def root(debug: bool) -> None:
+    """Serve Florence-2: captions, detection, grounding, segmentation and OCR, over gRPC.
+
+    \b
+    Try it:
+      arno up                        in one terminal, and in another
+      arno infer photo.jpg --task OD --draw seen.png
+    """
+
+
+def main() -> NoReturn:
+    """Run the command; an error is one red sentence on stderr and an exit code.
+
+    Exit codes: 0 all is well, 1 something failed, 2 the command or its input is wrong.
+    """
+    # Wherever it stands: whoever adds it has just seen a verb fail.
+    debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    verb = words[0] if words else ""
+    try:
+        code = root.main(words, standalone_mode=False, prog_name="arno")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # `arno infer ... | head` has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+    except ArnoError as error:
+        if debug:
+            traceback.print_exc()
+        show_error(error)
+        sys.exit(exit_code(error))
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        show_error(_missing(verb, error))
+        sys.exit(EXIT_FAILURE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def show_error(error: ArnoError, *, about: str = "") -> None:
+    """Write an error to stderr: one red sentence, and which image it is about."""
+    sentence = f"{about}: {error.message}" if about else error.message
+    click.secho(f"error: {sentence}", fg="red", err=True)
+
+
+def exit_code(error: ArnoError) -> int:
+    """Return 2 where the caller can mend it by asking differently, else 1."""
+    return (
+        EXIT_USAGE if isinstance(error, InvalidRequestError | ConfigurationError) else EXIT_FAILURE
+    )
+
+
+def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
+    name = (error.name or "").partition(".")[0]
+    if name == "arno":
+        # A part of Arno itself that is not there is a broken installation, not a missing extra.
+        return MissingExtraError(f"arno is not installed completely: no module {error.name}")
+    extra = {"worker": "worker", "gateway": "gateway", "stream": "ingest"}.get(verb, "all")
+    return MissingExtraError(
+        f"`arno {verb}` needs {name}, which is not installed: pip install 'arno[{extra}]'",
+        extra=extra,
+        module=name,
+    )

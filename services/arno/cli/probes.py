@@ -1,0 +1,68 @@
+"""Ask processes on this machine whether they are ready: quick, and never raising."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+_TIMEOUT_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a process said.
+
+    Attributes:
+        ok: Whether it is ready.
+        said: Its own words where it is not, or what stood in the way of asking.
+    """
+
+    ok: bool
+    said: str
+
+
+def probe_redis(host: str, port: int) -> Probe:
+    """PING a redis-server; one that still loads its file is not ready."""
+    try:
+        with socket.create_connection((host, port), timeout=_TIMEOUT_S) as connection:
+            connection.sendall(b"PING\r\n")
+            said = connection.recv(256).decode("ascii", "replace").strip()
+    except OSError as error:
+        return Probe(False, str(error))
+    # A server with a password answers NOAUTH: it is there, and the URL has the password.
+    return Probe(said.startswith(("+PONG", "-NOAUTH")), said)
+
+
+def probe_port(host: str, port: int) -> Probe:
+    """Connect to a TCP port."""
+    try:
+        socket.create_connection((host, port), timeout=_TIMEOUT_S).close()
+    except OSError as error:
+        return Probe(False, str(error))
+    return Probe(True, "")
+
+
+def probe_http(url: str) -> Probe:
+    """Read a probe such as http://127.0.0.1:9100/readyz."""
+    if urlsplit(url).scheme != "http":
+        return Probe(False, f"not an http address: {url}")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - http only
+            return Probe(answer.status == 200, "")
+    except urllib.error.HTTPError as error:
+        with error:
+            return Probe(False, error.read(500).decode("utf-8", "replace").strip())
+    except (OSError, ValueError) as error:
+        return Probe(False, str(error))
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

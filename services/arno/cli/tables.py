@@ -1,0 +1,133 @@
+"""Show answers to people: one table an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from arno.client import InferResult, TaskResult
+from arno.client.drawing import colour_of
+from arno.tasks import FinishReason, Region, TextAnswer, bounding_box
+
+_ROWS_MAX: Final = 40
+_GOOD_SCORE: Final = 0.7
+_FAIR_SCORE: Final = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    label: Text
+    place: str
+    score: float | None
+
+
+def print_result(console: Console, name: str, result: InferResult) -> None:
+    """Print what the model said about one image."""
+    table = Table(title=f"[bold]{escape(name)}[/]{_size(result)}", title_justify="left")
+    table.add_column("task", style="cyan", no_wrap=True)
+    table.add_column("answer", overflow="fold", min_width=16)
+    table.add_column("where (pixels)", no_wrap=True)
+    table.add_column("score", justify="right")
+    table.add_column("end", no_wrap=True)
+    for outcome in result:
+        _add(table, outcome)
+        table.add_section()
+    console.print(table)
+    console.print(_footer(result), style="dim", highlight=False)
+
+
+def _add(table: Table, outcome: TaskResult) -> None:
+    name = str(outcome.task)
+    if outcome.error is not None:
+        sentence = Text(f"{outcome.error.reason}: {outcome.error.message}", style="red")
+        table.add_row(name, sentence, _asked(outcome), "", Text("failed", style="red"))
+        return
+    end = outcome.answer.finish_reason
+    shown = Text(end.lower(), style="green" if end is FinishReason.STOP else "yellow")
+    rows = list(_rows(outcome))
+    for index, row in enumerate(rows[:_ROWS_MAX]):
+        first = index == 0
+        table.add_row(
+            name if first else "", row.label, row.place, _score(row.score), shown if first else ""
+        )
+    if len(rows) > _ROWS_MAX:
+        table.add_row("", Text(f"and {len(rows) - _ROWS_MAX} more", style="dim"), "", "", "")
+
+
+def _rows(outcome: TaskResult) -> Iterator[_Row]:
+    answer = outcome.answer
+    if isinstance(answer.value, TextAnswer):
+        text = answer.value.text
+        label = Text(text) if text else Text("(no text)", style="dim")
+        yield _Row(label, _asked(outcome), answer.score)
+        if outcome.region is not None:
+            # The region asked about comes back with the answer; it is on this line already.
+            return
+    elif not outcome.regions:
+        yield _Row(Text("(nothing found)", style="dim"), _asked(outcome), answer.score)
+    for region in outcome.regions:
+        yield _Row(_label(region), place_of(region), region.score)
+
+
+def _label(region: Region) -> Text:
+    red, green, blue = colour_of(region.label)
+    return Text.assemble(("■ ", f"rgb({red},{green},{blue})"), region.label or "(no label)")
+
+
+def place_of(region: Region) -> str:
+    """Return where a region is: its box, or the box around its outline."""
+    if not region.shape:
+        return ""
+    box = bounding_box(region.shape)
+    prefix = "" if not isinstance(region.shape, tuple) else f"{_corner_count(region)} points in "
+    return f"{prefix}{box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f}"
+
+
+def _corner_count(region: Region) -> int:
+    polygons = region.shape if isinstance(region.shape, tuple) else ()
+    return sum(len(polygon.points) for polygon in polygons)
+
+
+def _asked(outcome: TaskResult) -> str:
+    box = outcome.region
+    return "" if box is None else f"{box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f}"
+
+
+def _score(score: float | None) -> Text:
+    if score is None:
+        return Text("")
+    colour = "green" if score >= _GOOD_SCORE else "yellow" if score >= _FAIR_SCORE else "red"
+    return Text(f"{score:.2f}", style=colour)
+
+
+def _size(result: InferResult) -> str:
+    image = result.image
+    return (
+        "" if image is None else f" [dim]{image.width_px} x {image.height_px} {image.mime_type}[/]"
+    )
+
+
+def _footer(result: InferResult) -> str:
+    times = [outcome.timings for outcome in result if outcome.ok]
+    parts = []
+    if times:
+        # Queueing, preparing and encoding happen once for all tasks of an image.
+        parts.append(
+            f"queue {_ms(max(t.queue_s for t in times))}, "
+            f"prepare {_ms(max(t.prepare_s for t in times))}, "
+            f"encode {_ms(max(t.encode_s for t in times))}, "
+            f"decode {_ms(max(t.decode_s for t in times))}"
+        )
+    if result.model is not None:
+        parts.append(f"model {result.model.name} {result.model.dtype}")
+    return " · ".join([*parts, f"job {result.job_id}"])
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,230 @@
+"""`arno up`: run everything on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from arno.cli.child import Child
+from arno.cli.machine import Machine, MachineOptions, plan_machine
+from arno.cli.probes import probe_port
+from arno.cli.supervisor import Announcements, Supervisor
+from arno.errors import ConfigurationError
+
+STATE_FILE: Final = "up.json"
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command("up")
+@click.option(
+    "--model",
+    default="tiny",
+    envvar="ARNO_MODEL",
+    show_default=True,
+    help="tiny (bundled), a checkpoint's folder, a hub id in the local cache, or null.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=50051,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".arno"),
+    show_default=True,
+    help="Folder of jobs, results and logs; jobs in it survive a restart.",
+)
+@click.option(
+    "--bus",
+    type=click.Choice(["redis", "kafka"]),
+    default="redis",
+    show_default=True,
+    help="redis needs nothing else; kafka a broker of yours.",
+)
+@click.option("--kafka-bootstrap", default="", metavar="HOST:PORT", help="Where Kafka is.")
+@click.option(
+    "--start-timeout",
+    "start_timeout_s",
+    type=click.FloatRange(min=1),
+    default=180.0,
+    show_default=True,
+    metavar="S",
+    help="How long the model may take to load, in seconds.",
+)
+@click.option(
+    "--grace",
+    "grace_s",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="S",
+    help="How long each process may take to stop, in seconds.",
+)
+def verb(
+    model: str,
+    host: str,
+    port: int,
+    folder: Path,
+    bus: str,
+    kafka_bootstrap: str,
+    start_timeout_s: float,
+    grace_s: float,
+) -> None:
+    """Run a store, a gateway and a worker, and keep them running until Ctrl-C.
+
+    A process that dies is started again; accepted jobs survive that. Further settings come from
+    ARNO_* variables, such as ARNO_DEVICE=cuda. A second Ctrl-C stops without waiting.
+
+    \b
+    Examples:
+      arno up
+      arno up --model ./Florence-2-base-ft --port 0
+      arno up --bus kafka --kafka-bootstrap 127.0.0.1:9092
+    """
+    options = MachineOptions(folder, host, port, model, bus, kafka_bootstrap)
+    with _only_one(folder):
+        _Up(options, start_timeout_s=start_timeout_s, grace_s=grace_s).run()
+
+
+class _Up:
+    def __init__(self, options: MachineOptions, *, start_timeout_s: float, grace_s: float) -> None:
+        self._options = options
+        self._start_timeout_s = start_timeout_s
+        self._grace_s = grace_s
+        self._console = Console(stderr=True, highlight=False)
+        self._supervisor = Supervisor(Announcements(self._on_ready, self._on_died, self._on_warned))
+        self._signal_count = 0
+        self._ready_text = ""
+
+    def run(self) -> None:
+        if self._options.port and probe_port(self._options.host, self._options.port).ok:
+            raise ConfigurationError(
+                f"--port {self._options.port}: something listens there already; "
+                "--port 0 takes a free one"
+            )
+        machine = plan_machine(self._options)
+        (self._options.folder / "redis").mkdir(parents=True, exist_ok=True)
+        logs = self._options.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+        try:
+            self._start(machine, logs)
+            if not self._supervisor.stopping:
+                self._print_ready(machine)
+                self._supervisor.watch()
+        finally:
+            self._stop()
+
+    def _start(self, machine: Machine, logs: Path) -> None:
+        store, gateway, worker = (
+            Child(spec, logs) for spec in (machine.store, machine.gateway, machine.worker)
+        )
+        began_s = time.monotonic()
+        with self._console.status("starting the store"):
+            self._supervisor.start([store], timeout_s=60)
+        if self._supervisor.stopping:
+            return
+        _ensure_topics(self._options, machine)
+        with self._console.status(f"starting the gateway, loading {escape(self._options.model)}"):
+            # In this order, so that the gateway, which needs the worker's answers, stops first.
+            self._supervisor.start([worker, gateway], timeout_s=self._start_timeout_s)
+        self._children = [store, worker, gateway]
+        self._ready_text = f"ready in {time.monotonic() - began_s:.1f} s"
+
+    def _print_ready(self, machine: Machine) -> None:
+        folder = escape(str(self._options.folder))
+        print_line = self._console.print
+        print_line(f"[bold green]Arno is {self._ready_text}[/] and listens on {machine.address}")
+        flag = "" if self._options.port == 50051 else f" --address {machine.address}"
+        print_line(f"  try      arno infer photo.jpg --task OD{flag}")
+        for name, url in machine.metrics.items():
+            print_line(f"  metrics  {url}/metrics ({name})")
+        print_line(f"  data     {folder} (logs in {folder}/logs)")
+        print_line("[dim]Ctrl-C stops everything.[/]")
+        self._write_state(machine)
+
+    def _write_state(self, machine: Machine) -> None:
+        state = {
+            "address": machine.address,
+            "redis_url": machine.redis_url,
+            "metrics": machine.metrics,
+            "pid": os.getpid(),
+        }
+        path = self._options.folder / STATE_FILE
+        arriving = path.with_suffix(".new")
+        arriving.write_text(json.dumps(state))
+        arriving.replace(path)
+
+    def _stop(self) -> None:
+        (self._options.folder / STATE_FILE).unlink(missing_ok=True)
+        with self._console.status("stopping"):
+            killed = self._supervisor.stop(
+                grace_s=self._grace_s, hurry=lambda: self._signal_count > 1
+            )
+        if killed:
+            self._console.print(f"[yellow]killed, as not stopped in time: {', '.join(killed)}[/]")
+        self._console.print("stopped")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal_count += 1
+        self._supervisor.request_stop()
+
+    def _on_ready(self, child: Child) -> None:
+        name, where = child.spec.name, child.spec.address
+        self._console.print(f"[green]✓[/] {name:<8} {where} [dim]pid {child.pid}[/]")
+
+    def _on_died(self, child: Child, pause_s: float) -> None:
+        self._console.print(
+            f"[yellow]! {child.spec.name} ended (exit code {child.exit_code}); "
+            f"starting it again in {pause_s:.1f} s; see {escape(str(child.log))}[/]"
+        )
+
+    def _on_warned(self, child: Child, warning: str) -> None:
+        self._console.print(f"[yellow]{child.spec.name}:[/] {escape(warning)}")
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: two stores that write one file would ruin it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"--data {folder}: {error.strerror or error}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sentence = f"--data {folder}: another `arno up` uses it; stop that, or name another"
+            raise ConfigurationError(sentence) from None
+        yield
+
+
+def _ensure_topics(options: MachineOptions, machine: Machine) -> None:
+    from arno.bus.factory import make_admin
+    from arno.bus.settings import BusSettings
+
+    settings = BusSettings.model_validate(
+        {"bus": options.bus, "redis_url": machine.redis_url}
+        | ({"kafka_bootstrap": options.kafka_bootstrap} if options.kafka_bootstrap else {})
+    )
+    with contextlib.closing(make_admin(settings)) as admin:
+        admin.ensure_topics()
