@@ -1,0 +1,22 @@
+"""A full window pauses; half a window resumes."""
+
+from __future__ import annotations
+
+import pytest
+from arno.bus.window import Window
+
+
+def test_window_pauses_at_its_limit_and_resumes_at_half_of_it() -> None:
+    window = Window(8)
+    seen = {count: window.look(count) for count in (0, 7, 8, 6, 5, 4, 7, 9)}
+    assert seen == {0: False, 7: False, 8: True, 6: True, 5: True, 4: False, 9: True}
+
+
+@pytest.mark.parametrize(("unfinished", "room"), [(0, 8), (5, 3), (8, 0), (9, 0)])
+def test_room_is_what_fits(unfinished: int, room: int) -> None:
+    assert Window(8).room(unfinished) == room
+
+
+def test_window_of_one_holds_one_at_a_time() -> None:
+    window = Window(1)
+    assert [window.room(count) for count in (0, 1, 0)] == [1, 0, 1]
