@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from arno.bus.factory import make_consumer, make_publisher
-from arno.engine import create_engine
+from arno.engine import Engine, create_engine
 from arno.ops.config import effective
 from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
@@ -54,8 +55,14 @@ class _Departure:
         self._worker.stop()
 
 
-def run_worker(settings: WorkerSettings) -> int:
+def run_worker(
+    settings: WorkerSettings, *, make_engine: Callable[[WorkerSettings], Engine] = create_engine
+) -> int:
     """Run a worker until a signal ends it; return the exit status of the process.
+
+    Args:
+        settings: The worker's settings.
+        make_engine: Loads the model.
 
     Raises:
         ModelError: The model cannot be served.
@@ -83,7 +90,7 @@ def run_worker(settings: WorkerSettings) -> int:
     )
     health.start()
     logger.info("probes and metrics", extra={"port": health.port})
-    engine = create_engine(settings)
+    engine = make_engine(settings)
     engine.warm_up()
     metrics.cold_start.set(time.monotonic() - began_s)
     logger.info("the model is warm", extra={"model": engine.card.name})

@@ -1,0 +1,170 @@
+"""One worker inside the test's process, on real Redis Streams and a real Redis result store."""
+
+import threading
+from pathlib import Path
+
+from arno.api.v1 import job_pb2, types_pb2
+from arno.bus.v1.records_pb2 import DeadJob
+from arno.results.ports import JobState
+from arno.worker.settings import WorkerSettings
+from support.eventually import eventually
+from support.job_client import JobClient, caption, job_record, png, task
+from support.polled_consumer import PolledConsumer
+from support.redis_server import RedisServer
+from support.workers import RunningWorker
+
+
+def test_cascade_runs_on_one_job_and_answers_in_request_order(
+    running: RunningWorker, client: JobClient
+) -> None:
+    record = job_record(
+        caption("cap"),
+        task("CAPTION_TO_PHRASE_GROUNDING", id="ground", input_from="cap"),
+        task("OD", id="od"),
+        task("REGION_TO_DESCRIPTION", id="each", input_from="od"),
+        task("REGION_TO_DESCRIPTION", id="none", input_from="cap"),
+    )
+    outcome = client.outcome(client.submit(record))
+    assert outcome.state == job_pb2.JOB_STATE_SUCCEEDED
+    results = outcome.response.results
+    assert [result.id for result in results] == ["cap", "ground", "od", "each.0", "none"]
+    assert results[1].text == "null"
+    assert results[1].answer.grounding.phrases[0].phrase == "null"
+    assert results[3].region == results[2].answer.detection.regions[0].box
+    assert results[3].answer.text.text == "null"
+    assert results[4].error.reason == "INPUT_UNAVAILABLE"
+    assert outcome.response.model.name == "null"
+    assert results[0].answer.timings.queue.ToNanoseconds() > 0
+
+
+def test_many_jobs_end_once_each_and_nothing_stays_unfinished(
+    running: RunningWorker, client: JobClient
+) -> None:
+    ids = client.submit_all([job_record(caption(), task("OD", id="1")) for _ in range(150)])
+    outcomes = [client.outcome(job_id) for job_id in ids]
+    assert {outcome.response.job_id for outcome in outcomes} == set(ids)
+    assert all(len(outcome.response.results) == 2 for outcome in outcomes)
+    running.leave()
+    counts = running.worker.statistics().tally
+    assert running.drained
+    assert counts.ended == {JobState.SUCCEEDED: 150}
+    assert counts.duplicate_count == counts.repeated_delivery_count == 0
+
+
+def test_broken_image_fails_its_own_job_only(running: RunningWorker, client: JobClient) -> None:
+    broken = client.submit(job_record(image=b"not an image"))
+    whole = client.submit(job_record())
+    assert client.outcome(whole).state == job_pb2.JOB_STATE_SUCCEEDED
+    outcome = client.outcome(broken)
+    assert outcome.state == job_pb2.JOB_STATE_FAILED
+    assert outcome.error.reason == "INVALID_IMAGE"
+
+
+def test_image_from_the_blob_store_is_used_and_a_lost_one_fails_the_job(
+    running: RunningWorker, client: JobClient
+) -> None:
+    record, lost = job_record(), job_record()
+    record.blob.sha256 = client.put_blob(png())
+    lost.blob.sha256 = "0" * 64
+    assert client.outcome(client.submit(record)).state == job_pb2.JOB_STATE_SUCCEEDED
+    assert client.outcome(client.submit(lost)).error.metadata["field"] == "image"
+
+
+def test_unreadable_record_goes_to_the_dead_channel_and_holds_nobody_up(
+    running: RunningWorker, client: JobClient, worker_settings: WorkerSettings
+) -> None:
+    with PolledConsumer(worker_settings, ["dead"]) as dead:
+        client.publish(b"\xff\xff\xff foreign bytes")
+        client.publish(b"")
+        assert client.outcome(client.submit(job_record())).state == job_pb2.JOB_STATE_SUCCEEDED
+        eventually(lambda: len(dead.values) == 2, what="both are dead letters")
+    letters = [DeadJob.FromString(value) for value in dead.values]
+    assert {letter.error.reason for letter in letters} == {"UNREADABLE_RECORD"}
+    assert b"\xff\xff\xff foreign bytes" in {letter.unreadable_value for letter in letters}
+    running.leave()
+    assert running.drained
+    assert running.worker.statistics().tally.dead_letters == {"UNREADABLE_RECORD": 2}
+
+
+def test_expired_job_is_answered_without_being_prepared(
+    running: RunningWorker, client: JobClient
+) -> None:
+    # Its image could not be prepared, so another state would show.
+    job_id = client.submit(job_record(image=b"not an image", timeout_s=-1))
+    outcome = client.outcome(job_id)
+    assert outcome.state == job_pb2.JOB_STATE_EXPIRED
+    assert outcome.error.reason == "DEADLINE_EXCEEDED"
+
+
+def test_deadline_stops_a_job_that_waits_in_the_engine(
+    running: RunningWorker, client: JobClient, gate: Path
+) -> None:
+    gate.touch()
+    follower = task("CAPTION_TO_PHRASE_GROUNDING", id="1", input_from="0")
+    outcome = client.outcome(client.submit(job_record(caption(), follower, timeout_s=0.3)))
+    assert outcome.state == job_pb2.JOB_STATE_EXPIRED
+    assert [r.error.reason for r in outcome.response.results] == ["DEADLINE_EXCEEDED"] * 2
+
+
+def test_cancelled_job_leaves_the_engine_and_its_neighbour_stays(
+    running: RunningWorker, client: JobClient, gate: Path
+) -> None:
+    gate.touch()
+    unwanted, wanted = client.submit(job_record()), client.submit(job_record())
+    eventually(lambda: client.look(unwanted).state is JobState.ENCODING)
+    client.cancel(unwanted)
+    assert client.outcome(unwanted).state == job_pb2.JOB_STATE_CANCELLED
+    assert client.look(wanted).outcome is None
+    gate.unlink()
+    assert client.outcome(wanted).state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_job_delivered_twice_has_one_outcome(running: RunningWorker, client: JobClient) -> None:
+    record = job_record()
+    first = client.outcome(client.submit(record))
+    client.publish(record.SerializeToString())
+    eventually(lambda: running.worker.statistics().tally.repeated_delivery_count == 1)
+    assert client.look(record.id).outcome == first
+
+
+def test_unknown_task_of_a_newer_gateway_fails_alone(
+    running: RunningWorker, client: JobClient
+) -> None:
+    newer = types_pb2.TaskSpec(id="newer", task=9999)  # type: ignore[arg-type]  # a newer number
+    outcome = client.outcome(client.submit(job_record(newer, caption("known"))))
+    assert outcome.response.results[0].error.reason == "INVALID_FIELD"
+    assert outcome.response.results[1].answer.text.text == "null"
+
+
+def test_store_that_dies_mid_flight_loses_nothing(
+    running: RunningWorker, client: JobClient, gate: Path, own_redis_server: RedisServer
+) -> None:
+    gate.touch()
+    ids = client.submit_all([job_record() for _ in range(20)])
+    eventually(lambda: running.worker.statistics().in_hand_count == 20)
+    own_redis_server.kill()
+    gate.unlink()
+    eventually(lambda: "the result store is away" in running.worker.not_ready())
+    own_redis_server.start()
+    states = {client.outcome(job_id).state for job_id in ids}
+    assert states == {job_pb2.JOB_STATE_SUCCEEDED}
+    eventually(lambda: not running.worker.not_ready(), what="ready again")
+    running.leave()
+    assert running.drained
+
+
+def test_death_of_a_thread_ends_the_worker(
+    worker_settings: WorkerSettings, client: JobClient, gate: Path
+) -> None:
+    with RunningWorker(worker_settings, gate) as running:
+        broken = threading.Event()
+
+        def fail() -> None:
+            broken.set()
+            raise ZeroDivisionError
+
+        running.engine.step = fail  # type: ignore[assignment,method-assign]  # the fault under test
+        client.submit(job_record())
+        eventually(lambda: running.failure is not None, what="run raises")
+        assert broken.is_set()
+    assert isinstance(running.failure, RuntimeError)

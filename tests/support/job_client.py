@@ -1,0 +1,135 @@
+"""A gateway's hands without its face: puts jobs on the bus and looks at them in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+import uuid
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from arno.api.v1 import types_pb2
+from arno.bus import Record, make_publisher
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.results.ports import JobClaim, JobSnapshot
+from arno.results.redis import RedisJobStore
+from arno.worker.settings import WorkerSettings
+from PIL import Image
+from support.eventually import eventually
+
+Value = TypeVar("Value")
+
+
+def png(width_px: int = 64, height_px: int = 48) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width_px, height_px), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def task(name: str, **fields: Any) -> types_pb2.TaskSpec:
+    return types_pb2.TaskSpec(task=types_pb2.Task.Value(f"TASK_{name}"), **fields)
+
+
+def caption(task_id: str = "0") -> types_pb2.TaskSpec:
+    return task("CAPTION", id=task_id)
+
+
+def job_record(
+    *tasks: types_pb2.TaskSpec, image: bytes | None = None, timeout_s: float = 60.0
+) -> JobRecord:
+    now_ms = time.time_ns() // 1_000_000
+    return JobRecord(
+        id=uuid.uuid4().hex,
+        tenant="default",
+        lane=types_pb2.LANE_INTERACTIVE,
+        submitted_at_ms=now_ms,
+        deadline_at_ms=now_ms + round(timeout_s * 1000),
+        inline_image=png() if image is None else image,
+        tasks=tasks or [caption()],
+    )
+
+
+class JobClient:
+    """Publishes and looks, from any thread, through a loop of its own."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="job-client")
+
+    def __enter__(self) -> JobClient:
+        self._thread.start()
+        self._await(self._open())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._await(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, record: JobRecord, *, headers: dict[str, bytes] | None = None) -> str:
+        self._await(self._store.claim(_claim(record)))
+        self.publish(record.SerializeToString(), headers=headers)
+        return record.id
+
+    def submit_all(self, records: Sequence[JobRecord]) -> list[str]:
+        return [self.submit(record) for record in records]
+
+    def publish(self, value: bytes, *, headers: dict[str, bytes] | None = None) -> None:
+        record = Record("interactive", value, headers or {})
+        self._await(self._publisher.publish(record, timeout_s=10))
+
+    def put_blob(self, content: bytes) -> str:
+        return self._await(self._store.put_blob(content, time_to_live_s=60))
+
+    def cancel(self, job_id: str) -> None:
+        self._await(self._store.request_cancel(job_id))
+
+    def delete(self, job_id: str) -> None:
+        self._await(self._store.delete(job_id))
+
+    def look(self, job_id: str) -> JobSnapshot:
+        snapshot = self._await(self._store.get(job_id))
+        assert snapshot is not None, f"no job {job_id}"
+        return snapshot
+
+    def outcome(self, job_id: str, *, timeout_s: float = 20.0) -> JobOutcome:
+        return eventually(
+            lambda: self.look(job_id).outcome, timeout_s=timeout_s, what=f"{job_id} has ended"
+        )
+
+    def _await(self, coroutine: Coroutine[Any, Any, Value]) -> Value:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    async def _open(self) -> None:
+        self._publisher = make_publisher(self._settings)
+        self._store = RedisJobStore(self._settings, gateway=uuid.uuid4().hex)
+        await self._publisher.start()
+        await self._store.start()
+
+    async def _close(self) -> None:
+        await self._publisher.close()
+        await self._store.close()
+
+
+def _claim(record: JobRecord) -> JobClaim:
+    return JobClaim(
+        job_id=record.id,
+        tenant=record.tenant,
+        lane="interactive",
+        submitted_at_ms=record.submitted_at_ms,
+        deadline_at_ms=record.deadline_at_ms,
+        time_to_live_s=60,
+        idempotency_key="",
+        body_sha256="",
+        watcher="",
+    )

@@ -1,0 +1,80 @@
+"""Workers for tests: one inside the test's process, or as a child that may be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from arno.bus import make_consumer, make_publisher
+from arno.engine import Engine, create_engine
+from arno.results.redis import RedisResultWriter
+from arno.worker.settings import WorkerSettings
+from arno.worker.worker import Worker, WorkerParts
+from support import tied_process
+from support.eventually import eventually
+from support.gated_engine import GatedEngine
+
+_TESTS = Path(__file__).parents[1]
+
+
+class RunningWorker:
+    """A worker on threads of the test's process, from ``with`` to the end of it."""
+
+    def __init__(self, settings: WorkerSettings, gate: Path) -> None:
+        self.engine: Engine = GatedEngine(create_engine(settings), gate)
+        self._writer = RedisResultWriter(settings)
+        self.worker = Worker(
+            WorkerParts(
+                engine=self.engine,
+                consumers={lane: make_consumer(settings, [lane]) for lane in settings.lanes},
+                writer=self._writer,
+                make_publisher=lambda: make_publisher(settings),
+            ),
+            settings,
+        )
+        self.drained: bool | None = None
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="worker")
+
+    def __enter__(self) -> RunningWorker:
+        self._thread.start()
+        eventually(lambda: not self.worker.not_ready(), what="the worker is ready")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Drain and stop. Idempotent."""
+        self.worker.stop()
+        self._thread.join(60)
+        self._writer.close()
+
+    def _run(self) -> None:
+        try:
+            self.drained = self.worker.run()
+        except RuntimeError as error:
+            self.failure = error
+
+
+def start_child(
+    settings: WorkerSettings, gate: Path, folder: Path, name: str
+) -> subprocess.Popen[bytes]:
+    """Start a worker process; its log is ``NAME.log`` in the folder."""
+    file = folder / f"{name}.json"
+    file.write_text(settings.model_dump_json())
+    environment = {**os.environ, "PYTHONPATH": str(_TESTS)}
+    return tied_process.start_tied(
+        [sys.executable, "-m", "support.worker_child", file, gate],
+        log=folder / f"{name}.log",
+        environment=environment,
+    )
