@@ -16,6 +16,7 @@ from arno.errors import (
     DeadlineExceededError,
     EngineError,
     InputUnavailableError,
+    InvalidFieldError,
 )
 from arno.results.ports import JobState
 from arno.tasks import FinishReason, ImageSize, Vocabulary
@@ -137,6 +138,7 @@ class JobRun:
         if source is not None and not source.ended:
             return
         try:
+            self._check_name(task)
             spec = spec_from_wire(task.message)
             inputs = self._inputs(spec, source)
         except ArnoError as error:
@@ -152,6 +154,11 @@ class JobRun:
             except ArnoError as error:
                 part.fail(error)
                 self._note(part)
+
+    def _check_name(self, task: TaskRun) -> None:
+        name = task.message.id
+        if any(run.message.id == name for run in self._tasks[: task.index]):
+            raise InvalidFieldError(field="id", problem="another task has it already", sent=name)
 
     def _source(self, task: TaskRun) -> TaskRun | None:
         # Only earlier tasks count, so that no ring of followers can wait for itself.
