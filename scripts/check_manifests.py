@@ -1,8 +1,8 @@
 """Build ``k8s/`` with kustomize and check every object against its schema, strictly and offline.
 
-The schemas of Kubernetes come from the wheel ``kubernetes-validate``, flattened into the form that kubeconform reads; KEDA's from its
-own custom resource definition. What no schema can see (a selector that misses its pods, a mount without a volume) is checked
-here too.
+The schemas of Kubernetes come from the wheel ``kubernetes-validate``, flattened into the form that
+kubeconform reads; KEDA's from its own custom resource definition. What no schema sees (a selector
+that misses its pods, a mount without a volume) is checked here too.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def point_inside(node: Any, definitions: dict[str, Any], needed: dict[str, Any])
 
 
 def closed(schema: Any) -> Any:
-    """Forbid unknown fields, as the strict schemas of Kubernetes do; its own metadata stays open."""
+    """Forbid unknown fields, as the strict schemas of Kubernetes do."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):

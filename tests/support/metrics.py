@@ -1,0 +1,55 @@
+"""The metrics of both server processes, as their code declares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arno.bus.ports import ConsumerStatistics
+from arno.engine.interface import EngineStatistics
+from arno.gateway.metrics import GatewayMetrics
+from arno.worker.metrics import WorkerMetrics
+from arno.worker.tally import Tally
+from arno.worker.worker import WorkerStatistics
+from prometheus_client import CollectorRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredMetric:
+    """One metric family: its name as scraped (counters with ``_total``) and its type."""
+
+    name: str
+    kind: str
+
+
+def declared_metrics() -> list[DeclaredMetric]:
+    """Return every metric of gateway and worker."""
+    registry = CollectorRegistry()
+    GatewayMetrics(registry)
+    worker = WorkerMetrics(registry)
+    worker.follow(_idle_worker)
+    found = []
+    for family in registry.collect():
+        suffix = "_total" if family.type == "counter" else ""
+        found.append(DeclaredMetric(family.name + suffix, family.type))
+    return sorted(found, key=lambda metric: metric.name)
+
+
+def _idle_worker() -> WorkerStatistics:
+    engine = EngineStatistics(**dict.fromkeys(EngineStatistics.__dataclass_fields__, 0))
+    consumer = ConsumerStatistics(
+        unfinished_count=0,
+        paused=False,
+        partition_count=0,
+        stale_done_count=0,
+        redelivered_count=0,
+        rebalance_count=0,
+        lag={"interactive": 0},
+    )
+    return WorkerStatistics(
+        in_hand_count=0,
+        busy_s=0.0,
+        store_failure_count=0,
+        tally=Tally().counts(),
+        engine=engine,
+        consumers={"interactive": consumer},
+    )

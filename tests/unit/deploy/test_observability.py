@@ -1,0 +1,70 @@
+"""Metrics, their page, the alert rules and the dashboard speak of the same things."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from support.metrics import declared_metrics
+
+ROOT = Path(__file__).resolve().parents[3]
+DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/overview.json").read_text())
+RULES = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())
+NAMES = {metric.name for metric in declared_metrics()}
+HISTOGRAMS = {metric.name for metric in declared_metrics() if metric.kind == "histogram"}
+
+
+def expressions() -> list[str]:
+    targets = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    rules = [rule["expr"] for group in RULES["groups"] for rule in group["rules"]]
+    return [expression.replace("$__rate_interval", "1m") for expression in targets + rules]
+
+
+def base_name(series: str) -> str:
+    stem = re.sub(r"_(bucket|count|sum)$", "", series)
+    return stem if stem in HISTOGRAMS else series
+
+
+def test_the_page_lists_every_metric_and_no_other() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    listed = dict(re.findall(r"^\| `(arno_\w+)` \| (\w+) \|", page, flags=re.MULTILINE))
+    assert listed == {metric.name: metric.kind for metric in declared_metrics()}
+
+
+def test_names_carry_their_process_and_counters_end_in_total() -> None:
+    for metric in declared_metrics():
+        assert re.match(r"arno_(gateway|worker)_[a-z_]+$", metric.name)
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_every_expression_parses_and_uses_metrics_that_exist(expression: str) -> None:
+    promql_parser.parse(expression)
+    used = {base_name(name) for name in re.findall(r"\barno_\w+", expression)}
+    assert used
+    assert used <= NAMES
+
+
+def test_every_alert_has_a_runbook_section() -> None:
+    page = (ROOT / "docs/runbooks.md").read_text()
+    headings = {heading.lower() for heading in re.findall(r"^## (\w+)", page, flags=re.MULTILINE)}
+    alerts = [rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) >= 2
+    for rule in alerts:
+        path, anchor = rule["annotations"]["runbook"].split("#")
+        assert path == "docs/runbooks.md"
+        assert anchor in headings
+
+
+def test_panels_have_their_own_id_a_unit_and_a_question() -> None:
+    panels: list[dict[str, Any]] = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["description"].endswith(("?", "."))
+        assert panel["datasource"]["uid"] == "${datasource}"
