@@ -39,7 +39,7 @@ def print_result(console: Console, name: str, result: InferResult) -> None:
         _add(table, outcome)
         table.add_section()
     console.print(table)
-    console.print(_footer(result), style="dim", highlight=False)
+    console.print(_footer(result), style="dim", soft_wrap=True)
 
 
 def _add(table: Table, outcome: TaskResult) -> None:

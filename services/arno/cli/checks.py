@@ -1,0 +1,215 @@
+"""The findings of `arno doctor`: each looks at one thing and says how it is and what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from arno import __version__
+from arno.cli.probes import probe_port, probe_redis
+from arno.client import Client
+from arno.engine.find_model import find_model
+from arno.errors import ArnoError
+from arno.ops.embedded_redis import find_redis_server
+
+
+class Level(StrEnum):
+    """How a finding stands."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found.
+
+    Attributes:
+        level: How it stands.
+        subject: What was looked at.
+        found: What is there.
+        advice: What to do about it; empty where nothing is.
+    """
+
+    level: Level
+    subject: str
+    found: str
+    advice: str = ""
+
+
+_EXTRAS: Final = {
+    "gateway": ("grpc_reflection", "redis", "kafka", "prometheus_client", "opentelemetry"),
+    "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "redis", "kafka"),
+    "ingest": ("av",),
+}
+_WORKER_EXTRA: Final = "pip install 'arno[worker]'"
+_PYTHON_MIN: Final = (3, 11)
+_DISK_BYTES_MIN: Final = 1024**3
+
+
+def check_python() -> Finding:
+    """Look at the interpreter and the system."""
+    found = f"arno {__version__}, Python {platform.python_version()}, {platform.system()}"
+    if sys.version_info < _PYTHON_MIN:
+        return Finding(Level.FAIL, "python", found, "use Python 3.11 or newer")
+    if platform.system() != "Linux":
+        return Finding(Level.WARN, "python", found, "servers are tested on Linux only")
+    return Finding(Level.OK, "python", found)
+
+
+def check_extras() -> Iterator[Finding]:
+    """Look for the parts that each extra brings."""
+    for extra, modules in _EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        if missing:
+            found = f"not installed: {', '.join(missing)}"
+            yield Finding(
+                Level.WARN, f"extra {extra}", found, f"pip install 'arno[{extra}]', if you need it"
+            )
+        else:
+            yield Finding(Level.OK, f"extra {extra}", "installed")
+
+
+def check_redis_server() -> Finding:
+    """Look for the redis-server of `arno up`."""
+    try:
+        return Finding(Level.OK, "redis-server", str(find_redis_server()))
+    except ArnoError as error:
+        return Finding(Level.WARN, "redis-server", "none", f"for `arno up`: {error.message}")
+
+
+def check_java() -> Finding:
+    """Look for Java, which only a Kafka broker on this machine needs."""
+    java = shutil.which("java")
+    if java is None:
+        advice = "only a Kafka broker on this machine needs it: install Java 17"
+        return Finding(Level.WARN, "java", "none", advice)
+    said = subprocess.run(
+        [java, "-version"], capture_output=True, text=True, timeout=20, check=False
+    ).stderr.splitlines()
+    return Finding(Level.OK, "java", said[0] if said else java)
+
+
+def check_device() -> Finding:
+    """Ask torch for a GPU, in a process of its own: loading it takes seconds and memory."""
+    if importlib.util.find_spec("torch") is None:
+        return Finding(Level.WARN, "device", "torch is not installed", _WORKER_EXTRA)
+    ask = (
+        "import torch; c=torch.cuda; "
+        "print(f'{c.get_device_name(0)}, {c.get_device_properties(0).total_memory>>30} GiB'"
+        " if c.is_available() else f'CPU only, {torch.get_num_threads()} threads')"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ask], capture_output=True, text=True, timeout=120, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(Level.WARN, "device", "torch did not load within 120 s", "is the disk slow?")
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        return Finding(Level.FAIL, "device", f"torch fails: {said}", "install torch again")
+    return Finding(Level.OK, "device", done.stdout.strip())
+
+
+def check_model(model: str) -> Finding:
+    """Look whether a model's files are there and can be read; nothing is loaded."""
+    if model == "null":
+        return Finding(Level.OK, "model", "null: answers nothing real")
+    try:
+        folder = find_model(model)
+    except ArnoError as error:
+        return Finding(Level.FAIL, "model", error.message, "name one that is here: --model")
+    except ModuleNotFoundError as error:
+        return Finding(Level.WARN, "model", f"cannot look: no {error.name}", _WORKER_EXTRA)
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    if not weights:
+        advice = "name the folder with config.json and model.safetensors"
+        return Finding(Level.FAIL, "model", f"{folder} has no weights", advice)
+    unreadable = [path.name for path in weights if not os.access(path, os.R_OK)]
+    if unreadable:
+        found = f"{folder}: cannot read {', '.join(unreadable)}"
+        return Finding(Level.FAIL, "model", found, "mend the permissions")
+    size_bytes = sum(path.stat().st_size for path in weights)
+    return Finding(Level.OK, "model", f"{model}: {size_bytes / 1e6:.0f} MB of weights")
+
+
+def check_gateway(address: str) -> Finding:
+    """Ask a gateway whether it is ready."""
+    with Client(address) as client:
+        if client.ready(timeout_s=3):
+            return Finding(Level.OK, "gateway", f"{address} is ready")
+    host, port = _split(address)
+    if probe_port(host, port).ok:
+        return Finding(
+            Level.FAIL,
+            "gateway",
+            f"{address} listens, but is not ready or is no gateway",
+            "read its log, or GET /readyz on its metrics port",
+        )
+    return Finding(Level.FAIL, "gateway", f"nothing listens on {address}", "start one: arno up")
+
+
+def check_redis(url: str) -> Finding:
+    """Ask the Redis of a URL whether it answers."""
+    host, port = _split(url.split("://", 1)[-1].rsplit("@", 1)[-1].split("/", 1)[0], 6379)
+    probe = probe_redis(host, port)
+    if probe.ok:
+        return Finding(Level.OK, "redis", f"{host}:{port} answers")
+    advice = "start it, or correct --redis-url"
+    return Finding(Level.FAIL, "redis", f"{host}:{port}: {probe.said}", advice)
+
+
+def check_kafka(bootstrap: str) -> Iterator[Finding]:
+    """Connect to every Kafka broker of the list."""
+    for broker in filter(None, (part.strip() for part in bootstrap.split(","))):
+        host, port = _split(broker, 9092)
+        probe = probe_port(host, port)
+        if probe.ok:
+            yield Finding(Level.OK, "kafka", f"{host}:{port} accepts connections")
+        else:
+            advice = "start it (make kafka), or correct --kafka-bootstrap"
+            yield Finding(Level.FAIL, "kafka", f"{host}:{port}: {probe.said}", advice)
+
+
+def check_port(port: int) -> Finding:
+    """Look whether `arno up` could listen on its port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            advice = "`arno up --port 0` takes a free one"
+            return Finding(Level.WARN, "port", f"{port}: {error.strerror or error}", advice)
+    return Finding(Level.OK, "port", f"{port} is free")
+
+
+def check_disk(folder: Path) -> Finding:
+    """Look whether the data folder can be written and has room."""
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not os.access(existing, os.W_OK):
+        return Finding(Level.FAIL, "data", f"{existing} cannot be written", "name another: --data")
+    free = shutil.disk_usage(existing).free
+    found = f"{folder}: {free / 1e9:.1f} GB free"
+    if free < _DISK_BYTES_MIN:
+        return Finding(Level.WARN, "data", found, "jobs and results need room")
+    return Finding(Level.OK, "data", found)
+
+
+def _split(address: str, port: int = 50051) -> tuple[str, int]:
+    host, _, written = address.rpartition(":")
+    if not host:
+        return address, port
+    return host.strip("[]"), int(written) if written.isdecimal() else port

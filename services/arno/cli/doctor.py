@@ -1,0 +1,134 @@
+"""`arno doctor`: say what is installed, reachable and wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from arno.cli import checks
+from arno.cli.checks import Finding, Level
+from arno.cli.main import EXIT_FAILURE
+from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.up import STATE_FILE
+from arno.client import DEFAULT_ADDRESS
+from arno.ops.config import ENVIRONMENT_PREFIX
+
+_COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+@click.command("doctor")
+@click.option("--address", envvar="ARNO_ADDRESS", metavar="HOST:PORT", help="Ask this gateway.")
+@click.option("--redis-url", envvar="ARNO_REDIS_URL", metavar="URL", help="Ask this Redis.")
+@click.option(
+    "--kafka-bootstrap", envvar="ARNO_KAFKA_BOOTSTRAP", metavar="HOST:PORT", help="Ask this Kafka."
+)
+@click.option(
+    "--model", default="tiny", envvar="ARNO_MODEL", show_default=True, help="Look at this model."
+)
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".arno"),
+    show_default=True,
+    help="Data folder of `arno up`; where one runs, it is asked as well.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a finding.")
+def verb(
+    address: str | None,
+    redis_url: str | None,
+    kafka_bootstrap: str | None,
+    model: str,
+    folder: Path,
+    as_json: bool,
+) -> int:
+    """Look at everything that Arno needs, and say what to do about what is wrong.
+
+    Servers are asked only where they are named, or where `arno up` runs here. Exit code 1 where
+    anything is a FAIL.
+
+    \b
+    Examples:
+      arno doctor
+      arno doctor --address gateway:50051 --redis-url redis://redis:6379/0 --json
+    """
+    running = _running(folder)
+    address = address or running.get("address")
+    redis_url = redis_url or running.get("redis_url")
+    with Console(stderr=True).status("looking; loading torch may take a while"):
+        findings = [
+            *_installed(model, folder),
+            *_reachable(address, redis_url, kafka_bootstrap),
+        ]
+    if as_json:
+        for finding in findings:
+            click.echo(json.dumps(dataclasses.asdict(finding)))
+    else:
+        _print(findings)
+    return EXIT_FAILURE if any(finding.level is Level.FAIL for finding in findings) else 0
+
+
+def _installed(model: str, folder: Path) -> Iterator[Finding]:
+    yield checks.check_python()
+    yield from checks.check_extras()
+    yield checks.check_redis_server()
+    yield checks.check_java()
+    yield checks.check_device()
+    yield checks.check_model(model)
+    yield checks.check_disk(folder)
+    yield from _variables()
+
+
+def _reachable(
+    address: str | None, redis_url: str | None, kafka_bootstrap: str | None
+) -> Iterator[Finding]:
+    if address:
+        yield checks.check_gateway(address)
+    else:
+        yield checks.check_port(int(DEFAULT_ADDRESS.rsplit(":", 1)[1]))
+    if redis_url:
+        yield checks.check_redis(redis_url)
+    if kafka_bootstrap:
+        yield from checks.check_kafka(kafka_bootstrap)
+
+
+def _variables() -> Iterator[Finding]:
+    for variable in sorted(os.environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == "ARNO_CONFIG":
+            continue
+        if variable.removeprefix(ENVIRONMENT_PREFIX).lower() in KNOWN_SETTINGS:
+            yield Finding(Level.OK, "environment", f"{variable} is set")
+        else:
+            advice = "no setting has this name, and servers refuse to start: unset it"
+            yield Finding(Level.FAIL, "environment", f"{variable} is unknown", advice)
+
+
+def _running(folder: Path) -> dict[str, str]:
+    try:
+        state: dict[str, str] = json.loads((folder / STATE_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return state
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table("", "what")
+    table.add_column("found", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for finding in findings:
+        level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
+        table.add_row(level, finding.subject, finding.found, finding.advice)
+    console = Console(highlight=False)
+    console.print(table)
+    fails = sum(finding.level is Level.FAIL for finding in findings)
+    console.print(
+        "[green]nothing stands in the way[/]" if not fails else f"[red]{fails} to mend[/]"
+    )

@@ -1,0 +1,164 @@
+"""`arno stream`: run a video, a network stream or a camera through the model."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.main import EXIT_FAILURE
+from arno.client import Client, FrameResult, StreamOptions
+from arno.errors import ConfigurationError
+from arno.ingest.events import StreamCounts, VideoRun
+from arno.ingest.frames import SourceOptions, duration_s
+
+
+@click.command("stream")
+@click.argument("source")
+@task_options
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Frames a second that are sent: the first in each slot of 1/N s.  [default: all]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("-"),
+    metavar="EVENTS.jsonl",
+    help="Where the lines go.  [default: standard output]",
+)
+@click.option(
+    "--policy",
+    default="all",
+    show_default=True,
+    metavar="all|latest|every=N",
+    help="When the model is slower: wait; keep only the newest; answer each N-th frame.",
+)
+@click.option("--in-flight", type=click.IntRange(1, 64), metavar="N", help="Frames open at once.")
+@click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N sampled frames.")
+@click.option("--realtime", is_flag=True, help="Read a file no faster than it plays.")
+@address_options
+def verb(
+    source: str,
+    fps: float | None,
+    out: Path,
+    policy: str,
+    in_flight: int | None,
+    frames: int | None,
+    realtime: bool,
+    address: str,
+    timeout_s: float,
+    **flags: Any,
+) -> int:
+    """Send the frames of SOURCE; write one line of JSON for each, in their order.
+
+    SOURCE is a video file, an rtsp:// address (opened again when it breaks off) or a camera such as
+    /dev/video0. --timeout limits each frame. Ctrl-C sends no more; frames under way are still
+    written.
+
+    \b
+    Examples:
+      arno stream street.mp4 --task OD --fps 2 --out events.jsonl
+      arno stream rtsp://camera/1 --task OD --fps 5 --policy latest --out events.jsonl
+      arno stream talk.mp4 --task OCR --fps 0.2 | jq .timestamp_ms
+    """
+    tasks = TaskFlags(**flags).requests()
+    options = _options(policy, in_flight, timeout_s)
+    video = SourceOptions(source, fps=fps, frame_count_max=frames, realtime=realtime)
+    expected = _expected_count(video)
+    console = Console(stderr=True, highlight=False)
+    with Client(address) as client, _output(out) as lines:
+        run = VideoRun(client, video, tasks, options)
+        with _stopped_by_signal(run), _progress(console) as progress:
+            bar = progress.add_task("frames", total=expected, said="")
+
+            def show(frame: FrameResult) -> None:
+                progress.update(bar, advance=1, said=_say(run.counts))
+
+            run.write_events(lines, show)
+    console.print(f"{_say(run.counts)}{'' if str(out) == '-' else f'; events in {out}'}")
+    return EXIT_FAILURE if run.counts.failed else 0
+
+
+def _options(policy: str, in_flight: int | None, timeout_s: float) -> StreamOptions:
+    name, _, number = policy.partition("=")
+    if (name == "every") != number.isdecimal():
+        sentence = f"--policy {policy}: must be all, latest or every=N, such as every=3"
+        raise ConfigurationError(sentence)
+    return StreamOptions(
+        policy=name,
+        every=int(number) if number else None,
+        in_flight_max=in_flight,
+        frame_timeout_s=timeout_s,
+    )
+
+
+def _expected_count(video: SourceOptions) -> int | None:
+    length_s = duration_s(video)
+    if length_s is None or video.fps is None:
+        return video.frame_count_max
+    count = max(1, round(length_s * video.fps))
+    return count if video.frame_count_max is None else min(count, video.frame_count_max)
+
+
+@contextlib.contextmanager
+def _output(out: Path) -> Iterator[IO[str]]:
+    if str(out) == "-":
+        yield sys.stdout
+        return
+    try:
+        lines = out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--out {out}: {error.strerror or error}") from error
+    with lines:
+        yield lines
+
+
+@contextlib.contextmanager
+def _stopped_by_signal(run: VideoRun) -> Iterator[None]:
+    """The first Ctrl-C stops the source, a second one everything."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        restore()
+        run.stop()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _say(counts: StreamCounts) -> str:
+    parts = [f"{counts.total} frames: {counts.answered} answered"]
+    if counts.dropped:
+        parts.append(f"{counts.dropped} dropped")
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    return ", ".join(parts)
