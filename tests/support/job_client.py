@@ -38,7 +38,7 @@ def caption(task_id: str = "0") -> types_pb2.TaskSpec:
 
 
 def job_record(
-    *tasks: types_pb2.TaskSpec, image: bytes | None = None, timeout_s: float = 60.0
+    *tasks: types_pb2.TaskSpec, image: bytes | None = None, timeout_s: float = 600.0
 ) -> JobRecord:
     now_ms = time.time_ns() // 1_000_000
     return JobRecord(
