@@ -1,0 +1,79 @@
+"""``python -m arno.training``: train arno-tiny, measure a model, draw the example images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from arno.training.process import be_considerate, keep_freed_memory
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Train and measure the models that Arno serves."""
+
+
+@main.command()
+@click.option("--minutes", default=90.0, show_default=True, help="Wall-clock budget; the schedule follows it.")
+@click.option("--batch", default=48, show_default=True, help="Scenes a step.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
+@click.option("--threads", default=2, show_default=True, help="Threads of the model.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".runs/tiny"),
+    show_default=True,
+    help="Where checkpoints, the log and the model go. A checkpoint found there is continued.",
+)
+@click.option("--by-heart", type=int, help="Repeat so many scenes: proves that the model can learn them at all.")
+def tiny(minutes: float, batch: int, seed: int, threads: int, folder: Path, by_heart: int | None) -> None:
+    """Train arno-tiny from nothing on rendered scenes."""
+    be_considerate()
+    import torch
+
+    from arno.training.tiny.loop import Recipe, Run
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    recipe = Recipe(minutes=minutes, batch=batch, seed=seed, repeat_every=by_heart)
+    Run(folder, recipe, Console()).train()
+
+
+@main.command("eval")
+@click.argument("model", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--scenes", default=200, show_default=True, help="Test scenes to measure on.")
+@click.option("--beams", default=3, show_default=True, help="Width of the beam search; 1 is greedy.")
+def evaluate(model: Path, scenes: int, beams: int) -> None:
+    """Measure the folder MODEL on test scenes."""
+    from arno.training.tiny.ship import measure_folder
+
+    Console().print(measure_folder(model, scenes, beams).as_dict())
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--scenes", default=200, show_default=True, help="Test scenes for the model card.")
+def ship(checkpoint: Path, folder: Path, scenes: int) -> None:
+    """Make the bundled model in FOLDER from a run's CHECKPOINT, and write its card."""
+    from arno.training.tiny.ship import ship as ship_checkpoint
+
+    for row in ship_checkpoint(checkpoint, folder, scenes):
+        Console().print(row.setting, row.figures.as_dict())
+
+
+@main.command()
+@click.argument(
+    "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("examples/images")
+)
+def examples(folder: Path) -> None:
+    """Draw the example images and their truth into FOLDER."""
+    from arno.training.examples import draw_examples
+
+    draw_examples(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What helps the model over the plateau of the plain sequence loss; nothing of it is in the saved model.
+
+1. Dense heads: each cell near an object's centre says its class, its box and its place in the answer's order, once from DaViT's
+   grid and once from the text encoder's image tokens.
+2. Location targets softened over neighbouring bins.
+3. Sine-cosine starting values, so that near places start near.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import Florence2ForConditionalGeneration
+
+from arno.tasks import BIN_COUNT
+from arno.training.tiny.architecture import GRID
+from arno.training.tiny.batches import IGNORED, OBJECTS_MAX
+from arno.training.world import CATEGORIES
+
+_EMPTY_WEIGHT = 0.15
+_BOX_WEIGHT = 5.0
+_CELL = 1 / GRID
+
+
+@dataclass(frozen=True, slots=True)
+class CellTargets:
+    """What each cell has to say.
+
+    Shapes: classes, ranks [B, cells] int64, 0 for empty; boxes [B, cells, 4]; centres [cells, 4] (x, y, x, y).
+    """
+
+    classes: torch.Tensor
+    ranks: torch.Tensor
+    boxes: torch.Tensor
+    centres: torch.Tensor
+
+
+def cell_targets(boxes: torch.Tensor, classes: torch.Tensor) -> CellTargets:
+    """Give each object the cells in the middle half of its box, at least the one at its centre."""
+    axis = (torch.arange(GRID) + 0.5) * _CELL
+    x, y = axis.repeat(GRID), axis.repeat_interleave(GRID)  # [cells], row by row
+    middle_x = (boxes[..., 0] + boxes[..., 2]) / 2
+    middle_y = (boxes[..., 1] + boxes[..., 3]) / 2
+    reach_x = ((boxes[..., 2] - boxes[..., 0]) / 4).clamp(min=_CELL / 2)
+    reach_y = ((boxes[..., 3] - boxes[..., 1]) / 4).clamp(min=_CELL / 2)
+    away_x = (x - middle_x[..., None]).abs() / reach_x[..., None]  # [B, N, cells]
+    away_y = (y - middle_y[..., None]).abs() / reach_y[..., None]
+    away = torch.maximum(away_x, away_y).masked_fill(classes[..., None] == 0, math.inf)
+    nearest, owner = away.min(dim=1)  # [B, cells]
+    taken = nearest <= 1
+    return CellTargets(
+        classes=classes.gather(1, owner) * taken,
+        ranks=(owner + 1) * taken,
+        boxes=boxes.gather(1, owner[..., None].expand(-1, -1, 4)),
+        centres=torch.stack([x, y, x, y], dim=-1),
+    )
+
+
+class DenseHead(nn.Module):
+    """Reads class, box (from the cell's centre) and order off each cell."""
+
+    def __init__(self, width: int, *, ordered: bool) -> None:
+        """Make the head; ``ordered`` asks for the place in the answer too."""
+        super().__init__()
+        self._splits = [len(CATEGORIES) + 1, 4, OBJECTS_MAX + 1 if ordered else 0]
+        self.norm = nn.LayerNorm(width)
+        self.read = nn.Linear(width, sum(self._splits))
+
+    def forward(self, cells: torch.Tensor, targets: CellTargets) -> torch.Tensor:
+        """Return the loss over ``cells`` [B, cells, width]."""
+        classes, offsets, ranks = self.read(self.norm(cells)).split(self._splits, dim=-1)
+        loss = _cell_entropy(classes, targets.classes)
+        taken = targets.classes > 0
+        error = (offsets + targets.centres - targets.boxes).abs().mean(dim=-1)
+        loss = loss + _BOX_WEIGHT * (error * taken).sum() / taken.sum().clamp(min=1)
+        if ranks.shape[-1]:
+            loss = loss + _cell_entropy(ranks, targets.ranks)
+        return loss
+
+
+def _cell_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    weight = torch.ones(logits.shape[-1])
+    weight[0] = _EMPTY_WEIGHT
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), weight=weight)
+
+
+def soft_bins(sigma: float) -> torch.Tensor:
+    """Return for each bin a Gaussian over the bins, rows summing to 1. [BIN_COUNT, BIN_COUNT]."""
+    bins = torch.arange(BIN_COUNT, dtype=torch.float32)
+    return torch.softmax(-((bins[:, None] - bins) ** 2) / (2 * sigma**2), dim=-1)
+
+
+def sequence_loss(
+    logits: torch.Tensor, labels: torch.Tensor, first_location_id: int, softness: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean cross-entropy of the answer tokens, location targets softened.
+
+    Shapes: logits [B, T, vocabulary]; labels [B, T]; softness as ``soft_bins`` gives it.
+    """
+    log_probs = functional.log_softmax(logits[labels != IGNORED], dim=-1)  # [tokens, vocabulary]
+    wanted = labels[labels != IGNORED]
+    bins = wanted - first_location_id
+    located = (bins >= 0) & (bins < BIN_COUNT)
+    plain = -log_probs[~located].gather(1, wanted[~located, None]).sum()
+    block = log_probs[located, first_location_id : first_location_id + BIN_COUNT]
+    soft = -(softness[bins[located]] * block).sum()
+    return (plain + soft) / len(wanted)
+
+
+@torch.no_grad()
+def start_near(model: Florence2ForConditionalGeneration, first_location_id: int) -> None:
+    """Give rows, columns and location tokens sine-cosine starting values."""
+    position = model.model.multi_modal_projector.image_position_embed
+    for embedding in (position.row_embeddings, position.column_embeddings):
+        count, width = embedding.weight.shape
+        embedding.weight.copy_(_waves(count, width, longest=4 * count, shortest=4.0))
+    shared = model.get_input_embeddings().weight
+    waves = _waves(BIN_COUNT, shared.shape[1], longest=2 * BIN_COUNT, shortest=30.0)
+    shared[first_location_id : first_location_id + BIN_COUNT] = 0.08 * waves
+
+
+def _waves(count: int, width: int, *, longest: float, shortest: float) -> torch.Tensor:
+    lengths = torch.logspace(math.log10(longest), math.log10(shortest), width // 2)
+    angle = 2 * math.pi * torch.arange(count)[:, None] / lengths
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)

@@ -1,0 +1,80 @@
+"""Build arno-tiny's tokenizer: a byte-level BPE laid out like Florence-2's own.
+
+Order of ids: the four of BART, 256 bytes, merges, Florence-2's structure tokens, 1,000 locations, the image token. Every byte
+has a token, so any text can be written. The merges are learned from the prompts of the tasks and from the words of the world,
+in a fixed order; the result depends on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from arno.tasks import BIN_COUNT, CATALOGUE
+from arno.training.world.backgrounds import COLOURS
+from arno.training.world.captions import NUMBERS
+from arno.training.world.categories import CATEGORIES
+
+_BASE_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+# The published tokenizers have these, in this order and spelling, before and after the locations.
+_STRUCTURE_BEFORE = ("<od>", "</od>", "<ocr>", "</ocr>")
+_STRUCTURE_AFTER = (
+    *("<cap>", "</cap>", "<ncap>", "</ncap>", "<dcap>", "</dcap>"),
+    *("<grounding>", "</grounding>", "<seg>", "</seg>", "<sep>"),
+    *("<region_cap>", "</region_cap>", "<region_to_desciption>", "</region_to_desciption>"),
+    *("<proposal>", "</proposal>", "<poly>", "</poly>", "<and>"),
+)
+IMAGE_TOKEN = "<image>"  # noqa: S105 - a token of text, not a secret
+# Room for the words of a world several times this one; unused merges cost 128 weights each.
+_VOCABULARY_MAX = 480
+TOKENS_MAX = 512
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the tokenizer, trained from nothing: the same ids each time."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))  # noqa: S106 - a token of text
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY_MAX,
+        min_frequency=1,
+        special_tokens=list(_BASE_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(), trainer)
+    locations = tuple(f"<loc_{location}>" for location in range(BIN_COUNT))
+    added = (*_STRUCTURE_BEFORE, *locations, *_STRUCTURE_AFTER, IMAGE_TOKEN)
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in added])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        pad_token="<pad>",  # noqa: S106 - a token of text
+        eos_token="</s>",  # noqa: S106 - a token of text
+        unk_token="<unk>",  # noqa: S106 - a token of text
+        extra_special_tokens={"image_token": IMAGE_TOKEN},
+        clean_up_tokenization_spaces=False,
+        model_max_length=TOKENS_MAX,
+    )
+
+
+def _corpus() -> Iterator[str]:
+    # Labels stand alone in detections and after a space in captions; both become one token. They come often, so that
+    # their merges are made before those of the prompts.
+    for _ in range(20):
+        for category in CATEGORIES:
+            yield category.label
+            yield f" {category.label} {category.plural} {category.with_article.capitalize()}"
+        for word in (*NUMBERS, *(number.capitalize() for number in NUMBERS)):
+            yield f"{word} {word}"
+        for colour in COLOURS:
+            yield f" on a {colour.name} background."
+    for definition in CATALOGUE.values():
+        yield definition.prompt.replace("{input}", "")
