@@ -61,6 +61,7 @@ class RedisJobStore:
         )
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
+        self._turns = asyncio.Semaphore(settings.redis_connection_count_max)
         register = self._redis.register_script
         self._claim_script = register(script_text("claim"))
         self._look_script = register(script_text("look"))
@@ -110,7 +111,7 @@ class RedisJobStore:
             self._keys.wake_ups(claim.watcher) if claim.watcher else "",
             int(bool(claim.idempotency_key)),
         ]
-        with translated(f"claim job {claim.job_id}"):
+        async with self._turn(f"claim job {claim.job_id}"):
             holder: Any = await self._claim_script(keys=keys, args=arguments)
         job_id = str(holder[0], "utf-8")
         if str(holder[1], "utf-8") != claim.body_sha256:
@@ -127,7 +128,7 @@ class RedisJobStore:
 
     async def get(self, job_id: str) -> JobSnapshot | None:
         """Return the job, or None where there is none."""
-        with translated(f"read job {job_id}"):
+        async with self._turn(f"read job {job_id}"):
             fields: Any = await cast(Awaitable[Any], self._redis.hgetall(self._keys.job(job_id)))
         stored = read_job(job_id, fields)
         return None if stored is None else stored.snapshot
@@ -170,7 +171,7 @@ class RedisJobStore:
     async def request_cancel(self, job_id: str) -> None:
         """Note that the job is to be stopped; one that nobody has begun ends at once."""
         outcome = _cancelled_before_begin().SerializeToString()
-        with translated(f"cancel job {job_id}"):
+        async with self._turn(f"cancel job {job_id}"):
             await self._cancel_script(keys=self._job_keys(job_id), args=[job_id, outcome])
 
     async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
@@ -179,7 +180,7 @@ class RedisJobStore:
         digest = await asyncio.to_thread(hashlib.sha256, content)
         sha256 = digest.hexdigest()
         key, left_ms = self._keys.blob(sha256), time_to_live_s * 1000
-        with translated(f"keep image {sha256}"):
+        async with self._turn(f"keep image {sha256}"):
             if not await self._keep_blob_script(keys=[key], args=[left_ms]):
                 await self._redis.set(key, content, px=left_ms)
         return sha256
@@ -189,14 +190,14 @@ class RedisJobStore:
         return self._wake_ups.statistics()
 
     async def _forget(self, job_id: str, verb: str) -> None:
-        with translated(f"{verb} job {job_id}"):
+        async with self._turn(f"{verb} job {job_id}"):
             await self._forget_script(keys=self._job_keys(job_id), args=[job_id])
 
     async def _look(self, waiter: Waiter) -> JobSnapshot:
         self._require_open()
         # Cleared before reading: a change during the read hints again.
         waiter.hint.clear()
-        with translated(f"read job {waiter.job_id}"):
+        async with self._turn(f"read job {waiter.job_id}"):
             flat: Any = await self._look_script(
                 keys=self._job_keys(waiter.job_id), args=[self._stream, waiter.wanted]
             )
@@ -216,6 +217,13 @@ class RedisJobStore:
     def _require_open(self) -> None:
         if self._closed:
             raise BackendUnavailableError("the result store is closed", backend="redis")
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, purpose: str) -> AsyncIterator[None]:
+        # First come, first served, however many wait.
+        async with self._turns:
+            with translated(purpose):
+                yield
 
     def _job_keys(self, job_id: str) -> list[str]:
         return [self._keys.job(job_id), self._keys.watchers(job_id)]
