@@ -7,20 +7,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.pictures import PICTURE_SUFFIXES, pictures_in
 from arno.cli.tables import print_result
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, ConfigurationError
-
-_PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def _show(console: Console, asked: _Asked, *, as_json: bool) -> bool:
 def _expand(images: Sequence[Path]) -> Iterator[Path]:
     for image in images:
         if image.is_dir():
-            yield from sorted(p for p in image.iterdir() if p.suffix.lower() in _PICTURES)
+            yield from pictures_in(image)
         else:
             yield image
 
@@ -135,7 +134,7 @@ class _Target:
     def of(cls, drawn: Path | None, count: int) -> _Target | None:
         if drawn is None:
             return None
-        single = drawn.suffix.lower() in _PICTURES and not drawn.is_dir()
+        single = drawn.suffix.lower() in PICTURE_SUFFIXES and not drawn.is_dir()
         if single and count > 1:
             raise ConfigurationError(f"--draw {drawn}: name a folder, there are {count} images")
         return cls(drawn, single)

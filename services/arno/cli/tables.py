@@ -13,9 +13,10 @@ from rich.text import Text
 
 from arno.client import InferResult, TaskResult
 from arno.client.drawing import colour_of
-from arno.tasks import FinishReason, Region, TextAnswer, bounding_box
+from arno.tasks import FinishReason, Region, Task, TextAnswer, bounding_box
 
 _ROWS_MAX: Final = 40
+_TASK_CHARS_MAX: Final = 16
 _GOOD_SCORE: Final = 0.7
 _FAIR_SCORE: Final = 0.4
 
@@ -43,7 +44,7 @@ def print_result(console: Console, name: str, result: InferResult) -> None:
 
 
 def _add(table: Table, outcome: TaskResult) -> None:
-    name = str(outcome.task)
+    name = _wrapped(outcome.task)
     if outcome.error is not None:
         sentence = Text(f"{outcome.error.reason}: {outcome.error.message}", style="red")
         table.add_row(name, sentence, _asked(outcome), "", Text("failed", style="red"))
@@ -73,6 +74,14 @@ def _rows(outcome: TaskResult) -> Iterator[_Row]:
         yield _Row(Text("(nothing found)", style="dim"), _asked(outcome), answer.score)
     for region in outcome.regions:
         yield _Row(_label(region), place_of(region), region.score)
+
+
+def _wrapped(task: Task) -> str:
+    # The longest names would take a third of a terminal.
+    if len(task) <= _TASK_CHARS_MAX:
+        return str(task)
+    head, _, tail = task.rpartition("_")
+    return f"{head}_\n{tail}"
 
 
 def _label(region: Region) -> Text:
