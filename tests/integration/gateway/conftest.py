@@ -1,0 +1,109 @@
+"""A real gateway on a free port, over a real redis-server as bus and store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
+from arno.bus.factory import make_admin, make_publisher
+from arno.gateway.gateway import Gateway
+from arno.gateway.settings import GatewaySettings
+from arno.results.redis import RedisJobStore
+from prometheus_client import CollectorRegistry
+from support.redis_server import RedisServer
+from support.stand_in_worker import StandInWorker
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    gateway: Gateway
+    settings: GatewaySettings
+    store: RedisJobStore
+    registry: CollectorRegistry
+    channel: grpc.aio.Channel
+
+    @property
+    def vision(self) -> vision_pb2_grpc.VisionServiceAsyncStub:
+        return vision_pb2_grpc.VisionServiceStub(self.channel)
+
+    @property
+    def jobs(self) -> job_pb2_grpc.JobServiceAsyncStub:
+        return job_pb2_grpc.JobServiceStub(self.channel)
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[RunningGateway]:
+    admin = make_admin(settings)
+    admin.ensure_topics()
+    admin.close()
+    store = RedisJobStore(settings, gateway=settings.topic_prefix)
+    registry = CollectorRegistry()
+    gateway = Gateway(
+        settings,
+        gateway_id=settings.topic_prefix,
+        publisher=make_publisher(settings),
+        store=store,
+        registry=registry,
+    )
+    await gateway.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            yield RunningGateway(gateway, settings, store, registry, channel)
+    finally:
+        await gateway.stop()
+
+
+@pytest.fixture
+def gateway_settings(
+    redis_server: RedisServer, unique_prefix: str
+) -> Callable[..., GatewaySettings]:
+    def build(**fields: object) -> GatewaySettings:
+        return GatewaySettings(
+            **{
+                "bus": "redis",
+                "redis_url": redis_server.url,
+                "redis_key_prefix": unique_prefix,
+                "topic_prefix": unique_prefix,
+                "listen": "127.0.0.1:0",
+                "drain_s": 2,
+                "backend_check_interval_s": 0.1,
+                **fields,
+            }
+        )
+
+    return build
+
+
+@pytest.fixture
+async def arno(gateway_settings: Callable[..., GatewaySettings]) -> AsyncIterator[RunningGateway]:
+    """A gateway with default limits."""
+    async with running(gateway_settings()) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def worker(arno: RunningGateway) -> Iterator[StandInWorker]:
+    """A worker that answers at once."""
+    worker = StandInWorker(arno.settings)
+    worker.start()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def patient_worker(arno: RunningGateway) -> Iterator[StandInWorker]:
+    """A worker that takes jobs and leaves their end to the test."""
+    worker = StandInWorker(arno.settings, answers=False)
+    worker.start()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def running_gateway() -> Callable[[GatewaySettings], AbstractAsyncContextManager[RunningGateway]]:
+    """Starts gateways with other limits."""
+    return running

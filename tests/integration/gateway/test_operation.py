@@ -1,0 +1,179 @@
+"""How a gateway is run: health, reflection, outages, draining, and the process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+from arno.api.v1 import vision_pb2_grpc
+from arno.bus.factory import make_admin
+from arno.gateway.health import SERVICE_NAMES
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from support import tied_process
+from support.eventually import eventually, eventually_async
+from support.gateway_calls import fault_of, infer_request
+from support.stand_in_worker import StandInWorker
+
+STATES = health_pb2.HealthCheckResponse
+
+
+async def health(channel: grpc.aio.Channel, service: str) -> int:
+    stub = health_pb2_grpc.HealthStub(channel)
+    request = health_pb2.HealthCheckRequest(service=service)
+    return (await stub.Check(request, timeout=10)).status
+
+
+async def test_reflection_lists_all_services(arno):
+    stub = reflection_pb2_grpc.ServerReflectionStub(arno.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    call = stub.ServerReflectionInfo(iter([request]), timeout=20)
+    names = {service.name for service in (await call.read()).list_services_response.service}
+    assert names == {
+        *SERVICE_NAMES,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+@pytest.mark.parametrize("service", ["", *SERVICE_NAMES])
+async def test_each_service_is_serving_once_the_gateway_runs(arno, service):
+    assert await health(arno.channel, service) == STATES.SERVING
+
+
+async def test_outage_is_told_quickly_with_a_retry_delay_and_ends_by_itself(
+    gateway_settings, running_gateway, own_redis_server
+):
+    settings = gateway_settings(redis_url=own_redis_server.url)
+    async with running_gateway(settings) as arno:
+        own_redis_server.kill()
+
+        async def not_serving():
+            return await health(arno.channel, "") == STATES.NOT_SERVING
+
+        await eventually_async(not_serving)
+        assert arno.gateway.not_ready()
+        started_s = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await arno.vision.Infer(infer_request(), timeout=20)
+            fault = fault_of(refused.value)
+            assert (fault.code, fault.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
+            assert fault.retry_delay_s == settings.backend_check_interval_s
+        assert time.monotonic() - started_s < 5
+        # Nothing is kept of refused calls: the budget is whole again.
+        assert arno.registry.get_sample_value("arno_gateway_image_in_flight_bytes") == 0
+        own_redis_server.start()
+
+        async def serving():
+            return await health(arno.channel, "") == STATES.SERVING
+
+        await eventually_async(serving)
+        worker = StandInWorker(settings)
+        worker.start()
+        try:
+            assert (await arno.vision.Infer(infer_request(), timeout=20)).results
+        finally:
+            worker.close()
+
+
+async def test_draining_gateway_refuses_new_calls_and_finishes_those_in_hand(
+    gateway_settings, running_gateway
+):
+    async with running_gateway(gateway_settings(drain_s=20, drain_notice_s=2)) as arno:
+        worker = StandInWorker(arno.settings, answers=False)
+        worker.start()
+        try:
+            call = asyncio.ensure_future(arno.vision.Infer(infer_request(), timeout=20))
+
+            async def taken():
+                return worker.taken
+
+            await eventually_async(taken)
+            stop = asyncio.create_task(arno.gateway.stop())
+
+            async def not_serving():
+                return await health(arno.channel, SERVICE_NAMES[0]) == STATES.NOT_SERVING
+
+            await eventually_async(not_serving)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await arno.vision.Infer(infer_request(), timeout=20)
+            fault = fault_of(refused.value)
+            assert (fault.code, fault.reason) == ("UNAVAILABLE", "DRAINING")
+            assert fault.retry_delay_s is not None
+            worker.finish(worker.taken[0])
+            assert (await call).results
+            await stop
+        finally:
+            worker.close()
+
+
+async def test_unexpected_failure_is_internal_with_an_id_that_the_log_has(
+    arno, monkeypatch, caplog
+):
+    async def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(arno.store, "claim", broken)
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await arno.vision.Infer(infer_request(), timeout=20)
+    fault = fault_of(failed.value)
+    assert (fault.code, fault.reason) == ("INTERNAL", "INTERNAL")
+    assert "secret" not in fault.message
+    logged = [record for record in caplog.records if "error_id" in vars(record)]
+    assert [vars(record)["error_id"] for record in logged] == [fault.metadata["error_id"]]
+
+
+async def test_process_serves_logs_its_ports_and_leaves_in_order(gateway_settings, tmp_path: Path):
+    settings = gateway_settings()
+    admin = make_admin(settings)
+    admin.ensure_topics()
+    admin.close()
+    log = tmp_path / "gateway.log"
+    flags = {
+        "--bus": "redis",
+        "--redis-url": settings.redis_url,
+        "--redis-key-prefix": settings.redis_key_prefix,
+        "--topic-prefix": settings.topic_prefix,
+        "--listen": "127.0.0.1:0",
+        "--log-format": "json",
+    }
+    command = [sys.executable, "-m", "arno.gateway.main", *(w for p in flags.items() for w in p)]
+    process = tied_process.start_tied(command, log=log)
+    worker = StandInWorker(settings)
+    worker.start()
+    try:
+        ports = eventually(lambda: _serving_line(log), timeout_s=40, what="the gateway serves")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['port']}") as channel:
+            stub = vision_pb2_grpc.VisionServiceStub(channel)
+            assert (await stub.Infer(infer_request(), timeout=20)).results
+        side_door = f"http://127.0.0.1:{ports['metrics_port']}"
+        assert await asyncio.to_thread(_fetch, f"{side_door}/readyz") == "ok\n"
+        metrics = await asyncio.to_thread(_fetch, f"{side_door}/metrics")
+        assert 'arno_gateway_requests_total{code="OK",method="Infer"} 1.0' in metrics
+    finally:
+        worker.close()
+        tied_process.stop(process, timeout_s=20)
+    assert process.returncode == 0
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert events[-1]["message"] == "stopped"
+
+
+def _serving_line(log: Path) -> dict[str, object] | None:
+    events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return next((event for event in events if "serving on" in event["message"]), None)
+
+
+def _fetch(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own port
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()

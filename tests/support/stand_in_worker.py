@@ -1,0 +1,114 @@
+"""A worker without a model: takes jobs from the real bus, writes outcomes to the real store.
+
+It answers at once, or leaves every job in the test's hands, to end it when and how the test says.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from arno.bus.factory import make_consumer
+from arno.bus.ports import Delivery, Lane
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.gateway.settings import GatewaySettings
+from arno.results.ports import Attempt, JobOrigin, JobState
+from arno.results.redis import RedisResultWriter
+
+
+def answer(spec: types_pb2.TaskSpec, text: str) -> types_pb2.TaskResult:
+    """The result of a task that was answered with a text."""
+    return types_pb2.TaskResult(
+        id=spec.id,
+        task=spec.task,
+        answer=types_pb2.Answer(
+            text=types_pb2.TextAnswer(text=text), finish_reason=types_pb2.FINISH_REASON_STOP
+        ),
+    )
+
+
+def success(record: JobRecord) -> JobOutcome:
+    """Every task answered with its own id."""
+    results = [answer(spec, spec.id) for spec in record.tasks]
+    return JobOutcome(
+        state=job_pb2.JOB_STATE_SUCCEEDED,
+        response=vision_pb2.InferResponse(job_id=record.id, results=results),
+        ended_at_ms=time.time_ns() // 1_000_000,
+    )
+
+
+class StandInWorker:
+    """One worker on its own thread. Any thread may look at it and end jobs."""
+
+    def __init__(self, settings: GatewaySettings, *, answers: bool = True) -> None:
+        """Take where bus and store are; ``answers=False`` leaves the jobs to the test."""
+        self._consumer = make_consumer(settings, [lane.value for lane in Lane])
+        self._writer = RedisResultWriter(settings)
+        self._ttl_s = settings.result_time_to_live_s
+        self._answers = answers
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stand-in worker", daemon=True)
+        self.deliveries: list[Delivery] = []
+        self.taken: list[JobRecord] = []
+        self.attempts: dict[str, Attempt] = {}
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more, and disconnect."""
+        self._stop.set()
+        self._thread.join(20)
+        self._writer.close()
+
+    def progress(self, record: JobRecord, results: dict[int, types_pb2.TaskResult]) -> bool:
+        """Write that some tasks have ended; say whether to go on."""
+        return self._writer.progress(
+            self.attempts[record.id],
+            JobState.DECODING,
+            decoded_token_count=len(results),
+            task_results={index: one.SerializeToString() for index, one in results.items()},
+        )
+
+    def finish(self, record: JobRecord, outcome: JobOutcome | None = None) -> bool:
+        """End a job; say whether this was the end that counts."""
+        return self._writer.finish(self.attempts[record.id], outcome or success(record))
+
+    def cancelled(self, record: JobRecord) -> bool:
+        """Whether somebody asked to stop this job."""
+        return record.id in self._writer.cancelled([record.id])
+
+    def image(self, record: JobRecord) -> bytes | None:
+        """The job's image, from the record or from the blob store."""
+        if record.WhichOneof("image") == "blob":
+            return self._writer.get_blob(record.blob.sha256)
+        return record.inline_image
+
+    def _run(self) -> None:
+        self._consumer.start()
+        while not self._stop.is_set():
+            for delivery in self._consumer.poll(0.05):
+                self._take(delivery)
+        self._consumer.close()
+
+    def _take(self, delivery: Delivery) -> None:
+        record = JobRecord.FromString(delivery.record.value)
+        attempt = self._writer.begin(
+            JobOrigin(
+                job_id=record.id,
+                tenant=record.tenant,
+                submitted_at_ms=record.submitted_at_ms,
+                deadline_at_ms=record.deadline_at_ms,
+                time_to_live_s=self._ttl_s,
+            )
+        )
+        self._consumer.done(delivery.receipt)
+        self.deliveries.append(delivery)
+        if attempt.state.terminal:
+            return
+        self.attempts[record.id] = attempt
+        if self._answers:
+            self.finish(record)
+        self.taken.append(record)

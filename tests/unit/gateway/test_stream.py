@@ -1,0 +1,113 @@
+"""A stream's policies, with frames that end when the test says."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arno.api.v1 import vision_pb2
+from arno.bus.ports import Lane
+from arno.gateway.drain import Drain
+from arno.gateway.stream import FrameStream
+from arno.gateway.stream_settings import StreamPolicy, StreamSettings
+
+
+class HandDriven:
+    """Frames go in and end by hand; ``settle`` lets everything that can happen happen."""
+
+    def __init__(self, policy: StreamPolicy, *, in_flight_max: int = 1, backlog_max: int = 99):
+        settings = StreamSettings((), Lane.STREAM, policy, 1, in_flight_max, 1.0)
+        self.started: dict[int, asyncio.Future[None]] = {}
+        self.responses: list[vision_pb2.InferStreamResponse] = []
+        self._requests: asyncio.Queue[int | None] = asyncio.Queue()
+        self._read_count = 0
+        stream = FrameStream(settings, answer=self._answer, backlog_max=backlog_max, drain=Drain())
+        self.pump = asyncio.create_task(self._collect(stream))
+
+    @property
+    def unread_count(self) -> int:
+        return self._requests.qsize()
+
+    def send(self, *sequences: int | None) -> None:
+        for sequence in sequences:
+            self._requests.put_nowait(sequence)
+
+    async def settle(self) -> None:
+        # Each turn of the loop runs what is ready; nothing here waits for time or sockets.
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    def kinds(self) -> list[tuple[int, str]]:
+        return [(one.sequence, one.WhichOneof("outcome")) for one in self.responses]
+
+    async def _answer(self, frame, *, previous):
+        self.started[frame.sequence] = asyncio.get_running_loop().create_future()
+        await self.started[frame.sequence]
+        return vision_pb2.InferStreamResponse(
+            sequence=frame.sequence, response=vision_pb2.InferResponse()
+        )
+
+    async def _messages(self):
+        while (sequence := await self._requests.get()) is not None:
+            yield vision_pb2.InferStreamRequest(frame=vision_pb2.Frame(sequence=sequence))
+
+    async def _collect(self, stream):
+        async for response in stream.responses(self._messages()):
+            self.responses.append(response)
+
+
+async def test_latest_drops_all_but_the_newest_waiting_frame():
+    stream = HandDriven(StreamPolicy.LATEST)
+    stream.send(0, 1, 2, 3)
+    await stream.settle()
+    assert list(stream.started) == [0]
+    stream.started[0].set_result(None)
+    await stream.settle()
+    assert list(stream.started) == [0, 3]
+    assert stream.kinds() == [(0, "response"), (1, "dropped"), (2, "dropped")]
+    stream.started[3].set_result(None)
+    stream.send(None)
+    await stream.pump
+    assert stream.kinds()[3:] == [(3, "response")]
+
+
+async def test_all_reads_no_further_than_in_flight_max():
+    stream = HandDriven(StreamPolicy.ALL, in_flight_max=2)
+    stream.send(0, 1, 2, 3, None)
+    await stream.settle()
+    assert list(stream.started) == [0, 1]
+    assert stream.unread_count == 2  # frame 2 was read and waits for its place
+    for sequence in (1, 0, 2, 3):
+        stream.started[sequence].set_result(None)
+        await stream.settle()
+    await stream.pump
+    assert stream.kinds() == [(sequence, "response") for sequence in range(4)]
+
+
+async def test_finished_frame_stays_open_until_those_before_it_are_out():
+    stream = HandDriven(StreamPolicy.ALL, in_flight_max=2)
+    stream.send(0, 1, 2)
+    await stream.settle()
+    stream.started[1].set_result(None)
+    await stream.settle()
+    assert list(stream.started) == [0, 1]
+    assert stream.responses == []
+    stream.pump.cancel()
+    await asyncio.gather(stream.pump, return_exceptions=True)
+
+
+async def test_backlog_of_dropped_frames_is_bounded():
+    stream = HandDriven(StreamPolicy.LATEST, backlog_max=3)
+    stream.send(*range(10))
+    await stream.settle()
+    assert stream.unread_count == 6  # three in the line, one read and waiting to join it
+    stream.pump.cancel()
+    await asyncio.gather(stream.pump, return_exceptions=True)
+
+
+async def test_leaving_client_cancels_the_open_frames():
+    stream = HandDriven(StreamPolicy.ALL, in_flight_max=2)
+    stream.send(0, 1)
+    await stream.settle()
+    stream.pump.cancel()
+    await asyncio.gather(stream.pump, return_exceptions=True)
+    assert all(frame.cancelled() for frame in stream.started.values())

@@ -1,0 +1,192 @@
+"""One case for each field: what is refused, what it is called, and what is let through."""
+
+from __future__ import annotations
+
+import pytest
+from arno.api.v1 import types_pb2 as pb
+from arno.bus.ports import Lane
+from arno.errors import InvalidFieldError, InvalidImageError, LimitExceededError
+from arno.gateway.settings import RequestLimits
+from arno.gateway.validation import check_lane, check_request
+from support import images
+
+LIMITS = RequestLimits(
+    image_bytes_max=10_000,
+    image_pixels_max=100_000,
+    tasks_max=4,
+    text_bytes_max=20,
+    classes_max=3,
+)
+
+
+def spec(task: str, **fields: object) -> pb.TaskSpec:
+    return pb.TaskSpec(task=pb.Task.Value(f"TASK_{task}"), **fields)
+
+
+def box(x0: float, y0: float, x1: float, y1: float) -> pb.Box:
+    return pb.Box(x0=x0, y0=y0, x1=x1, y1=y1)
+
+
+WHOLE = box(0, 0, 64, 48)
+CAPTION = spec("CAPTION", id="c")
+OBJECTS = spec("OD", id="o")
+
+BAD_TASKS = {
+    "no tasks": ([], "tasks"),
+    "an unspecified task": ([pb.TaskSpec()], "tasks[0].task"),
+    "an unknown task": ([pb.TaskSpec(task=99)], "tasks[0].task"),
+    "an id with a dot": ([spec("OD", id="a.b")], "tasks[0].id"),
+    "an id of 65 letters": ([spec("OD", id="a" * 65)], "tasks[0].id"),
+    "two equal ids": ([OBJECTS, OBJECTS], "tasks[1].id"),
+    "an id equal to a default id": ([spec("OD", id="1"), spec("OD")], "tasks[1].id"),
+    "text where none is taken": ([CAPTION, spec("OD", text="x")], "tasks[1].text"),
+    "no text where some is needed": ([spec("PROMPT")], "tasks[0].text"),
+    "blank text": ([spec("PROMPT", text=" \n")], "tasks[0].text"),
+    "classes where none are taken": ([spec("OD", classes=["cat"])], "tasks[0].classes"),
+    "text and classes": (
+        [spec("OPEN_VOCABULARY_DETECTION", text="a", classes=["b"])],
+        "tasks[0].classes",
+    ),
+    "a blank class": (
+        [spec("OPEN_VOCABULARY_DETECTION", classes=["a", ""])],
+        "tasks[0].classes[1]",
+    ),
+    "no region": ([spec("REGION_TO_OCR")], "tasks[0].region"),
+    "a region where none is taken": ([spec("OD", region=WHOLE)], "tasks[0].region"),
+    "an inverted region": ([spec("REGION_TO_OCR", region=box(9, 0, 1, 9))], "tasks[0].region"),
+    "an empty region": ([spec("REGION_TO_OCR", region=box(9, 0, 9, 9))], "tasks[0].region"),
+    "a region outside": ([spec("REGION_TO_OCR", region=box(0, 0, 65, 9))], "tasks[0].region"),
+    "a region that is no number": (
+        [spec("REGION_TO_OCR", region=box(0, 0, float("nan"), 9))],
+        "tasks[0].region",
+    ),
+    "no beams": (
+        [spec("OD", options=pb.GenerationOptions(num_beams=0))],
+        "tasks[0].options.num_beams",
+    ),
+    "nine beams": (
+        [spec("OD", options=pb.GenerationOptions(num_beams=9))],
+        "tasks[0].options.num_beams",
+    ),
+    "one token": (
+        [spec("OD", options=pb.GenerationOptions(max_new_tokens=1))],
+        "tasks[0].options.max_new_tokens",
+    ),
+    "following nobody": ([spec("PROMPT", input_from="x")], "tasks[0].input_from"),
+    "following itself": ([spec("PROMPT", id="x", input_from="x")], "tasks[0].input_from"),
+    "following a later task": (
+        [spec("PROMPT", input_from="c"), CAPTION],
+        "tasks[0].input_from",
+    ),
+    "following without taking input": (
+        [CAPTION, spec("OD", input_from="c")],
+        "tasks[1].input_from",
+    ),
+    "a region from a caption": (
+        [CAPTION, spec("REGION_TO_OCR", input_from="c")],
+        "tasks[1].input_from",
+    ),
+    "a text from boxes": ([OBJECTS, spec("PROMPT", input_from="o")], "tasks[1].input_from"),
+    "a text beside input_from": (
+        [CAPTION, spec("PROMPT", input_from="c", text="x")],
+        "tasks[1].text",
+    ),
+    "a region beside input_from": (
+        [OBJECTS, spec("REGION_TO_OCR", input_from="o", region=WHOLE)],
+        "tasks[1].region",
+    ),
+    "fan_out_max without input_from": ([spec("OD", fan_out_max=2)], "tasks[0].fan_out_max"),
+    "fan_out_max out of range": (
+        [OBJECTS, spec("REGION_TO_OCR", input_from="o", fan_out_max=65)],
+        "tasks[1].fan_out_max",
+    ),
+}
+
+TOO_LARGE_TASKS = {
+    "too many tasks": ([spec("OD")] * 5, "tasks"),
+    "text too long in bytes though not in letters": (
+        [spec("PROMPT", text="ä" * 11)],
+        "tasks[0].text",
+    ),
+    "too many classes": (
+        [spec("OPEN_VOCABULARY_DETECTION", classes=["a"] * 4)],
+        "tasks[0].classes",
+    ),
+    "classes too long together": (
+        [spec("OPEN_VOCABULARY_DETECTION", classes=["a" * 11, "b" * 11])],
+        "tasks[0].classes",
+    ),
+}
+
+BAD_IMAGES = {
+    "no bytes": (b"", InvalidImageError),
+    "text": (b"hello", InvalidImageError),
+    "a header cut off": (images.png()[:20], InvalidImageError),
+    "too many bytes": (images.png() + bytes(10_000), LimitExceededError),
+    "too many pixels": (images.png_bomb(1000, 101), LimitExceededError),
+}
+
+GOOD_TASKS = {
+    "a text": [spec("PROMPT", text="what is it?")],
+    "classes": [spec("CAPTION_TO_PHRASE_GROUNDING", classes=["cat", "dog"])],
+    "the whole image as a region": [spec("REGION_TO_OCR", region=WHOLE)],
+    "a caption that is grounded": [CAPTION, spec("CAPTION_TO_PHRASE_GROUNDING", input_from="c")],
+    "each object described": [
+        OBJECTS,
+        spec("REGION_TO_DESCRIPTION", input_from="o", fan_out_max=8),
+    ],
+    "a region asked about twice": [
+        spec("REGION_TO_OCR", id="r", region=WHOLE),
+        spec("REGION_TO_CATEGORY", input_from="r"),
+    ],
+    "more tokens than the model has positions": [
+        spec("OD", options=pb.GenerationOptions(max_new_tokens=100_000, num_beams=8))
+    ],
+}
+
+
+@pytest.mark.parametrize(("tasks", "field"), BAD_TASKS.values(), ids=BAD_TASKS.keys())
+def test_bad_task_is_refused_naming_its_field(tasks, field):
+    with pytest.raises(InvalidFieldError) as refused:
+        check_request(images.png(), tasks, limits=LIMITS)
+    assert refused.value.metadata["field"] == field
+    assert type(refused.value) is InvalidFieldError
+
+
+@pytest.mark.parametrize(("tasks", "field"), TOO_LARGE_TASKS.values(), ids=TOO_LARGE_TASKS.keys())
+def test_task_above_a_limit_is_refused_naming_limit_and_what_was_sent(tasks, field):
+    with pytest.raises(LimitExceededError) as refused:
+        check_request(images.png(), tasks, limits=LIMITS)
+    assert refused.value.metadata.keys() == {"field", "problem", "limit", "sent"}
+    assert refused.value.metadata["field"] == field
+
+
+@pytest.mark.parametrize(("content", "kind"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
+def test_bad_image_is_refused_by_its_header(content, kind):
+    with pytest.raises(kind) as refused:
+        check_request(content, [CAPTION], limits=LIMITS)
+    assert refused.value.metadata["field"] == "image.content"
+
+
+@pytest.mark.parametrize("tasks", GOOD_TASKS.values(), ids=GOOD_TASKS.keys())
+def test_good_tasks_pass_unchanged_but_for_their_ids(tasks):
+    checked = check_request(images.png(), tasks, limits=LIMITS)
+    for index, (before, after) in enumerate(zip(tasks, checked.tasks, strict=True)):
+        assert after.id == (before.id or str(index))
+        expected = pb.TaskSpec()
+        expected.CopyFrom(before)
+        expected.id = after.id
+        assert after == expected
+    assert checked.image.mime_type == "image/png"
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_every_lane_of_the_api_is_one_of_the_bus(lane):
+    number = pb.Lane.Value(f"LANE_{lane.upper()}")
+    assert check_lane(number, default=Lane.BATCH) is lane
+
+
+def test_lane_left_open_is_the_default_and_an_unknown_one_is_refused():
+    assert check_lane(0, default=Lane.STREAM) is Lane.STREAM
+    with pytest.raises(InvalidFieldError, match="lane: no such lane"):
+        check_lane(17, default=Lane.STREAM)
