@@ -1,0 +1,64 @@
+import pytest
+from arno.api.v1 import types_pb2
+from arno.client.faults import from_message, rebuild
+from arno.errors import (
+    ArnoError,
+    Code,
+    DeadlineExceededError,
+    InvalidFieldError,
+    LimitExceededError,
+    OverloadedError,
+    UnavailableError,
+    UnknownJobError,
+)
+
+
+def classes(kind=ArnoError):
+    # Processes have errors of their own, which no server sends.
+    children = [child for child in kind.__subclasses__() if child.__module__ == "arno.errors"]
+    return [kind, *(found for child in children for found in classes(child))]
+
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_server_comes_back_as_its_own_class(kind):
+    error = rebuild(kind.reason, "a sentence", code=kind.code, metadata={"a": "b"})
+    assert type(error) is kind
+    assert str(error) == error.message == "a sentence"
+    assert error.metadata == {"a": "b"}
+
+
+def test_field_of_a_refused_request_is_known():
+    metadata = {"field": "tasks[0].text", "problem": "too long"}
+    error = rebuild("LIMIT_EXCEEDED", "…", code=3, metadata=metadata)
+    assert isinstance(error, LimitExceededError)
+    assert (error.field, error.problem) == ("tasks[0].text", "too long")
+
+
+def test_retry_delay_of_an_overload_is_known():
+    error = rebuild("OVERLOADED", "full", code=14, metadata={"retry_delay_s": "2.5"})
+    assert isinstance(error, OverloadedError)
+    assert error.retry_delay_s == 2.5
+    assert error.retryable
+
+
+def test_reason_of_a_newer_server_keeps_name_and_code():
+    error = rebuild("QUOTA_SPENT", "no more", code=8, metadata={}, retryable=True)
+    assert isinstance(error, ArnoError)
+    assert (error.reason, error.code, error.retryable) == (
+        "QUOTA_SPENT",
+        Code.RESOURCE_EXHAUSTED,
+        True,
+    )
+
+
+def test_error_of_a_task_comes_back_as_its_class():
+    wire = types_pb2.Error(code=5, reason="JOB_NOT_FOUND", message="none", metadata={"job_id": "j"})
+    error = from_message(wire)
+    assert isinstance(error, UnknownJobError)
+    assert error.metadata["job_id"] == "j"
+
+
+def test_classes_can_be_caught_by_their_family():
+    assert isinstance(rebuild("DRAINING", "", code=14, metadata={}), UnavailableError)
+    assert isinstance(rebuild("INVALID_IMAGE", "", code=3, metadata={}), InvalidFieldError)
+    assert isinstance(rebuild("DEADLINE_EXCEEDED", "", code=4, metadata={}), DeadlineExceededError)

@@ -1,0 +1,54 @@
+import io
+
+import numpy as np
+import pytest
+from arno.client.images import encode_image
+from arno.errors import InvalidImageError
+from PIL import Image
+
+
+def opened(content):
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def test_bytes_are_sent_as_they_are():
+    assert encode_image(b"whatever it is") == b"whatever it is"
+
+
+def test_file_is_sent_as_it_is(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8 a photo")
+    assert encode_image(path) == encode_image(str(path)) == b"\xff\xd8 a photo"
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InvalidImageError, match=r"No such file.*nothing\.png"):
+        encode_image(tmp_path / "nothing.png")
+
+
+def test_small_picture_arrives_exactly():
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    arrived = opened(encode_image(Image.fromarray(pixels)))
+    assert arrived.format == "PNG"
+    assert (np.asarray(arrived) == pixels).all()
+
+
+def test_large_picture_is_sent_as_jpeg():
+    assert opened(encode_image(Image.new("RGBA", (1200, 1000)))).format == "JPEG"
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (6, 8, 3), (6, 8, 4)])
+def test_array_is_sent_as_picture(shape):
+    assert opened(encode_image(np.zeros(shape, np.uint8))).size == (8, 6)
+
+
+def test_array_of_another_kind_is_refused_with_what_is_allowed():
+    with pytest.raises(InvalidImageError, match=r"allowed: \[H, W\].*sent: \(3, 6, 8\)"):
+        encode_image(np.zeros((3, 6, 8), np.float32))
+
+
+def test_something_else_is_refused_by_its_type():
+    with pytest.raises(InvalidImageError, match="sent: dict"):
+        encode_image({})

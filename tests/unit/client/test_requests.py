@@ -1,0 +1,79 @@
+import pytest
+from arno.api.v1 import types_pb2, vision_pb2
+from arno.client import Frame, StreamOptions, TaskRequest
+from arno.client.requests import config_message, frame_message, infer_message, task_of
+from arno.errors import InvalidFieldError
+from arno.tasks import Box, Task
+
+
+def specs(*tasks):
+    return infer_message(b"x", tasks, lane=None, idempotency_key="").tasks
+
+
+@pytest.mark.parametrize("name", ["OD", "od", Task.OD, "<OD>", " od "])
+def test_task_is_known_by_its_name_in_any_case(name):
+    assert task_of(name) is Task.OD
+
+
+def test_unknown_task_suggests_the_nearest():
+    with pytest.raises(InvalidFieldError, match="did you mean CAPTION"):
+        task_of("CAPTOIN")
+
+
+def test_no_task_at_all_is_refused():
+    with pytest.raises(InvalidFieldError, match="tasks: name at least one task"):
+        specs()
+
+
+def test_task_request_carries_all_it_says():
+    (spec,) = specs(
+        TaskRequest(
+            "REGION_TO_OCR",
+            region=(1, 2.5, 3, 4),
+            id="words",
+            input_from="boxes",
+            fan_out_max=3,
+            num_beams=1,
+            max_new_tokens=9,
+        )
+    )
+    assert spec.task == types_pb2.TASK_REGION_TO_OCR
+    assert (spec.id, spec.input_from, spec.fan_out_max) == ("words", "boxes", 3)
+    assert spec.region == types_pb2.Box(x0=1, y0=2.5, x1=3, y1=4)
+    assert (spec.options.num_beams, spec.options.max_new_tokens) == (1, 9)
+
+
+def test_box_is_taken_as_region():
+    (spec,) = specs(TaskRequest(Task.REGION_TO_OCR, region=Box(0, 0, 1, 1)))
+    assert spec.region.x1 == 1
+
+
+def test_region_that_is_not_four_numbers_is_refused():
+    with pytest.raises(InvalidFieldError, match="region: a region is four numbers"):
+        specs(TaskRequest("REGION_TO_OCR", region=(1, 2, 3)))
+
+
+def test_lane_is_sent_by_name_and_a_wrong_one_refused():
+    message = infer_message(b"x", ["OD"], lane="batch", idempotency_key="k")
+    assert message.lane == types_pb2.LANE_BATCH
+    with pytest.raises(InvalidFieldError, match="lane: unknown name; allowed: interactive"):
+        infer_message(b"x", ["OD"], lane="fast", idempotency_key="")
+
+
+def test_stream_settings_left_out_stay_absent():
+    config = config_message(["OD"], StreamOptions()).config
+    assert config.policy == vision_pb2.STREAM_POLICY_UNSPECIFIED
+    assert not config.HasField("every")
+    assert not config.HasField("frame_timeout_ms")
+
+
+def test_stream_settings_are_sent():
+    options = StreamOptions(policy="every", every=3, in_flight_max=2, frame_timeout_s=1.5)
+    config = config_message(["OD"], options).config
+    assert config.policy == vision_pb2.STREAM_POLICY_EVERY
+    assert (config.every, config.in_flight_max, config.frame_timeout_ms) == (3, 2, 1500)
+
+
+def test_frame_without_number_takes_the_next_one():
+    assert frame_message(b"x", next_sequence=7).frame.sequence == 7
+    assert frame_message(Frame(b"x", 9, 40), next_sequence=7).frame.sequence == 9
