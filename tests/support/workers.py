@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
 from arno.results.redis import RedisResultWriter
+from arno.worker.publication import EndedJob
 from arno.worker.settings import WorkerSettings
 from arno.worker.worker import Worker, WorkerParts
 from support import tied_process
@@ -24,7 +26,13 @@ _TESTS = Path(__file__).parents[1]
 class RunningWorker:
     """A worker on threads of the test's process, from ``with`` to the end of it."""
 
-    def __init__(self, settings: WorkerSettings, gate: Path) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        gate: Path,
+        *,
+        on_ended: Callable[[EndedJob], None] = lambda ended: None,
+    ) -> None:
         self.engine: Engine = GatedEngine(create_engine(settings), gate)
         self._writer = RedisResultWriter(settings)
         self.worker = Worker(
@@ -35,6 +43,7 @@ class RunningWorker:
                 make_publisher=lambda: make_publisher(settings),
             ),
             settings,
+            on_ended=on_ended,
         )
         self.drained: bool | None = None
         self.failure: BaseException | None = None

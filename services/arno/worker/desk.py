@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from arno.api.v1 import types_pb2
 from arno.engine.interface import Engine, PreparedImage, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, CancelledError, EngineError
 from arno.results.ports import JobState
@@ -172,7 +171,7 @@ class Desk:
             prompt=planned.prompt,
             options=planned.options,
             deadline_s=in_hand.job.deadline_s,
-            lane=_lane(record.lane),
+            lane=in_hand.job.lane,
             tenant=record.tenant,
             expected_token_count=planned.expected_token_count,
         )
@@ -226,9 +225,3 @@ class Desk:
         if self._loop is None:
             raise RuntimeError("the desk is not connected to an engine loop")
         return self._loop
-
-
-def _lane(number: types_pb2.Lane.ValueType) -> str:
-    # A lane that is newer than this worker must not stop the job.
-    known = {types_pb2.LANE_INTERACTIVE: "interactive", types_pb2.LANE_STREAM: "stream"}
-    return known.get(number, "batch")

@@ -60,7 +60,7 @@ class WorkerMetrics:
         if not ended.first:
             return
         record, outcome = ended.job.record, ended.outcome
-        lane = types_pb2.Lane.Name(record.lane).removeprefix("LANE_").lower()
+        lane = ended.job.lane
         self._job.labels(lane).observe((outcome.ended_at_ms - record.submitted_at_ms) / 1000)
         self._queue.labels(lane).observe(ended.job.queue_s)
         for n, result in enumerate(outcome.response.results):

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import Span, format_trace_id
 
+from arno.api.v1 import types_pb2
+from arno.bus.ports import Lane
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.results.ports import Attempt
 
 if TYPE_CHECKING:
     from arno.engine.interface import PreparedImage
+
+_LANES: Final = {
+    types_pb2.LANE_INTERACTIVE: Lane.INTERACTIVE,
+    types_pb2.LANE_STREAM: Lane.STREAM,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,11 @@ class TakenJob:
     def key(self) -> str:
         """Unique in this process: a job that was delivered twice is in hand twice."""
         return f"{self.record.id}#{self.attempt.number}"
+
+    @property
+    def lane(self) -> str:
+        """Its priority class; a lane that is newer than this worker counts as the lowest."""
+        return _LANES.get(self.record.lane, Lane.BATCH).value
 
     @property
     def log_fields(self) -> dict[str, object]:

@@ -1,0 +1,44 @@
+"""What a worker tells Prometheus after real jobs."""
+
+from pathlib import Path
+
+import pytest
+from arno.worker.metrics import WorkerMetrics
+from arno.worker.settings import WorkerSettings
+from prometheus_client import CollectorRegistry, generate_latest
+from support.eventually import eventually
+from support.job_client import JobClient, caption, job_record, task
+from support.workers import RunningWorker
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def test_series_say_what_became_of_jobs_and_tasks(
+    worker_settings: WorkerSettings, client: JobClient, gate: Path, registry: CollectorRegistry
+) -> None:
+    metrics = WorkerMetrics(registry)
+    with RunningWorker(worker_settings, gate, on_ended=metrics.observe) as running:
+        metrics.follow(running.worker.statistics)
+        record = job_record(caption(), task("REGION_TO_OCR", id="1", input_from="0"))
+        # A lane that is newer than this worker must not stop it.
+        record.lane = 77  # type: ignore[assignment]  # a newer number
+        client.outcome(client.submit(record))
+        client.outcome(client.submit(job_record(image=b"broken")))
+        eventually(lambda: sum(running.worker.statistics().tally.ended.values()) == 2)
+        text = generate_latest(registry).decode()
+    expected = [
+        'arno_worker_jobs_total{state="SUCCEEDED"} 1.0',
+        'arno_worker_jobs_total{state="FAILED"} 1.0',
+        'arno_worker_tasks_total{outcome="answer",task="CAPTION"} 1.0',
+        'arno_worker_tasks_total{outcome="error",task="REGION_TO_OCR"} 1.0',
+        'arno_worker_job_seconds_count{lane="batch"} 1.0',
+        'arno_worker_queue_seconds_count{lane="interactive"} 1.0',
+        'arno_worker_partitions{lane="interactive"}',
+        'arno_worker_rebalances_total{lane="interactive"}',
+        "arno_worker_busy_seconds_total",
+        "arno_worker_duplicates_total 0.0",
+    ]
+    assert [line for line in expected if line not in text] == []
