@@ -16,7 +16,7 @@ from arno.errors import IdempotencyConflictError, UnknownJobError
 from arno.results.ports import JobClaim, JobOrigin, JobState, JobStore, ResultWriter
 
 StoreFactory = Callable[..., Awaitable[Any]]
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def new_claim(**changed: Any) -> JobClaim:
