@@ -18,6 +18,9 @@ from transformers import (
 IMAGE_SIDE_PX = 64
 POSITION_COUNT = 128
 
+END_BOOST = 4.0
+"""How much further from the other tokens the end stands, so that it is likeliest now and then."""
+
 PREPROCESSOR = {
     "image_processor_type": "CLIPImageProcessor",
     "do_resize": True,
@@ -40,14 +43,23 @@ def build_random_florence(folder: Path, *, seed: int = 7, locations: int = 1000)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     network = Florence2ForConditionalGeneration(_config(len(tokenizer)))
-    with torch.no_grad():  # fresh weights are so small that every answer is one token, repeated
-        for name, weight in network.named_parameters():
-            if weight.dim() > 1 and "vision" not in name:
-                weight.mul_(6.0)
-        network.lm_head.weight[2].mul_(1.7)  # the end comes now and then
+    _enliven(network)
     network.eval().save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder
+
+
+def _enliven(network: Florence2ForConditionalGeneration) -> None:
+    """Make answers differ by image and prompt, and end now and then; fresh weights do neither."""
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "encoder_attn" in name and weight.dim() > 1:
+                weight.mul_(40.0)  # the decoder looks hard at what was encoded
+            elif weight.dim() > 1 and "language_model" in name:
+                weight.mul_(6.0)
+            elif weight.dim() > 1:
+                weight.mul_(3.0)
+        network.lm_head.weight[2].mul_(END_BOOST)
 
 
 def _tokenizer(locations: int) -> PreTrainedTokenizerFast:

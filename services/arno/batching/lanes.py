@@ -13,6 +13,9 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
 )
 """With every lane full, sixteen parts in twenty-five for those who wait at a screen."""
 
+REMEMBERED_MAX: Final = 1024
+"""Names in debt that are remembered; each is a tenant with work in the last moments."""
+
 
 @dataclass(frozen=True, slots=True)
 class LanePolicy:
@@ -37,7 +40,8 @@ class FairShares:
     """Remembers what each name was given, so that the next turn goes to who was given least.
 
     Whoever was idle starts level with those who were not: it neither hoards credit while away nor
-    loses the debt that it left with. Names without debt are forgotten, so the table stays small.
+    loses the debt that it left with. Names without debt are forgotten and, of very many, those that
+    owe least; so the table stays small.
 
     Source: start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996.
     """
@@ -56,3 +60,5 @@ class FairShares:
         self._floor = min(self.spent(other) for other in waiting)
         self._spent[name] = self.spent(name) + cost
         self._spent = {key: spent for key, spent in self._spent.items() if spent > self._floor}
+        if len(self._spent) > REMEMBERED_MAX:
+            del self._spent[min(self._spent, key=self.spent)]

@@ -20,7 +20,8 @@ def load_network(
     Raises:
         ModelError: The files cannot be read, or the weights are not those of the configuration.
     """
-    disable_progress_bar()  # a server's log is read by machines
+    untyped_disable: Any = disable_progress_bar
+    untyped_disable()  # a server's log is read by machines
     loader: Any = Florence2ForConditionalGeneration  # its types know no loading report
     try:
         network, report = loader.from_pretrained(
