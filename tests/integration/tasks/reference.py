@@ -60,7 +60,7 @@ def build_reference() -> Reference:
     bpe = Tokenizer(models.BPE(vocab=ids, merges=[], unk_token="<unk>"))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # untyped upstream
         tokenizer_object=bpe,
         bos_token="<s>",
         eos_token="</s>",

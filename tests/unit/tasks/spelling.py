@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from arno.tasks import Decoded, FinishReason, ImageSize, Vocabulary
 from arno.tasks.vocabulary import MARKERS
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 SPECIALS = {"<s>": 0, "<pad>": 1, "</s>": 2}
 FIRST_BYTE = 3
@@ -29,8 +29,8 @@ VOCABULARY = Vocabulary(
 )
 
 # Enough examples to find what is wrong with a small grammar, few enough for a unit test; and no
-# deadline, because a machine that does other work as well would miss it.
-quick = settings(max_examples=40, deadline=None)
+# deadlines, because a machine that does other work as well would miss them.
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # On an image of this size the centre of bin N is N + 0.5 on both axes.
 THOUSAND = ImageSize(1000, 1000)

@@ -65,6 +65,14 @@ def assert_near(one: tuple[Region, ...], other: tuple[Region, ...]) -> None:
             assert abs(a.y - b.y) <= SIZE.height_px / 2000 * (1 + 1e-9)
 
 
+def outline_lengths(regions: tuple[Region, ...]) -> list[list[int]]:
+    return [
+        [len(polygon.points) for polygon in region.shape]
+        for region in regions
+        if isinstance(region.shape, tuple)
+    ]
+
+
 @pytest.mark.parametrize("task", [Task.OD, Task.DENSE_REGION_CAPTION])
 @quick
 @given(regions=regions_of(boxes, labels))
@@ -107,9 +115,7 @@ def test_masks_come_back_with_all_their_outlines(task, regions):
     value = read_back(task, SegmentationAnswer(regions))
     assert isinstance(value, SegmentationAnswer)
     assert_near(value.regions, regions)
-    assert [[len(p.points) for p in r.shape] for r in value.regions] == [
-        [len(p.points) for p in r.shape] for r in regions
-    ]
+    assert outline_lengths(value.regions) == outline_lengths(regions)
 
 
 @quick
