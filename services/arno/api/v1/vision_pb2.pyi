@@ -61,8 +61,9 @@ class InferRequest(_message.Message):
     lane: _types_pb2.Lane.ValueType
     """Default: interactive."""
     idempotency_key: _builtins.str
-    """Makes a retry safe: the same key with the same body is answered from the first call's job, with another body
-    ALREADY_EXISTS. [A-Za-z0-9_-]{1,128}; remembered for a day by default. Empty: no such protection.
+    """Makes a retry safe: the same key with the same image and tasks is answered from the first call's job, with others
+    ALREADY_EXISTS. Lane and deadline may differ. A job that expired, was cancelled, or failed in a way that may pass
+    gives its key to the retry. [A-Za-z0-9_-]{1,128}; remembered for a day by default. Empty: no such protection.
     """
     @_builtins.property
     def image(self) -> _types_pb2.Image:
@@ -147,7 +148,7 @@ class StreamConfig(_message.Message):
     every: _builtins.int
     """For the policy EVERY: at least 1. Default 1."""
     in_flight_max: _builtins.int
-    """Frames of this stream that may be open at once, in [1, 64]. Default 4."""
+    """Frames of this stream that may be open at once, in [1, 64]. Default 4. A frame is open until its result was sent."""
     frame_timeout_ms: _builtins.int
     """How long a frame may take, in milliseconds, in [1, 600000]. Default 30000."""
     @_builtins.property
@@ -193,7 +194,7 @@ class Frame(_message.Message):
     TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """The sender's number of this frame; higher than the one before it. Gaps are allowed."""
+    """The sender's number of this frame; higher than the one before it, or this frame fails. Gaps are allowed."""
     timestamp_ms: _builtins.int
     """Time of the frame in its video, in milliseconds from the start."""
     @_builtins.property

@@ -59,7 +59,8 @@ class VisionServiceServicer:
 
     def Infer(self, request, context):
         """Runs one to many tasks on one image and waits until all have ended. The deadline of the call is the deadline of the
-        work: tasks that ended by then are answered, the others carry an error. A caller that goes away cancels its work.
+        work: tasks that ended by then are answered, the others carry an error; the call fails with DEADLINE_EXCEEDED where
+        none was answered. A caller that goes away cancels its work, unless it gave an idempotency key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -67,6 +68,7 @@ class VisionServiceServicer:
 
     def InferStream(self, request_iterator, context):
         """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
+        When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

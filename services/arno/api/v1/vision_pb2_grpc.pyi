@@ -39,10 +39,13 @@ class VisionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VisionServiceAsyncStub: ...
     Infer: _grpc.UnaryUnaryMultiCallable[_vision_pb2.InferRequest, _vision_pb2.InferResponse]
     """Runs one to many tasks on one image and waits until all have ended. The deadline of the call is the deadline of the
-    work: tasks that ended by then are answered, the others carry an error. A caller that goes away cancels its work.
+    work: tasks that ended by then are answered, the others carry an error; the call fails with DEADLINE_EXCEEDED where
+    none was answered. A caller that goes away cancels its work, unless it gave an idempotency key.
     """
     InferStream: _grpc.StreamStreamMultiCallable[_vision_pb2.InferStreamRequest, _vision_pb2.InferStreamResponse]
-    """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent."""
+    """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
+    When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+    """
 
 @_typing.type_check_only
 class VisionServiceAsyncStub(VisionServiceStub):
@@ -55,10 +58,13 @@ class VisionServiceAsyncStub(VisionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Infer: _aio.UnaryUnaryMultiCallable[_vision_pb2.InferRequest, _vision_pb2.InferResponse]  # type: ignore[assignment]
     """Runs one to many tasks on one image and waits until all have ended. The deadline of the call is the deadline of the
-    work: tasks that ended by then are answered, the others carry an error. A caller that goes away cancels its work.
+    work: tasks that ended by then are answered, the others carry an error; the call fails with DEADLINE_EXCEEDED where
+    none was answered. A caller that goes away cancels its work, unless it gave an idempotency key.
     """
     InferStream: _aio.StreamStreamMultiCallable[_vision_pb2.InferStreamRequest, _vision_pb2.InferStreamResponse]  # type: ignore[assignment]
-    """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent."""
+    """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
+    When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+    """
 
 class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Florence-2's tasks on images and on video frames.
@@ -74,7 +80,8 @@ class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_vision_pb2.InferResponse, _abc.Awaitable[_vision_pb2.InferResponse]]:
         """Runs one to many tasks on one image and waits until all have ended. The deadline of the call is the deadline of the
-        work: tasks that ended by then are answered, the others carry an error. A caller that goes away cancels its work.
+        work: tasks that ended by then are answered, the others carry an error; the call fails with DEADLINE_EXCEEDED where
+        none was answered. A caller that goes away cancels its work, unless it gave an idempotency key.
         """
 
     @_abc_1.abstractmethod
@@ -83,6 +90,8 @@ class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_vision_pb2.InferStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_vision_pb2.InferStreamResponse], _abc.AsyncIterator[_vision_pb2.InferStreamResponse]]:
-        """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent."""
+        """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
+        When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+        """
 
 def add_VisionServiceServicer_to_server(servicer: VisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
