@@ -33,7 +33,13 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
 @verb.command("submit")
 @click.argument("image", type=click.Path(path_type=Path))
 @task_options
-@click.option("--lane", type=click.Choice(["interactive", "stream", "batch"]), default="batch")
+@click.option(
+    "--lane",
+    type=click.Choice(["interactive", "stream", "batch"]),
+    default="batch",
+    show_default=True,
+    help="Priority class.",
+)
 @click.option("--key", default="", help="Idempotency key: the same key never makes a second job.")
 @click.option(
     "--time-to-live",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
 from rich.console import Console
@@ -16,10 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.main import EXIT_FAILURE
-from arno.client import Client, FrameResult, StreamOptions
+from arno.client import Client, FrameResult, StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
 from arno.ingest.events import StreamCounts, VideoRun
 from arno.ingest.frames import SourceOptions, duration_s
+
+_POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
 
 
 @click.command("stream")
@@ -93,7 +95,7 @@ def verb(
 
 def _options(policy: str, in_flight: int | None, timeout_s: float) -> StreamOptions:
     name, _, number = policy.partition("=")
-    if (name == "every") != number.isdecimal():
+    if name not in _POLICIES or (name == "every") != number.isdecimal():
         sentence = f"--policy {policy}: must be all, latest or every=N, such as every=3"
         raise ConfigurationError(sentence)
     return StreamOptions(

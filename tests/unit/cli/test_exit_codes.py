@@ -1,0 +1,80 @@
+import sys
+
+import pytest
+from arno.cli import main as cli
+from arno.errors import ArnoError
+
+
+@pytest.fixture
+def arno(monkeypatch, capsys):
+    """Run the command in this process; return its exit code and what it wrote to stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["arno", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["infer", "x.png", "--task", "CAPTOIN"], "did you mean CAPTION?"),
+        (["infer", "x.png", "--region", "1,2", "--task", "REGION_TO_OCR"], "four numbers"),
+        (["infer", "x.png", "--task", "REGION_TO_OCR"], "REGION_TO_OCR asks about one region"),
+        (["infer", "x.png", "--task", "OD", "--text", "a cat"], "none of the tasks takes it: OD"),
+        (["infer", "x.png", "--task", "OCR@OD"], "no earlier --task OD"),
+        (["infer", "x.png", "y.png", "--draw", "seen.png"], "name a folder, there are 2 images"),
+        (["infer"], "Missing argument 'IMAGE..'"),
+        (["infer", "x.png", "--beams", "9"], "9 is not in the range 1<=x<=8"),
+        (["stream", "x.mp4", "--policy", "every"], "every=N"),
+        (["stream", "x.mp4", "--policy", "newest"], "must be all, latest or every=N"),
+        (["stream", "absent.mp4"], "source: no such file; sent: absent.mp4"),
+        (["up", "--bus", "kafka", "--data", "{tmp}"], "--kafka-bootstrap HOST:PORT"),
+        (["gateway", "--window", "many"], "--window"),
+        (["worker", "--lanes", "fast"], "--lanes"),
+        (["fly"], "No such command 'fly'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_a_sentence_and_exit_code_two(arno, tmp_path, words, sentence):
+    code, said = arno(*(word.replace("{tmp}", str(tmp_path)) for word in words))
+    assert code == 2
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_image_that_cannot_be_read_is_a_failure(arno, tmp_path):
+    code, said = arno("infer", tmp_path / "absent.png", "--address", "127.0.0.1:9")
+    assert code == 1
+    assert "absent.png: image: cannot read the file" in said
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(arno):
+    code, said = arno("infer", "x.png", "--task", "CAPTOIN", "--debug")
+    assert code == 2
+    assert "Traceback" in said
+
+
+def test_missing_extra_is_one_sentence_with_the_command_that_mends_it(arno, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    code, said = arno("stream", "x.mp4")
+    assert code == 1
+    assert "pip install 'arno[ingest]'" in said
+
+
+def test_module_missing_at_the_import_of_a_verb_names_the_extra(arno, monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'redis'", name="redis")
+
+    monkeypatch.setattr(cli.importlib, "import_module", absent)
+    code, said = arno("gateway")
+    assert code == 1
+    assert "`arno gateway` needs redis" in said
+    assert "pip install 'arno[gateway]'" in said
+
+
+def test_unknown_error_of_the_server_is_a_failure():
+    assert cli.exit_code(ArnoError("x")) == 1
