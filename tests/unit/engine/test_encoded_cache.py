@@ -1,0 +1,39 @@
+import torch
+from arno.engine.encoded_cache import EncodedCache
+
+ROW_BYTES = 16
+
+
+def features() -> torch.Tensor:
+    return torch.zeros(1, 4)
+
+
+def test_the_least_recently_used_goes_first():
+    cache = EncodedCache(2 * ROW_BYTES)
+    cache.put("a", features())
+    cache.put("b", features())
+    assert cache.get("a") is not None
+    cache.put("c", features())
+    assert [cache.get(name) is not None for name in "abc"] == [True, False, True]
+
+
+def test_it_never_holds_more_than_its_bytes():
+    cache = EncodedCache(3 * ROW_BYTES)
+    for index in range(20):
+        cache.put(str(index), features())
+        assert cache.size_bytes <= 3 * ROW_BYTES
+
+
+def test_what_is_larger_than_all_of_it_is_not_kept_and_drops_nothing():
+    cache = EncodedCache(ROW_BYTES)
+    cache.put("small", features())
+    cache.put("large", torch.zeros(2, 4))
+    assert cache.get("small") is not None
+    assert cache.get("large") is None
+
+
+def test_the_same_image_is_counted_once():
+    cache = EncodedCache(10 * ROW_BYTES)
+    cache.put("a", features())
+    cache.put("a", features())
+    assert cache.size_bytes == ROW_BYTES
