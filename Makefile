@@ -36,6 +36,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	promtool check rules deploy/prometheus/rules.yml
 	promtool test rules deploy/prometheus/tests/*.yml
 	$(bin)/python scripts/check_manifests.py
+	.tools/bin/check_compose docker-compose.yml
 
 format: install ## Format and fix what can be fixed by machine.
 	$(bin)/ruff format
