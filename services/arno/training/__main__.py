@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from arno.training.process import be_considerate, keep_freed_memory
+from arno.training.process import keep_freed_memory
+
+if TYPE_CHECKING:
+    from arno.training.tiny.loop import Recipe
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,35 +21,66 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--minutes", default=90.0, show_default=True, help="Wall-clock budget; the schedule follows it.")
-@click.option("--batch", default=48, show_default=True, help="Scenes a step.")
+@click.option(
+    "--minutes",
+    default=90.0,
+    show_default=True,
+    help="Wall-clock budget; the schedule follows it.",
+)
+@click.option("--batch", default=48, show_default=True, help="Scenes a step, over all workers.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
-@click.option("--threads", default=2, show_default=True, help="Threads of the model.")
+@click.option(
+    "--workers", default=2, show_default=True, help="Processes that train, of one thread each."
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".runs/tiny"),
     show_default=True,
-    help="Where checkpoints, the log and the model go. A checkpoint found there is continued.",
+    help="Where checkpoints, log and model go. A checkpoint found there is continued.",
 )
-@click.option("--by-heart", type=int, help="Repeat so many scenes: proves that the model can learn them at all.")
-def tiny(minutes: float, batch: int, seed: int, threads: int, folder: Path, by_heart: int | None) -> None:
+@click.option(
+    "--by-heart",
+    type=int,
+    help="Repeat so many scenes: proves that the model can learn them at all.",
+)
+def tiny(
+    minutes: float, batch: int, seed: int, workers: int, folder: Path, by_heart: int | None
+) -> None:
     """Train arno-tiny from nothing on rendered scenes."""
-    be_considerate()
+    from torch.multiprocessing.spawn import spawn
+
+    from arno.training.tiny.loop import Recipe
+
+    recipe = Recipe(minutes=minutes, batch=batch, seed=seed, repeat_every=by_heart)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        meeting_point = Path(scratch) / "meeting-point"
+        spawn(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            _train, args=(workers, meeting_point, folder, recipe), nprocs=workers
+        )
+
+
+def _train(rank: int, workers: int, meeting_point: Path, folder: Path, recipe: Recipe) -> None:
+    """Be one of the processes of a run."""
     import torch
 
-    from arno.training.tiny.loop import Recipe, Run
+    from arno.training.tiny.crew import Crew
+    from arno.training.tiny.loop import Run
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     keep_freed_memory()
-    recipe = Recipe(minutes=minutes, batch=batch, seed=seed, repeat_every=by_heart)
-    Run(folder, recipe, Console()).train()
+    crew = Crew.join(rank, workers, meeting_point)
+    Run(folder, recipe, Console(quiet=not crew.leads), crew).train()
+    crew.leave()
 
 
 @main.command("eval")
 @click.argument("model", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--scenes", default=200, show_default=True, help="Test scenes to measure on.")
-@click.option("--beams", default=3, show_default=True, help="Width of the beam search; 1 is greedy.")
+@click.option(
+    "--beams", default=3, show_default=True, help="Width of the beam search; 1 is greedy."
+)
 def evaluate(model: Path, scenes: int, beams: int) -> None:
     """Measure the folder MODEL on test scenes."""
     from arno.training.tiny.ship import measure_folder

@@ -16,7 +16,18 @@ from faster_coco_eval import COCO, COCOeval_faster
 from PIL.Image import Image
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-from arno.tasks import Box, Decoded, DetectionAnswer, ImageSize, Region, Task, Vocabulary, area, iou, parse
+from arno.tasks import (
+    Box,
+    Decoded,
+    DetectionAnswer,
+    ImageSize,
+    Region,
+    Task,
+    Vocabulary,
+    area,
+    iou,
+    parse,
+)
 from arno.training.world import CATEGORIES, Picture, Split, caption, imagine, render
 
 _LONG_SIDE_PX = 320
@@ -31,13 +42,11 @@ class Figures:
     """What was measured; every value is between 0 and 1 but the count.
 
     Attributes:
-        scenes: How many scenes it was measured on.
-        map_50: Mean average precision at IoU 0.5.
-        map_50_95: The same, averaged over IoU 0.5 to 0.95.
-        precision, recall: Of all boxes with the right label at IoU 0.5, without any score threshold.
-        mean_iou: Of the boxes found.
-        caption_exact: Captions equal to the truth.
-        caption_objects: Captions that name exactly the right objects and numbers, whatever the background.
+        scenes: How many scenes it was measured on. map_50: Mean average precision at IoU 0.5.
+        map_50_95: The same, averaged over IoU 0.5 to 0.95. precision, recall: Of all boxes with the
+        right label at IoU 0.5, without any score threshold. mean_iou: Of the boxes found.
+        caption_exact: Captions equal to the truth. caption_objects: Captions that name exactly the
+        right objects and numbers, whatever the background.
     """
 
     scenes: int
@@ -77,7 +86,9 @@ def measure(
         for decoded in generate(model, processor, images, Task.CAPTION, beams)
     ]
     truths = [caption(picture.scene) for picture in pictures]
-    found_ious = [_found(regions, picture) for regions, picture in zip(detections, pictures, strict=True)]
+    found_ious = [
+        _found(regions, picture) for regions, picture in zip(detections, pictures, strict=True)
+    ]
     found = [value for ious in found_ious for value in ious]
     map_50, map_50_95 = _coco(detections, pictures)
     said = list(zip(captions, truths, strict=True))
@@ -94,7 +105,7 @@ def measure(
 
 
 def held_out(split: Split, index: int) -> Picture:
-    """Draw a scene at a natural size, larger than the model's, so that the processor is measured too."""
+    """Draw a scene at a natural size, larger than the model's: the processor is measured too."""
     scene = imagine(split.seed(index))
     width = _LONG_SIDE_PX if scene.aspect >= 1 else round(_LONG_SIDE_PX * scene.aspect)
     height = _LONG_SIDE_PX if scene.aspect < 1 else round(_LONG_SIDE_PX / scene.aspect)
@@ -122,10 +133,11 @@ def generate(
     for start in range(0, len(images), _BATCH):
         part = list(images[start : start + _BATCH])
         inputs = processor(text=[f"<{task}>"] * len(part), images=part, return_tensors="pt")
-        ids = model.generate(
+        ids = model.generate(  # type: ignore[misc]  # its own class fails its self type
             **inputs, num_beams=beams, no_repeat_ngram_size=3, max_new_tokens=_TOKENS_MAX
         )
-        # The probabilities of beam search are of beams; one pass over the answer gives those of its tokens.
+        # The probabilities of beam search are of beams; one pass over the answer gives those of its
+        # tokens.
         logits = model(**inputs, decoder_input_ids=ids[:, :-1]).logits
         chosen = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
         for row, logprobs in zip(ids[:, 1:].tolist(), chosen.tolist(), strict=True):
@@ -158,7 +170,9 @@ def _found(regions: Sequence[Region], picture: Picture) -> list[float]:
     return found
 
 
-def _coco(detections: Sequence[Sequence[Region]], pictures: Sequence[Picture]) -> tuple[float, float]:
+def _coco(
+    detections: Sequence[Sequence[Region]], pictures: Sequence[Picture]
+) -> tuple[float, float]:
     """Return mAP at IoU 0.5 and averaged over 0.5 to 0.95."""
     annotations = [
         {
@@ -190,8 +204,12 @@ def _coco(detections: Sequence[Sequence[Region]], pictures: Sequence[Picture]) -
                 {"id": image_id, "width": picture.image.width, "height": picture.image.height}
                 for image_id, picture in enumerate(pictures, start=1)
             ],
-            "annotations": [{"id": number, **one} for number, one in enumerate(annotations, start=1)],
-            "categories": [{"id": number, "name": label} for label, number in _CATEGORY_IDS.items()],
+            "annotations": [
+                {"id": number, **one} for number, one in enumerate(annotations, start=1)
+            ],
+            "categories": [
+                {"id": number, "name": label} for label, number in _CATEGORY_IDS.items()
+            ],
         }
     )
     # The library prints its table; the figures are read from it instead.

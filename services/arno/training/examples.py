@@ -1,4 +1,4 @@
-"""Draw the example images: held-out scenes in the formats and sizes that users send, each with its truth.
+"""Draw the example images: held-out scenes in the formats and sizes that users send, with truth.
 
 The seeds are the first of their split, in order; none was chosen.
 """
@@ -65,7 +65,9 @@ def _truth(picture: Picture, example: Example) -> dict[str, Any]:
         "objects": [
             {
                 "label": seen.category.label,
-                "box": [round(side, 2) for side in (seen.box.x0, seen.box.y0, seen.box.x1, seen.box.y1)],
+                "box": [
+                    round(side, 2) for side in (seen.box.x0, seen.box.y0, seen.box.x1, seen.box.y1)
+                ],
             }
             for seen in picture.objects
         ],

@@ -1,6 +1,9 @@
-"""What helps the model over the plateau of the plain sequence loss; nothing of it is in the saved model.
+"""Help the model over the plateau of the plain sequence loss.
 
-1. Dense heads: each cell near an object's centre says its class, its box and its place in the answer's order, once from DaViT's
+Nothing of this is in the saved model.
+
+1. Dense heads: each cell near an object's centre says its class, its box and its place in the
+answer's order, once from DaViT's
    grid and once from the text encoder's image tokens.
 2. Location targets softened over neighbouring bins.
 3. Sine-cosine starting values, so that near places start near.
@@ -30,7 +33,8 @@ _CELL = 1 / GRID
 class CellTargets:
     """What each cell has to say.
 
-    Shapes: classes, ranks [B, cells] int64, 0 for empty; boxes [B, cells, 4]; centres [cells, 4] (x, y, x, y).
+    Shapes: classes, ranks [B, cells] int64, 0 for empty; boxes [B, cells, 4]; centres [cells, 4]
+    (x, y, x, y).
     """
 
     classes: torch.Tensor
@@ -73,7 +77,7 @@ class DenseHead(nn.Module):
     def forward(self, cells: torch.Tensor, targets: CellTargets) -> torch.Tensor:
         """Return the loss over ``cells`` [B, cells, width]."""
         classes, offsets, ranks = self.read(self.norm(cells)).split(self._splits, dim=-1)
-        loss = _cell_entropy(classes, targets.classes)
+        loss: torch.Tensor = _cell_entropy(classes, targets.classes)
         taken = targets.classes > 0
         error = (offsets + targets.centres - targets.boxes).abs().mean(dim=-1)
         loss = loss + _BOX_WEIGHT * (error * taken).sum() / taken.sum().clamp(min=1)
@@ -116,9 +120,9 @@ def start_near(model: Florence2ForConditionalGeneration, first_location_id: int)
     """Give rows, columns and location tokens sine-cosine starting values."""
     position = model.model.multi_modal_projector.image_position_embed
     for embedding in (position.row_embeddings, position.column_embeddings):
-        count, width = embedding.weight.shape
-        embedding.weight.copy_(_waves(count, width, longest=4 * count, shortest=4.0))
-    shared = model.get_input_embeddings().weight
+        weight = embedding.weight
+        weight.copy_(_waves(len(weight), weight.shape[1], longest=4 * len(weight), shortest=4.0))
+    shared = model.model.language_model.shared.weight
     waves = _waves(BIN_COUNT, shared.shape[1], longest=2 * BIN_COUNT, shortest=30.0)
     shared[first_location_id : first_location_id + BIN_COUNT] = 0.08 * waves
 

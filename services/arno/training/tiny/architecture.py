@@ -1,7 +1,8 @@
 """The shape of arno-tiny, and how a folder that transformers can load is made of it.
 
-A plain Florence-2: DaViT, projector, BART. Small by width, depth and image side; the last stage keeps its grid, so that 128 px
-still give 8 x 8 spatial tokens. Measured alternatives: shared facts in docs, "Training a small one".
+A plain Florence-2: DaViT, projector, BART. Small by width, depth and image side; the last stage
+keeps its grid, so that 128 px still give 8 x 8 spatial tokens. Measured alternatives: shared facts
+in docs, "Training a small one".
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ IMAGE_SIDE_PX = 128
 GRID = 8
 # One pooled token before the grid's.
 IMAGE_TOKENS = GRID * GRID + 1
-_WIDTH = 128
+WIDTH = 128
+GRID_WIDTH = 192
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 # What Florence-2's own processor knows to parse. The patterns are its defaults.
@@ -45,7 +47,7 @@ _POST_PROCESSOR = {
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Florence2ForConditionalGeneration:
     """Return the untrained model for the tokenizer's vocabulary."""
     vision = Florence2VisionConfig(
-        embed_dim=(64, 96, 128, 192),
+        embed_dim=(64, 96, 128, GRID_WIDTH),
         depths=(1, 1, 2, 1),
         num_heads=(2, 3, 4, 6),
         num_groups=(2, 3, 4, 6),
@@ -55,17 +57,17 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Florence2ForConditionalGe
         # Divides the grids of 16 and 8: no window is padded.
         window_size=GRID,
         drop_path_rate=0.0,
-        projection_dim=_WIDTH,
+        projection_dim=WIDTH,
         max_position_embeddings=2 * GRID,
         max_temporal_embeddings=4,
     )
     text = BartConfig(
         vocab_size=len(tokenizer),
-        d_model=_WIDTH,
+        d_model=WIDTH,
         encoder_layers=2,
         decoder_layers=2,
-        encoder_ffn_dim=4 * _WIDTH,
-        decoder_ffn_dim=4 * _WIDTH,
+        encoder_ffn_dim=4 * WIDTH,
+        decoder_ffn_dim=4 * WIDTH,
         encoder_attention_heads=4,
         decoder_attention_heads=4,
         max_position_embeddings=TOKENS_MAX,
@@ -78,17 +80,16 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Florence2ForConditionalGe
         decoder_start_token_id=2,
         forced_eos_token_id=None,
     )
-    image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     config = Florence2Config(
         vision_config=vision,
         text_config=text,
-        image_token_id=image_token_id,
-        bos_token_id=0,
+        image_token_id=tokenizer.get_vocab()[IMAGE_TOKEN],
+        bos_token_id=0,  # type: ignore[call-arg]  # taken by the class beneath
         pad_token_id=1,
         eos_token_id=2,
     )
     model = Florence2ForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # has no types
         decoder_start_token_id=2,
         bos_token_id=0,
         pad_token_id=1,
@@ -133,5 +134,6 @@ def save(model: Florence2ForConditionalGeneration, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     halved = build_model(build_tokenizer())
     halved.load_state_dict(model.state_dict())
-    halved.half().save_pretrained(folder)
+    halved.half()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    halved.save_pretrained(folder)
     build_processor(build_tokenizer()).save_pretrained(folder)

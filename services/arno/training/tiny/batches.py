@@ -26,9 +26,9 @@ class Batch:
     """Scenes as tensors.
 
     Shapes:
-        pixels [B, H, W, 3] uint8; detections, captions [B, T] int64, padded with ``IGNORED``;
-        boxes [B, N, 4] float32 in units of the sides; classes [B, N] int64, 0 where there is no object. Objects are in the
-        order of the answer.
+        pixels [B, H, W, 3] uint8; detections, captions [B, T] int64, padded with ``IGNORED``; boxes
+        [B, N, 4] float32 in units of the sides; classes [B, N] int64, 0 where there is no object.
+        Objects are in the order of the answer.
     """
 
     pixels: torch.Tensor
@@ -45,18 +45,30 @@ def detection_text(picture: Picture) -> str:
 
 
 class SceneBatches(IterableDataset[Batch]):
-    """An endless stream of batches of new scenes, ``first`` and those after it."""
+    """An endless stream of batches of new scenes, dealt out in turn to the workers of a run."""
 
-    def __init__(self, size: int, first: int = 0, repeat_every: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        first: int = 0,
+        *,
+        worker: int = 0,
+        workers: int = 1,
+        repeat_every: int | None = None,
+    ) -> None:
         """Choose the scenes.
 
         Args:
             size: Scenes a batch.
-            first: Number of the first scene in the training split.
-            repeat_every: Start again after so many scenes; only to prove that a model can learn a few by heart.
+            first: Number in the training split of the first scene that any worker gets.
+            worker: Which of the workers this stream is for.
+            workers: How many there are.
+            repeat_every: Start again after so many scenes, to prove that a model can learn a few
+                by heart.
         """
         self._size = size
-        self._first = first
+        self._first = first + worker * size
+        self._stride = workers * size
         self._repeat_every = repeat_every
 
     def __iter__(self) -> Iterator[Batch]:
@@ -68,11 +80,17 @@ class SceneBatches(IterableDataset[Batch]):
                 index = offset if self._repeat_every is None else offset % self._repeat_every
                 scene = imagine(Split.TRAIN.seed(index))
                 pictures.append(render(scene, IMAGE_SIDE_PX, IMAGE_SIDE_PX))
-            position += self._size
+            position += self._stride
             yield Batch(
-                pixels=torch.from_numpy(np.stack([np.asarray(picture.image) for picture in pictures])),
-                detections=_targets([tokenizer(detection_text(picture)).input_ids for picture in pictures]),
-                captions=_targets([tokenizer(caption(picture.scene)).input_ids for picture in pictures]),
+                pixels=torch.from_numpy(
+                    np.stack([np.asarray(picture.image) for picture in pictures])
+                ),
+                detections=_targets(
+                    [tokenizer(detection_text(picture)).input_ids for picture in pictures]
+                ),
+                captions=_targets(
+                    [tokenizer(caption(picture.scene)).input_ids for picture in pictures]
+                ),
                 boxes=torch.tensor([_boxes(picture) for picture in pictures]),
                 classes=torch.tensor([_classes(picture) for picture in pictures]),
             )
@@ -80,7 +98,9 @@ class SceneBatches(IterableDataset[Batch]):
 
 def stream(batches: SceneBatches) -> Iterator[Batch]:
     """Return the batches, rendered ahead by one worker process."""
-    loader = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=6, worker_init_fn=_be_nice)
+    loader = DataLoader(
+        batches, batch_size=None, num_workers=1, prefetch_factor=6, worker_init_fn=_be_nice
+    )
     return iter(loader)
 
 

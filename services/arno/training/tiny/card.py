@@ -43,39 +43,46 @@ pipeline_tag: image-text-to-text
 ---
 # arno-tiny
 
-A real, native Florence-2 of {parameters / 1e6:.1f} million parameters, trained from nothing by this repository on scenes that it
-renders, so that everything Arno promises can be tried without a download or a GPU. It is a test model: it knows emoji, not
-photographs.
+A real, native Florence-2 of {parameters / 1e6:.1f} million parameters, trained from nothing by
+this repository on scenes that it renders, so that everything Arno promises can be tried without a
+download or a GPU. It is a test model: it knows emoji, not photographs.
 
-It answers two tasks, with Florence-2's own prompts: **OD** and **CAPTION**. The other tasks run, and what they say means
-nothing.
+It answers two tasks, with Florence-2's own prompts: **OD** and **CAPTION**. The other tasks run,
+and what they say means nothing.
 
 ## The world it knows
-Pictures of 1 to 3 emoji of 12 categories ({labels}), each a fifth to a half of the picture's sides, hardly overlapping, stretched
-by up to a quarter, mirrored or not, darkened or lightened, on a background of one of nine colours as a gradient, noise,
-stripes or blobs. Pictures of 9:16 to 16:9; the model sees 128 x 128 pixels. Objects are listed from left to right.
+Pictures of 1 to 3 emoji of {len(CATEGORIES)} categories ({labels}). Each is a fifth to a half of
+the picture's sides, stretched by up to a quarter, mirrored or not, darkened or lightened, and
+hardly overlaps another. The background has one of nine colours, as a gradient, noise, stripes or
+blobs. Pictures are 9:16 to 16:9; the model sees 128 x 128 pixels. Objects are listed from left to
+right.
 
 ## Training
-{training.images:,} scenes, each seen once (seeds of the training split; those of the test split can never be among them),
-{training.steps:,} steps of {training.batch} in {training.minutes:.0f} minutes on 2 shared CPU cores (x86-64, AVX2, no GPU), float32, AdamW, cosine schedule:
+{training.images:,} scenes, each seen once; seeds of the test split can never be among them.
+{training.steps:,} steps of {training.batch} in {training.minutes:.0f} minutes on 2 x86-64 cores
+(AVX2, no GPU) that other work shared, float32, AdamW, cosine schedule:
 
-    python -m arno.training tiny --minutes {training.minutes:.0f} --batch {training.batch} --seed {training.seed}
+    python -m arno.training tiny --minutes {training.minutes:.0f} --batch {training.batch} \
+        --seed {training.seed}
 
-The schedule follows the clock, so another machine gets another number of scenes and other weights. Three aids, of which
-nothing is in the saved model: dense heads on the image tokens, location targets softened over neighbouring bins, and sine-
-cosine starting values for positions and locations.
+The schedule follows the clock, so another machine gets another number of scenes and other weights.
+Three aids, of which nothing is in the saved model: dense heads on the image tokens, location
+targets softened over neighbouring bins, and sine-cosine starting values for positions and
+locations.
 
 ## Measured
-On the first {rows[0].figures.scenes} scenes of the test split, drawn at 320 px, through the processor and transformers' `generate`, weights as
-shipped (float16, computed in float32). Scores are probabilities of tokens; mAP as COCO counts it.
+On the first {rows[0].figures.scenes} scenes of the test split, drawn at 320 px, through the
+processor and transformers' `generate`, weights as shipped (float16, computed in float32). Scores
+are the tokens' probabilities; mAP as COCO counts it; precision and recall at IoU 0.5 without a
+threshold.
 
-| decoding | mAP@0.5 | mAP@[.5:.95] | precision / recall at IoU 0.5 | mean IoU of found | captions naming the right objects | captions all right |
+| decoding | mAP@0.5 | mAP@[.5:.95] | precision/recall | mean IoU | objects named | caption exact |
 | --- | --- | --- | --- | --- | --- | --- |
 {table}
 
     python -m arno.training eval services/arno/engine/tiny
 
 ## Licence
-Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the font Noto Color Emoji (SIL Open Font
-License 1.1), which is not part of this folder.
+Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the font Noto Color
+Emoji (SIL Open Font License 1.1), which is not part of this folder.
 """

@@ -1,6 +1,7 @@
-"""The training loop: a wall-clock budget, checkpoints that a killed run goes on from, and a log of what happened.
+"""The training loop: a wall-clock budget, checkpoints that a killed run goes on from, and a log.
 
-The schedule follows the clock and not the step count, so that a busy machine gives fewer images and still a finished model.
+The schedule follows the clock and not the step count, so that a busy machine gives fewer images and
+still a finished model.
 """
 
 from __future__ import annotations
@@ -18,20 +19,23 @@ from arno.training.evaluation import measure
 from arno.training.tiny.aids import start_near
 from arno.training.tiny.architecture import build_model, build_processor, save
 from arno.training.tiny.batches import Batch, SceneBatches, stream
+from arno.training.tiny.crew import Crew
 from arno.training.tiny.objective import Losses, Objective
 from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import Split
 
 _LOG_STEPS = 40
+_SOFTEN_STEPS = 200
+_WARM_UP_STEPS = 300
 _GRADIENT_NORM_MAX = 1.0
 # Softness of location targets, in bins, at the start and at the end.
 _SIGMA_START, _SIGMA_END = 20.0, 5.0
-_WARM_UP_STEPS = 300
+_VALIDATION_SCENES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The settings of a run; kept in its checkpoints and in the model card."""
+    """The settings of a run. ``batch`` counts the scenes of all processes together."""
 
     minutes: float = 90.0
     batch: int = 48
@@ -47,10 +51,10 @@ class Recipe:
 class Run:
     """One training run in a folder; resumes by itself when the folder has a checkpoint."""
 
-    def __init__(self, folder: Path, recipe: Recipe, console: Console) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, console: Console, crew: Crew) -> None:
         """Build the model, or load it and its optimiser from the folder's checkpoint."""
         torch.manual_seed(recipe.seed)
-        self.folder, self.recipe, self.console = folder, recipe, console
+        self.folder, self.recipe, self.console, self.crew = folder, recipe, console, crew
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer = build_tokenizer()
         self.processor = build_processor(tokenizer)
@@ -66,19 +70,28 @@ class Run:
     def train(self) -> None:
         """Train until the budget is spent, then save the model."""
         budget_s = self.recipe.minutes * 60
+        batches = stream(
+            SceneBatches(
+                self.recipe.batch // self.crew.size,
+                self.images,
+                worker=self.crew.rank,
+                workers=self.crew.size,
+                repeat_every=self.recipe.repeat_every,
+            )
+        )
         last = saved = evaluated = time.monotonic()
-        batches = stream(SceneBatches(self.recipe.batch, self.images, self.recipe.repeat_every))
-        window_images, window_s = 0, 0.0
-        while self.trained_s < budget_s:
-            losses = self._step(next(batches), self.trained_s / budget_s)
+        logged_s, logged_images = self.trained_s, self.images
+        while (progress := self.crew.agree(self.trained_s / budget_s)) < 1:
+            losses = self._step(next(batches), progress)
             now = time.monotonic()
             self.trained_s += now - last
-            window_s += now - last
-            window_images += self.recipe.batch
             last = now
+            if not self.crew.leads:
+                continue
             if self.step % _LOG_STEPS == 0:
-                self._log(rate=round(window_images / window_s, 1), **losses.parts)
-                window_images, window_s = 0, 0.0
+                rate = (self.images - logged_images) / (self.trained_s - logged_s)
+                self._log(rate=round(rate, 1), **losses.parts)
+                logged_s, logged_images = self.trained_s, self.images
             if now - saved > self.recipe.checkpoint_minutes * 60:
                 self._checkpoint()
                 saved = now
@@ -86,20 +99,22 @@ class Run:
                 self._evaluate()
                 # Measuring is not training: the schedule keeps its images.
                 evaluated = last = time.monotonic()
-        self._checkpoint()
-        save(self.model, self.folder / "model")
-        self._evaluate()
+        if self.crew.leads:
+            self._checkpoint()
+            save(self.model, self.folder / "model")
+            self._evaluate()
 
     def _step(self, batch: Batch, progress: float) -> Losses:
         joined = progress >= self.recipe.dense_part
         if joined and self.joined_step < 0:
             self.joined_step = self.step
-        if self.step % 200 == 0:
+        if self.step % _SOFTEN_STEPS == 0:
             self.objective.soften(_SIGMA_START * (_SIGMA_END / _SIGMA_START) ** progress)
         losses = self.objective.full(batch) if joined else self.objective.dense(batch)
         self.optimiser.param_groups[0]["lr"] = self._learning_rate(progress)
         self.optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()
+        torch.autograd.backward(losses.total)
+        self.crew.average_gradients(self.objective.parameters())
         torch.nn.utils.clip_grad_norm_(self.objective.parameters(), _GRADIENT_NORM_MAX)
         self.optimiser.step()
         self.step += 1
@@ -107,16 +122,22 @@ class Run:
         return losses
 
     def _learning_rate(self, progress: float) -> float:
-        """Cosine over the budget; a warm-up at the start and again when the sequence loss joins."""
+        """Follow a cosine; warm up at the start, and again when the sequence loss joins."""
         since = self.step - max(self.joined_step, 0)
         warm = min(1.0, (since + 1) / _WARM_UP_STEPS)
-        return self.recipe.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+        cosine = (1 + math.cos(math.pi * progress)) / 2
+        return self.recipe.learning_rate * warm * (0.01 + 0.99 * cosine)
 
-    def _log(self, **values: object) -> None:
-        line = {"step": self.step, "images": self.images, "minutes": round(self.trained_s / 60, 2), **values}
+    def _log(self, **values: float) -> None:
+        line = {
+            "step": self.step,
+            "images": self.images,
+            "minutes": round(self.trained_s / 60, 2),
+            **{name: round(value, 4) for name, value in values.items()},
+        }
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
-        self.console.print(line)
+        self.console.print(line, soft_wrap=True)
 
     def _checkpoint(self) -> None:
         partial = self.folder / "checkpoint.part"
@@ -127,6 +148,7 @@ class Run:
             "images": self.images,
             "trained_s": self.trained_s,
             "joined_step": self.joined_step,
+            "seed": self.recipe.seed,
         }
         torch.save(state, partial)
         # A rename is atomic: a kill in between leaves the older checkpoint.
@@ -144,7 +166,9 @@ class Run:
         self.console.print(f"resumed at step {self.step}, {self.trained_s / 60:.1f} minutes")
 
     def _evaluate(self) -> None:
-        self.model.eval()
-        figures = measure(self.model, self.processor, Split.VALIDATION, scenes=100, beams=3)
+        self.model.train(mode=False)
+        figures = measure(
+            self.model, self.processor, Split.VALIDATION, scenes=_VALIDATION_SCENES, beams=3
+        )
         self.model.train()
         self._log(**figures.as_dict())

@@ -10,7 +10,7 @@ from transformers import Florence2ForConditionalGeneration, PreTrainedTokenizerF
 
 from arno.tasks import CATALOGUE, Task
 from arno.training.tiny.aids import DenseHead, cell_targets, sequence_loss, soft_bins
-from arno.training.tiny.architecture import IMAGE_TOKENS, normalise
+from arno.training.tiny.architecture import GRID_WIDTH, IMAGE_TOKENS, WIDTH, normalise
 from arno.training.tiny.batches import IGNORED, Batch
 
 # Every fourth image is described too: captions need far fewer examples than boxes.
@@ -36,9 +36,9 @@ class Objective(nn.Module):
         """Make the heads for ``model``."""
         super().__init__()
         self.model = model
-        self.grid_head = DenseHead(model.config.vision_config.embed_dim[-1], ordered=False)
-        self.token_head = DenseHead(model.config.text_config.d_model, ordered=True)
-        self.first_location_id = int(tokenizer.convert_tokens_to_ids("<loc_0>"))
+        self.grid_head = DenseHead(GRID_WIDTH, ordered=False)
+        self.token_head = DenseHead(WIDTH, ordered=True)
+        self.first_location_id = tokenizer.get_vocab()["<loc_0>"]
         self._prompts = {
             task: torch.tensor(tokenizer(CATALOGUE[task].prompt).input_ids)
             for task in (Task.OD, Task.CAPTION)
@@ -52,7 +52,9 @@ class Objective(nn.Module):
     def dense(self, batch: Batch) -> Losses:
         """Return the loss of DaViT and its head alone: cheap, and what the rest builds on."""
         grid = self._grid(batch)
-        loss = self.grid_head(grid.flatten(2).transpose(1, 2), cell_targets(batch.boxes, batch.classes))
+        loss = self.grid_head(
+            grid.flatten(2).transpose(1, 2), cell_targets(batch.boxes, batch.classes)
+        )
         return Losses(loss, {"grid": loss.item()})
 
     def full(self, batch: Batch) -> Losses:
@@ -78,13 +80,17 @@ class Objective(nn.Module):
         return Losses(total, parts)
 
     def _grid(self, batch: Batch) -> torch.Tensor:
-        output: torch.Tensor = self.model.model.vision_tower(normalise(batch.pixels)).last_hidden_state
+        output: torch.Tensor = self.model.model.vision_tower(
+            normalise(batch.pixels)
+        ).last_hidden_state
         return output  # [B, C, 8, 8]
 
     def _encode(self, image: torch.Tensor, task: Task) -> torch.Tensor:
         prompt = self.model.get_input_embeddings()(self._prompts[task]).expand(len(image), -1, -1)
         inputs = torch.cat([image, prompt], dim=1)  # [B, V + T, D]
-        encoded: torch.Tensor = self.model.model.language_model.encoder(inputs_embeds=inputs).last_hidden_state
+        encoded: torch.Tensor = self.model.model.language_model.encoder(
+            inputs_embeds=inputs
+        ).last_hidden_state
         return encoded
 
     def _answer(self, encoded: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -95,4 +101,6 @@ class Objective(nn.Module):
         hidden = self.model.model.language_model.decoder(
             input_ids=shifted, encoder_hidden_states=encoded, use_cache=False
         ).last_hidden_state
-        return sequence_loss(self.model.lm_head(hidden), labels, self.first_location_id, self._softness)
+        return sequence_loss(
+            self.model.lm_head(hidden), labels, self.first_location_id, self._softness
+        )

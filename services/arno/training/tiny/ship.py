@@ -49,6 +49,7 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> list[Measured]:
 
 def measure_folder(folder: Path, scenes: int, beams: int) -> Figures:
     """Measure a saved model on the test split, loaded the way a stranger would."""
-    model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(folder)
+    model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model.train(mode=False)
+    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
     return measure(model, processor, Split.TEST, scenes=scenes, beams=beams)

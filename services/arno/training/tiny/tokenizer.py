@@ -1,8 +1,9 @@
 """Build arno-tiny's tokenizer: a byte-level BPE laid out like Florence-2's own.
 
-Order of ids: the four of BART, 256 bytes, merges, Florence-2's structure tokens, 1,000 locations, the image token. Every byte
-has a token, so any text can be written. The merges are learned from the prompts of the tasks and from the words of the world,
-in a fixed order; the result depends on nothing else.
+Order of ids: the four of BART, 256 bytes, merges, Florence-2's structure tokens, 1,000 locations,
+the image token. Every byte has a token, so any text can be written. The merges are learned from the
+prompts of the tasks and from the words of the world, in a fixed order; the result depends on
+nothing else.
 """
 
 from __future__ import annotations
@@ -47,15 +48,17 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(_corpus(), trainer)
     locations = tuple(f"<loc_{location}>" for location in range(BIN_COUNT))
     added = (*_STRUCTURE_BEFORE, *locations, *_STRUCTURE_AFTER, IMAGE_TOKEN)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in added])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in added]
+    )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers has no types
         tokenizer_object=tokenizer,
-        bos_token="<s>",
+        bos_token="<s>",  # noqa: S106 - a token of text
         pad_token="<pad>",  # noqa: S106 - a token of text
         eos_token="</s>",  # noqa: S106 - a token of text
         unk_token="<unk>",  # noqa: S106 - a token of text
@@ -66,8 +69,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _corpus() -> Iterator[str]:
-    # Labels stand alone in detections and after a space in captions; both become one token. They come often, so that
-    # their merges are made before those of the prompts.
+    # Labels stand alone in detections and after a space in captions; both become one token. They
+    # come often, so that their merges are made before those of the prompts.
     for _ in range(20):
         for category in CATEGORIES:
             yield category.label

@@ -83,7 +83,9 @@ def paint(background: Background, width_px: int, height_px: int) -> Image.Image:
     field = _FIELDS[background.pattern](rng, width_px, height_px)
     first, second = (np.asarray(shade, dtype=np.float32) for shade in background.shades)
     pixels = first + (second - first) * field[..., None]  # [H, W, 3]
-    grain = rng.standard_normal((height_px, width_px), dtype=np.float32)[..., None] * np.float32(background.grain)
+    grain = rng.standard_normal((height_px, width_px), dtype=np.float32)[..., None] * np.float32(
+        background.grain
+    )
     return Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))
 
 
@@ -98,28 +100,34 @@ def _axes(width_px: int, height_px: int) -> tuple[Field, Field]:
     """Pixel centres in units of the picture's sides, as a row and as a column."""
     x = (np.arange(width_px, dtype=np.float32) + 0.5) / width_px
     y = (np.arange(height_px, dtype=np.float32) + 0.5) / height_px
-    return x[None, :], y[:, None]
+    return x[None, :].astype(np.float32), y[:, None].astype(np.float32)
 
 
 def _gradient(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
     x, y = _axes(width_px, height_px)
     angle = rng.uniform(0, 2 * math.pi)
     along = np.float32(math.cos(angle)) * (x - 0.5) + np.float32(math.sin(angle)) * (y - 0.5)
-    return np.clip(along / np.float32(1.2) + np.float32(0.5), 0, 1)
+    field: Field = np.clip(along / np.float32(1.2) + np.float32(0.5), 0, 1)
+    return field
 
 
 def _stripes(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
     x, y = _axes(width_px, height_px)
     angle, waves, phase = rng.uniform(0, math.pi), rng.uniform(3, 12), rng.uniform(0, 2 * math.pi)
     turn = np.float32(2 * math.pi * waves)
-    wave = np.sin(turn * (np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y) + np.float32(phase))
-    return np.clip(wave * np.float32(2) + np.float32(0.5), 0, 1)
+    wave = np.sin(
+        turn * (np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y)
+        + np.float32(phase)
+    )
+    field: Field = np.clip(wave * np.float32(2) + np.float32(0.5), 0, 1)
+    return field
 
 
 def _noise(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
     cells = int(rng.integers(4, 17))
     coarse = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
-    return np.asarray(coarse.resize((width_px, height_px), Image.Resampling.BILINEAR))
+    smooth = coarse.resize((width_px, height_px), Image.Resampling.BILINEAR)
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def _blobs(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
@@ -127,9 +135,12 @@ def _blobs(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
     field = np.zeros((height_px, width_px), dtype=np.float32)
     for _ in range(_BLOBS):
         cx, cy, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.06, 0.25)
-        # A Gaussian is the product of two one-dimensional ones, which is much cheaper than exp over the picture.
+        # A Gaussian is the product of two one-dimensional ones, which is much cheaper than exp over
+        # the picture.
         across = np.exp(-np.square((x - np.float32(cx)) / np.float32(radius)))
-        field = np.maximum(field, across * np.exp(-np.square((y - np.float32(cy)) / np.float32(radius))))
+        field = np.maximum(
+            field, across * np.exp(-np.square((y - np.float32(cy)) / np.float32(radius)))
+        )
     return field
 
 

@@ -11,7 +11,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def caption(scene: Scene) -> str:
-    """Return one sentence that names each kind of object once, in reading order, and the background's colour."""
+    """Return a sentence: each kind of object once, in reading order, then the background."""
     counts = Counter(placement.category for placement in scene.placements)
     things = [_counted(category, count) for category, count in counts.items()]
     named = things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
@@ -21,7 +21,6 @@ def caption(scene: Scene) -> str:
 
 def _counted(category: Category, count: int) -> str:
     return category.with_article if count == 1 else f"{NUMBERS[count]} {category.plural}"
-
 
 
 def _article(word: str) -> str:

@@ -1,6 +1,7 @@
 """The things that scenes are made of: one row a category.
 
-Growing the world is adding a row here. Labels are single English words, because a detection answer is read back by its label.
+Growing the world is adding a row here. Labels are single English words, because a detection answer
+is read back by its label.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Draw a scene at any size, and say where each object came to lie.
 
-Objects are resampled at fractions of a pixel, so the truth is the exact box and not one rounded to the pixel grid.
+Objects are resampled at fractions of a pixel, so the truth is the exact box and not one rounded to
+the pixel grid.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def render(scene: Scene, width_px: int, height_px: int) -> Picture:
     objects = []
     for placement in scene.placements:
         box = Box(
-            placement.x0 * width_px, placement.y0 * height_px, placement.x1 * width_px, placement.y1 * height_px
+            placement.x0 * width_px,
+            placement.y0 * height_px,
+            placement.x1 * width_px,
+            placement.y1 * height_px,
         )
         _draw(image, placement, box)
         objects.append(SeenObject(placement.category, box))

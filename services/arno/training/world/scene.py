@@ -1,7 +1,7 @@
 """Imagine a scene from its seed: what there is, where, and on which background.
 
-Everything is in units of the picture's sides (0..1), so one scene can be drawn at any size. What the pixels are is decided in
-``render`` and ``backgrounds``.
+Everything is in units of the picture's sides (0..1), so one scene can be drawn at any size. What
+the pixels are is decided in ``render`` and ``backgrounds``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from arno.training.world.categories import CATEGORIES, Category
 from arno.training.world.sprites import glyph_aspect
 
 _OBJECTS_MAX = 3
-# Sides of an object in sides of the picture: below a fifth, an object is too few cells of the model's 8 x 8 grid.
+# Sides of an object in sides of the picture: below a fifth, an object is too few cells of the
+# model's 8 x 8 grid.
 _SIDE_MIN = 0.20
 _SIDE_MAX = 0.50
 _ASPECT_MAX = 16 / 9
 _STRETCH_MAX = 1.25
-# Part of the smaller of two objects that the other may cover: objects touch, and never hide each other.
+# Part of the smaller of two objects that the other may cover: objects touch, and never hide each
+# other.
 _OVERLAP_MAX = 0.03
 _PLACE_ATTEMPTS_MAX = 40
 
@@ -54,7 +56,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a seed stands for; the objects are in reading order (left edge first, then upper edge)."""
+    """What a seed stands for; the objects are in reading order (by left, then upper edge)."""
 
     seed: int
     aspect: float
@@ -63,12 +65,13 @@ class Scene:
 
 
 def imagine(seed: int, aspect: float | None = None) -> Scene:
-    """Return the scene of ``seed``.
+    """Return the scene of ``seed``, which is always the same.
+
+    Objects keep their natural shape, up to a small random stretch, when drawn in the right aspect.
 
     Args:
-        seed: Taken from a ``Split``; the same seed always gives the same scene.
-        aspect: Width over height of the picture that will be drawn; None lets the seed decide (9:16 to 16:9).
-            Objects keep their natural shape, up to a small random stretch, when the picture is drawn in this aspect.
+        seed: Taken from a ``Split``.
+        aspect: Width over height of the picture to draw; None lets the seed decide.
     """
     rng = np.random.default_rng(seed)
     own_aspect = math.exp(rng.uniform(-math.log(_ASPECT_MAX), math.log(_ASPECT_MAX)))

@@ -1,6 +1,7 @@
 """Which scenes may be learned from, and which are only for measuring.
 
-Each split owns a range of seeds and the ranges are disjoint, so no scene can be in two splits whatever the settings of a run.
+Each split owns a range of seeds and the ranges are disjoint, so no scene can be in two splits
+whatever the settings of a run.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageFont, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 # The Debian and Ubuntu package fonts-noto-color-emoji; the font holds bitmaps of this one size.
 FONT_PATH = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
@@ -35,7 +35,9 @@ def sprite(glyph: str, mirrored: bool) -> Sprite:
         FileNotFoundError: The font is not installed.
     """
     canvas = Image.new("RGBA", (_CANVAS_PX, _CANVAS_PX), (0, 0, 0, 0))
-    ImageDraw.Draw(canvas).text((_CANVAS_PX // 8, _CANVAS_PX // 8), glyph, font=_font(), embedded_color=True)
+    ImageDraw.Draw(canvas).text(
+        (_CANVAS_PX // 8, _CANVAS_PX // 8), glyph, font=_font(), embedded_color=True
+    )
     box = canvas.getchannel("A").point(_visible).getbbox()
     if box is None:
         raise ValueError(f"the emoji font draws nothing for {glyph!r}")
@@ -56,5 +58,7 @@ def _visible(alpha: int) -> int:
 @functools.cache
 def _font() -> ImageFont.FreeTypeFont:
     if not FONT_PATH.exists():
-        raise FileNotFoundError(f"no colour emoji font at {FONT_PATH}: install the package fonts-noto-color-emoji")
+        raise FileNotFoundError(
+            f"no colour emoji font at {FONT_PATH}: install the package fonts-noto-color-emoji"
+        )
     return ImageFont.truetype(str(FONT_PATH), _FONT_SIZE)

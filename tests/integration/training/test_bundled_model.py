@@ -1,0 +1,66 @@
+"""The bundled model loads in plain transformers and sees what is in the example images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from arno.tasks import CATALOGUE, Box, ImageSize, Task, iou, parse
+from arno.training.evaluation import generate, vocabulary_of
+from PIL import Image, ImageOps
+from transformers import AutoProcessor, Florence2ForConditionalGeneration, Florence2Processor
+
+pytestmark = pytest.mark.model
+
+ROOT = Path(__file__).parents[3]
+MODEL = ROOT / "services" / "arno" / "engine" / "tiny"
+EXAMPLES = ROOT / "examples" / "images"
+TRUTH = json.loads((EXAMPLES / "truth.json").read_text())["images"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Florence2ForConditionalGeneration:
+    return Florence2ForConditionalGeneration.from_pretrained(MODEL, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def processor() -> Florence2Processor:
+    return AutoProcessor.from_pretrained(MODEL)
+
+
+def _shown(name: str) -> Image.Image:
+    with Image.open(EXAMPLES / name) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def test_it_finds_a_labelled_object_in_most_examples(
+    model: Florence2ForConditionalGeneration, processor: Florence2Processor
+) -> None:
+    images = [_shown(truth["file"]) for truth in TRUTH]
+    vocabulary = vocabulary_of(processor)
+    right = 0
+    for decoded, image, truth in zip(
+        generate(model, processor, images, Task.OD, beams=3), images, TRUTH, strict=True
+    ):
+        regions = parse(Task.OD, decoded, vocabulary, ImageSize(*image.size)).value.regions
+        right += any(
+            region.label == seen["label"] and iou(region.shape, Box(*seen["box"])) >= 0.5
+            for region in regions
+            for seen in truth["objects"]
+        )
+    assert right >= len(TRUTH) * 2 / 3
+
+
+def test_the_processor_writes_the_prompts_of_the_catalogue(processor: Florence2Processor) -> None:
+    image = _shown("small.bmp")
+    for task in (Task.OD, Task.CAPTION):
+        ids = processor(text=f"<{task}>", images=image, return_tensors="pt").input_ids[0]
+        text = processor.tokenizer.decode(ids).replace("<image>", "")
+        assert text == f"<s>{CATALOGUE[task].prompt}</s>"
+
+
+def test_weights_are_small_and_half_precision() -> None:
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) < 30_000_000
+    assert json.loads((MODEL / "config.json").read_text())["dtype"] == "float16"
