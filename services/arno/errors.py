@@ -1,9 +1,9 @@
 """Every fault that Arno tells its callers about, as one tree.
 
 Each class carries what a caller needs to act on it: the canonical ``code``, a stable ``reason``,
-and whether a retry may help. Its message names the field, the limit and what was sent; its ``metadata``
-holds the same facts for machines. This module knows nothing of gRPC, Kafka or Redis: the gateway
-translates once, in ``arno.gateway.status``.
+and whether a retry may help. Its message names the field, the limit and what was sent; its
+``metadata`` holds the same facts for machines. This module knows nothing of gRPC, Kafka or Redis:
+the gateway translates once, in ``arno.gateway.status``.
 
     ArnoError
     +-- InvalidRequestError          INVALID_ARGUMENT: it can never succeed as it is
