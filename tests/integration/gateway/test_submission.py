@@ -1,0 +1,126 @@
+"""What is accepted is never lost, and what was refused is never run."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import pytest
+from arno.api.v1 import types_pb2
+from arno.bus.ports import Lane, Record
+from arno.errors import BackendUnavailableError
+from arno.gateway.settings import RequestLimits
+from arno.gateway.submission import (
+    Submission,
+    SubmissionSettings,
+    Submitter,
+    body_digest,
+)
+from arno.gateway.validation import check_request
+from arno.results.ports import JobClaim
+from support import images
+from support.eventually import eventually_async
+from support.gateway_calls import caption, infer_request
+
+SETTINGS = SubmissionSettings(
+    gateway_id="test",
+    inline_image_bytes_max=100_000,
+    result_time_to_live_s=60,
+    blob_time_to_live_s=60,
+    publish_timeout_s=5,
+)
+
+
+class LatePublisher:
+    """Keeps records, and says that it could not send them: a lost acknowledgement."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def publish(self, record: Record, *, timeout_s: float) -> None:
+        self.records.append(record)
+        raise BackendUnavailableError("no acknowledgement")
+
+
+def submission(**fields: object) -> Submission:
+    request = check_request(images.png(), [caption()], limits=RequestLimits())
+    return Submission(request, tenant="default", lane=Lane.INTERACTIVE, work_s=30, **fields)
+
+
+async def test_job_of_a_gateway_that_died_before_publishing_is_published_by_the_retry(arno, worker):
+    now_at_ms = time.time_ns() // 1_000_000
+    lost = JobClaim(
+        job_id=secrets.token_hex(16),
+        tenant="default",
+        lane="interactive",
+        submitted_at_ms=now_at_ms,
+        deadline_at_ms=now_at_ms + 30_000,
+        time_to_live_s=60,
+        idempotency_key="k",
+        body_sha256=body_digest(submission().request),
+        watcher="a gateway that is gone",
+    )
+    await arno.store.claim(lost)
+    response = await arno.vision.Infer(infer_request(idempotency_key="k"), timeout=20)
+    assert response.job_id == lost.job_id
+    assert response.results[0].HasField("answer")
+
+
+async def test_refused_job_without_a_key_is_not_begun_should_its_record_arrive(arno, worker):
+    late = LatePublisher()
+    submitter = Submitter(store=arno.store, publisher=late, settings=SETTINGS)
+    with pytest.raises(BackendUnavailableError):
+        await submitter.submit(submission())
+    publisher = arno.gateway._publisher
+    await publisher.publish(late.records[0], timeout_s=10)
+
+    async def delivered():
+        return worker.deliveries
+
+    await eventually_async(delivered)
+    assert worker.taken == []
+
+
+async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):
+    late = LatePublisher()
+    submitter = Submitter(store=arno.store, publisher=late, settings=SETTINGS)
+    with pytest.raises(BackendUnavailableError):
+        await submitter.submit(submission(idempotency_key="k"))
+    retry = Submitter(store=arno.store, publisher=arno.gateway._publisher, settings=SETTINGS)
+    job_id = await retry.submit(submission(idempotency_key="k"))
+    await arno.gateway._publisher.publish(late.records[0], timeout_s=10)
+
+    async def both_delivered():
+        return len(worker.deliveries) == 2
+
+    await eventually_async(both_delivered)
+    assert {record.id for record in worker.taken} == {job_id}
+    assert len(worker.taken) == 1
+
+
+async def test_key_that_nobody_began_before_its_deadline_is_taken_over(arno, worker):
+    # Its 30 s ended a second ago; the store still knows it.
+    claimed_at_ms = time.time_ns() // 1_000_000 - 31_000
+    submitter = Submitter(
+        store=arno.store,
+        publisher=LatePublisher(),
+        settings=SETTINGS,
+        now_at_ms=lambda: claimed_at_ms,
+    )
+    with pytest.raises(BackendUnavailableError):
+        await submitter.submit(submission(idempotency_key="k"))
+    response = await arno.vision.Infer(infer_request(idempotency_key="k"), timeout=20)
+    assert response.results[0].HasField("answer")
+    (record,) = worker.taken
+    assert record.deadline_at_ms > claimed_at_ms + 31_000
+
+
+def test_digest_of_a_body_depends_on_image_and_tasks_only():
+    def digest(content: bytes, *tasks: types_pb2.TaskSpec) -> str:
+        return body_digest(check_request(content, tasks, limits=RequestLimits()))
+
+    plain = digest(images.png(), caption())
+    assert digest(images.png(), caption()) == plain
+    assert digest(images.png(), caption(id="0")) == plain  # the default id, spelled out
+    assert digest(images.jpeg(), caption()) != plain
+    assert digest(images.png(), caption(), caption()) != plain
