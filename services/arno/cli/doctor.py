@@ -63,11 +63,10 @@ def verb(
     running = _running(folder)
     address = address or running.get("address")
     redis_url = redis_url or running.get("redis_url")
-    with Console(stderr=True).status("looking; loading torch may take a while"):
-        findings = [
-            *_installed(model, folder),
-            *_reachable(address, redis_url, kafka_bootstrap),
-        ]
+    findings = [
+        *_installed(model, folder),
+        *_reachable(address, redis_url, kafka_bootstrap),
+    ]
     if as_json:
         for finding in findings:
             click.echo(json.dumps(dataclasses.asdict(finding)))

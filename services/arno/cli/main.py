@@ -13,7 +13,13 @@ from typing import Final, NoReturn
 import click
 
 from arno import __version__
-from arno.errors import ArnoError, ConfigurationError, InvalidRequestError, MissingExtraError
+from arno.errors import (
+    ArnoError,
+    ConfigurationError,
+    InvalidRequestError,
+    MissingExtraError,
+    ModelError,
+)
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -112,9 +118,8 @@ def show_error(error: ArnoError, *, about: str = "") -> None:
 
 def exit_code(error: ArnoError) -> int:
     """Return 2 where the caller can mend it by asking differently, else 1."""
-    return (
-        EXIT_USAGE if isinstance(error, InvalidRequestError | ConfigurationError) else EXIT_FAILURE
-    )
+    mendable = isinstance(error, InvalidRequestError | ConfigurationError | ModelError)
+    return EXIT_USAGE if mendable else EXIT_FAILURE
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:

@@ -21,6 +21,8 @@ from arno.cli.child import Child
 from arno.cli.machine import Machine, MachineOptions, plan_machine
 from arno.cli.probes import probe_port
 from arno.cli.supervisor import Announcements, Supervisor
+from arno.engine.find_model import find_model
+from arno.engine.null_engine import NULL_MODEL
 from arno.errors import ConfigurationError
 
 STATE_FILE: Final = "up.json"
@@ -119,6 +121,9 @@ class _Up:
                 f"--port {self._options.port}: something listens there already; "
                 "--port 0 takes a free one"
             )
+        if self._options.model != NULL_MODEL:
+            # The worker would find out too, but only when it has loaded its libraries.
+            find_model(self._options.model)
         machine = plan_machine(self._options)
         (self._options.folder / "redis").mkdir(parents=True, exist_ok=True)
         logs = self._options.folder / "logs"
