@@ -24,6 +24,7 @@ from arno.cli.supervisor import Announcements, Supervisor
 from arno.engine.find_model import find_model
 from arno.engine.null_engine import NULL_MODEL
 from arno.errors import ConfigurationError
+from arno.ops.config import SettingsSources, load_settings
 
 STATE_FILE: Final = "up.json"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -226,10 +227,15 @@ def _only_one(folder: Path) -> Iterator[None]:
 def _ensure_topics(options: MachineOptions, machine: Machine) -> None:
     from arno.bus.factory import make_admin
     from arno.bus.settings import BusSettings
+    from arno.cli.settings_names import KNOWN_SETTINGS
 
-    settings = BusSettings.model_validate(
-        {"bus": options.bus, "redis_url": machine.redis_url}
-        | ({"kafka_bootstrap": options.kafka_bootstrap} if options.kafka_bootstrap else {})
+    flags: dict[str, object] = {"bus": options.bus, "redis_url": machine.redis_url}
+    if options.kafka_bootstrap:
+        flags["kafka_bootstrap"] = options.kafka_bootstrap
+    # As the children will see them: the same flags over the same environment.
+    sources = SettingsSources(
+        process="up", flags=flags, environment=os.environ, known_elsewhere=KNOWN_SETTINGS
     )
+    settings = load_settings(BusSettings, sources)
     with contextlib.closing(make_admin(settings)) as admin:
         admin.ensure_topics()

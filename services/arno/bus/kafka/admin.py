@@ -60,7 +60,7 @@ class KafkaTopicAdmin:
         missing = sorted(set(names) - self.partition_counts(names).keys())
         if missing:
             raise BackendUnavailableError(
-                f"kafka: no topic {', '.join(missing)}; `arno topics ensure` creates it",
+                f"kafka: no topic {', '.join(missing)}; `arno topics create` creates it",
                 topics=",".join(missing),
             )
 

@@ -55,7 +55,7 @@ class RedisStreamsAdmin:
         if missing:
             names = [topic_name(self._settings.topic_prefix, channel) for channel in missing]
             raise BackendUnavailableError(
-                f"redis: no stream {', '.join(names)}; `arno topics ensure` creates it",
+                f"redis: no stream {', '.join(names)}; `arno topics create` creates it",
                 topics=",".join(names),
             )
 
