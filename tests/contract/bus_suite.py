@@ -113,7 +113,7 @@ class BusSuite:
         publish_all(topics, records)
         with PolledConsumer(topics, list(Lane)) as one:
             eventually(lambda: len(one.deliveries) >= len(records))
-            assert one.drain(10)
+            assert one.drain(20)
         got = {(delivery.record.channel, delivery.record.value) for delivery in one.deliveries}
         assert got == {(record.channel, record.value) for record in records}
 
@@ -123,7 +123,7 @@ class BusSuite:
             eventually(lambda: len(one.deliveries) == 30)
             for delivery in reversed(one.deliveries):
                 one.consumer.done(delivery.receipt)
-            assert one.drain(10)
+            assert one.drain(20)
         publish_all(topics, numbered(1, first=30))
         with PolledConsumer(topics, [Lane.BATCH]) as two:
             eventually(lambda: two.deliveries)
@@ -155,7 +155,7 @@ class BusSuite:
             one.consumer.done(one.deliveries[3].receipt)
             eventually(lambda: len(one.deliveries) == 12)
             eventually(lambda: one.finish_all() or len(one.deliveries) == 40)
-            assert one.drain(10) or one.finish_all()
+            assert one.drain(20) or one.finish_all()
         assert one.most_unfinished <= 8
         assert sorted(set(one.values), key=int) == [b"%d" % number for number in range(40)]
 
@@ -236,9 +236,9 @@ class BusSuite:
             server.kill()
             server.start()
             after_kill = len(load.acknowledged)
-            eventually(lambda: len(load.acknowledged) > after_kill + 20, timeout_s=30)
+            eventually(lambda: len(load.acknowledged) > after_kill + 20, timeout_s=60)
             load.stop()
-            eventually(lambda: load.acknowledged <= set(one.values), timeout_s=30)
+            eventually(lambda: load.acknowledged <= set(one.values), timeout_s=60)
             assert one.drain(20)
 
     def test_dead_server_is_told_to_publishers_in_time(

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 def eventually(
     probe: Callable[[], Value],
     *,
-    timeout_s: float = 15.0,
+    timeout_s: float = 30.0,
     interval_s: float = 0.02,
     what: str = "",
 ) -> Value:
@@ -38,7 +38,7 @@ def eventually(
 async def eventually_async(
     probe: Callable[[], Awaitable[Value]],
     *,
-    timeout_s: float = 15.0,
+    timeout_s: float = 30.0,
     interval_s: float = 0.02,
     what: str = "",
 ) -> Value:

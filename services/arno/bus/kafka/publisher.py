@@ -85,7 +85,7 @@ class KafkaPublisher:
         """Send what is buffered and disconnect. Idempotent."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await asyncio.to_thread(producer.close, _FLUSH_TIMEOUT_S)
+            await asyncio.to_thread(_close, producer)
         await asyncio.to_thread(self._admin.close)
 
     def _connect(self) -> KafkaProducer:
@@ -98,7 +98,7 @@ class KafkaPublisher:
                 producer.partitions_for(topic_name(self._settings.topic_prefix, channel))
         except KafkaError as error:
             if producer is not None:
-                producer.close(0)
+                _close(producer)
             raise translate(error) from error
         return producer
 
@@ -125,3 +125,15 @@ class KafkaPublisher:
             outcome.set_result(None)
         else:
             outcome.set_exception(translate(error))
+
+
+def _close(producer: KafkaProducer) -> None:
+    try:
+        producer.flush(_FLUSH_TIMEOUT_S)
+    except KafkaError:
+        logger.warning("records that Kafka did not take in time are given up")
+        # close() would raise before it ends the thread, so the thread is told first; it fails
+        # what is left, and those who wait are told.
+        producer._sender.force_close()
+        producer._sender.join(_FLUSH_TIMEOUT_S)
+    producer.close(_FLUSH_TIMEOUT_S)

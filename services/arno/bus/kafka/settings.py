@@ -58,7 +58,9 @@ def producer_config(settings: BusSettings) -> dict[str, Any]:
         **_connection(settings),
         "client_id": "arno-publisher",
         "acks": "all",
-        "enable_idempotence": True,
+        # An idempotent producer of kafka-python 3.0.12 never sends again once a batch has expired
+        # on a retry: docs/decisions/0003-producer-without-idempotence.md.
+        "enable_idempotence": False,
         # A lone request does not wait for company; under load batches form by themselves.
         "linger_ms": 0,
         # JPEG and PNG do not compress.
