@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-
-from arno.training.process import keep_freed_memory
-
-if TYPE_CHECKING:
-    from arno.training.tiny.loop import Recipe
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +21,12 @@ def main() -> None:
     help="Wall-clock budget; the schedule follows it.",
 )
 @click.option("--batch", default=48, show_default=True, help="Scenes a step, over all workers.")
+@click.option(
+    "--evaluate-minutes",
+    default=8.0,
+    show_default=True,
+    help="How often to measure; the clock of the schedule stands still meanwhile.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
 @click.option(
     "--workers", default=2, show_default=True, help="Processes that train, of one thread each."
@@ -44,35 +43,27 @@ def main() -> None:
     type=int,
     help="Repeat so many scenes: proves that the model can learn them at all.",
 )
-def tiny(
-    minutes: float, batch: int, seed: int, workers: int, folder: Path, by_heart: int | None
+def tiny(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    minutes: float,
+    batch: int,
+    evaluate_minutes: float,
+    seed: int,
+    workers: int,
+    folder: Path,
+    by_heart: int | None,
 ) -> None:
     """Train arno-tiny from nothing on rendered scenes."""
-    from torch.multiprocessing.spawn import spawn
-
+    from arno.training.tiny.launch import launch
     from arno.training.tiny.loop import Recipe
 
-    recipe = Recipe(minutes=minutes, batch=batch, seed=seed, repeat_every=by_heart)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        meeting_point = Path(scratch) / "meeting-point"
-        spawn(  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            _train, args=(workers, meeting_point, folder, recipe), nprocs=workers
-        )
-
-
-def _train(rank: int, workers: int, meeting_point: Path, folder: Path, recipe: Recipe) -> None:
-    """Be one of the processes of a run."""
-    import torch
-
-    from arno.training.tiny.crew import Crew
-    from arno.training.tiny.loop import Run
-
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    crew = Crew.join(rank, workers, meeting_point)
-    Run(folder, recipe, Console(quiet=not crew.leads), crew).train()
-    crew.leave()
+    recipe = Recipe(
+        minutes=minutes,
+        batch=batch,
+        evaluate_minutes=evaluate_minutes,
+        seed=seed,
+        repeat_every=by_heart,
+    )
+    launch(folder, recipe, workers)
 
 
 @main.command("eval")

@@ -5,7 +5,7 @@ Nothing of this is in the saved model.
 1. Dense heads: each cell near an object's centre says its class, its box and its place in the
 answer's order, once from DaViT's
    grid and once from the text encoder's image tokens.
-2. Location targets softened over neighbouring bins.
+2. Location targets softened over neighbouring bins, and the distance to them on the whole.
 3. Sine-cosine starting values, so that near places start near.
 """
 
@@ -26,6 +26,7 @@ from arno.training.world import CATEGORIES
 
 _EMPTY_WEIGHT = 0.15
 _BOX_WEIGHT = 5.0
+_POINTING_WEIGHT = 5.0
 _CELL = 1 / GRID
 
 
@@ -112,7 +113,11 @@ def sequence_loss(
     plain = -log_probs[~located].gather(1, wanted[~located, None]).sum()
     block = log_probs[located, first_location_id : first_location_id + BIN_COUNT]
     soft = -(softness[bins[located]] * block).sum()
-    return (plain + soft) / len(wanted)
+    # Where the answer points on the whole: pulls far misses, of which single bins know little.
+    share = torch.softmax(block, dim=-1)
+    pointed = share @ torch.arange(BIN_COUNT, dtype=torch.float32)
+    missed = (pointed - bins[located]).abs().sum() / BIN_COUNT
+    return (plain + soft + _POINTING_WEIGHT * missed) / len(wanted)
 
 
 @torch.no_grad()
