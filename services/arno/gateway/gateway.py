@@ -65,18 +65,7 @@ class Gateway:
             retry_delay_s=settings.overload_retry_s,
         )
         self._metrics = self._build_metrics(registry)
-        submitter = Submitter(
-            store=store,
-            publisher=publisher,
-            settings=SubmissionSettings(
-                gateway_id=gateway_id,
-                inline_image_bytes_max=settings.inline_image_bytes_max,
-                result_time_to_live_s=settings.result_time_to_live_s,
-                blob_time_to_live_s=settings.blob_time_to_live_s,
-                publish_timeout_s=settings.publish_timeout_s,
-            ),
-            observe_publish_s=self._metrics.publish_seconds.observe,
-        )
+        submitter = self._build_submitter(gateway_id)
         inference = Inference(
             admission=self._admission,
             backends=self._backends,
@@ -131,6 +120,20 @@ class Gateway:
         await self._canceller.close()
         await self._publisher.close()
         await self._store.close()
+
+    def _build_submitter(self, gateway_id: str) -> Submitter:
+        return Submitter(
+            store=self._store,
+            publisher=self._publisher,
+            settings=SubmissionSettings(
+                gateway_id=gateway_id,
+                inline_image_bytes_max=self._settings.inline_image_bytes_max,
+                result_time_to_live_s=self._settings.result_time_to_live_s,
+                blob_time_to_live_s=self._settings.blob_time_to_live_s,
+                publish_timeout_s=self._settings.publish_timeout_s,
+            ),
+            observe_publish_s=self._metrics.publish_seconds.observe,
+        )
 
     async def _tell_health(self) -> None:
         if not self._drain.begun:
