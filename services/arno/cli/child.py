@@ -100,10 +100,11 @@ class Child:
                 yield str(event.get("message", line))
 
     def tail(self) -> list[str]:
-        """Return the last lines of the log."""
+        """Return the last lines of the log, events in short."""
         if not self.log.exists():
             return []
-        return self.log.read_text("utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        return [short for line in lines for short in _shorten(line)]
 
     def _new_lines(self) -> list[str]:
         if not self.log.exists():
@@ -115,3 +116,15 @@ class Child:
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._read_bytes += len(whole)
         return whole.decode("utf-8", errors="replace").splitlines()
+
+
+def _shorten(line: str) -> list[str]:
+    """Return what a person needs of a line: of an event its level, message and exception."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return [line]
+    if not isinstance(event, dict) or "message" not in event:
+        return [line]
+    head = " ".join(str(event.get(name, "")) for name in ("time", "level", "message"))
+    return [head, *str(event.get("exception", "")).splitlines()[-_TAIL_LINES:]]

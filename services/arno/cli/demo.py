@@ -39,7 +39,8 @@ _CASCADES: Final = (
     TaskRequest(Task.CAPTION_TO_PHRASE_GROUNDING, id="grounding", input_from="caption"),
     TaskRequest(Task.REGION_TO_DESCRIPTION, id="description", input_from="objects"),
 )
-_START_TIMEOUT_S: Final = 180.0
+_START_TIMEOUT_S: Final = 330.0
+"""Longer than `arno up` waits for its children: it knows better why they are late."""
 _GRACE_S: Final = 20.0
 _POLL_S: Final = 0.1
 

@@ -66,7 +66,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--start-timeout",
     "start_timeout_s",
     type=click.FloatRange(min=1),
-    default=180.0,
+    default=300.0,
     show_default=True,
     metavar="S",
     help="How long the model may take to load, in seconds.",
