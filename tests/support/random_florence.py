@@ -18,7 +18,7 @@ from transformers import (
 IMAGE_SIDE_PX = 64
 POSITION_COUNT = 128
 
-END_BOOST = 4.0
+END_BOOST = 3.0
 """How much further from the other tokens the end stands, so that it is likeliest now and then."""
 
 PREPROCESSOR = {

@@ -17,11 +17,10 @@ from arno.tasks import CATALOGUE, FinishReason, Task
 
 logger = logging.getLogger(__name__)
 
-_PROBES: Final = (
-    (Task.CAPTION, DecodingOptions(num_beams=1, max_new_tokens=16)),
-    (Task.OD, DecodingOptions(max_new_tokens=16)),
-    (Task.DETAILED_CAPTION, DecodingOptions(max_new_tokens=16)),
-)
+# Repeats are allowed: without them, even a broken model comes to other tokens in the end.
+_GREEDY: Final = DecodingOptions(num_beams=1, max_new_tokens=16, no_repeat_ngram_size=0)
+_BEAMS: Final = DecodingOptions(num_beams=3, max_new_tokens=16, no_repeat_ngram_size=0)
+_PROBES: Final = ((Task.CAPTION, _GREEDY), (Task.OD, _BEAMS), (Task.DETAILED_CAPTION, _BEAMS))
 """Greedy and beam search, words and locations."""
 
 

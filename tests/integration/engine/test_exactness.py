@@ -1,0 +1,94 @@
+"""The engine's first promise: any mix of requests gets the tokens that each gets alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+
+import pytest
+from arno.engine import DecodingOptions
+from arno.tasks import FinishReason
+from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
+
+pytestmark = pytest.mark.model
+
+PROMPTS = ("What?", "Where", "Locate the objects", "<loc_1><loc_20>", "")
+OTHER_OPTIONS = (
+    DecodingOptions(num_beams=3, max_new_tokens=20, no_repeat_ngram_size=0),
+    DecodingOptions(num_beams=2, max_new_tokens=12, length_penalty=2.0),
+    DecodingOptions(num_beams=4, max_new_tokens=12, length_penalty=0.0, early_stopping=False),
+    DecodingOptions(num_beams=1, max_new_tokens=1),
+    DecodingOptions(num_beams=3, max_new_tokens=2),
+)
+
+
+@pytest.mark.parametrize("options", [GREEDY, BEAMS, *OTHER_OPTIONS], ids=str)
+def test_a_batch_gets_the_tokens_that_generate_gives_to_each(engine, reference, options):
+    requests = [
+        request(f"s{i}", engine.prepare(picture(i % 4)), PROMPTS[i // 4], options) for i in range(8)
+    ]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    assert engine.statistics().batch_size_last == 8
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked), asked.sequence_id
+
+
+def test_the_answers_compared_are_worth_comparing(engine, reference):
+    """They differ by image and by prompt, some end by themselves, and some reach the limit."""
+    short = dataclasses.replace(BEAMS, max_new_tokens=10)
+    requests = [
+        request(f"{i}{prompt}", engine.prepare(picture(i)), prompt, short)
+        for i, prompt in itertools.product(range(8), PROMPTS[:2])
+    ]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    assert len({end.token_ids for end in ends.values()}) >= 14
+    reasons = {end.finish_reason for end in ends.values()}
+    assert reasons == {FinishReason.STOP, FinishReason.LENGTH}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_mix_of_arrivals_changes_no_answer(make_engine, reference, seed):
+    chance = random.Random(seed)
+    engine = make_engine(batch_sequences_max=chance.choice([1, 2, 5]), encoded_cache_bytes=4000)
+    requests = [
+        request(
+            f"s{i}",
+            engine.prepare(picture(chance.randrange(4))),
+            chance.choice(PROMPTS),
+            chance.choice([GREEDY, BEAMS]),
+            lane=chance.choice(["interactive", "batch"]),
+            tenant=chance.choice("ab"),
+        )
+        for i in range(12)
+    ]
+    ends = {}
+    for asked in requests:
+        engine.submit(asked)
+        if chance.random() < 0.4:
+            ends |= {e.sequence_id: e for e in engine.step() if hasattr(e, "finish_reason")}
+    ends |= run_all(engine)
+    assert {asked.sequence_id: reference.answer(asked) for asked in requests} == {
+        name: end.token_ids for name, end in ends.items()
+    }
+
+
+def test_an_image_is_encoded_once_for_all_its_tasks(engine):
+    image = engine.prepare(picture(0))
+    submit_all(engine, [request(f"s{i}", image, PROMPTS[i]) for i in range(3)])
+    run_all(engine)
+    statistics = engine.statistics()
+    assert (statistics.encoded_image_count, statistics.reused_image_count) == (1, 2)
+
+
+def test_a_kept_encoding_gives_the_same_tokens_as_a_fresh_one(make_engine):
+    kept, forgetful = make_engine(), make_engine(encoded_cache_bytes=0)
+    answers = []
+    for engine in (kept, kept, forgetful):
+        engine.submit(request("s", engine.prepare(picture(1))))
+        answers.append(run_all(engine)["s"].token_ids)
+    assert answers[0] == answers[1] == answers[2]
+    assert kept.statistics().encoded_image_count == 1
+    assert forgetful.statistics().reused_image_count == 0

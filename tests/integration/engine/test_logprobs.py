@@ -1,0 +1,48 @@
+"""Every token carries its own probability."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
+
+pytestmark = pytest.mark.model
+
+
+@pytest.mark.parametrize("options", [GREEDY, BEAMS], ids=["greedy", "beams"])
+def test_log_probabilities_are_those_of_the_search_itself(engine, reference, options):
+    requests = [request(f"s{i}", engine.prepare(picture(i)), options=options) for i in range(4)]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    for asked in requests:
+        end = ends[asked.sequence_id]
+        out = reference.generate(asked, output_scores=True, output_logits=True)
+        steps = [logits.log_softmax(dim=-1) for logits in out.logits]
+        # `beam_indices` says in which row of its step each token of the best beam was chosen.
+        rows = out.beam_indices[0].tolist() if options.num_beams > 1 else [0] * len(steps)
+        expected = [
+            steps[place][rows[place], token].item() for place, token in enumerate(end.token_ids)
+        ]
+        expected[0] = 0.0
+        if len(end.token_ids) == options.max_new_tokens:
+            expected[-1] = 0.0
+        assert end.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_forced_tokens_are_certain_and_no_other_token_is(engine):
+    submit_all(engine, [request(f"s{i}", engine.prepare(picture(i))) for i in range(4)])
+    for end in run_all(engine).values():
+        assert len(end.logprobs) == len(end.token_ids)
+        assert end.logprobs[0] == 0.0
+        assert (end.logprobs[-1] == 0.0) == (len(end.token_ids) == BEAMS.max_new_tokens)
+        assert all(logprob < 0.0 for logprob in end.logprobs[1:-1])
+
+
+def test_long_answers_are_scored_in_parts_and_as_if_whole(engine, monkeypatch):
+    asked = request("s", engine.prepare(picture(2)), options=GREEDY)
+    engine.submit(asked)
+    whole = run_all(engine)["s"].logprobs
+    monkeypatch.setattr("arno.engine.generation._SCORED_POSITIONS", 3)
+    engine.submit(asked)
+    assert run_all(engine)["s"].logprobs == pytest.approx(whole, abs=1e-5)
+    assert torch.tensor(whole).isfinite().all()
