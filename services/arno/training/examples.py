@@ -44,18 +44,21 @@ def draw_examples(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     truths = []
     for index, example in enumerate(EXAMPLES):
-        picture = _picture(index, example)
+        picture = picture_of(index)
         _write(picture.image, folder / example.name)
-        truths.append(_truth(picture, example))
+        truths.append(truth_of(picture, example))
     (folder / "truth.json").write_text(json.dumps({"images": truths}, indent=2) + "\n")
 
 
-def _picture(index: int, example: Example) -> Picture:
+def picture_of(index: int) -> Picture:
+    """Draw the example number ``index`` as a viewer shows it."""
+    example = EXAMPLES[index]
     scene = imagine(Split.EXAMPLES.seed(index), aspect=example.width_px / example.height_px)
     return render(scene, example.width_px, example.height_px)
 
 
-def _truth(picture: Picture, example: Example) -> dict[str, Any]:
+def truth_of(picture: Picture, example: Example) -> dict[str, Any]:
+    """Return the example's entry in ``truth.json``."""
     return {
         "file": example.name,
         "width_px": example.width_px,

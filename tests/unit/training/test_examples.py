@@ -6,20 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from arno.training.examples import EXAMPLES, draw_examples
+from arno.training.examples import EXAMPLES, picture_of, truth_of
 from PIL import Image, ImageOps
 
 FOLDER = Path(__file__).parents[3] / "examples" / "images"
 TRUTH = json.loads((FOLDER / "truth.json").read_text())["images"]
 
 
-def test_truth_and_files_are_what_the_generator_makes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("arno.training.examples.EXAMPLES", EXAMPLES[3:5])
-    draw_examples(tmp_path)
-    drawn = json.loads((tmp_path / "truth.json").read_text())["images"]
-    assert [one["file"] for one in drawn] == [one["file"] for one in TRUTH[3:5]]
+@pytest.mark.parametrize("index", [3, 4])
+def test_the_truth_is_what_the_generator_knows(index: int) -> None:
+    assert truth_of(picture_of(index), EXAMPLES[index]) == TRUTH[index]
+
+
+def test_a_lossless_example_is_what_the_generator_draws() -> None:
+    with Image.open(FOLDER / "small.bmp") as image:
+        assert image.tobytes() == picture_of(4).image.tobytes()
 
 
 @pytest.mark.parametrize("truth", TRUTH, ids=lambda truth: truth["file"])

@@ -30,7 +30,6 @@ _WARM_UP_STEPS = 300
 _GRADIENT_NORM_MAX = 1.0
 # Softness of location targets, in bins, at the start and at the end.
 _SIGMA_START, _SIGMA_END = 20.0, 5.0
-_VALIDATION_SCENES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class Recipe:
     dense_part: float = 0.1
     checkpoint_minutes: float = 3.0
     evaluate_minutes: float = 8.0
+    evaluate_scenes: int = 100
     repeat_every: int | None = None
 
 
@@ -168,7 +168,11 @@ class Run:
     def _evaluate(self) -> None:
         self.model.train(mode=False)
         figures = measure(
-            self.model, self.processor, Split.VALIDATION, scenes=_VALIDATION_SCENES, beams=3
+            self.model,
+            self.processor,
+            Split.VALIDATION,
+            scenes=self.recipe.evaluate_scenes,
+            beams=3,
         )
         self.model.train()
         self._log(**figures.as_dict())
