@@ -53,6 +53,7 @@ class KafkaConsumer:
         self._window = Window(settings.window)
         self._holdings = Holdings()
         self._draining = False
+        self._away = False
         self._member: _Member | None = None
         self._commit_sent_s: float | None = None
         self._commit_due_s = 0.0
@@ -84,6 +85,9 @@ class KafkaConsumer:
         except KafkaError as error:
             self._survive(error, timeout_s)
             return []
+        if self._away:
+            self._away = False
+            logger.info("kafka is back")
         return self._receive(polled)
 
     def done(self, receipt: Receipt) -> None:
@@ -221,6 +225,8 @@ class KafkaConsumer:
         fault = translate(error)
         if isinstance(fault, ConfigurationError):
             raise fault from error
-        logger.warning("kafka is away", extra={"fault": str(error)})
+        if not self._away:
+            self._away = True
+            logger.warning("kafka is away; work in hand goes on", extra={"fault": str(error)})
         # An error that comes back at once must not turn the owner's loop into a busy one.
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))

@@ -17,7 +17,7 @@ import redis
 
 from arno.bus.ports import ConsumerStatistics, Delivery, Receipt
 from arno.bus.redis_streams.admin import RedisStreamsAdmin
-from arno.bus.redis_streams.connection import away, connect, group_missing, translate
+from arno.bus.redis_streams.connection import connect, group_missing, translate
 from arno.bus.redis_streams.entries import Entry
 from arno.bus.redis_streams.group import Group
 from arno.bus.redis_streams.hand import Hand
@@ -47,6 +47,7 @@ class RedisStreamsConsumer:
         self._client: redis.Redis | None = None
         self._group: Group | None = None
         self._draining = False
+        self._away = False
         self._turn = 0
         self._renew_due_s = 0.0
         self._sweep_due_s = 0.0
@@ -79,6 +80,9 @@ class RedisStreamsConsumer:
         except redis.RedisError as error:
             self._survive(group, error, timeout_s)
             return []
+        if self._away:
+            self._away = False
+            logger.info("redis is back")
         if not room:
             self._hand.wait(timeout_s)
         # Only now are they in hand: a fault before this leaves them to the next sweep.
@@ -221,5 +225,7 @@ class RedisStreamsConsumer:
         fault = translate(error)
         if isinstance(fault, ConfigurationError):
             raise fault from error
-        logger.warning("redis is away", extra={"fault": str(error), "away": away(error)})
+        if not self._away:
+            self._away = True
+            logger.warning("redis is away; work in hand goes on", extra={"fault": str(error)})
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))
