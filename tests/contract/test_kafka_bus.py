@@ -24,12 +24,3 @@ class TestKafkaBus(BusSuite):
             group=unique_prefix,
             partitions=2,
         )
-
-    @pytest.mark.xfail(
-        strict=False,
-        reason="after SIGKILL of the broker a member now and then misses the test's waits",
-    )
-    def test_killed_server_loses_nothing_that_it_acknowledged(
-        self, topics: BusSettings, server: KafkaBroker
-    ) -> None:
-        super().test_killed_server_loses_nothing_that_it_acknowledged(topics, server)
