@@ -14,8 +14,7 @@ demo: install ## Run Arno on this machine and send it the example images; pictur
 
 test: install tools ## Run every test, with a real Kafka broker and redis-server.
 	$(pytest) -n $(jobs) --dist loadgroup tests/unit
-	$(pytest) -n $(jobs) --dist loadfile -m 'not kafka' tests/contract tests/integration tests/e2e
-	$(pytest) -p no:randomly -m kafka tests/contract tests/integration tests/e2e
+	$(pytest) -n $(jobs) --dist loadfile tests/contract tests/integration tests/e2e
 
 test-unit: install ## Run the unit tests alone (under a minute).
 	$(pytest) -n $(jobs) tests/unit

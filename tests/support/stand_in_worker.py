@@ -109,6 +109,7 @@ class StandInWorker:
         if attempt.state.terminal:
             return
         self.attempts[record.id] = attempt
+        # Before the answer: who has the answer may look here.
+        self.taken.append(record)
         if self._answers:
             self.finish(record)
-        self.taken.append(record)

@@ -7,9 +7,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from arno.bus import BusSettings, Consumer, Delivery, Lane, make_admin, topic_name
+from arno.bus import BusSettings, Consumer, Delivery, Lane, make_admin, make_consumer, topic_name
+from arno.bus.kafka.settings import consumer_config
 from kafka import KafkaAdminClient, TopicPartition
 from support import tied_process
 from support.bus_load import BackgroundLoad, numbered, publish_all
@@ -93,6 +95,30 @@ class Member(PolledConsumer):
     def _begin(self, delivery: Delivery) -> bool:
         self._work.begin(self.consumer, delivery)
         return False
+
+
+def test_new_partitions_reach_a_member_whose_polls_are_shorter_than_a_join(
+    settings: BusSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(settings: BusSettings) -> dict[str, Any]:
+        return {**consumer_config(settings), "metadata_max_age_ms": 200}
+
+    monkeypatch.setattr("arno.bus.kafka.consumer.consumer_config", config)
+    consumer = make_consumer(settings, [Lane.BATCH])
+
+    def holds(count: int) -> bool:
+        consumer.poll(0.001)
+        return consumer.statistics().partition_count == count
+
+    consumer.start()
+    try:
+        eventually(lambda: holds(4), interval_s=0)
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+        admin.create_partitions({topic_name(settings.topic_prefix, Lane.BATCH): 5})
+        admin.close()
+        eventually(lambda: holds(5), interval_s=0)
+    finally:
+        consumer.close()
 
 
 def test_partition_that_leaves_waits_for_its_unfinished_work(settings: BusSettings) -> None:

@@ -18,8 +18,10 @@ TESTS = Path(__file__).parents[2]
 
 # What a test run does, without pytest: start a server, say its process id, and wait.
 RUN = """
-import pathlib, sys
+import pathlib, signal, sys
 from support.redis_server import RedisServer
+# A run in the background of a shell inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = RedisServer(*map(pathlib.Path, sys.argv[1:]))
 server.start()
 print(server._process.pid, flush=True)

@@ -22,7 +22,8 @@ def test_a_run_ends_with_a_model_and_a_longer_budget_continues_it(tmp_path: Path
     model = Florence2ForConditionalGeneration.from_pretrained(tmp_path / "model")
     assert sum(parameter.numel() for parameter in model.parameters()) < 12_000_000
 
-    launch(tmp_path, Recipe(minutes=0.14, batch=4, evaluate_scenes=2), workers=2)
+    longer = first["trained_s"] / 60 + 0.05
+    launch(tmp_path, Recipe(minutes=longer, batch=4, evaluate_scenes=2), workers=2)
     second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert second["step"] > first["step"]
     assert second["trained_s"] > first["trained_s"]

@@ -76,6 +76,7 @@ class KafkaConsumer:
     def poll(self, timeout_s: float) -> Sequence[Delivery]:
         """Commit what is finished, and return new records."""
         member = self._joined()
+        _keep_joining(member.client)
         try:
             room = self._keep_window(member)
             self._commit(member)
@@ -230,3 +231,15 @@ class KafkaConsumer:
             logger.warning("kafka is away; work in hand goes on", extra={"fault": str(error)})
         # An error that comes back at once must not turn the owner's loop into a busy one.
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))
+
+
+def _keep_joining(client: Client) -> None:
+    """See a join through that outlasts a poll.
+
+    kafka-python 3.0.12 forgets one that began because topics changed: it is no longer asked for as
+    soon as this member, as the leader, has assigned the partitions. The answer is then never read,
+    and the member gets nothing until its session ends (the Java client's fix: KAFKA-9815).
+    """
+    coordinator = client._coordinator
+    if coordinator.rejoining:
+        coordinator.request_rejoin()

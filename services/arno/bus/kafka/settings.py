@@ -93,6 +93,8 @@ def consumer_config(settings: BusSettings) -> dict[str, Any]:
         "max_poll_interval_ms": max(60_000, session_ms),
         "max_partition_fetch_bytes": largest_bytes,
         "fetch_max_bytes": 2 * largest_bytes,
+        # Partitions that are added for more workers get their first worker within this time.
+        "metadata_max_age_ms": 30_000,
         # No static membership: a pod that the autoscaler removes must hand over at once.
         "allow_auto_create_topics": False,
     }
