@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +68,7 @@ class Objective(nn.Module):
         encoded = self._encode(image, Task.OD)
         token_loss = self.token_head(encoded[:, 1:IMAGE_TOKENS], targets)
         detection_loss = self._answer(encoded, batch.detections)
-        described = len(image) // _CAPTION_PART
+        described = math.ceil(len(image) / _CAPTION_PART)
         caption_loss = self._answer(
             self._encode(image[:described], Task.CAPTION), batch.captions[:described]
         )
