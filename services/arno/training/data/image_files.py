@@ -1,0 +1,65 @@
+"""Read the image files that data points to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL.Image import Image
+
+from arno.errors import InvalidFieldError, InvalidImageError
+from arno.ops.images import ImageLimits, decode_image, inspect_image
+from arno.tasks import ImageSize
+from arno.training.data.source import fault_in
+
+# One's own files: only what no picture has is refused.
+_LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image file, named in a line of data.
+
+    Attributes:
+        path: The file.
+        place: Which line of which file names it, for messages.
+        field: The name of that line's field.
+    """
+
+    path: Path
+    place: str
+    field: str
+
+    def size(self) -> ImageSize:
+        """Return the image's size as a viewer shows it; only the header is decoded.
+
+        Raises:
+            InvalidImageError: It cannot be read.
+        """
+        try:
+            header = inspect_image(self._content(), _LIMITS, field=self._name())
+        except InvalidFieldError as fault:
+            raise fault_in(self.place, fault) from fault
+        return ImageSize(header.width_px, header.height_px)
+
+    def __call__(self) -> Image:
+        """Return the image, upright, in RGB.
+
+        Raises:
+            InvalidImageError: It cannot be read.
+        """
+        try:
+            return decode_image(self._content(), _LIMITS, field=self._name()).picture
+        except InvalidFieldError as fault:
+            raise fault_in(self.place, fault) from fault
+
+    def _name(self) -> str:
+        return f"{self.field} {self.path}"
+
+    def _content(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as fault:
+            problem = f"cannot be read: {fault.strerror or fault}"
+            raise InvalidImageError(field=self._name(), problem=problem) from fault

@@ -1,0 +1,120 @@
+"""Open data by its name on the command line: the ``--data`` of training and evaluation.
+
+    boxes.jsonl
+    coco:instances.json,images=DIR,tasks=OD+REGION_TO_SEGMENTATION
+    world:seed=7,n=200,tasks=OD+OCR
+
+Several, with ``;`` between, are taken one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from arno.errors import InvalidFieldError
+from arno.tasks import Task
+from arno.training.data.coco import CocoFile
+from arno.training.data.joined import JoinedSources
+from arno.training.data.jsonl import JsonLines
+from arno.training.data.source import SampleSource
+from arno.training.data.world import WorldScenes
+from arno.training.world import Split
+
+_BETWEEN: Final = ";"
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """One source as it was written: what stands first, and the options behind it."""
+
+    text: str
+    subject: str
+    options: dict[str, str]
+
+    @classmethod
+    def of(cls, text: str, known: Sequence[str], *, has_subject: bool) -> _Named:
+        parts = text.split(",")
+        subject = parts.pop(0) if has_subject else ""
+        options = {}
+        for part in filter(None, parts):
+            name, equals, value = part.partition("=")
+            if not equals or name not in known:
+                allowed = ", ".join(f"{option}=.." for option in known)
+                raise InvalidFieldError(
+                    field=f"data {text!r}", problem="unknown option", limit=allowed, sent=part
+                )
+            options[name] = value
+        return cls(text, subject, options)
+
+    def number(self, name: str, default: int, *, least: int) -> int:
+        written = self.options.get(name, str(default))
+        if not written.isdecimal() or int(written) < least:
+            raise InvalidFieldError(
+                field=f"data {self.text!r}: {name}",
+                problem="not a whole number",
+                limit=f"{least} or more",
+                sent=written,
+            )
+        return int(written)
+
+    def tasks(self, wanted: Sequence[Task] | None) -> tuple[Task, ...] | None:
+        """Return the tasks named, of those wanted by the caller; None where nobody names any."""
+        if "tasks" not in self.options:
+            return None if wanted is None else tuple(wanted)
+        field = f"data {self.text!r}: tasks"
+        names = self.options["tasks"].upper().split("+")
+        for name in names:
+            if name not in Task.__members__:
+                raise InvalidFieldError(
+                    field=field, problem="not a task", limit=", ".join(Task), sent=name
+                )
+        both = tuple(Task(name) for name in names if wanted is None or name in wanted)
+        if not both:
+            asked = ", ".join(wanted or ())
+            raise InvalidFieldError(field=field, problem="none of them is asked for", limit=asked)
+        return both
+
+
+def open_data(
+    text: str, *, tasks: Sequence[Task] | None = None, world_split: Split = Split.TEST
+) -> SampleSource:
+    """Return the samples of a name such as ``boxes.jsonl``; images are read when they are used.
+
+    Args:
+        text: What ``--data`` says.
+        tasks: Only samples of these tasks; None takes what the data has (of COCO instances OD, of
+            COCO captions CAPTION, of the world all).
+        world_split: Which of the world's seeds may be used: those for testing, so that nobody
+            trains on them by mistake.
+
+    Raises:
+        InvalidFieldError: The name cannot be understood, or the file cannot be read. Broken samples
+            are told of when they are read.
+    """
+    sources = [_open(part.strip(), tasks, world_split) for part in text.split(_BETWEEN)]
+    return sources[0] if len(sources) == 1 else JoinedSources(sources)
+
+
+def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> SampleSource:
+    kind, colon, rest = text.partition(":")
+    if colon and kind == "world":
+        named = _Named.of(rest, ("seed", "n", "tasks"), has_subject=False)
+        return WorldScenes(
+            seed=named.number("seed", 0, least=0),
+            count=named.number("n", 200, least=1),
+            split=world_split,
+            tasks=named.tasks(tasks),
+        )
+    if colon and kind == "coco":
+        named = _Named.of(rest, ("images", "tasks"), has_subject=True)
+        path = Path(named.subject).expanduser()
+        images = Path(named.options.get("images", path.parent)).expanduser()
+        return CocoFile(path, images, tasks=named.tasks(tasks))
+    if not text.endswith(".jsonl"):
+        problem = "not the name of data"
+        limit = "FILE.jsonl, coco:FILE.json[,images=DIR], world:seed=N,n=COUNT"
+        raise InvalidFieldError(field="data", problem=problem, limit=limit, sent=text)
+    return JsonLines(Path(text).expanduser(), tasks=tasks)
