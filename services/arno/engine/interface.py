@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -49,14 +49,15 @@ class DecodingOptions:
         max_new_tokens: End included; cut to the model's positions.
         no_repeat_ngram_size: 0 allows repeats.
         length_penalty: Exponent of the length that divides a beam's log-probability.
-        early_stopping: Whether a finished set of beams ends the search.
+        early_stopping: True: a full set of finished beams ends the search. False: only once no
+            running beam is likely to beat them. "never": only once none can.
     """
 
     num_beams: int = 3
     max_new_tokens: int = 1024
     no_repeat_ngram_size: int = 3
     length_penalty: float = 1.0
-    early_stopping: bool = True
+    early_stopping: bool | Literal["never"] = True
 
 
 @dataclass(frozen=True, slots=True)

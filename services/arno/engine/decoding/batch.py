@@ -1,0 +1,149 @@
+"""One continuous batch: sequences with equal options, which join and leave between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from arno.engine.decoding.beam_table import OPENING, BeamTable, Hypothesis
+from arno.engine.decoding.cache import SlotCache
+from arno.engine.decoding.decoder import Decoder, Started
+from arno.engine.interface import DecodingOptions
+
+
+@dataclass(slots=True)
+class _Slot:
+    sequence_id: str
+    length: int
+    encoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A sequence that is about to decode.
+
+    Attributes:
+        sequence_id: Its name.
+        encoded: The length of its encoded prompt.
+        limit: Most tokens of its answer, the end included: 2 at least.
+    """
+
+    sequence_id: str
+    encoded: int
+    limit: int
+
+
+class DecodeBatch:
+    """Sequences in slots. A step gives each of them one more token, whatever its length."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        options: DecodingOptions,
+        *,
+        slots: int,
+        positions: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            decoder: The model.
+            options: Of every sequence, but for its limit.
+            slots: Most sequences at a time.
+            positions: Most tokens that the model can write.
+            device: The model's.
+            dtype: The model's.
+        """
+        self._decoder = decoder
+        self._beams = options.num_beams
+        self._table = BeamTable(options, slots, positions + 1, device)
+        self._cache = SlotCache(
+            decoder, slots=slots, beams=self._beams, device=device, dtype=dtype
+        )
+        self._slots: list[_Slot] = []
+        self._device = device
+
+    def __len__(self) -> int:
+        """Return how many decode."""
+        return len(self._slots)
+
+    @property
+    def sequence_ids(self) -> list[str]:
+        """Those that decode."""
+        return [slot.sequence_id for slot in self._slots]
+
+    def token_count(self, sequence_id: str) -> int:
+        """Return how many tokens a sequence has."""
+        return self._slots[self._place(sequence_id)].length - 1
+
+    def join(self, started: Started, joining: Sequence[Joining]) -> list[str]:
+        """Take sequences in, and give each its first own token.
+
+        Returns:
+            The ids of those that are over already.
+        """
+        first = len(self._slots)
+        for member, each in enumerate(joining):
+            slot = first + member
+            self._cache.fill(slot, started, member, each.encoded)
+            self._table.open(slot, each.limit + 1)
+            self._slots.append(_Slot(each.sequence_id, len(OPENING), each.encoded))
+        logits = started.logits[:, None].expand(-1, self._beams, -1)
+        return self._advance(slice(first, len(self._slots)), logits)
+
+    def step(self) -> list[str]:
+        """Give every sequence one more token.
+
+        Returns:
+            The ids of those that are over: read what they found with `leave`.
+        """
+        count = len(self._slots)
+        longest = max(slot.length for slot in self._slots)
+        encoded = max(slot.encoded for slot in self._slots)
+        positions = torch.tensor([slot.length - 1 for slot in self._slots], device=self._device)
+        step = self._cache.write(count, positions, longest)
+        logits = self._decoder.step(
+            ids=self._table.newest(count),
+            positions=positions[:, None],
+            cross=self._cache.cross(count, encoded),
+            padding=self._cache.padding(count, encoded),
+            remember=step.remember,
+            visible=step.visible,
+        )
+        return self._advance(slice(0, count), logits)
+
+    def best(self, sequence_id: str) -> Hypothesis:
+        """Return the best that a sequence has found so far."""
+        place = self._place(sequence_id)
+        return self._table.best(place, self._slots[place].length)
+
+    def leave(self, sequence_id: str) -> Hypothesis:
+        """Let a sequence go, with the best that it found; its slot is free at once."""
+        place = self._place(sequence_id)
+        best = self._table.best(place, self._slots[place].length)
+        last = len(self._slots) - 1
+        if place != last:
+            self._cache.move(last, place)
+            self._table.move(last, place)
+            self._slots[place] = self._slots[last]
+        self._slots.pop()
+        return best
+
+    def _advance(self, part: slice, logits: torch.Tensor) -> list[str]:
+        slots = self._slots[part]
+        longest = max(slot.length for slot in slots)
+        advance = self._table.update(part, logits, longest)
+        self._cache.inherit(part, advance.parents)
+        for slot in slots:
+            slot.length += 1
+        finished = advance.finished.tolist()  # the one wait for the device
+        return [slot.sequence_id for slot, over in zip(slots, finished, strict=True) if over]
+
+    def _place(self, sequence_id: str) -> int:
+        return next(
+            place for place, slot in enumerate(self._slots) if slot.sequence_id == sequence_id
+        )

@@ -1,0 +1,181 @@
+"""Keys and values of sequences in slots: the encoded prompt once, the beams' past by a mask.
+
+A slot's past has one place for every beam at every position. When beams change places nothing is
+moved: each beam keeps the list of the places that are its own past, and attends to those alone.
+The slots in use are always the first ones; who leaves is replaced by the last.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from arno.engine.decoding.decoder import Decoder, KeysValues, Started
+
+_PROMPT_ROOM: Final = 32
+"""Room for prompts grows by so many tokens, since making room copies all that is there."""
+
+
+class SlotCache:
+    """Shapes: L layers, S slots, H heads of D, K beams, N encoded positions, T positions.
+
+    Memory grows with the longest prompt and answer that were seen, by doubling.
+    """
+
+    def __init__(
+        self, decoder: Decoder, *, slots: int, beams: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Make room for so many sequences; almost none of it is touched before it is needed."""
+        self._layers, self._heads, self._size = (
+            decoder.layer_count,
+            decoder.head_count,
+            decoder.head_width,
+        )
+        self._slots, self._beams = slots, beams
+        self._device, self._dtype = device, dtype
+        self._cross_keys, self._cross_values = self._room(0)
+        self._keys, self._values = self._room(0)
+        self._padding = torch.empty(slots, 1, 1, 0, device=device, dtype=dtype)
+        self._own = torch.empty(slots, beams, 0, dtype=torch.bool, device=device)
+        self._each_beam = torch.arange(beams, device=device)
+        self._each_slot = torch.arange(slots, device=device)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory set aside so far."""
+        kept = (self._cross_keys, self._cross_values, self._keys, self._values, self._own)
+        return sum(tensor.nbytes for tensor in kept)
+
+    def slot_bytes(self, encoded: int, positions: int) -> int:
+        """Return what one slot takes for so long a prompt and an answer."""
+        each = 2 * self._layers * self._heads * self._size * self._dtype.itemsize
+        return each * (encoded + positions * self._beams)
+
+    def fill(self, slot: int, started: Started, member: int, encoded: int) -> None:
+        """Put one of the started sequences into a slot.
+
+        Args:
+            slot: Where.
+            started: What the decoder made of a batch of them.
+            member: Which of the batch.
+            encoded: The length of its encoded prompt; what stands behind it is padding.
+        """
+        opening = started.opening[0].values.shape[2]
+        self._reserve(encoded, opening)
+        for layer, (cross, new) in enumerate(zip(started.cross, started.opening, strict=True)):
+            self._cross_keys[layer, slot, :, :, :encoded] = cross.keys[member, :, :, :encoded]
+            self._cross_values[layer, slot, :, :encoded] = cross.values[member, :, :encoded]
+            places = slice(0, opening * self._beams, self._beams)  # of the first beam
+            self._keys[layer, slot, :, :, places] = new.keys[member]
+            self._values[layer, slot, :, places] = new.values[member]
+        self._padding[slot] = -torch.inf
+        self._padding[slot, :, :, :encoded] = 0.0
+        self._own[slot] = False
+        self._own[slot, :, : opening * self._beams : self._beams] = True
+
+    def move(self, source: int, target: int) -> None:
+        """Put a sequence into another slot."""
+        for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
+            tensor[:, target] = tensor[:, source]
+        for tensor in (self._padding, self._own):
+            tensor[target] = tensor[source]
+
+    def inherit(self, part: slice, parents: torch.Tensor) -> None:
+        """Give every beam of some slots the past of the beam that it continues, [S, K]."""
+        own = self._own[part]
+        own.copy_(own.gather(1, parents[:, :, None].expand_as(own)))
+
+    def cross(self, count: int, encoded: int) -> list[KeysValues]:
+        """Return each layer's keys and values over the prompts of the first slots."""
+        return [
+            KeysValues(keys[:count, :, :, :encoded], values[:count, :, :encoded])
+            for keys, values in zip(self._cross_keys, self._cross_values, strict=True)
+        ]
+
+    def padding(self, count: int, encoded: int) -> torch.Tensor:
+        """Return what is added to the attention over them, [S, 1, 1, N]."""
+        return self._padding[:count, :, :, :encoded]
+
+    def write(self, count: int, positions: torch.Tensor, longest: int) -> StepCache:
+        """Open a step of the first slots.
+
+        Args:
+            count: How many.
+            positions: Where each writes its beams' new token, [S].
+            longest: One more than the largest of them.
+        """
+        self._reserve(0, longest)
+        places = positions[:, None] * self._beams + self._each_beam  # [S, K]
+        own = self._own[:count, :, : longest * self._beams]
+        fresh = places[:, :, None]  # each beam sees its own new token
+        own.scatter_(2, fresh, True)  # noqa: FBT003 - torch's own signature
+        hidden = torch.zeros(own.shape, dtype=self._dtype, device=self._device)
+        hidden.masked_fill_(~own, -torch.inf)
+        return StepCache(
+            keys=self._keys[:, :count, :, :, : longest * self._beams],
+            values=self._values[:, :count, :, : longest * self._beams],
+            slots=self._each_slot[:count, None],
+            places=places,
+            visible=hidden[:, None],
+        )
+
+    def _reserve(self, encoded: int, positions: int) -> None:
+        if encoded > self._cross_values.shape[3]:
+            encoded = -(-encoded // _PROMPT_ROOM) * _PROMPT_ROOM
+            self._cross_keys, self._cross_values = self._grown(
+                self._cross_keys, self._cross_values, encoded
+            )
+            padding = torch.full(
+                (self._slots, 1, 1, encoded), -torch.inf, device=self._device, dtype=self._dtype
+            )
+            padding[..., : self._padding.shape[-1]] = self._padding
+            self._padding = padding
+        needed = positions * self._beams
+        if needed > self._values.shape[3]:
+            room = max(needed, 2 * self._values.shape[3], 32 * self._beams)
+            self._keys, self._values = self._grown(self._keys, self._values, room)
+            own = torch.zeros(self._slots, self._beams, room, dtype=torch.bool, device=self._device)
+            own[..., : self._own.shape[-1]] = self._own
+            self._own = own
+
+    def _grown(
+        self, keys: torch.Tensor, values: torch.Tensor, length: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        new_keys, new_values = self._room(length)
+        new_keys[..., : keys.shape[-1]] = keys
+        new_values[:, :, :, : values.shape[3]] = values
+        return new_keys, new_values
+
+    def _room(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        # Zeros, for what is masked is still multiplied by 0; and their pages come with first use.
+        shape = (self._layers, self._slots, self._heads)
+        keys = torch.zeros(*shape, self._size, length, device=self._device, dtype=self._dtype)
+        values = torch.zeros(*shape, length, self._size, device=self._device, dtype=self._dtype)
+        return keys, values
+
+
+class StepCache:
+    """The past during one step: takes each layer's new keys and values, returns all of them."""
+
+    def __init__(
+        self,
+        *,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        slots: torch.Tensor,
+        places: torch.Tensor,
+        visible: torch.Tensor,
+    ) -> None:
+        """Take views of the cache, the places to write to [S, K], and the mask [S, 1, K, N]."""
+        self._keys, self._values = keys, values
+        self._slots, self._places = slots, places
+        self.visible = visible
+
+    def remember(self, layer: int, new: KeysValues) -> KeysValues:
+        """Write the new tokens of a layer, [S, H, D, K] and [S, H, K, D]; return the whole past."""
+        keys, values = self._keys[layer], self._values[layer]
+        # Indices on both sides of a slice come first in what is written: [S, K, H, D].
+        keys[self._slots, :, :, self._places] = new.keys.permute(0, 3, 1, 2)
+        values[self._slots, :, self._places] = new.values.transpose(1, 2)
+        return KeysValues(keys, values)

@@ -1,0 +1,198 @@
+"""The text decoder's layers, run on caches of Arno's own.
+
+The weights are those of transformers' `BartDecoder`; what differs is who keeps the past. Here a
+sequence's encoded prompt is kept once for all its beams, and what a beam attends to is decided by
+a mask instead of by copying caches whenever beams change places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Florence2ForConditionalGeneration
+
+from arno.engine.decoding.beam_table import OPENING
+from arno.engine.linear import Linear
+
+
+@dataclass(frozen=True, slots=True)
+class KeysValues:
+    """What one layer attends to.
+
+    Attributes:
+        keys: Transposed for the product with queries, [S, H, D, N].
+        values: [S, H, N, D].
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+Remember = Callable[[int, KeysValues], KeysValues]
+"""Takes a layer's number and the new tokens' keys and values; returns all there are by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    module: Any
+    self_in: Linear
+    self_out: Linear
+    cross_in: Linear
+    cross_out: Linear
+    widen: Linear
+    narrow: Linear
+    cross_keys_values: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Sequences after `OPENING`, whose tokens are the same for all beams.
+
+    Attributes:
+        cross: Of each layer, over the encoded prompt.
+        opening: Of each layer, over the opening tokens.
+        logits: Of the token that follows, [B, V].
+    """
+
+    cross: list[KeysValues]
+    opening: list[KeysValues]
+    logits: torch.Tensor
+
+
+class Decoder:
+    """Shapes: S sequences, Q tokens each (one a beam, or several of one beam), H heads of D."""
+
+    def __init__(self, network: Florence2ForConditionalGeneration) -> None:
+        """Lay out the weights of a model."""
+        untyped: Any = network
+        stack = untyped.model.language_model.decoder
+        self._stack = stack
+        self._activation = stack.layers[0].activation_fn
+        self._head_count = stack.layers[0].self_attn.num_heads
+        self._width = stack.layers[0].embed_dim
+        self._layers = [_lay_out(layer) for layer in stack.layers]
+        self._to_logits = Linear.of(untyped.lm_head)
+        self._scale = 1.0 / math.sqrt(self._width // self._head_count)
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers keep a cache."""
+        return len(self._layers)
+
+    @property
+    def head_count(self) -> int:
+        """H."""
+        return self._head_count
+
+    @property
+    def head_width(self) -> int:
+        """D."""
+        return int(self._width // self._head_count)
+
+    def start(self, states: torch.Tensor, padding: torch.Tensor | None) -> Started:
+        """Run the opening tokens of new sequences.
+
+        Args:
+            states: Encoded prompts, [B, N, E].
+            padding: Added to the attention over them, [B, 1, 1, N]; None where nothing is padded.
+        """
+        cross = [self._split(layer.cross_keys_values(states)) for layer in self._layers]
+        opening: list[KeysValues] = []
+
+        def remember(_: int, new: KeysValues) -> KeysValues:
+            opening.append(new)
+            return new
+
+        count = len(OPENING)
+        ids = torch.tensor(OPENING, device=states.device).expand(states.shape[0], -1)
+        positions = torch.arange(count, device=states.device).expand(states.shape[0], -1)
+        future = torch.full((count, count), -torch.inf, dtype=states.dtype, device=states.device)
+        hidden = self._run(ids, positions, cross, padding, remember, future.triu(1))
+        return Started(cross, opening, self._to_logits(hidden[:, -1]))
+
+    def step(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        cross: list[KeysValues],
+        padding: torch.Tensor | None,
+        remember: Remember,
+        visible: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the logits of the next token of every beam, [S, K, V].
+
+        Args:
+            ids: The newest token of every beam, [S, K].
+            positions: Their positions, [S, 1].
+            cross: Of each layer, over the encoded prompts.
+            padding: As in `start`.
+            remember: Keeps the past.
+            visible: Added to the attention over the past, [S, 1, K, N].
+        """
+        return self._to_logits(self._run(ids, positions, cross, padding, remember, visible))
+
+    def _run(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        cross: list[KeysValues],
+        padding: torch.Tensor | None,
+        remember: Remember,
+        visible: torch.Tensor,
+    ) -> torch.Tensor:
+        stack = self._stack
+        places = nn.functional.embedding(positions + stack.embed_positions.offset,
+                                         stack.embed_positions.weight)  # fmt: skip
+        hidden = stack.layernorm_embedding(stack.embed_tokens(ids) + places)  # [S, Q, E]
+        for number, layer in enumerate(self._layers):
+            queries, keys_values = self._project(layer.self_in(hidden))
+            past = remember(number, keys_values)
+            seen = layer.self_out(self._attend(queries, past, visible))
+            hidden = layer.module.self_attn_layer_norm(hidden + seen)
+            queries = self._heads(layer.cross_in(hidden))
+            seen = layer.cross_out(self._attend(queries, cross[number], padding))
+            hidden = layer.module.encoder_attn_layer_norm(hidden + seen)
+            thought = layer.narrow(self._activation(layer.widen(hidden)))
+            hidden = layer.module.final_layer_norm(hidden + thought)
+        return hidden
+
+    def _attend(
+        self, queries: torch.Tensor, past: KeysValues, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        weights = torch.matmul(queries, past.keys) * self._scale  # [S, H, Q, N]
+        if mask is not None:
+            weights = weights + mask
+        weights = weights.softmax(-1, dtype=torch.float32).to(queries.dtype)
+        seen = torch.matmul(weights, past.values)  # [S, H, Q, D]
+        return seen.transpose(1, 2).flatten(2)
+
+    def _project(self, joined: torch.Tensor) -> tuple[torch.Tensor, KeysValues]:
+        queries, keys_values = joined.split([self._width, 2 * self._width], dim=-1)
+        return self._heads(queries), self._split(keys_values)
+
+    def _split(self, joined: torch.Tensor) -> KeysValues:
+        keys, values = joined.chunk(2, dim=-1)
+        return KeysValues(self._heads(keys).transpose(2, 3), self._heads(values))
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [S, H, Q, D] of [S, Q, E]."""
+        return x.unflatten(-1, (self._head_count, -1)).transpose(1, 2)
+
+
+def _lay_out(layer: Any) -> _Layer:
+    own, other = layer.self_attn, layer.encoder_attn
+    return _Layer(
+        module=layer,
+        self_in=Linear.of(own.q_proj, own.k_proj, own.v_proj),
+        self_out=Linear.of(own.out_proj),
+        cross_in=Linear.of(other.q_proj),
+        cross_out=Linear.of(other.out_proj),
+        widen=Linear.of(layer.fc1),
+        narrow=Linear.of(layer.fc2),
+        cross_keys_values=Linear.of(other.k_proj, other.v_proj),
+    )
