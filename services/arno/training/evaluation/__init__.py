@@ -1,7 +1,9 @@
 """Judge a model: ask it questions whose answers are known, and measure what it says.
 
-`metrics` says how good an answer is, one measure a module; `figures` which measures a task has;
-`run` asks the questions. `quick` is the small measurement inside the training of arno-tiny.
+`questions` are taken from samples, an `answering.Answerer` answers them (`local`: the engine of
+this process), `replies` keeps the answers, `metrics` holds one measure a module, `figures` says
+which measures a task has, `run` does it all, `report` writes it down. `quick` is the small
+measurement inside the training of arno-tiny.
 """
 
 from __future__ import annotations

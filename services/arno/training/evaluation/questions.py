@@ -1,0 +1,145 @@
+"""The questions of an evaluation, taken from samples: in the order of their images, each once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from PIL.Image import Image
+
+from arno.errors import InvalidFieldError, InvalidImageError
+from arno.tasks import AnswerValue, ImageSize, Task, TaskSpec, TextAnswer
+from arno.training.data import Sample, SampleSource
+
+_LOSSLESS_PIXELS_MAX: Final = 1_000_000
+"""As the Python client sends pictures: PNG up to here, JPEG of quality 95 above."""
+_JPEG_QUALITY: Final = 95
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model is asked about an image, and everything that would be right.
+
+    Attributes:
+        question_id: The id of the sample it comes from; of several, the first.
+        image_id: Equal for the questions of one image.
+        open_image: Reads the image; see `Sample`.
+        size: The image's size in pixels.
+        spec: What is asked.
+        truths: The right answers, at least one; several for texts alone, as captions have them.
+    """
+
+    question_id: str
+    image_id: str
+    open_image: Callable[[], Image] = field(repr=False)
+    size: ImageSize
+    spec: TaskSpec
+    truths: tuple[AnswerValue, ...]
+
+    def picture(self) -> bytes:
+        """Return the image as a file, equal for every way of asking.
+
+        Raises:
+            InvalidImageError: It cannot be read, or is not of the size that the data says.
+        """
+        image = self.open_image()
+        if image.size != (self.size.width_px, self.size.height_px):
+            raise InvalidImageError(
+                field=self.question_id,
+                problem="the image is not of the size that the data says",
+                limit=f"{self.size.width_px} x {self.size.height_px} px",
+                sent=f"{image.width} x {image.height} px",
+            )
+        file = io.BytesIO()
+        if image.width * image.height > _LOSSLESS_PIXELS_MAX:
+            image.save(file, "JPEG", quality=_JPEG_QUALITY)
+        else:
+            image.save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSet:
+    """What the data asks.
+
+    Attributes:
+        questions: Those of one image stand together.
+        broken: Samples that cannot be used, by what is wrong with them.
+    """
+
+    questions: tuple[Question, ...]
+    broken: tuple[InvalidFieldError, ...] = ()
+
+    @property
+    def image_count(self) -> int:
+        """How many images there are questions about."""
+        return len({question.image_id for question in self.questions})
+
+
+def questions_of(
+    source: SampleSource,
+    *,
+    tasks: Collection[Task] | None = None,
+    images_max: int | None = None,
+    broken_max: int = 100,
+) -> QuestionSet:
+    """Return the questions of a source.
+
+    Samples that ask the same about the same image and have texts for answers are one question with
+    several right answers.
+
+    Args:
+        source: The samples.
+        tasks: Only questions of these; None takes all.
+        images_max: How many images, in the order of the data; None takes all.
+        broken_max: How many broken samples are left out before the data as a whole is refused.
+
+    Raises:
+        InvalidFieldError: There are more broken samples; this is one of them.
+    """
+    samples, broken = _readable(source, broken_max)
+    images: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if tasks is not None and sample.spec.task not in tasks:
+            continue
+        if sample.image_id not in images and len(images) == images_max:
+            continue
+        images.setdefault(sample.image_id, []).append(sample)
+    found = tuple(question for group in images.values() for question in _merged(group))
+    return QuestionSet(found, broken)
+
+
+def _readable(
+    source: SampleSource, broken_max: int
+) -> tuple[Iterable[Sample], tuple[InvalidFieldError, ...]]:
+    samples: list[Sample] = []
+    broken: list[InvalidFieldError] = []
+    for index in range(len(source)):
+        try:
+            samples.append(source[index])
+        except InvalidFieldError as fault:
+            broken.append(fault)
+            if len(broken) > broken_max:
+                raise
+    return samples, tuple(broken)
+
+
+def _merged(samples: Sequence[Sample]) -> Iterator[Question]:
+    """Yield the questions of one image."""
+    groups: dict[TaskSpec | str, list[Sample]] = {}
+    for sample in samples:
+        # Two regions may well answer to one phrase; only of texts several can be right at once.
+        shared = isinstance(sample.answer, TextAnswer)
+        groups.setdefault(sample.spec if shared else sample.sample_id, []).append(sample)
+    for group in groups.values():
+        first = group[0]
+        yield Question(
+            question_id=first.sample_id,
+            image_id=first.image_id,
+            open_image=first.open_image,
+            size=first.size,
+            spec=first.spec,
+            truths=tuple(sample.answer for sample in group),
+        )

@@ -1,0 +1,141 @@
+"""Keep replies as they come, so that a run that was killed goes on where it was.
+
+A folder holds ``run.json``, what is asked of whom, and ``predictions.jsonl``, a line a reply: the
+question's id, and the answer in protobuf's JSON form of the API's ``Answer``, or the error. A line
+that was cut off by a kill is dropped; errors are asked again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TextIO
+
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+from arno.api.v1 import types_pb2
+from arno.errors import ArnoError, ConfigurationError
+from arno.tasks import Answer
+from arno.tasks.wire import answer_from_wire, answer_to_wire
+from arno.training.evaluation.answering import DecodingChoice, Reply
+
+_RUN_FILE: Final = "run.json"
+_REPLIES_FILE: Final = "predictions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """What must be the same for replies to belong to one run.
+
+    Attributes:
+        model: Fingerprint of the model. data: Digest of the samples. decoding: How it decodes.
+    """
+
+    model: str
+    data: str
+    decoding: DecodingChoice
+
+
+class Replies:
+    """The replies of a run by question, in memory and, where there is a folder, on disk."""
+
+    def __init__(self, identity: RunIdentity, folder: Path | None) -> None:
+        """Read what an earlier run left in the folder.
+
+        Raises:
+            ConfigurationError: The folder holds another run.
+        """
+        self._outcomes: dict[str, Answer | ArnoError] = {}
+        self._file: TextIO | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            _settle(folder, identity)
+            self._file = self._continue(folder / _REPLIES_FILE)
+        self.earlier_count = len(self._outcomes)
+
+    @property
+    def outcomes(self) -> Mapping[str, Answer | ArnoError]:
+        """Every outcome by the id of its question."""
+        return self._outcomes
+
+    def add(self, reply: Reply) -> None:
+        """Keep a reply; it outlives the process from here on."""
+        line = _line(reply)
+        if self._file is not None:
+            self._file.write(f"{line}\n")
+            self._file.flush()
+        # As it will be read: a run that goes on must end with the figures of one that did not stop.
+        outcome = reply.outcome
+        self._outcomes[reply.question_id] = (
+            _answer(line) if isinstance(outcome, Answer) else outcome
+        )
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _continue(self, path: Path) -> TextIO:
+        """Read the whole lines of a file, and open it behind them."""
+        path.touch()
+        end = 0
+        for line in path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            end += len(line)
+            document: Any = json.loads(line)
+            if "answer" in document:
+                self._outcomes[document["question"]] = _answer(line)
+        file = path.open("r+", encoding="utf-8")
+        file.seek(end)
+        file.truncate()
+        return file
+
+
+def _line(reply: Reply) -> str:
+    document: dict[str, Any] = {"question": reply.question_id}
+    if isinstance(reply.outcome, Answer):
+        document["answer"] = MessageToDict(answer_to_wire(reply.outcome))
+    else:
+        document["error"] = {"reason": reply.outcome.reason, "message": reply.outcome.message}
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _answer(line: str | bytes) -> Answer:
+    try:
+        return answer_from_wire(ParseDict(json.loads(line)["answer"], types_pb2.Answer()))
+    except (ParseError, ValueError, KeyError) as fault:
+        problem = f"{_REPLIES_FILE} holds a line that is no reply: {fault}"
+        raise ConfigurationError(f"--out: {problem}") from fault
+
+
+def _settle(folder: Path, identity: RunIdentity) -> None:
+    """Refuse a folder of another run; note in a fresh one which run it is of."""
+    path = folder / _RUN_FILE
+    mine = asdict(identity)
+    if path.exists():
+        theirs: Any = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in mine.items():
+            if theirs.get(name) != value:
+                raise ConfigurationError(
+                    f"--out: {folder} holds the run of another {name}; name another folder, or "
+                    f"empty it (there: {theirs.get(name)}; here: {value})"
+                )
+        return
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)

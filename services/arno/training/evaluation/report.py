@@ -1,0 +1,116 @@
+"""Write down an evaluation so that it can be compared and repeated: ``report.json``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from arno import __version__
+from arno.errors import InvalidFieldError
+from arno.training.evaluation.answering import DecodingChoice
+from arno.training.evaluation.run import Evaluation
+
+REPORT_FILE: Final = "report.json"
+_DIGITS: Final = 4
+_GIT_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What was asked for.
+
+    Attributes:
+        data: The name of the data, as given. data_digest: What it is made of.
+        decoding: How answers are decoded. images_max: The limit on images; None is all.
+        image_count: How many images were asked about. broken: Samples that were left out.
+    """
+
+    data: str
+    data_digest: str
+    decoding: DecodingChoice
+    images_max: int | None
+    image_count: int
+    broken: Sequence[InvalidFieldError] = ()
+
+
+def report(evaluation: Evaluation, setup: Setup) -> dict[str, Any]:
+    """Return the report as JSON has it; figures to four digits."""
+    return {
+        "arno": {"version": __version__, "commit": _commit()},
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": asdict(evaluation.model),
+        "data": {
+            "name": setup.data,
+            "digest": setup.data_digest,
+            "images": setup.image_count,
+            "images_max": setup.images_max,
+            "broken_samples": len(setup.broken),
+        },
+        "decoding": asdict(setup.decoding),
+        "machine": _machine(),
+        "seconds": round(evaluation.seconds, 1),
+        "questions": {
+            "asked": evaluation.asked_count,
+            "from_earlier_run": evaluation.earlier_count,
+            "failed": len(evaluation.failed),
+            "not_asked": len(evaluation.unasked),
+            "ends": dict(evaluation.ends),
+        },
+        "figures": {
+            str(task): {"questions": len(judged.cases), **_rounded(judged.figures.values)}
+            for task, judged in evaluation.tasks.items()
+        },
+    }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, _DIGITS) for name, value in values.items()}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str | None:
+    """Return the commit that this code is of, "+" for changes on top; None where it is installed.
+
+    Asked of the folder of this file, and only if git knows the file: around an installed copy may
+    well lie somebody else's repository.
+    """
+    here = Path(__file__)
+    if _git(here, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    head = _git(here, "rev-parse", "HEAD")
+    changes = _git(here, "status", "--porcelain", "--untracked-files=no")
+    return f"{head}+" if head and changes else head
+
+
+def _git(file: Path, *words: str) -> str | None:
+    command = ["git", "-C", str(file.parent), *words]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,137 @@
+"""Ask every question of the data, keep what is said, and measure it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from arno.errors import ArnoError, InvalidRequestError
+from arno.tasks import Answer, Task
+from arno.training.evaluation.answering import Answerer, DecodingChoice, JudgedModel
+from arno.training.evaluation.cases import Case
+from arno.training.evaluation.figures import Nouns, TaskFigures, figures_of
+from arno.training.evaluation.questions import Question, QuestionSet
+from arno.training.evaluation.replies import Replies, RunIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A task's cases with its figures."""
+
+    cases: tuple[Case, ...]
+    figures: TaskFigures
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A question without an answer, and why."""
+
+    question: Question
+    error: ArnoError
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of a run.
+
+    Attributes:
+        model: Who answered.
+        tasks: By task, in the order of `Task`.
+        unasked: Questions that could not be put: an unreadable image, a question the server
+            refuses. No figure counts them.
+        failed: Questions on which the model failed. Counted as if it had said nothing.
+        ends: How many answers ended for which reason.
+        earlier_count: Replies that an earlier run in the same folder had left.
+        asked_count: Replies of this run.
+        seconds: How long asking took in this run.
+    """
+
+    model: JudgedModel
+    tasks: Mapping[Task, Judged]
+    unasked: tuple[Failure, ...]
+    failed: tuple[Failure, ...]
+    ends: Mapping[str, int]
+    earlier_count: int
+    asked_count: int
+    seconds: float
+
+
+def evaluate(
+    answerer: Answerer,
+    asked: QuestionSet,
+    *,
+    data_digest: str,
+    decoding: DecodingChoice,
+    nouns: Nouns,
+    folder: Path | None = None,
+    on_progress: Callable[[int], None] = lambda done_count: None,
+) -> Evaluation:
+    """Ask what was not asked yet, and measure everything.
+
+    Args:
+        answerer: Who is asked.
+        asked: The questions.
+        data_digest: What the data is made of.
+        decoding: How the answerer decodes.
+        nouns: Names of objects to look for in captions; may be empty.
+        folder: Where replies are kept, so that a run that was killed can go on; None keeps none.
+        on_progress: Is told how many questions are done, after each.
+
+    Raises:
+        ArnoError: No more answers can be had; those that came are kept.
+        ConfigurationError: The folder holds another run.
+    """
+    model = answerer.model
+    identity = RunIdentity(model.fingerprint, data_digest, decoding)
+    began_s = time.monotonic()
+    with Replies(identity, folder) as replies:
+        left = [one for one in asked.questions if one.question_id not in replies.outcomes]
+        done_count = len(asked.questions) - len(left)
+        on_progress(done_count)
+        for number, reply in enumerate(answerer.ask(left), start=done_count + 1):
+            replies.add(reply)
+            on_progress(number)
+        outcomes = replies.outcomes
+        failures = [
+            Failure(question, outcome)
+            for question in asked.questions
+            if isinstance(outcome := outcomes[question.question_id], ArnoError)
+        ]
+        return Evaluation(
+            model=model,
+            tasks=_judge(asked.questions, outcomes, nouns),
+            unasked=tuple(one for one in failures if isinstance(one.error, InvalidRequestError)),
+            failed=tuple(one for one in failures if not isinstance(one.error, InvalidRequestError)),
+            ends=_ends(asked.questions, outcomes),
+            earlier_count=done_count,
+            asked_count=len(left),
+            seconds=time.monotonic() - began_s,
+        )
+
+
+def _judge(
+    questions: Sequence[Question], outcomes: Mapping[str, Answer | ArnoError], nouns: Nouns
+) -> dict[Task, Judged]:
+    by_task: dict[Task, list[Case]] = {}
+    for question in questions:
+        outcome = outcomes[question.question_id]
+        if not isinstance(outcome, InvalidRequestError):
+            said = outcome.value if isinstance(outcome, Answer) else None
+            by_task.setdefault(question.spec.task, []).append(Case(question, said))
+    return {
+        task: Judged(tuple(by_task[task]), figures_of(task, by_task[task], nouns))
+        for task in Task
+        if task in by_task
+    }
+
+
+def _ends(
+    questions: Sequence[Question], outcomes: Mapping[str, Answer | ArnoError]
+) -> dict[str, int]:
+    answers = (outcomes[question.question_id] for question in questions)
+    return dict(
+        Counter(str(one.finish_reason) for one in answers if isinstance(one, Answer)).most_common()
+    )
