@@ -14,19 +14,8 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--minutes",
-    default=90.0,
-    show_default=True,
-    help="Wall-clock budget; the schedule follows it.",
-)
-@click.option("--batch", default=48, show_default=True, help="Scenes a step, over all workers.")
-@click.option(
-    "--evaluate-minutes",
-    default=8.0,
-    show_default=True,
-    help="How often to measure; the clock of the schedule stands still meanwhile.",
-)
+@click.option("--steps", default=20_000, show_default=True, help="Steps in all.")
+@click.option("--batch", default=32, show_default=True, help="Scenes a step, over all workers.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
 @click.option(
     "--workers", default=2, show_default=True, help="Processes that train, of one thread each."
@@ -43,27 +32,14 @@ def main() -> None:
     type=int,
     help="Repeat so many scenes: proves that the model can learn them at all.",
 )
-def tiny(  # noqa: PLR0913, PLR0917 - one parameter a flag
-    minutes: float,
-    batch: int,
-    evaluate_minutes: float,
-    seed: int,
-    workers: int,
-    folder: Path,
-    by_heart: int | None,
+def tiny(
+    steps: int, batch: int, seed: int, workers: int, folder: Path, by_heart: int | None
 ) -> None:
     """Train arno-tiny from nothing on rendered scenes."""
     from arno.training.tiny.launch import launch
     from arno.training.tiny.loop import Recipe
 
-    recipe = Recipe(
-        minutes=minutes,
-        batch=batch,
-        evaluate_minutes=evaluate_minutes,
-        seed=seed,
-        repeat_every=by_heart,
-    )
-    launch(folder, recipe, workers)
+    launch(folder, Recipe(steps=steps, batch=batch, seed=seed, repeat_every=by_heart), workers)
 
 
 @main.command("eval")

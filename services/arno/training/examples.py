@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from arno.training.world import Picture, Split, caption, imagine, render
+from arno.training.world import PLAIN, Picture, Split, caption, imagine, render
 
 _EXIF_ORIENTATION = 0x0112
 _TURN_CLOCKWISE = 6
@@ -53,7 +53,8 @@ def draw_examples(folder: Path) -> None:
 def picture_of(index: int) -> Picture:
     """Draw the example number ``index`` as a viewer shows it."""
     example = EXAMPLES[index]
-    scene = imagine(Split.EXAMPLES.seed(index), aspect=example.width_px / example.height_px)
+    aspect = example.width_px / example.height_px
+    scene = imagine(Split.EXAMPLES.seed(index), aspect=aspect, options=PLAIN)
     return render(scene, example.width_px, example.height_px)
 
 

@@ -1,41 +1,61 @@
-"""What can be asked about a scene, and the truth about it."""
+"""Scenes as the samples that training and evaluation share."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
-from functools import partial
 from typing import Final
 
 from PIL.Image import Image
 
-from arno.tasks import AnswerValue, DetectionAnswer, ImageSize, Region, Task, TaskSpec, TextAnswer
+from arno.tasks import ImageSize, Task
 from arno.training.data.sample import Sample
-from arno.training.world import Split, caption, imagine, render
+from arno.training.world import TINY, Scene, Split, WorldOptions, draw, imagine, inquire
 
-WORLD_TASKS: Final = (Task.OD, Task.CAPTION)
+WORLD_TASKS: Final = tuple(Task)
+"""What a scene can be asked: everything."""
+
 _LONG_SIDE_PX: Final = 320
+"""Longer side of a sample's image: larger than what a model sees, as pictures are."""
 
 
-def samples(split: Split, index: int, *, tasks: Collection[Task]) -> list[Sample]:
-    """Return the samples of one scene, in the order of the tasks."""
-    return [_sample(split, index, task) for task in tasks if task in WORLD_TASKS]
+def samples(
+    split: Split,
+    index: int,
+    tasks: Collection[Task] = WORLD_TASKS,
+    options: WorldOptions = TINY,
+) -> list[Sample]:
+    """Return what a scene asks, one sample a task, in the order of ``tasks``.
 
+    A task that the scene has nothing for (reading, where nothing is printed) is left out.
 
-def _sample(split: Split, index: int, task: Task) -> Sample:
-    scene = imagine(split.seed(index))
-    width = _LONG_SIDE_PX if scene.aspect >= 1 else round(_LONG_SIDE_PX * scene.aspect)
-    height = _LONG_SIDE_PX if scene.aspect < 1 else round(_LONG_SIDE_PX / scene.aspect)
-    size = ImageSize(width, height)
-    picture = render(scene, width, height)
-    answer: AnswerValue = TextAnswer(caption(scene))
-    if task is Task.OD:
-        answer = DetectionAnswer(
-            tuple(Region(seen.category.label, seen.box) for seen in picture.objects)
+    Raises:
+        IndexError: The split has no scene of that number.
+    """
+    scene = imagine(split.seed(index), options=options)
+    size = natural_size(scene)
+    image_id = f"world:{split.name.lower()}/{index}"
+    asked = ((task, inquire(scene, task, size, options)) for task in tasks)
+    return [
+        Sample(
+            sample_id=f"{image_id}/{task}",
+            image_id=image_id,
+            open_image=functools.partial(_open, scene.seed, size, options),
+            size=size,
+            spec=inquiry.spec,
+            answer=inquiry.answer,
         )
-    name = f"world:{split.name.lower()}/{index}"
-    draw = partial(_draw, split, index, size)
-    return Sample(f"{name}/{task}", name, draw, size, TaskSpec(task), answer)
+        for task, inquiry in asked
+        if inquiry is not None
+    ]
 
 
-def _draw(split: Split, index: int, size: ImageSize) -> Image:
-    return render(imagine(split.seed(index)), size.width_px, size.height_px).image
+def natural_size(scene: Scene) -> ImageSize:
+    """Return the size of a scene's picture in its own aspect."""
+    if scene.aspect >= 1:
+        return ImageSize(_LONG_SIDE_PX, max(1, round(_LONG_SIDE_PX / scene.aspect)))
+    return ImageSize(max(1, round(_LONG_SIDE_PX * scene.aspect)), _LONG_SIDE_PX)
+
+
+def _open(seed: int, size: ImageSize, options: WorldOptions) -> Image:
+    return draw(imagine(seed, options=options), size)

@@ -2,9 +2,9 @@
 
 Nothing of this is in the saved model.
 
-1. Dense heads: each cell near an object's centre says its class, its box and its place in the
-answer's order, once from DaViT's
-   grid and once from the text encoder's image tokens.
+1. Dense heads: each cell near an object's centre says its class, its colour and its box, once from
+   DaViT's grid, for all that is in the scene, and once from the text encoder's image tokens, for
+   what the question is about and with its place in the answer. Two letters a cell are read too.
 2. Location targets softened over neighbouring bins, and the distance to them on the whole.
 3. Sine-cosine starting values, so that near places start near.
 """
@@ -21,11 +21,18 @@ from transformers import Florence2ForConditionalGeneration
 
 from arno.tasks import BIN_COUNT
 from arno.training.tiny.architecture import GRID
-from arno.training.tiny.batches import IGNORED, OBJECTS_MAX
-from arno.training.world import CATEGORIES
+from arno.training.tiny.batches import (
+    CLASS_COUNT,
+    COLOUR_COUNT,
+    IGNORED,
+    ITEMS_MAX,
+    LETTER_COUNT,
+    Items,
+)
 
 _EMPTY_WEIGHT = 0.15
 _BOX_WEIGHT = 5.0
+_COLOUR_WEIGHT = 0.5
 _POINTING_WEIGHT = 5.0
 _CELL = 1 / GRID
 
@@ -34,18 +41,20 @@ _CELL = 1 / GRID
 class CellTargets:
     """What each cell has to say.
 
-    Shapes: classes, ranks [B, cells] int64, 0 for empty; boxes [B, cells, 4]; centres [cells, 4]
-    (x, y, x, y).
+    Shapes: classes, colours, ranks [B, cells] int64, 0 for empty; boxes [B, cells, 4]; centres
+    [cells, 4] (x, y, x, y).
     """
 
     classes: torch.Tensor
+    colours: torch.Tensor
     ranks: torch.Tensor
     boxes: torch.Tensor
     centres: torch.Tensor
 
 
-def cell_targets(boxes: torch.Tensor, classes: torch.Tensor) -> CellTargets:
-    """Give each object the cells in the middle half of its box, at least the one at its centre."""
+def cell_targets(items: Items) -> CellTargets:
+    """Give each item the cells in the middle half of its box, at least the one at its centre."""
+    boxes, classes = items.boxes, items.classes
     axis = (torch.arange(GRID) + 0.5) * _CELL
     x, y = axis.repeat(GRID), axis.repeat_interleave(GRID)  # [cells], row by row
     middle_x = (boxes[..., 0] + boxes[..., 2]) / 2
@@ -59,6 +68,7 @@ def cell_targets(boxes: torch.Tensor, classes: torch.Tensor) -> CellTargets:
     taken = nearest <= 1
     return CellTargets(
         classes=classes.gather(1, owner) * taken,
+        colours=items.colours.gather(1, owner) * taken,
         ranks=(owner + 1) * taken,
         boxes=boxes.gather(1, owner[..., None].expand(-1, -1, 4)),
         centres=torch.stack([x, y, x, y], dim=-1),
@@ -66,25 +76,41 @@ def cell_targets(boxes: torch.Tensor, classes: torch.Tensor) -> CellTargets:
 
 
 class DenseHead(nn.Module):
-    """Reads class, box (from the cell's centre) and order off each cell."""
+    """Reads class, colour, box (from the cell's centre) and place in the answer off each cell."""
 
-    def __init__(self, width: int, *, ordered: bool) -> None:
-        """Make the head; ``ordered`` asks for the place in the answer too."""
+    def __init__(self, width: int) -> None:
+        """Make the head for cells of ``width`` features."""
         super().__init__()
-        self._splits = [len(CATEGORIES) + 1, 4, OBJECTS_MAX + 1 if ordered else 0]
+        self._splits = [CLASS_COUNT, COLOUR_COUNT, 4, ITEMS_MAX + 1]
         self.norm = nn.LayerNorm(width)
         self.read = nn.Linear(width, sum(self._splits))
 
-    def forward(self, cells: torch.Tensor, targets: CellTargets) -> torch.Tensor:
+    def forward(self, cells: torch.Tensor, targets: CellTargets, *, ordered: bool) -> torch.Tensor:
         """Return the loss over ``cells`` [B, cells, width]."""
-        classes, offsets, ranks = self.read(self.norm(cells)).split(self._splits, dim=-1)
+        classes, colours, offsets, ranks = self.read(self.norm(cells)).split(self._splits, dim=-1)
         loss: torch.Tensor = _cell_entropy(classes, targets.classes)
+        loss = loss + _COLOUR_WEIGHT * _cell_entropy(colours, targets.colours)
         taken = targets.classes > 0
         error = (offsets + targets.centres - targets.boxes).abs().mean(dim=-1)
         loss = loss + _BOX_WEIGHT * (error * taken).sum() / taken.sum().clamp(min=1)
-        if ranks.shape[-1]:
+        if ordered:
             loss = loss + _cell_entropy(ranks, targets.ranks)
         return loss
+
+
+class LetterHead(nn.Module):
+    """Reads the letter in the left and in the right half of each cell."""
+
+    def __init__(self, width: int) -> None:
+        """Make the head for cells of ``width`` features."""
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.read = nn.Linear(width, 2 * LETTER_COUNT)
+
+    def forward(self, cells: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
+        """Return the loss over ``cells`` [B, cells, width]; letters [B, 2 x cells]."""
+        said = self.read(self.norm(cells)).unflatten(-1, (2, LETTER_COUNT)).flatten(1, 2)
+        return _cell_entropy(said, letters)
 
 
 def _cell_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -99,25 +125,28 @@ def soft_bins(sigma: float) -> torch.Tensor:
     return torch.softmax(-((bins[:, None] - bins) ** 2) / (2 * sigma**2), dim=-1)
 
 
-def sequence_loss(
+def answer_losses(
     logits: torch.Tensor, labels: torch.Tensor, first_location_id: int, softness: torch.Tensor
 ) -> torch.Tensor:
-    """Return the mean cross-entropy of the answer tokens, location targets softened.
+    """Return the mean loss of each answer's tokens, location targets softened. [B].
 
     Shapes: logits [B, T, vocabulary]; labels [B, T]; softness as ``soft_bins`` gives it.
     """
-    log_probs = functional.log_softmax(logits[labels != IGNORED], dim=-1)  # [tokens, vocabulary]
-    wanted = labels[labels != IGNORED]
+    counted = labels != IGNORED
+    log_probs = functional.log_softmax(logits[counted], dim=-1)  # [tokens, vocabulary]
+    wanted = labels[counted]
     bins = wanted - first_location_id
     located = (bins >= 0) & (bins < BIN_COUNT)
-    plain = -log_probs[~located].gather(1, wanted[~located, None]).sum()
     block = log_probs[located, first_location_id : first_location_id + BIN_COUNT]
-    soft = -(softness[bins[located]] * block).sum()
+    soft = -(softness[bins[located]] * block).sum(dim=-1)
     # Where the answer points on the whole: pulls far misses, of which single bins know little.
-    share = torch.softmax(block, dim=-1)
-    pointed = share @ torch.arange(BIN_COUNT, dtype=torch.float32)
-    missed = (pointed - bins[located]).abs().sum() / BIN_COUNT
-    return (plain + soft + _POINTING_WEIGHT * missed) / len(wanted)
+    pointed = block.exp() @ torch.arange(BIN_COUNT, dtype=torch.float32)
+    missed = (pointed - bins[located] * block.exp().sum(dim=-1)).abs() / BIN_COUNT
+    losses = -log_probs.gather(1, wanted[:, None])[:, 0]
+    losses = losses.masked_scatter(located, soft + _POINTING_WEIGHT * missed)
+    rows = counted.nonzero()[:, 0]
+    summed = torch.zeros(len(labels)).index_add(0, rows, losses)
+    return summed / counted.sum(dim=1)
 
 
 @torch.no_grad()

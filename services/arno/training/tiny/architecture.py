@@ -27,8 +27,8 @@ IMAGE_SIDE_PX = 128
 GRID = 8
 # One pooled token before the grid's.
 IMAGE_TOKENS = GRID * GRID + 1
-WIDTH = 128
-GRID_WIDTH = 192
+WIDTH = 160
+GRID_WIDTH = 224
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 # What Florence-2's own processor knows to parse. The patterns are its defaults.
@@ -47,10 +47,10 @@ _POST_PROCESSOR = {
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Florence2ForConditionalGeneration:
     """Return the untrained model for the tokenizer's vocabulary."""
     vision = Florence2VisionConfig(
-        embed_dim=(64, 96, 128, GRID_WIDTH),
+        embed_dim=(96, 128, 160, GRID_WIDTH),
         depths=(1, 1, 2, 1),
-        num_heads=(2, 3, 4, 6),
-        num_groups=(2, 3, 4, 6),
+        num_heads=(3, 4, 5, 7),
+        num_groups=(3, 4, 5, 7),
         patch_size=(11, 3, 3, 3),
         patch_padding=(5, 1, 1, 1),
         patch_stride=(8, 2, 1, 1),
@@ -64,12 +64,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Florence2ForConditionalGe
     text = BartConfig(
         vocab_size=len(tokenizer),
         d_model=WIDTH,
-        encoder_layers=2,
+        encoder_layers=3,
         decoder_layers=2,
         encoder_ffn_dim=4 * WIDTH,
         decoder_ffn_dim=4 * WIDTH,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
+        encoder_attention_heads=5,
+        decoder_attention_heads=5,
         max_position_embeddings=TOKENS_MAX,
         dropout=0.0,
         attention_dropout=0.0,

@@ -3,122 +3,256 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedTokenizerFast
 
-from arno.tasks import DetectionAnswer, ImageSize, Region, encode
-from arno.training.tiny.architecture import IMAGE_SIDE_PX
+from arno.tasks import Box, ImageSize, Task, build_prompt, encode
+from arno.training.tiny.architecture import GRID, IMAGE_SIDE_PX
 from arno.training.tiny.tokenizer import build_tokenizer
-from arno.training.world import CATEGORIES, Picture, Split, caption, imagine, render
+from arno.training.world import (
+    CATEGORIES,
+    TINY,
+    Inquiry,
+    Scene,
+    Split,
+    Thing,
+    Word,
+    WorldOptions,
+    draw,
+    imagine,
+    inquire,
+)
+from arno.training.world.colours import COLOURS, OTHER_NAMES, TINTS
 
-# What cross-entropy passes over.
-IGNORED = -100
-OBJECTS_MAX = 3
-_CLASS_OF = {category: index + 1 for index, category in enumerate(CATEGORIES)}
+IGNORED: Final = -100
+"""What cross-entropy passes over."""
+ITEMS_MAX: Final = 6
+"""Objects and words of a scene that the aids know."""
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+# One more for "nothing"; a printed word is a class of its own.
+LETTER_COUNT: Final = len(LETTERS) + 1
+CLASS_COUNT: Final = len(CATEGORIES) + 2
+_WORD_CLASS: Final = len(CATEGORIES) + 1
+_CLASS_OF: Final = {category: index + 1 for index, category in enumerate(CATEGORIES)}
+_COLOUR_NAMES: Final = tuple(
+    dict.fromkeys([*(colour.name for colour in (*COLOURS, *TINTS)), *OTHER_NAMES])
+)
+COLOUR_COUNT: Final = len(_COLOUR_NAMES) + 1
+_SIZE: Final = ImageSize(IMAGE_SIDE_PX, IMAGE_SIDE_PX)
+_READING: Final = frozenset({Task.OCR, Task.OCR_WITH_REGION, Task.REGION_TO_OCR})
+TASKS: Final = tuple(Task)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Objects and words as tensors, in the order of the answer.
+
+    Shapes: boxes [B, N, 4] float32 in units of the sides; classes, colours [B, N] int64, 0 where
+    there is nothing more.
+    """
+
+    boxes: torch.Tensor
+    classes: torch.Tensor
+    colours: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiries:
+    """Questions of like length about the images of a batch.
+
+    Shapes:
+        images [S] int64, which image each is about; tasks [S] int64, places in ``TASKS``; prompts
+        [S, P] int64 and prompt_mask [S, P] int64, padded at the end; answers [S, T] int64, padded
+        with ``IGNORED``.
+    """
+
+    images: torch.Tensor
+    tasks: torch.Tensor
+    prompts: torch.Tensor
+    prompt_mask: torch.Tensor
+    answers: torch.Tensor
+    items: Items
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Scenes as tensors.
 
-    Shapes:
-        pixels [B, H, W, 3] uint8; detections, captions [B, T] int64, padded with ``IGNORED``; boxes
-        [B, N, 4] float32 in units of the sides; classes [B, N] int64, 0 where there is no object.
-        Objects are in the order of the answer.
+    Shapes: pixels [B, H, W, 3] uint8; letters [B, 2 x cells] int64, the left and the right half of
+    each cell, row by row, 0 where there is no letter's middle.
     """
 
     pixels: torch.Tensor
-    detections: torch.Tensor
-    captions: torch.Tensor
-    boxes: torch.Tensor
-    classes: torch.Tensor
+    items: Items
+    letters: torch.Tensor
+    inquiries: tuple[Inquiries, ...]
 
 
-def detection_text(picture: Picture) -> str:
-    """Return the answer to OD for a picture, as the model has to write it."""
-    regions = tuple(Region(seen.category.label, seen.box) for seen in picture.objects)
-    return encode(DetectionAnswer(regions), ImageSize(*picture.image.size))
+@dataclass(frozen=True, slots=True)
+class Diet:
+    """What a run is fed.
+
+    Attributes:
+        size: Scenes a batch.
+        tasks_a_scene: Questions about each scene.
+        groups: In how many groups of like length a batch's questions are cut.
+        weights: How often each task is asked, in relation to the others.
+        options: How hard the scenes are.
+        repeat_every: Start again after so many scenes, to prove that a model can learn a few by
+            heart.
+    """
+
+    size: int
+    tasks_a_scene: int = 3
+    groups: int = 3
+    weights: Mapping[Task, float] = field(default_factory=lambda: dict.fromkeys(TASKS, 1.0))
+    options: WorldOptions = TINY
+    repeat_every: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    image: int
+    inquiry: Inquiry
+    prompt: list[int]
+    answer: list[int]
 
 
 class SceneBatches(IterableDataset[Batch]):
     """An endless stream of batches of new scenes, dealt out in turn to the workers of a run."""
 
-    def __init__(
-        self,
-        size: int,
-        first: int = 0,
-        *,
-        worker: int = 0,
-        workers: int = 1,
-        repeat_every: int | None = None,
-    ) -> None:
+    def __init__(self, diet: Diet, first: int = 0, *, worker: int = 0, workers: int = 1) -> None:
         """Choose the scenes.
 
         Args:
-            size: Scenes a batch.
+            diet: What is asked about which scenes.
             first: Number in the training split of the first scene that any worker gets.
             worker: Which of the workers this stream is for.
             workers: How many there are.
-            repeat_every: Start again after so many scenes, to prove that a model can learn a few
-                by heart.
         """
-        self._size = size
-        self._first = first + worker * size
-        self._stride = workers * size
-        self._repeat_every = repeat_every
+        self._diet = diet
+        self._first = first + worker * diet.size
+        self._stride = workers * diet.size
 
     def __iter__(self) -> Iterator[Batch]:
         tokenizer = build_tokenizer()
         position = self._first
         while True:
-            pictures = []
-            for offset in range(position, position + self._size):
-                index = offset if self._repeat_every is None else offset % self._repeat_every
-                scene = imagine(Split.TRAIN.seed(index))
-                pictures.append(render(scene, IMAGE_SIDE_PX, IMAGE_SIDE_PX))
+            numbers = range(position, position + self._diet.size)
+            if self._diet.repeat_every is not None:
+                numbers = [number % self._diet.repeat_every for number in numbers]  # type: ignore[assignment]
+            yield make_batch(numbers, self._diet, tokenizer)
             position += self._stride
-            yield Batch(
-                pixels=torch.from_numpy(
-                    np.stack([np.asarray(picture.image) for picture in pictures])
-                ),
-                detections=_targets(
-                    [tokenizer(detection_text(picture)).input_ids for picture in pictures]
-                ),
-                captions=_targets(
-                    [tokenizer(caption(picture.scene)).input_ids for picture in pictures]
-                ),
-                boxes=torch.tensor([_boxes(picture) for picture in pictures]),
-                classes=torch.tensor([_classes(picture) for picture in pictures]),
-            )
 
 
 def stream(batches: SceneBatches) -> Iterator[Batch]:
     """Return the batches, rendered ahead by one worker process."""
     loader = DataLoader(
-        batches, batch_size=None, num_workers=1, prefetch_factor=6, worker_init_fn=_be_nice
+        batches, batch_size=None, num_workers=1, prefetch_factor=4, worker_init_fn=_be_nice
     )
     return iter(loader)
+
+
+def make_batch(numbers: Sequence[int], diet: Diet, tokenizer: PreTrainedTokenizerFast) -> Batch:
+    """Draw the training scenes of these numbers and ask about them."""
+    scenes = [imagine(Split.TRAIN.seed(number), options=diet.options) for number in numbers]
+    asked = [
+        _asked(image, inquiry, tokenizer)
+        for image, scene in enumerate(scenes)
+        for inquiry in _inquiries(scene, diet)
+    ]
+    asked.sort(key=lambda one: len(one.answer))
+    step = -(-len(asked) // diet.groups)
+    return Batch(
+        pixels=torch.from_numpy(np.stack([np.asarray(draw(scene, _SIZE)) for scene in scenes])),
+        items=_items([(scene.things, scene.words) for scene in scenes]),
+        letters=torch.stack([_letters(scene) for scene in scenes]),
+        inquiries=tuple(
+            _gathered(asked[start : start + step]) for start in range(0, len(asked), step)
+        ),
+    )
+
+
+def prompt_of(inquiry: Inquiry, size: ImageSize) -> str:
+    """Return the prompt of an inquiry."""
+    spec = inquiry.spec
+    return build_prompt(
+        spec.task, text=spec.text, classes=spec.classes, region=spec.region, size=size
+    )
+
+
+def _inquiries(scene: Scene, diet: Diet) -> Iterator[Inquiry]:
+    """Yield what is asked about a scene: different tasks, drawn by their weights."""
+    rng = np.random.default_rng((scene.seed, len(TASKS)))
+    possible = [task for task in TASKS if scene.words or task not in _READING]
+    shares = np.array([diet.weights[task] for task in possible])
+    count = min(diet.tasks_a_scene, len(possible))
+    for index in rng.choice(len(possible), size=count, replace=False, p=shares / shares.sum()):
+        inquiry = inquire(scene, possible[index], _SIZE, diet.options)
+        if inquiry is not None:
+            yield inquiry
+
+
+def _asked(image: int, inquiry: Inquiry, tokenizer: PreTrainedTokenizerFast) -> _Asked:
+    return _Asked(
+        image,
+        inquiry,
+        tokenizer(prompt_of(inquiry, _SIZE)).input_ids,
+        tokenizer(encode(inquiry.answer, _SIZE)).input_ids,
+    )
+
+
+def _gathered(asked: Sequence[_Asked]) -> Inquiries:
+    prompts = [one.prompt for one in asked]
+    return Inquiries(
+        images=torch.tensor([one.image for one in asked]),
+        tasks=torch.tensor([TASKS.index(one.inquiry.spec.task) for one in asked]),
+        prompts=_padded(prompts, 1),
+        prompt_mask=_padded([[1] * len(prompt) for prompt in prompts], 0),
+        answers=_padded([one.answer for one in asked], IGNORED),
+        items=_items([(one.inquiry.things, one.inquiry.words) for one in asked]),
+    )
+
+
+def _padded(rows: Sequence[list[int]], filler: int) -> torch.Tensor:
+    length = max(map(len, rows))
+    return torch.tensor([row + [filler] * (length - len(row)) for row in rows])
+
+
+def _items(rows: Sequence[tuple[Sequence[Thing], Sequence[Word]]]) -> Items:
+    boxes = torch.zeros(len(rows), ITEMS_MAX, 4)
+    classes = torch.zeros(len(rows), ITEMS_MAX, dtype=torch.int64)
+    colours = torch.zeros(len(rows), ITEMS_MAX, dtype=torch.int64)
+    for row, (things, words) in enumerate(rows):
+        for place, thing in enumerate(things[:ITEMS_MAX]):
+            boxes[row, place] = _sides(thing.box)
+            classes[row, place] = _CLASS_OF[thing.category]
+            colours[row, place] = _COLOUR_NAMES.index(thing.colour) + 1
+        for place, word in enumerate(words[: ITEMS_MAX - len(things)], start=len(things)):
+            boxes[row, place] = _sides(word.region)
+            classes[row, place] = _WORD_CLASS
+    return Items(boxes, classes, colours)
+
+
+def _sides(box: Box) -> torch.Tensor:
+    return torch.tensor([box.x0, box.y0, box.x1, box.y1])
+
+
+def _letters(scene: Scene) -> torch.Tensor:
+    slots = torch.zeros(GRID, 2 * GRID, dtype=torch.int64)
+    for word in scene.words:
+        for letter, at in zip(word.text, word.letters, strict=True):
+            row, column = int(at.y * GRID), int(at.x * 2 * GRID)
+            slots[min(row, GRID - 1), min(column, 2 * GRID - 1)] = LETTERS.index(letter.upper()) + 1
+    return slots.flatten()
 
 
 def _be_nice(_worker: int) -> None:
     os.nice(1)
     torch.set_num_threads(1)
-
-
-def _targets(rows: list[list[int]]) -> torch.Tensor:
-    length = max(map(len, rows))
-    return torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
-
-
-def _boxes(picture: Picture) -> list[tuple[float, float, float, float]]:
-    boxes = [(p.x0, p.y0, p.x1, p.y1) for p in picture.scene.placements]
-    return boxes + [(0.0, 0.0, 0.0, 0.0)] * (OBJECTS_MAX - len(boxes))
-
-
-def _classes(picture: Picture) -> list[int]:
-    classes = [_CLASS_OF[placement.category] for placement in picture.scene.placements]
-    return classes + [0] * (OBJECTS_MAX - len(classes))

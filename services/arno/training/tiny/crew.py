@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
+
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Crew:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes logs and checkpoints, and measures."""
+        """Whether this process writes logs and checkpoints."""
         return self.rank == 0
 
     def leave(self) -> None:
@@ -40,13 +43,13 @@ class Crew:
         if self.size > 1:
             distributed.destroy_process_group()
 
-    def agree(self, value: float) -> float:
-        """Return the leader's value, so that all processes decide alike."""
+    def tell(self, said: _Told) -> list[_Told]:
+        """Return what every process said, in the order of their ranks."""
         if self.size == 1:
-            return value
-        told = torch.tensor([value], dtype=torch.float64)
-        distributed.broadcast(told, src=0)
-        return float(told)
+            return [said]
+        heard: list[_Told] = [said] * self.size
+        distributed.all_gather_object(heard, said)
+        return heard
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes."""

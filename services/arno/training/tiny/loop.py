@@ -1,50 +1,70 @@
-"""The training loop: a wall-clock budget, checkpoints that a killed run goes on from, and a log.
+"""The training loop: a number of steps, checkpoints that a killed run goes on from, and a log.
 
-The schedule follows the clock and not the step count, so that a busy machine gives fewer images and
-still a finished model.
+Everything follows the step count and the seed, nothing the clock: a run that is killed and resumed
+ends with the weights of one that was not. The learning rate stays level until the last part of the
+steps, so that a run may be made longer as long as that part has not begun.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from rich.console import Console
 
-from arno.training.evaluation import measure
+from arno.tasks import Task
 from arno.training.tiny.aids import start_near
 from arno.training.tiny.architecture import build_model, build_processor, save
-from arno.training.tiny.batches import Batch, SceneBatches, stream
+from arno.training.tiny.average import AverageWeights
+from arno.training.tiny.batches import TASKS, Batch, Diet, SceneBatches, stream
 from arno.training.tiny.crew import Crew
 from arno.training.tiny.objective import Losses, Objective
+from arno.training.tiny.scorecard import TARGETS, score_tasks
 from arno.training.tiny.tokenizer import build_tokenizer
-from arno.training.world import Split
 
-_LOG_STEPS = 40
-_SOFTEN_STEPS = 200
-_WARM_UP_STEPS = 300
-_GRADIENT_NORM_MAX = 1.0
-# Softness of location targets, in bins, at the start and at the end.
-_SIGMA_START, _SIGMA_END = 20.0, 5.0
+_LOG_STEPS: Final = 50
+_WARM_UP_STEPS: Final = 300
+_GRADIENT_NORM_MAX: Final = 1.0
+# Softness of location targets, in bins, at the start and at the end; halved every so many steps.
+_SIGMA_START, _SIGMA_END, _SIGMA_HALVING_STEPS = 20.0, 4.0, 2500
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The settings of a run. ``batch`` counts the scenes of all processes together."""
+    """The settings of a run.
 
-    minutes: float = 90.0
-    batch: int = 48
-    learning_rate: float = 1.2e-3
+    Attributes:
+        steps: How many, in all.
+        batch: Scenes a step, of all processes together.
+        tasks_a_scene: Questions about each scene.
+        learning_rate: After the warm-up.
+        weight_decay: AdamW's.
+        seed: Of the starting weights.
+        dense_steps: First steps, which train DaViT alone.
+        cool_down: Last part of the steps, in which the learning rate falls to nothing.
+        checkpoint_steps: How often to save.
+        evaluate_steps: How often to measure, and to choose anew how often each task is asked.
+        evaluate_scenes: Scenes to measure on.
+        repeat_every: Learn so many scenes by heart.
+    """
+
+    steps: int = 20_000
+    batch: int = 32
+    tasks_a_scene: int = 3
+    learning_rate: float = 1.0e-3
     weight_decay: float = 0.02
     seed: int = 0
-    dense_part: float = 0.1
-    checkpoint_minutes: float = 3.0
-    evaluate_minutes: float = 8.0
-    evaluate_scenes: int = 100
+    dense_steps: int = 1000
+    cool_down: float = 0.25
+    checkpoint_steps: int = 100
+    evaluate_steps: int = 1000
+    evaluate_scenes: int = 60
     repeat_every: int | None = None
 
 
@@ -61,77 +81,91 @@ class Run:
         self.model = build_model(tokenizer)
         self.objective = Objective(self.model, tokenizer)
         start_near(self.model, self.objective.first_location_id)
+        self.average = AverageWeights(self.model)
         self.optimiser = torch.optim.AdamW(
             self.objective.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
         )
-        self.step, self.images, self.trained_s, self.joined_step = 0, 0, 0.0, -1
+        self.step, self.trained_s = 0, 0.0
+        self.scores: dict[Task, float] = {}
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
         self._resume()
 
     def train(self) -> None:
-        """Train until the budget is spent, then save the model."""
-        budget_s = self.recipe.minutes * 60
-        batches = stream(
-            SceneBatches(
-                self.recipe.batch // self.crew.size,
-                self.images,
-                worker=self.crew.rank,
-                workers=self.crew.size,
-                repeat_every=self.recipe.repeat_every,
-            )
-        )
-        last = saved = evaluated = time.monotonic()
-        logged_s, logged_images = self.trained_s, self.images
-        while (progress := self.crew.agree(self.trained_s / budget_s)) < 1:
-            losses = self._step(next(batches), progress)
+        """Train until the steps are done, then save the model."""
+        batches = self._stream()
+        last = logged = time.monotonic()
+        while self.step < self.recipe.steps:
+            self._count(self._step(next(batches)))
             now = time.monotonic()
             self.trained_s += now - last
             last = now
-            if not self.crew.leads:
-                continue
             if self.step % _LOG_STEPS == 0:
-                rate = (self.images - logged_images) / (self.trained_s - logged_s)
-                self._log(rate=round(rate, 1), **losses.parts)
-                logged_s, logged_images = self.trained_s, self.images
-            if now - saved > self.recipe.checkpoint_minutes * 60:
-                self._checkpoint()
-                saved = now
-            if self.joined_step >= 0 and now - evaluated > self.recipe.evaluate_minutes * 60:
+                self._log_losses(_LOG_STEPS * self.recipe.batch / (now - logged))
+                logged = now
+            done = self.step == self.recipe.steps
+            if self.step % self.recipe.evaluate_steps == 0 or done:
                 self._evaluate()
-                # Measuring is not training: the schedule keeps its images.
-                evaluated = last = time.monotonic()
+                # The tasks are asked anew from here on, by what lags.
+                batches = self._stream()
+                last = logged = time.monotonic()
+            if self.step % self.recipe.checkpoint_steps == 0 or done:
+                self._checkpoint()
         if self.crew.leads:
-            self._checkpoint()
-            save(self.model, self.folder / "model")
-            self._evaluate()
+            with self.average.in_place():
+                save(self.model, self.folder / "model")
 
-    def _step(self, batch: Batch, progress: float) -> Losses:
-        joined = progress >= self.recipe.dense_part
-        if joined and self.joined_step < 0:
-            self.joined_step = self.step
-        if self.step % _SOFTEN_STEPS == 0:
-            self.objective.soften(_SIGMA_START * (_SIGMA_END / _SIGMA_START) ** progress)
-        losses = self.objective.full(batch) if joined else self.objective.dense(batch)
-        self.optimiser.param_groups[0]["lr"] = self._learning_rate(progress)
+    def _stream(self) -> Iterator[Batch]:
+        diet = Diet(
+            size=self.recipe.batch // self.crew.size,
+            tasks_a_scene=self.recipe.tasks_a_scene,
+            weights=task_weights(self.scores),
+            repeat_every=self.recipe.repeat_every,
+        )
+        batches = SceneBatches(
+            diet, self.step * self.recipe.batch, worker=self.crew.rank, workers=self.crew.size
+        )
+        return stream(batches)
+
+    def _step(self, batch: Batch) -> Losses:
+        dense = self.step < self.recipe.dense_steps
+        halvings = self.step / _SIGMA_HALVING_STEPS
+        self.objective.soften(max(_SIGMA_END, _SIGMA_START * 0.5**halvings))
+        losses = self.objective.dense(batch) if dense else self.objective.full(batch)
+        self.optimiser.param_groups[0]["lr"] = self._learning_rate()
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(losses.total)
         self.crew.average_gradients(self.objective.parameters())
         torch.nn.utils.clip_grad_norm_(self.objective.parameters(), _GRADIENT_NORM_MAX)
         self.optimiser.step()
         self.step += 1
-        self.images += self.recipe.batch
+        self.average.follow(self.step)
         return losses
 
-    def _learning_rate(self, progress: float) -> float:
-        """Follow a cosine; warm up at the start, and again when the sequence loss joins."""
-        since = self.step - max(self.joined_step, 0)
-        warm = min(1.0, (since + 1) / _WARM_UP_STEPS)
-        cosine = (1 + math.cos(math.pi * progress)) / 2
-        return self.recipe.learning_rate * warm * (0.01 + 0.99 * cosine)
+    def _learning_rate(self) -> float:
+        """Warm up, at the start and again when the answers join; stay level; fall to nothing."""
+        joined = self.step - self.recipe.dense_steps
+        warm = min(1.0, ((joined if joined >= 0 else self.step) + 1) / _WARM_UP_STEPS)
+        left = 1 - self.step / self.recipe.steps
+        return self.recipe.learning_rate * warm * min(1.0, left / self.recipe.cool_down)
+
+    def _count(self, losses: Losses) -> None:
+        for name, value in losses.parts.items():
+            self._sums[name] += value
+            self._counts[name] += 1
+
+    def _log_losses(self, rate: float) -> None:
+        means = {name: value / self._counts[name] for name, value in sorted(self._sums.items())}
+        self._sums.clear()
+        self._counts.clear()
+        self._log(rate=rate, learning_rate=self._learning_rate() * 1000, **means)
 
     def _log(self, **values: float) -> None:
+        if not self.crew.leads:
+            return
         line = {
             "step": self.step,
-            "images": self.images,
+            "images": self.step * self.recipe.batch,
             "minutes": round(self.trained_s / 60, 2),
             **{name: round(value, 4) for name, value in values.items()},
         }
@@ -140,14 +174,17 @@ class Run:
         self.console.print(line, soft_wrap=True)
 
     def _checkpoint(self) -> None:
+        if not self.crew.leads:
+            return
         partial = self.folder / "checkpoint.part"
         state = {
             "objective": self.objective.state_dict(),
+            "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
-            "images": self.images,
+            "batch": self.recipe.batch,
             "trained_s": self.trained_s,
-            "joined_step": self.joined_step,
+            "scores": {str(task): score for task, score in self.scores.items()},
             "seed": self.recipe.seed,
         }
         torch.save(state, partial)
@@ -160,19 +197,41 @@ class Run:
             return
         state = torch.load(path, weights_only=True)
         self.objective.load_state_dict(state["objective"])
+        self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.images = state["step"], state["images"]
-        self.trained_s, self.joined_step = state["trained_s"], state["joined_step"]
+        self.step, self.trained_s = state["step"], state["trained_s"]
+        self.scores = {Task(name): score for name, score in state["scores"].items()}
         self.console.print(f"resumed at step {self.step}, {self.trained_s / 60:.1f} minutes")
 
     def _evaluate(self) -> None:
+        if self.step <= self.recipe.dense_steps:
+            return
         self.model.train(mode=False)
-        figures = measure(
-            self.model,
-            self.processor,
-            Split.VALIDATION,
-            scenes=self.recipe.evaluate_scenes,
-            beams=3,
-        )
+        with self.average.in_place():
+            own = score_tasks(
+                self.model,
+                self.processor,
+                TASKS[self.crew.rank :: self.crew.size],
+                range(self.recipe.evaluate_scenes),
+            )
         self.model.train()
-        self._log(**figures.as_dict())
+        for scores in self.crew.tell(own):
+            self.scores.update(scores)
+        self._log(**{f"score/{task}": self.scores[task] for task in TASKS})
+
+
+def task_weights(scores: dict[Task, float]) -> dict[Task, float]:
+    """Return how often to ask each task: more often what is far from its target."""
+    lag = {task: max(0.0, 1 - scores.get(task, 0.0) / TARGETS[task]) for task in TASKS}
+    return {task: _BASE_WEIGHTS.get(task, 1.0) * (0.4 + lag[task]) for task in TASKS}
+
+
+_BASE_WEIGHTS: Final = {
+    # What the others build on, and reading, which only some of the scenes have something for.
+    Task.OD: 2.0,
+    Task.OCR: 2.0,
+    Task.REGION_TO_OCR: 1.5,
+    Task.OCR_WITH_REGION: 2.0,
+    Task.CAPTION_TO_PHRASE_GROUNDING: 1.5,
+    Task.REFERRING_EXPRESSION_SEGMENTATION: 1.5,
+}

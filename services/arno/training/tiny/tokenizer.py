@@ -14,9 +14,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from arno.tasks import BIN_COUNT, CATALOGUE
-from arno.training.world.backgrounds import COLOURS
-from arno.training.world.captions import NUMBERS
-from arno.training.world.categories import CATEGORIES
+from arno.training.world import CATEGORIES
+from arno.training.world.descriptions import NUMBERS
+from arno.training.world.language import language
 
 _BASE_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 # The published tokenizers have these, in this order and spelling, before and after the locations.
@@ -28,8 +28,8 @@ _STRUCTURE_AFTER = (
     *("<proposal>", "</proposal>", "<poly>", "</poly>", "<and>"),
 )
 IMAGE_TOKEN = "<image>"  # noqa: S105 - a token of text, not a secret
-# Room for the words of a world several times this one; unused merges cost 128 weights each.
-_VOCABULARY_MAX = 480
+# Room for more words; merges that are not needed are not made.
+_VOCABULARY_MAX = 1200
 TOKENS_MAX = 512
 
 
@@ -69,15 +69,16 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _corpus() -> Iterator[str]:
-    # Labels stand alone in detections and after a space in captions; both become one token. They
-    # come often, so that their merges are made before those of the prompts.
+    # Labels stand alone in detections and after a space in captions; both become one token. Words
+    # of the world come often, so that their merges are made before those of the prompts.
     for _ in range(20):
         for category in CATEGORIES:
             yield category.label
-            yield f" {category.label} {category.plural} {category.with_article.capitalize()}"
-        for word in (*NUMBERS, *(number.capitalize() for number in NUMBERS)):
-            yield f"{word} {word}"
-        for colour in COLOURS:
-            yield f" on a {colour.name} background."
+            yield f" {category.label} {category.plural}"
+        for word in language():
+            yield word
+            yield f" {word}"
+        for word in ("a", "an", *NUMBERS):
+            yield word.capitalize()
     for definition in CATALOGUE.values():
         yield definition.prompt.replace("{input}", "")

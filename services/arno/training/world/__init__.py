@@ -1,25 +1,38 @@
 """A small world of rendered scenes whose truth is known exactly.
 
-A scene is decided by one integer, its seed: the objects, their boxes, the background and the shape
-of the picture. Seeds of different splits never meet (see ``seeds``). The world knows nothing of
-models, tokens or tensors.
+A scene is decided by one integer, its seed, and by how hard scenes may be (``WorldOptions``): the
+objects, what hides them, the printed words, the background and the shape of the picture. Seeds of
+different splits never meet (see ``seeds``). The world knows nothing of models, tokens or tensors.
 """
 
 from arno.training.world.captions import caption
 from arno.training.world.categories import CATEGORIES, Category
-from arno.training.world.render import Picture, SeenObject, render
-from arno.training.world.scene import Placement, Scene, imagine
+from arno.training.world.inquiries import Inquiry, inquire
+from arno.training.world.options import FULL, PLAIN, TINY, WorldOptions
+from arno.training.world.placement import Placement
+from arno.training.world.render import Picture, SeenObject, draw, render
+from arno.training.world.scene import Scene, Thing, imagine
 from arno.training.world.seeds import Split
+from arno.training.world.words import Word
 
 __all__ = [
     "CATEGORIES",
+    "FULL",
+    "PLAIN",
+    "TINY",
     "Category",
+    "Inquiry",
     "Picture",
     "Placement",
     "Scene",
     "SeenObject",
     "Split",
+    "Thing",
+    "Word",
+    "WorldOptions",
     "caption",
+    "draw",
     "imagine",
+    "inquire",
     "render",
 ]

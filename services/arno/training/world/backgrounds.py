@@ -1,45 +1,25 @@
-"""Backgrounds: a named colour in two shades, mixed by a pattern.
+"""Backgrounds: a named colour in two shades mixed by a pattern, or a landscape.
 
 The pattern is a field over the picture with values from 0 (first shade) to 1 (second shade).
 """
 
 from __future__ import annotations
 
-import colorsys
 import enum
 import functools
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from arno.training.world.categories import with_article
+from arno.training.world.colours import COLOURS, Rgb
+
 Field = npt.NDArray[np.float32]
 _BLOBS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Colour:
-    """A colour that captions can name: ranges of hue (degrees), saturation and value (0..1)."""
-
-    name: str
-    hue: tuple[float, float]
-    saturation: tuple[float, float]
-    value: tuple[float, float]
-
-
-COLOURS: tuple[Colour, ...] = (
-    Colour("red", (-8, 8), (0.55, 0.9), (0.55, 0.9)),
-    Colour("orange", (24, 34), (0.6, 0.95), (0.8, 1.0)),
-    Colour("yellow", (50, 60), (0.5, 0.9), (0.8, 1.0)),
-    Colour("green", (95, 145), (0.4, 0.9), (0.35, 0.85)),
-    Colour("blue", (200, 232), (0.45, 0.9), (0.5, 0.95)),
-    Colour("purple", (268, 290), (0.4, 0.8), (0.45, 0.8)),
-    Colour("white", (0, 360), (0.0, 0.05), (0.9, 1.0)),
-    Colour("grey", (0, 360), (0.0, 0.06), (0.4, 0.65)),
-    Colour("black", (0, 360), (0.0, 0.1), (0.03, 0.18)),
-)
 
 
 class Pattern(enum.Enum):
@@ -49,31 +29,73 @@ class Pattern(enum.Enum):
     NOISE = "noise"
     STRIPES = "stripes"
     BLOBS = "blobs"
+    HORIZON = "horizon"
 
 
-_PATTERNS = tuple(Pattern)
+_PATTERNS: Final = (Pattern.GRADIENT, Pattern.NOISE, Pattern.STRIPES, Pattern.BLOBS)
+
+
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """A kind of place: how a caption says it, and its sky and ground as (red, green, blue)."""
+
+    place: str
+    colours: frozenset[str]
+    sky: Rgb
+    ground: Rgb
+
+
+LANDSCAPES: Final = (
+    Landscape("in a meadow", frozenset({"blue", "green"}), (150, 200, 240), (110, 170, 70)),
+    Landscape("on a beach", frozenset({"blue", "yellow"}), (80, 160, 215), (225, 200, 140)),
+    Landscape("in the snow", frozenset({"grey", "white"}), (185, 195, 210), (240, 243, 248)),
+    Landscape("at night", frozenset({"black"}), (18, 22, 55), (35, 45, 40)),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A background of one scene. ``pattern_seed`` decides the rest of the pattern."""
+    """A background of one scene.
 
-    colour: Colour
-    shades: tuple[tuple[float, float, float], tuple[float, float, float]]
+    Attributes:
+        place: How a caption says where everything is: "on a red background", "in a meadow".
+        colours: Names of the colours that it has most of.
+        shades: The two shades; of a landscape, sky and ground.
+        pattern: How they are mixed.
+        grain: Standard deviation of the noise over it, 0..255.
+        pattern_seed: Decides the rest of the pattern.
+    """
+
+    place: str
+    colours: frozenset[str]
+    shades: tuple[Rgb, Rgb]
     pattern: Pattern
     grain: float
     pattern_seed: int
 
+    @property
+    def brightness(self) -> float:
+        """How light it is on the whole, 0..255."""
+        return float(np.mean(self.shades))
 
-def imagine_background(rng: np.random.Generator) -> Background:
-    """Choose a colour, two of its shades and a pattern."""
+
+def imagine_background(rng: np.random.Generator, landscape_part: float) -> Background:
+    """Choose a landscape, or a colour with two of its shades and a pattern."""
+    grain, pattern_seed = rng.uniform(0.0, 7.0), int(rng.integers(2**31))
+    if rng.random() < landscape_part:
+        kind = LANDSCAPES[rng.integers(len(LANDSCAPES))]
+        shades = (_near(rng, kind.sky), _near(rng, kind.ground))
+        return Background(
+            kind.place, kind.colours, shades, Pattern.HORIZON, grain + 2.0, pattern_seed
+        )
     colour = COLOURS[rng.integers(len(COLOURS))]
     return Background(
-        colour=colour,
-        shades=(_shade(rng, colour), _shade(rng, colour)),
+        place=f"on {with_article(colour.name)} background",
+        colours=frozenset({colour.name}),
+        shades=(colour.shade(rng), colour.shade(rng)),
         pattern=_PATTERNS[rng.integers(len(_PATTERNS))],
-        grain=rng.uniform(0.0, 7.0),
-        pattern_seed=int(rng.integers(2**31)),
+        grain=grain,
+        pattern_seed=pattern_seed,
     )
 
 
@@ -89,10 +111,10 @@ def paint(background: Background, width_px: int, height_px: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))
 
 
-def _shade(rng: np.random.Generator, colour: Colour) -> tuple[float, float, float]:
-    hue = rng.uniform(*colour.hue) / 360 % 1.0
-    rgb = colorsys.hsv_to_rgb(hue, rng.uniform(*colour.saturation), rng.uniform(*colour.value))
-    return (rgb[0] * 255, rgb[1] * 255, rgb[2] * 255)
+def _near(rng: np.random.Generator, colour: Rgb) -> Rgb:
+    light = rng.uniform(0.85, 1.1)
+    red, green, blue = (min(255.0, part * light + rng.uniform(-10, 10)) for part in colour)
+    return (max(0.0, red), max(0.0, green), max(0.0, blue))
 
 
 @functools.lru_cache(maxsize=8)
@@ -124,7 +146,10 @@ def _stripes(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
 
 
 def _noise(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
-    cells = int(rng.integers(4, 17))
+    return _clouds(rng, int(rng.integers(4, 17)), width_px, height_px)
+
+
+def _clouds(rng: np.random.Generator, cells: int, width_px: int, height_px: int) -> Field:
     coarse = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
     smooth = coarse.resize((width_px, height_px), Image.Resampling.BILINEAR)
     return np.asarray(smooth, dtype=np.float32)
@@ -144,9 +169,24 @@ def _blobs(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
     return field
 
 
+def _horizon(rng: np.random.Generator, width_px: int, height_px: int) -> Field:
+    """Sky above a rolling line, ground below it, both with noise on two scales."""
+    x, y = _axes(width_px, height_px)
+    height, swing = rng.uniform(0.3, 0.7), rng.uniform(0.0, 0.06)
+    waves, phase = rng.uniform(0.3, 1.5), rng.uniform(0, 2 * math.pi)
+    line = np.float32(height) + np.float32(swing) * np.sin(
+        np.float32(2 * math.pi * waves) * x + np.float32(phase)
+    )
+    ground = np.clip((y - line) * np.float32(height_px) + np.float32(0.5), 0, 1)
+    texture = _clouds(rng, 6, width_px, height_px) + _clouds(rng, 24, width_px, height_px)
+    field: Field = ground + (texture - np.float32(1)) * np.float32(0.16)
+    return field
+
+
 _FIELDS = {
     Pattern.GRADIENT: _gradient,
     Pattern.NOISE: _noise,
     Pattern.STRIPES: _stripes,
     Pattern.BLOBS: _blobs,
+    Pattern.HORIZON: _horizon,
 }

@@ -1,27 +1,129 @@
-"""Captions, written from a scene's truth and therefore always right."""
+"""Captions, written from a scene's truth and therefore always right.
+
+Each is a row of pieces, of which some are phrases that name objects: so a caption is also the
+question and the answer of phrase grounding.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
 
-from arno.training.world.categories import Category
-from arno.training.world.scene import Scene
+from arno.training.world.categories import with_article
+from arno.training.world.descriptions import counted, position, size_word
+from arno.training.world.scene import Scene, Thing
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words of a caption that name objects, and those objects."""
+
+    text: str
+    things: tuple[Thing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption in pieces; the text is what they say one after the other."""
+
+    pieces: tuple[str | Phrase, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole sentence or sentences."""
+        return "".join(piece if isinstance(piece, str) else piece.text for piece in self.pieces)
+
+    @property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """The phrases in the order in which they are said."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Phrase))
+
+
+# Decoders that never repeat three tokens in a row would stumble over sentences that all begin
+# alike, so no two neighbouring ones do.
+_JOINTS: Final = (" next to ", ", with ", " and ")
+_SENTENCES: Final = (
+    ("There is ", " at the {position}", ", and it is {size}"),
+    (" Near the {position} stands ", "", " of {size} size"),
+    (" One also sees ", " on the {position}", ", rather {size}"),
+    (" The {position} shows ", "", ", quite {size}"),
+)
+FIXED_TEXT: Final = (
+    "background The image shows All is It reads",
+    *_JOINTS,
+    *(
+        part.replace("{position}", "").replace("{size}", "")
+        for sentence in _SENTENCES
+        for part in sentence
+    ),
+)
+"""What captions say whatever the scene."""
 
 
 def caption(scene: Scene) -> str:
-    """Return a sentence: each kind of object once, in reading order, then the background."""
-    counts = Counter(placement.category for placement in scene.placements)
-    things = [_counted(category, count) for category, count in counts.items()]
-    named = things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
-    colour = scene.background.colour.name
-    return f"{named[0].upper()}{named[1:]} on {_article(colour)} {colour} background."
+    """Return the short caption's text."""
+    return short_caption(scene).text
 
 
-def _counted(category: Category, count: int) -> str:
-    return category.with_article if count == 1 else f"{NUMBERS[count]} {category.plural}"
+def short_caption(scene: Scene) -> Caption:
+    """Return one sentence: each kind of object once, in reading order, then the background."""
+    phrases = _grouped(scene.things, lambda thing: thing.category.label, _plain)
+    pieces: list[str | Phrase] = []
+    for index, phrase in enumerate(phrases):
+        if index:
+            pieces.append(" and " if index == len(phrases) - 1 else ", ")
+        pieces.append(phrase if index else _capital(phrase))
+    return Caption((*pieces, f" {scene.background.place}."))
 
 
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
+def detailed_caption(scene: Scene) -> Caption:
+    """Return one sentence with the colour of every object."""
+    pieces: list[str | Phrase] = ["The image shows "]
+    phrases = _grouped(scene.things, lambda one: f"{one.colour} {one.category.label}", _in_colour)
+    for index, phrase in enumerate(phrases):
+        if index:
+            pieces.append(_JOINTS[(index - 1) % len(_JOINTS)])
+        pieces.append(phrase)
+    return Caption((*pieces, f" {scene.background.place}."))
+
+
+def more_detailed_caption(scene: Scene) -> Caption:
+    """Return a sentence for every object with place, colour and size, then the printed words."""
+    pieces: list[str | Phrase] = []
+    for index, thing in enumerate(scene.things):
+        before, after, sized = _SENTENCES[index % len(_SENTENCES)]
+        phrase = Phrase(with_article(f"{thing.colour} {thing.category.label}"), (thing,))
+        size = size_word(thing)
+        where = {"position": position(thing), "size": size}
+        pieces += [before.format(**where), phrase]
+        pieces.append((after + (sized if size else "")).format(**where) + ".")
+    pieces.append(f" All is {scene.background.place}.")
+    if scene.words:
+        pieces.append(f' It reads "{" ".join(word.text for word in scene.words)}".')
+    return Caption(tuple(pieces))
+
+
+def _grouped(
+    things: Iterable[Thing],
+    kind: Callable[[Thing], str],
+    named: Callable[[tuple[Thing, ...]], str],
+) -> list[Phrase]:
+    groups: dict[str, list[Thing]] = {}
+    for thing in things:
+        groups.setdefault(kind(thing), []).append(thing)
+    return [Phrase(named(tuple(group)), tuple(group)) for group in groups.values()]
+
+
+def _plain(group: tuple[Thing, ...]) -> str:
+    category = group[0].category
+    return counted(len(group), category.label, category.plural)
+
+
+def _in_colour(group: tuple[Thing, ...]) -> str:
+    category, colour = group[0].category, group[0].colour
+    return counted(len(group), f"{colour} {category.label}", f"{colour} {category.plural}")
+
+
+def _capital(phrase: Phrase) -> Phrase:
+    return Phrase(phrase.text[0].upper() + phrase.text[1:], phrase.things)

@@ -9,13 +9,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from PIL import Image
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
 
-from arno.tasks import Box
+from arno.tasks import Box, ImageSize
 from arno.training.world.backgrounds import paint
 from arno.training.world.categories import Category
-from arno.training.world.scene import Placement, Scene
-from arno.training.world.sprites import MARGIN_PX, sprite
+from arno.training.world.colours import Rgb
+from arno.training.world.lettering import lettering
+from arno.training.world.placement import Placement
+from arno.training.world.scene import Scene
+from arno.training.world.shapes import scaled_box
+from arno.training.world.sprites import MARGIN_PX, Sprite, sprite
+from arno.training.world.words import PLATE_RIM, Word
+
+_DARKEST, _LIGHTEST = 0.4, 1.25
+"""Factors on a tint where the glyph is black, and where it is white."""
+_FINER = 4
+"""Pixels a side that words are drawn with for each pixel of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +49,35 @@ class Picture:
 
 def render(scene: Scene, width_px: int, height_px: int) -> Picture:
     """Draw ``scene`` as an RGB picture of the given size."""
-    image = paint(scene.background, width_px, height_px)
-    objects = []
-    for placement in scene.placements:
-        box = Box(
-            placement.x0 * width_px,
-            placement.y0 * height_px,
-            placement.x1 * width_px,
-            placement.y1 * height_px,
-        )
-        _draw(image, placement, box)
-        objects.append(SeenObject(placement.category, box))
-    return Picture(scene, image, tuple(objects))
+    size = ImageSize(width_px, height_px)
+    objects = tuple(SeenObject(one.category, scaled_box(one.box, size)) for one in scene.things)
+    return Picture(scene, draw(scene, size), objects)
 
 
-def _draw(image: Image.Image, placement: Placement, box: Box) -> None:
+def draw(scene: Scene, size: ImageSize) -> Image.Image:
+    """Draw ``scene`` as an RGB picture of the given size."""
+    image = paint(scene.background, size.width_px, size.height_px)
+    for placement in scene.painted:
+        _draw_object(image, placement, scaled_box(placement.box, size))
+    for word in scene.words:
+        _draw_word(image, word, size)
+    return image
+
+
+def _draw_object(image: Image.Image, placement: Placement, box: Box) -> None:
     drawn = sprite(placement.category.glyph, placement.mirrored)
+    stamp = _resampled(drawn, box)
+    shape = stamp.convert("RGB")
+    if placement.tint is None:
+        brightness = placement.brightness
+        lit = shape.point([min(255, round(value * brightness)) for value in range(256)] * 3)
+    else:
+        lit = _tinted(shape, placement.tint)
+    image.paste(lit, (math.floor(box.x0), math.floor(box.y0)), stamp.getchannel("A"))
+
+
+def _resampled(drawn: Sprite, box: Box) -> Image.Image:
+    """Return the part of the picture's pixel grid around ``box``, with the sprite in it."""
     left, top = math.floor(box.x0), math.floor(box.y0)
     right, bottom = math.ceil(box.x1), math.ceil(box.y1)
     # Sprite pixels for each picture pixel; the sprite's box starts at MARGIN_PX.
@@ -64,8 +89,60 @@ def _draw(image: Image.Image, placement: Placement, box: Box) -> None:
         MARGIN_PX + (right - box.x0) * scale_x,
         MARGIN_PX + (bottom - box.y0) * scale_y,
     )
-    shape = drawn.image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=source)
-    alpha = shape.getchannel("A")
-    brightness = placement.brightness
-    lit = shape.convert("RGB").point(lambda value: min(255, round(value * brightness)))
-    image.paste(lit, (left, top), alpha)
+    return drawn.image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=source)
+
+
+def _tinted(shape: Image.Image, tint: Rgb) -> Image.Image:
+    """Paint a glyph in one colour and keep its shading."""
+    grey = shape.convert("L")
+    channels = [
+        grey.point(
+            [
+                min(255, round(part * (_DARKEST + (_LIGHTEST - _DARKEST) * value / 255)))
+                for value in range(256)
+            ]
+        )
+        for part in tint
+    ]
+    return Image.merge("RGB", channels)
+
+
+def _draw_word(image: Image.Image, word: Word, size: ImageSize) -> None:
+    """Draw the word where its quad lies, and the plate under it."""
+    shape = lettering(word.text, word.face)
+    corners = np.array([[p.x * size.width_px, p.y * size.height_px] for p in word.quad])
+    box = scaled_box(word.box, size)
+    left, top = math.floor(box.x0), math.floor(box.y0)
+    cut = (math.ceil(box.x1) - left, math.ceil(box.y1) - top)
+    origin = corners[0] - (left, top)
+    # What one pixel of the lettering is in the picture, along the word and down it.
+    axes = np.column_stack(
+        [(corners[1] - corners[0]) / shape.width_px, (corners[3] - corners[0]) / shape.height_px]
+    )
+    if word.plate is not None:
+        rim = PLATE_RIM * shape.capital_px
+        x, y = shape.width_px + rim, shape.height_px + rim
+        plate = [origin + axes @ corner for corner in ((-rim, -rim), (x, -rim), (x, y), (-rim, y))]
+        _paste(image, word.plate, _filled(plate, cut), left, top)
+    back = np.linalg.inv(axes)
+    start = -(back @ origin)
+    matrix = (*(back[0] / _FINER), start[0], *(back[1] / _FINER), start[1])
+    letters = shape.mask.transform(
+        (cut[0] * _FINER, cut[1] * _FINER),
+        Image.Transform.AFFINE,
+        tuple(float(number) for number in matrix),
+        Image.Resampling.BILINEAR,
+    )
+    _paste(image, word.ink, letters.reduce(_FINER), left, top)
+
+
+def _filled(corners: list[npt.NDArray[np.float64]], cut: tuple[int, int]) -> Image.Image:
+    mask = Image.new("L", (cut[0] * _FINER, cut[1] * _FINER))
+    points = [(float(x) * _FINER, float(y) * _FINER) for x, y in corners]
+    ImageDraw.Draw(mask).polygon(points, fill=255)
+    return mask.reduce(_FINER)
+
+
+def _paste(image: Image.Image, colour: Rgb, mask: Image.Image, left: int, top: int) -> None:
+    red, green, blue = (round(part) for part in colour)
+    image.paste((red, green, blue), (left, top, left + mask.width, top + mask.height), mask)

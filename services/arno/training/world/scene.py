@@ -1,7 +1,7 @@
 """Imagine a scene from its seed: what there is, where, and on which background.
 
 Everything is in units of the picture's sides (0..1), so one scene can be drawn at any size. What
-the pixels are is decided in ``render`` and ``backgrounds``.
+the pixels are is decided in ``render``, ``backgrounds`` and ``lettering``.
 """
 
 from __future__ import annotations
@@ -11,60 +11,68 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arno.tasks import Box, Polygon
 from arno.training.world.backgrounds import Background, imagine_background
-from arno.training.world.categories import CATEGORIES, Category
-from arno.training.world.sprites import glyph_aspect
+from arno.training.world.categories import Category
+from arno.training.world.options import TINY, WorldOptions
+from arno.training.world.placement import Placement, covered, place
+from arno.training.world.visibility import View, view
+from arno.training.world.words import Word, imagine_word
 
-_OBJECTS_MAX = 3
-# Sides of an object in sides of the picture: below a fifth, an object is too few cells of the
-# model's 8 x 8 grid.
-_SIDE_MIN = 0.20
-_SIDE_MAX = 0.50
 _ASPECT_MAX = 16 / 9
-_STRETCH_MAX = 1.25
-# Part of the smaller of two objects that the other may cover: objects touch, and never hide each
-# other.
-_OVERLAP_MAX = 0.03
-_PLACE_ATTEMPTS_MAX = 40
+_WORD_ATTEMPTS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """One object of a scene: the tight box of its glyph, in units of the picture's sides."""
+class Thing:
+    """An object of a scene: how it is drawn, and what is seen of it."""
 
-    category: Category
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    mirrored: bool
-    brightness: float
-
-    def covers(self, other: Placement) -> float:
-        """Return the intersection of both boxes as a part of the smaller box."""
-        width = min(self.x1, other.x1) - max(self.x0, other.x0)
-        height = min(self.y1, other.y1) - max(self.y0, other.y0)
-        if width <= 0 or height <= 0:
-            return 0.0
-        return width * height / min(self.area, other.area)
+    placement: Placement
+    seen: View
 
     @property
-    def area(self) -> float:
-        """The box's area as a part of the picture."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
+    def category(self) -> Category:
+        """What it is."""
+        return self.placement.category
+
+    @property
+    def colour(self) -> str:
+        """The name of its colour."""
+        return self.placement.colour
+
+    @property
+    def box(self) -> Box:
+        """The tight box around what is seen."""
+        return self.seen.box
+
+    @property
+    def outline(self) -> tuple[Polygon, ...]:
+        """The outlines of what is seen."""
+        return self.seen.outline
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a seed stands for; the objects are in reading order (by left, then upper edge)."""
+    """What a seed stands for.
+
+    Attributes:
+        seed: The seed.
+        aspect: Width over height.
+        background: What is behind everything.
+        things: The objects in reading order (by left, then upper edge of what is seen).
+        words: The printed words in reading order (by upper, then left edge).
+        painted: The objects in the order in which they are drawn, the hindmost first.
+    """
 
     seed: int
     aspect: float
     background: Background
-    placements: tuple[Placement, ...]
+    things: tuple[Thing, ...]
+    words: tuple[Word, ...]
+    painted: tuple[Placement, ...]
 
 
-def imagine(seed: int, aspect: float | None = None) -> Scene:
+def imagine(seed: int, aspect: float | None = None, options: WorldOptions = TINY) -> Scene:
     """Return the scene of ``seed``, which is always the same.
 
     Objects keep their natural shape, up to a small random stretch, when drawn in the right aspect.
@@ -72,33 +80,63 @@ def imagine(seed: int, aspect: float | None = None) -> Scene:
     Args:
         seed: Taken from a ``Split``.
         aspect: Width over height of the picture to draw; None lets the seed decide.
+        options: How hard the scene may be.
     """
     rng = np.random.default_rng(seed)
     own_aspect = math.exp(rng.uniform(-math.log(_ASPECT_MAX), math.log(_ASPECT_MAX)))
     aspect = own_aspect if aspect is None else aspect
-    background = imagine_background(rng)
+    background = imagine_background(rng, options.landscape_part)
+    words = _words(rng, aspect, background, options)
     placements: list[Placement] = []
-    for _ in range(rng.integers(1, _OBJECTS_MAX + 1)):
-        placement = _place(rng, aspect, placements)
+    taken = [word.box for word in words]
+    # The first object always finds room: without it a scene would be about nothing.
+    for _ in range(rng.integers(1, options.objects_max + 1)):
+        placement = place(rng, aspect, placements, taken, background.colours, options)
         if placement is not None:
             placements.append(placement)
-    placements.sort(key=lambda placement: (placement.x0, placement.y0))
-    return Scene(seed, aspect, background, tuple(placements))
+    while not placements:
+        placement = place(rng, aspect, placements, [], background.colours, options)
+        words = []
+        placements += [placement] if placement is not None else []
+    things = _seen(placements, options)
+    return Scene(
+        seed=seed,
+        aspect=aspect,
+        background=background,
+        things=tuple(sorted(things, key=lambda thing: (thing.box.x0, thing.box.y0))),
+        words=tuple(sorted(words, key=lambda word: (word.region.y0, word.region.x0))),
+        painted=tuple(thing.placement for thing in things),
+    )
 
 
-def _place(rng: np.random.Generator, aspect: float, others: list[Placement]) -> Placement | None:
-    """Find room for one more object, or return None where the picture is full."""
-    category = CATEGORIES[rng.integers(len(CATEGORIES))]
-    stretch = math.exp(rng.uniform(-math.log(_STRETCH_MAX), math.log(_STRETCH_MAX)))
-    shape = math.sqrt(glyph_aspect(category.glyph) * stretch / aspect)
-    mirrored = bool(rng.random() < 0.5)
-    brightness = rng.uniform(0.75, 1.2)
-    for _ in range(_PLACE_ATTEMPTS_MAX):
-        side = rng.uniform(_SIDE_MIN, _SIDE_MAX)
-        width = min(max(side * shape, _SIDE_MIN), _SIDE_MAX)
-        height = min(max(side / shape, _SIDE_MIN), _SIDE_MAX)
-        x0, y0 = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
-        placement = Placement(category, x0, y0, x0 + width, y0 + height, mirrored, brightness)
-        if all(placement.covers(other) <= _OVERLAP_MAX for other in others):
-            return placement
-    return None
+def _words(
+    rng: np.random.Generator, aspect: float, background: Background, options: WorldOptions
+) -> list[Word]:
+    words: list[Word] = []
+    if options.words_max == 0:
+        return words
+    # A third of the scenes has none, and few are better than many.
+    wanted = min(
+        int(rng.integers(0, 3) * rng.uniform(0.5, 1.0 + options.words_max / 2)), options.words_max
+    )
+    for _ in range(wanted):
+        for _ in range(_WORD_ATTEMPTS_MAX):
+            word = imagine_word(rng, aspect, background, options)
+            if word and all(covered(word.box, other.box) == 0 for other in words):
+                words.append(word)
+                break
+    return words
+
+
+def _seen(placements: list[Placement], options: WorldOptions) -> list[Thing]:
+    """Return the objects of which enough is seen; taking one away may bring others to light."""
+    left = list(placements)
+    while True:
+        things = [
+            Thing(one, view(one, left[index + 1 :], options.outline_points_max))
+            for index, one in enumerate(left)
+        ]
+        hidden = [thing for thing in things if thing.seen.part < options.visible_min]
+        if not hidden:
+            return things
+        left.remove(min(hidden, key=lambda thing: thing.seen.part).placement)

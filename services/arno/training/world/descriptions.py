@@ -1,0 +1,94 @@
+"""How one says what an object is like and where it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from arno.tasks import Box, Point
+from arno.training.world.categories import with_article
+from arno.training.world.scene import Scene, Thing
+
+NUMBERS: Final = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+POSITIONS: Final = (
+    ("top left", "top", "top right"),
+    ("left", "centre", "right"),
+    ("bottom left", "bottom", "bottom right"),
+)
+SMALL, LARGE = "small", "large"
+RELATIONS: Final = ("left of", "right of", "above", "below")
+
+_SMALL_MAX, _LARGE_MIN = 0.26, 0.36
+"""Geometric means of an object's sides, in sides of the picture."""
+_APART_MIN: Final = 0.15
+"""Least distance of two middles, in sides of the picture, for one to be left of the other."""
+
+
+def middle(box: Box) -> Point:
+    """Return the middle of a box."""
+    return Point((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+
+
+def position(thing: Thing) -> str:
+    """Return in which ninth of the picture an object has its middle."""
+    at = middle(thing.box)
+    return POSITIONS[min(2, int(at.y * 3))][min(2, int(at.x * 3))]
+
+
+def size_word(thing: Thing) -> str:
+    """Return "small", "large", or nothing for what is in between."""
+    box = thing.placement.box
+    side = ((box.x1 - box.x0) * (box.y1 - box.y0)) ** 0.5
+    return SMALL if side < _SMALL_MAX else LARGE if side > _LARGE_MIN else ""
+
+
+def coloured(thing: Thing) -> str:
+    """Return an object's colour and kind: "red car"."""
+    return f"{thing.colour} {thing.category.label}"
+
+
+def described(thing: Thing) -> str:
+    """Return an object's size, colour and kind: "small red car"."""
+    return f"{size_word(thing)} {coloured(thing)}".strip()
+
+
+def situated(thing: Thing) -> str:
+    """Return a description with the place: "a small red car at the top left"."""
+    return f"{with_article(described(thing))} at the {position(thing)}"
+
+
+def relation(thing: Thing, other: Thing) -> str:
+    """Return how one object lies to another, or nothing where it is neither clearly."""
+    one, two = middle(thing.box), middle(other.box)
+    across, down = one.x - two.x, one.y - two.y
+    if max(abs(across), abs(down)) < _APART_MIN:
+        return ""
+    # Neither left nor above: diagonal ones are both, and nobody could tell which is meant.
+    if 0.5 < abs(across) / max(abs(down), 1e-9) < 2:
+        return ""
+    if abs(across) > abs(down):
+        return RELATIONS[0] if across < 0 else RELATIONS[1]
+    return RELATIONS[2] if down < 0 else RELATIONS[3]
+
+
+def of_kind(scene: Scene, label: str) -> tuple[Thing, ...]:
+    """Return the scene's objects of a category."""
+    return tuple(thing for thing in scene.things if thing.category.label == label)
+
+
+def counted(count: int, singular: str, plural: str) -> str:
+    """Return "a cat" or "two cats"."""
+    return with_article(singular) if count == 1 else f"{NUMBERS[count]} {plural}"
