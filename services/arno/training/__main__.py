@@ -1,4 +1,4 @@
-"""``python -m arno.training``: train arno-tiny, measure a model, draw the example images."""
+"""``python -m arno.training``: train and ship arno-tiny, draw the example images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Train and measure the models that Arno serves."""
+    """Make what Arno bundles: the model arno-tiny, and the example images."""
 
 
 @main.command()
@@ -42,29 +42,16 @@ def tiny(
     launch(folder, Recipe(steps=steps, batch=batch, seed=seed, repeat_every=by_heart), workers)
 
 
-@main.command("eval")
-@click.argument("model", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--scenes", default=200, show_default=True, help="Test scenes to measure on.")
-@click.option(
-    "--beams", default=3, show_default=True, help="Width of the beam search; 1 is greedy."
-)
-def evaluate(model: Path, scenes: int, beams: int) -> None:
-    """Measure the folder MODEL on test scenes."""
-    from arno.training.tiny.ship import measure_folder
-
-    Console().print(measure_folder(model, scenes, beams).as_dict())
-
-
 @main.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--scenes", default=200, show_default=True, help="Test scenes for the model card.")
+@click.option("--scenes", default=1000, show_default=True, help="Test scenes for the model card.")
 def ship(checkpoint: Path, folder: Path, scenes: int) -> None:
     """Make the bundled model in FOLDER from a run's CHECKPOINT, and write its card."""
     from arno.training.tiny.ship import ship as ship_checkpoint
 
-    for row in ship_checkpoint(checkpoint, folder, scenes):
-        Console().print(row.setting, row.figures.as_dict())
+    for task, figures in ship_checkpoint(checkpoint, folder, scenes).figures.items():
+        Console().print(task, {name: round(value, 3) for name, value in figures.items()})
 
 
 @main.command()

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from arno.training.evaluation import Figures
-from arno.training.world import CATEGORIES
+from arno.tasks import Task
+from arno.training.world import CATEGORIES, TINY
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
-    """What the checkpoint says of its own making."""
+class Making:
+    """What a checkpoint says of how it was made.
 
-    images: int
+    Attributes:
+        steps: Steps of the run. batch: Scenes a step. minutes: Time that training took.
+        seed: Of the starting weights. commit: Of the code; unknown where it is installed.
+        machine: What it ran on.
+    """
+
     steps: int
-    minutes: float
     batch: int
+    minutes: float
     seed: int
+    commit: str
+    machine: str
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One row of the table of figures."""
+class Measurement:
+    """What ``arno eval`` found: figures by task and name, the main one first."""
 
-    setting: str
-    figures: Figures
+    scenes: int
+    figures: Mapping[Task, Mapping[str, float]]
 
 
-def card(parameters: int, training: Training, rows: list[Measured]) -> str:
+def card(parameters: int, making: Making, measured: Measurement) -> str:
     """Return the README of a model folder."""
     labels = ", ".join(category.label for category in CATEGORIES)
     table = "\n".join(
-        f"| {row.setting} | {row.figures.map_50:.3f} | {row.figures.map_50_95:.3f} "
-        f"| {row.figures.precision:.3f} / {row.figures.recall:.3f} | {row.figures.mean_iou:.3f} "
-        f"| {row.figures.caption_objects:.3f} | {row.figures.caption_exact:.3f} |"
-        for row in rows
+        f"| {task} | " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()) + " |"
+        for task, values in measured.figures.items()
     )
     return f"""---
 license: apache-2.0
@@ -47,42 +53,44 @@ A real, native Florence-2 of {parameters / 1e6:.1f} million parameters, trained 
 this repository on scenes that it renders, so that everything Arno promises can be tried without a
 download or a GPU. It is a test model: it knows emoji, not photographs.
 
-It answers two tasks, with Florence-2's own prompts: **OD** and **CAPTION**. The other tasks run,
-and what they say means nothing.
+It answers all sixteen tasks with Florence-2's own prompts; questions in words go to `PROMPT` as
+`<VQA>How many cats are there?`.
 
 ## The world it knows
-Pictures of 1 to 3 emoji of {len(CATEGORIES)} categories ({labels}). Each is a fifth to a half of
-the picture's sides, stretched by up to a quarter, mirrored or not, darkened or lightened, and
-hardly overlaps another. The background has one of nine colours, as a gradient, noise, stripes or
-blobs. Pictures are 9:16 to 16:9; the model sees 128 x 128 pixels. Objects are listed from left to
-right.
+Pictures of 1 to {TINY.objects_max} emoji of {len(CATEGORIES)} categories ({labels}), half of them
+painted in red, yellow, green, blue, purple or pink. Each takes {TINY.side_min:.0%} to
+{TINY.side_max:.0%} of the picture's sides, stretched by up to a quarter, mirrored or not; another
+may hide a little of it. The background is one of nine colours as a gradient, noise, stripes or
+blobs, or a meadow, a beach, snow or night. Up to {TINY.words_max} words of at most
+{TINY.letters_max} capitals or digits are printed, as high as a ninth of the picture or more, turned
+by at most {TINY.rotation_max_degrees:.0f} degrees. Pictures are 9:16 to 16:9; the model sees
+128 x 128 pixels.
+
+What was given up so that two cores can train it: small things and small print, crowds, words turned
+on their side, small letters. The generator has them (`WorldOptions`, `FULL`).
 
 ## Training
-{training.images:,} scenes, each seen once; seeds of the test split can never be among them.
-{training.steps:,} steps of {training.batch} in {training.minutes:.0f} minutes on 2 x86-64 cores
-(AVX2, no GPU) that other work shared, float32, AdamW, cosine schedule:
+{making.steps * making.batch:,} scenes, each seen once; seeds of the test split are never among
+them. {making.steps:,} steps of {making.batch} in {making.minutes:.0f} minutes on {making.machine},
+float32, AdamW, seed {making.seed}, commit {making.commit}:
 
-    python -m arno.training tiny --minutes {training.minutes:.0f} --batch {training.batch} \
-        --seed {training.seed}
+    make tiny
 
-The schedule follows the clock, so another machine gets another number of scenes and other weights.
-Three aids, of which nothing is in the saved model: dense heads on the image tokens, location
-targets softened over neighbouring bins, and sine-cosine starting values for positions and
-locations.
+Aids in training, of which nothing is in the saved model: dense heads on the image tokens (kind,
+colour, box, letters), location targets softened over neighbouring bins, and sine-cosine starting
+values for positions and locations.
 
 ## Measured
-On the first {rows[0].figures.scenes} scenes of the test split, drawn at 320 px, through the
-processor and transformers' `generate`, weights as shipped (float16, computed in float32). Scores
-are the tokens' probabilities; mAP as COCO counts it; precision and recall at IoU 0.5 without a
-threshold.
+On {measured.scenes} scenes of the test split, by Arno's engine, 3 beams:
 
-| decoding | mAP@0.5 | mAP@[.5:.95] | precision/recall | mean IoU | objects named | caption exact |
-| --- | --- | --- | --- | --- | --- | --- |
+| task | figures |
+| --- | --- |
 {table}
 
-    python -m arno.training eval services/arno/engine/tiny
+    arno eval --model tiny --data world:seed=0,n={measured.scenes}
 
 ## Licence
-Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the font Noto Color
-Emoji (SIL Open Font License 1.1), which is not part of this folder.
+Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the fonts Noto Color
+Emoji (SIL Open Font License 1.1) and DejaVu (Bitstream Vera licence), of which nothing is in this
+folder.
 """

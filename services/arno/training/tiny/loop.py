@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 
 from arno.tasks import Task
+from arno.training.tiny import origin
 from arno.training.tiny.aids import start_near
 from arno.training.tiny.architecture import build_model, build_processor, save
 from arno.training.tiny.average import AverageWeights
@@ -186,6 +187,8 @@ class Run:
             "trained_s": self.trained_s,
             "scores": {str(task): score for task, score in self.scores.items()},
             "seed": self.recipe.seed,
+            "commit": origin.commit(),
+            "machine": origin.machine(),
         }
         torch.save(state, partial)
         # A rename is atomic: a kill in between leaves the older checkpoint.

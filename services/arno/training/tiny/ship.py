@@ -5,18 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from arno.training.evaluation import Figures, measure
+from arno.training.data.world import WorldScenes
+from arno.training.evaluation.answering import DecodingChoice
+from arno.training.evaluation.local import open_model
+from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.questions import questions_of
+from arno.training.evaluation.run import evaluate
 from arno.training.tiny.architecture import build_model, save
-from arno.training.tiny.card import Measured, Training, card
+from arno.training.tiny.card import Making, Measurement, card
 from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import Split
 
-_MODEL_PREFIX = "model."
+_SEED = 0
 
 
-def ship(checkpoint: Path, folder: Path, scenes: int) -> list[Measured]:
+def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
     """Write weights, configuration and model card into ``folder``; return what was measured.
 
     Raises:
@@ -24,32 +28,34 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> list[Measured]:
     """
     state = torch.load(checkpoint, weights_only=True)
     model = build_model(build_tokenizer())
-    weights = {
-        name.removeprefix(_MODEL_PREFIX): value
-        for name, value in state["objective"].items()
-        if name.startswith(_MODEL_PREFIX)
-    }
-    model.load_state_dict(weights)
+    average = state["average"]["average"]
+    with torch.no_grad():
+        for parameter, kept in zip(model.parameters(), average, strict=True):
+            parameter.copy_(kept)
     save(model, folder)
-    rows = [
-        Measured("3 beams, no repeated 3-gram", measure_folder(folder, scenes, beams=3)),
-        Measured("greedy, no repeated 3-gram", measure_folder(folder, scenes, beams=1)),
-    ]
-    training = Training(
-        images=state["images"],
+    measured = measure(folder, scenes)
+    making = Making(
         steps=state["step"],
+        batch=state["batch"],
         minutes=state["trained_s"] / 60,
-        batch=state["images"] // max(1, state["step"]),
-        seed=state.get("seed", 0),
+        seed=state["seed"],
+        commit=state["commit"],
+        machine=state["machine"],
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    (folder / "README.md").write_text(card(parameters, training, rows))
-    return rows
+    (folder / "README.md").write_text(card(parameters, making, measured))
+    return measured
 
 
-def measure_folder(folder: Path, scenes: int, beams: int) -> Figures:
-    """Measure a saved model on the test split, loaded the way a stranger would."""
-    model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    model.train(mode=False)
-    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
-    return measure(model, processor, Split.TEST, scenes=scenes, beams=beams)
+def measure(folder: Path, scenes: int) -> Measurement:
+    """Measure a saved model on test scenes, as ``arno eval`` does."""
+    decoding = DecodingChoice()
+    answerer = open_model(str(folder), decoding, device="cpu")
+    asked = questions_of(WorldScenes(seed=_SEED, count=scenes, split=Split.TEST))
+    try:
+        found = evaluate(answerer, asked, decoding=decoding, nouns=nouns_of("world:"))
+    finally:
+        answerer.close()
+    return Measurement(
+        scenes, {task: judged.figures.values for task, judged in found.tasks.items()}
+    )
