@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -49,18 +49,30 @@ def request(
     return SequenceRequest(**(facts | changes))  # type: ignore[arg-type]  # the keys are its fields
 
 
-def run_all(engine: Engine) -> dict[str, SequenceFinished]:
-    """Step until nothing is in hand, and return how every sequence ended."""
-    ends: dict[str, SequenceFinished] = {}
+def until_idle(engine: Engine) -> Iterator[SequenceProgress | SequenceFinished]:
+    """Step until nothing is in hand; give what each step tells."""
     while True:
         events = engine.step()
-        for event in events:
-            if isinstance(event, SequenceFinished):
-                assert event.sequence_id not in ends, "ended twice"
-                ends[event.sequence_id] = event
+        yield from events
         statistics = engine.statistics()
         if not events and not statistics.waiting_count and not statistics.running_count:
-            return ends
+            return
+
+
+def run_all(
+    engine: Engine, watch: Callable[[], object] = lambda: None
+) -> dict[str, SequenceFinished]:
+    """Step until nothing is in hand, and return how every sequence ended.
+
+    ``watch`` is called after everything that a step tells.
+    """
+    ends: dict[str, SequenceFinished] = {}
+    for event in until_idle(engine):
+        watch()
+        if isinstance(event, SequenceFinished):
+            assert event.sequence_id not in ends, "ended twice"
+            ends[event.sequence_id] = event
+    return ends
 
 
 def submit_all(engine: Engine, requests: Iterable[SequenceRequest]) -> None:

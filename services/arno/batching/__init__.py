@@ -4,9 +4,21 @@ Pure policy. No torch, asyncio, clock or I/O: whoever calls it says what time it
 is tested with a clock that the test turns by hand.
 """
 
+from arno.batching.adaptive_limit import AdaptiveLimit
 from arno.batching.clock import Clock
 from arno.batching.entries import Entry
 from arno.batching.lanes import LanePolicy
 from arno.batching.scheduler import Budget, Decision, Scheduler
+from arno.batching.stages import Stage, StageShare
 
-__all__ = ["Budget", "Clock", "Decision", "Entry", "LanePolicy", "Scheduler"]
+__all__ = [
+    "AdaptiveLimit",
+    "Budget",
+    "Clock",
+    "Decision",
+    "Entry",
+    "LanePolicy",
+    "Scheduler",
+    "Stage",
+    "StageShare",
+]

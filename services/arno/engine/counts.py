@@ -25,13 +25,14 @@ class Counts:
 
     def encoded(self, fresh: Collection[str], digests: Sequence[str]) -> None:
         """Note that a group is encoded: the images that were new, and the image of each member."""
-        self.running_count = len(digests)
         self.encoded_image_count += len(fresh)
         self.reused_image_count += len(digests) - len(set(digests) & set(fresh))
 
-    def stepped(self, sequence_count: int) -> None:
-        """Note that each of so many sequences has one more token."""
-        self.token_count += sequence_count
+    def decoded(self, token_count: int, widest: int) -> None:
+        """Note a step: the tokens it gave, and the sequences of its widest batch."""
+        self.step_count += 1
+        self.token_count += token_count
+        self.batch_size_last = widest
 
     def statistics(self, waiting_count: int) -> EngineStatistics:
         """Return the numbers of this moment."""

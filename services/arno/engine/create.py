@@ -26,9 +26,9 @@ def create_engine(settings: EngineSettings, *, clock: Clock | None = None) -> En
         return NullEngine(settings)
     try:
         from arno.engine.checkpoint import load_checkpoint
-        from arno.engine.static_engine import StaticEngine
+        from arno.engine.continuous_engine import ContinuousEngine
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"the engine needs {fault.name}: pip install 'arno[worker]'", extra="worker"
         ) from fault
-    return StaticEngine(load_checkpoint(settings), settings, clock)
+    return ContinuousEngine(load_checkpoint(settings), settings, clock)

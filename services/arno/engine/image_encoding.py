@@ -11,7 +11,6 @@ from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.bisect import run_bisecting
 from arno.engine.encoded_cache import EncodedCache
-from arno.engine.generation import encode_images
 from arno.engine.interface import PreparedImage
 
 
@@ -68,3 +67,16 @@ class ImageEncoding:
         if len(pixels) < len(images):
             raise ValueError("an image without pixels, which another engine prepared")
         return encode_images(self._network, pixels)
+
+
+@torch.inference_mode()
+def encode_images(
+    network: Florence2ForConditionalGeneration, pixels: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """Return the encoded images, [V, D] each, owning their memory.
+
+    Shapes: pixels [C=3, H, W] float32 each.
+    """
+    batch = torch.stack(list(pixels)).to(network.device, network.dtype)  # [B, C, H, W]
+    features = network.get_image_features(batch).pooler_output  # [B, V, D]
+    return [row.clone() for row in features]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from arno.batching import Clock, Entry
@@ -20,33 +20,41 @@ class LiveSequence:
         prompt_ids: The prompt's tokens.
         submitted_s: When.
         encode_s: Seconds that its image took in the vision encoder so far.
-        cut_short: Why it was stopped while decoding; None while it was not.
     """
 
     request: SequenceRequest
     prompt_ids: tuple[int, ...]
     submitted_s: float
     encode_s: float = 0.0
-    cut_short: FinishReason | None = None
 
     @property
-    def group_key(self) -> Hashable:
-        """Sequences that differ in it never share a batch: then no batch needs padding."""
-        return self.request.options, len(self.prompt_ids)
+    def cost(self) -> int:
+        """Predicted work: tokens, in all beams."""
+        options = self.request.options
+        return max(1, min(self.request.expected_token_count, options.max_new_tokens)) * (
+            options.num_beams
+        )
 
     def entry(self) -> Entry:
         """Return what the scheduler knows of it."""
         request = self.request
-        tokens = min(request.expected_token_count, request.options.max_new_tokens)
         return Entry(
             entry_id=request.sequence_id,
             lane=request.lane,
             tenant=request.tenant,
             arrived_s=self.submitted_s,
             deadline_s=request.deadline_s,
-            group_key=self.group_key,
-            cost=max(1, tokens) * request.options.num_beams,
+            group_key=None,  # any mix shares a batch
+            cost=self.cost,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """A sequence that should stop, and why."""
+
+    sequence_id: str
+    reason: FinishReason
 
 
 class LiveSequences:
@@ -58,6 +66,7 @@ class LiveSequences:
         self._lock = threading.Lock()
         self._live: dict[str, LiveSequence] = {}
         self._cancelled: set[str] = set()
+        self._deadlines: list[tuple[float, str]] = []
 
     def add(self, sequence: LiveSequence) -> None:
         """Take one in.
@@ -70,6 +79,8 @@ class LiveSequences:
             if sequence_id in self._live:
                 raise ValueError(f"a sequence {sequence_id!r} is in the engine already")
             self._live[sequence_id] = sequence
+        if sequence.request.deadline_s is not None:
+            heapq.heappush(self._deadlines, (sequence.request.deadline_s, sequence_id))
 
     def remove(self, sequence_id: str) -> LiveSequence:
         """Let one go."""
@@ -87,24 +98,26 @@ class LiveSequences:
             if sequence_id in self._live:
                 self._cancelled.add(sequence_id)
 
-    def cancelled_ids(self) -> list[str]:
-        """Return those that are here and not wanted, in the order in which they came."""
-        if not self._cancelled:  # the common case, without a copy
-            return []
-        with self._lock:
-            return [sequence_id for sequence_id in self._live if sequence_id in self._cancelled]
-
-    def unwanted(self, sequence: LiveSequence) -> FinishReason | None:
-        """Return why a sequence should stop now, or None."""
-        if sequence.request.sequence_id in self._cancelled:
-            return FinishReason.CANCELLED
-        deadline_s = sequence.request.deadline_s
-        if deadline_s is not None and deadline_s <= self._clock.now_s():
-            return FinishReason.DEADLINE
-        return None
+    def unwanted(self) -> list[Unwanted]:
+        """Return those that should stop now, cancelled ones in the order in which they came."""
+        found: list[Unwanted] = []
+        if self._cancelled:  # rarely, so that most calls take no lock
+            with self._lock:
+                cancelled = [name for name in self._live if name in self._cancelled]
+            found = [Unwanted(name, FinishReason.CANCELLED) for name in cancelled]
+        now_s = self._clock.now_s()
+        while self._deadlines and self._deadlines[0][0] <= now_s:
+            deadline_s, name = heapq.heappop(self._deadlines)
+            sequence = self._live.get(name)
+            # The id may be another sequence's by now.
+            late = sequence is not None and sequence.request.deadline_s == deadline_s
+            if late and name not in self._cancelled:
+                found.append(Unwanted(name, FinishReason.DEADLINE))
+        return found
 
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
             self._live.clear()
             self._cancelled.clear()
+            self._deadlines.clear()

@@ -15,8 +15,15 @@ class EngineSettings(Settings):
     model: str = Field(
         "tiny",
         min_length=1,
-        description="tiny (bundled), null (answers nothing real, for load tests), a folder, or the "
-        "hub id of a checkpoint that is in the local cache already.",
+        description="tiny (bundled), null (answers nothing real, for load tests), a folder with a "
+        "checkpoint or a LoRA adapter, or a hub id (OWNER/NAME or OWNER/NAME@REVISION).",
+    )
+    base_model: str = Field(
+        "",
+        description="What a LoRA folder adapts; if empty, the model that it was trained on.",
+    )
+    download: bool = Field(
+        False, description="Fetch a hub id that is not in the local cache; nothing is, without."
     )
     device: str = Field(
         "auto",
@@ -37,6 +44,23 @@ class EngineSettings(Settings):
         ge=1,
         description="Most predicted tokens, times beams, of the sequences that decode together.",
     )
+    admit_sequences_max: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        description="Most sequences whose images, or whose prompts, are encoded in one go.",
+    )
+    decode_share: float = Field(
+        0.3,
+        ge=0.0,
+        lt=1.0,
+        description="Part of the time that decoding gets while new sequences wait to be encoded.",
+    )
+    decode_cache_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory for what is decoding, bytes; 0: a part of what the device has free.",
+    )
     encoded_cache_bytes: int = Field(
         256 * 1024**2, ge=0, description="Memory for encoded images kept for further tasks, bytes."
     )
@@ -47,5 +71,7 @@ class EngineSettings(Settings):
         50_000_000, ge=1, description="Most pixels of an image that is decoded."
     )
     allow_untrained: bool = Field(
-        False, description="Serve a model that answers nothing sensible in its self-test."
+        False,
+        description="Serve a model with random weights, or that answers nothing sensible in its "
+        "self-test.",
     )

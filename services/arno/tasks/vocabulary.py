@@ -76,6 +76,11 @@ class Vocabulary:
             pieces[token_id] = token.encode() if named else _bytes_of_stand_ins(token)
         return cls(tuple(pieces), first, frozenset(special_ids))
 
+    @property
+    def location_ids(self) -> range:
+        """The ids of all location tokens."""
+        return range(self.first_location_id, self.first_location_id + BIN_COUNT)
+
     def location_bin(self, token_id: int) -> int | None:
         """Return the bin (0..999) of a location token, None for any other token."""
         offset = token_id - self.first_location_id

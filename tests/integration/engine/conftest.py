@@ -9,7 +9,7 @@ import pytest
 import torch
 from arno.engine import EngineSettings
 from arno.engine.checkpoint import Checkpoint, load_checkpoint
-from arno.engine.static_engine import StaticEngine
+from arno.engine.continuous_engine import ContinuousEngine
 from support.clock import ManualClock
 from support.engine_runs import Reference
 from support.random_florence import build_random_florence
@@ -45,14 +45,14 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def make_engine(checkpoint: Checkpoint, clock: ManualClock) -> Callable[..., StaticEngine]:
-    def make(**changes: object) -> StaticEngine:
+def make_engine(checkpoint: Checkpoint, clock: ManualClock) -> Callable[..., ContinuousEngine]:
+    def make(**changes: object) -> ContinuousEngine:
         facts = {"model": checkpoint.card.name, "device": "cpu"} | changes
-        return StaticEngine(checkpoint, EngineSettings.model_validate(facts), clock)
+        return ContinuousEngine(checkpoint, EngineSettings.model_validate(facts), clock)
 
     return make
 
 
 @pytest.fixture
-def engine(make_engine: Callable[..., StaticEngine]) -> StaticEngine:
+def engine(make_engine: Callable[..., ContinuousEngine]) -> ContinuousEngine:
     return make_engine()

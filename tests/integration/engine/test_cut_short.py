@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from arno.engine import DecodingOptions, SequenceFinished, SequenceProgress
 from arno.tasks import FinishReason
-from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
+from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all, until_idle
 
 pytestmark = pytest.mark.model
 
 
-def at_token(engine, monkeypatch, token_count, act):
-    """Do something when the running batch has so many tokens."""
+def at_step(engine, monkeypatch, number, act):
+    """Do something after the decode step of that number."""
     counts = type(engine._counts)
-    stepped = counts.stepped
+    decoded = counts.decoded
     steps = []
 
-    def watched(self, sequence_count):
-        stepped(self, sequence_count)
-        steps.append(sequence_count)
-        if len(steps) == token_count:
+    def watched(self, token_count, widest):
+        decoded(self, token_count, widest)
+        steps.append(token_count)
+        if len(steps) == number:
             act()
 
-    monkeypatch.setattr(counts, "stepped", watched)
+    monkeypatch.setattr(counts, "decoded", watched)
     return steps
 
 
@@ -56,11 +57,11 @@ def test_a_batch_that_nobody_wants_stops_at_once(engine, monkeypatch, options):
     images = [engine.prepare(picture(i)) for i in range(2)]
     submit_all(engine, [request(f"s{i}", images[i], options=options) for i in range(2)])
     cancel = lambda: [engine.cancel(f"s{i}") for i in range(2)]  # noqa: E731 - one line reads best
-    steps = at_token(engine, monkeypatch, 3, cancel)
+    steps = at_step(engine, monkeypatch, 3, cancel)
     ends = run_all(engine)
     assert len(steps) == 3
     assert {end.finish_reason for end in ends.values()} == {FinishReason.CANCELLED}
-    assert all(1 <= len(end.token_ids) <= 3 for end in ends.values())
+    assert all(len(end.token_ids) == 5 for end in ends.values())
 
 
 @pytest.mark.parametrize("options", [GREEDY, BEAMS], ids=["greedy", "beams"])
@@ -72,31 +73,38 @@ def test_one_that_is_cut_short_keeps_its_prefix_and_the_others_their_answers(
         for i, deadline_s in enumerate([None, clock.now_s() + 5, None])
     ]
     submit_all(engine, requests)
-    at_token(engine, monkeypatch, 2, lambda: clock.advance(10))
+    at_step(engine, monkeypatch, 2, lambda: clock.advance(10))
     ends = run_all(engine)
     assert ends["s1"].finish_reason is FinishReason.DEADLINE
-    assert len(ends["s1"].token_ids) == len(ends["s1"].logprobs) == 2
+    assert len(ends["s1"].token_ids) == len(ends["s1"].logprobs) == 4
     if options is GREEDY:
-        assert ends["s1"].token_ids == reference.answer(requests[1])[:2]
+        assert ends["s1"].token_ids == reference.answer(requests[1])[:4]
     for index in (0, 2):
         assert ends[f"s{index}"].token_ids == reference.answer(requests[index])
 
 
-def test_an_answer_that_was_complete_before_its_deadline_is_complete(
-    engine, reference, monkeypatch, clock
-):
-    """Static batches hold an early answer back until the last one is done."""
+def test_a_short_answer_never_waits_for_a_long_one(engine, reference):
     candidates = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(8)]
     by_length = sorted(candidates, key=lambda asked: len(reference.answer(asked)))
     short, long = by_length[0], by_length[-1]
-    short_length = len(reference.answer(short))
-    assert short_length < len(reference.answer(long)) - 1
-    engine.submit(request("short", short.image, options=GREEDY, deadline_s=clock.now_s() + 5))
-    engine.submit(request("long", long.image, options=GREEDY))
-    at_token(engine, monkeypatch, short_length + 1, lambda: clock.advance(10))
-    end = run_all(engine)["short"]
-    assert end.finish_reason is FinishReason.STOP
-    assert end.token_ids == reference.answer(short)
+    assert len(reference.answer(short)) < len(reference.answer(long)) - 1
+    submit_all(engine, [long, short])
+    ended = [e.sequence_id for e in until_idle(engine) if isinstance(e, SequenceFinished)]
+    assert ended == [short.sequence_id, long.sequence_id]
+
+
+def test_a_late_comer_joins_the_running_batch(engine, reference):
+    first, second = (
+        request(f"s{i}", engine.prepare(picture(i)), "Where", GREEDY) for i in range(2)
+    )
+    engine.submit(first)
+    for _ in range(4):
+        engine.step()
+    engine.submit(second)
+    ends = run_all(engine)
+    assert engine.statistics().batch_size_last >= 1
+    for asked in (first, second):
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
 
 def test_an_id_may_come_again_after_a_cancel(engine):
@@ -117,7 +125,7 @@ def test_an_id_in_use_is_refused(engine):
 
 def test_times_add_up(engine, clock, monkeypatch):
     engine.submit(request("s", engine.prepare(picture(0))))
-    at_token(engine, monkeypatch, 2, lambda: clock.advance(3))
+    at_step(engine, monkeypatch, 2, lambda: clock.advance(3))
     end = run_all(engine)["s"]
     assert end.encode_s > 0
     assert end.decode_s == pytest.approx(3 - end.encode_s)
@@ -127,6 +135,16 @@ def test_progress_tells_of_encoding_before_the_answer(engine):
     engine.submit(request("s", engine.prepare(picture(0))))
     (progress,) = engine.step()
     assert (progress.sequence_id, progress.encoded, progress.token_count) == ("s", True, 0)
-    (end,) = engine.step()
+    end = run_all(engine)["s"]
     assert end.finish_reason in {FinishReason.STOP, FinishReason.LENGTH}
     assert engine.step() == []
+
+
+def test_progress_tells_of_tokens_now_and_then(engine):
+    long = DecodingOptions(num_beams=1, max_new_tokens=100, no_repeat_ngram_size=1)
+    submit_all(
+        engine, [request(f"s{i}", engine.prepare(picture(i)), options=long) for i in range(4)]
+    )
+    told = [e.token_count for e in until_idle(engine) if isinstance(e, SequenceProgress)]
+    assert told[:4] == [0] * 4
+    assert max(told) >= 16

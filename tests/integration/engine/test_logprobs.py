@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
 
 pytestmark = pytest.mark.model
@@ -36,13 +35,3 @@ def test_forced_tokens_are_certain_and_no_other_token_is(engine):
         assert end.logprobs[0] == 0.0
         assert (end.logprobs[-1] == 0.0) == (len(end.token_ids) == BEAMS.max_new_tokens)
         assert all(logprob < 0.0 for logprob in end.logprobs[1:-1])
-
-
-def test_long_answers_are_scored_in_parts_and_as_if_whole(engine, monkeypatch):
-    asked = request("s", engine.prepare(picture(2)), options=GREEDY)
-    engine.submit(asked)
-    whole = run_all(engine)["s"].logprobs
-    monkeypatch.setattr("arno.engine.generation._SCORED_POSITIONS", 3)
-    engine.submit(asked)
-    assert run_all(engine)["s"].logprobs == pytest.approx(whole, abs=1e-5)
-    assert torch.tensor(whole).isfinite().all()

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 import torch
-from arno.engine import DecodingOptions
-from arno.engine import static_engine as static_engine_module
+from arno.engine import DecodingOptions, continuous_engine
+from arno.engine.decoding.decoder import Decoder
 from arno.errors import EngineError, LimitExceededError
 from arno.tasks import FinishReason
 from support.engine_runs import GREEDY, picture, request, run_all, submit_all
@@ -30,25 +30,81 @@ def test_an_image_that_breaks_the_encoder_fails_alone(engine, reference):
     assert engine.statistics().failed_batch_count > 0
 
 
-def test_a_sequence_that_breaks_the_decoder_fails_alone(engine, reference, monkeypatch):
-    real = static_engine_module.generate
-
-    def poisoned(network, prompts, options, watch):
-        if any(prompt.prompt_ids[1] == poison_id for prompt in prompts):
-            raise RuntimeError("device-side assert")
-        return real(network, prompts, options, watch)
-
-    monkeypatch.setattr(static_engine_module, "generate", poisoned)
-    prompts = ["abc", "xbc", "dbc"]
+def test_a_prompt_that_breaks_the_text_encoder_fails_alone(engine, reference, monkeypatch):
+    real = continuous_engine.encode_prompts
     poison_id = engine._checkpoint.tokenizer.encode("xbc")[1]
+
+    def poisoned(network, features, prompts):
+        if any(prompt[1] == poison_id for prompt in prompts):
+            raise RuntimeError("device-side assert")
+        return real(network, features, prompts)
+
+    monkeypatch.setattr(continuous_engine, "encode_prompts", poisoned)
     image = engine.prepare(picture(0))
-    requests = [request(p, image, p, GREEDY) for p in prompts]
+    requests = [request(prompt, image, prompt, GREEDY) for prompt in ("abc", "xbc", "dbc")]
     submit_all(engine, requests)
     ends = run_all(engine)
     assert "device-side assert" in str(ends["xbc"].error)
     assert ends["abc"].token_ids == reference.answer(requests[0])
     assert ends["dbc"].token_ids == reference.answer(requests[2])
+
+
+def test_a_sequence_that_breaks_the_decoder_fails_alone(engine, reference, monkeypatch):
+    real = Decoder.step
+    requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(4)]
+    answers = {asked.sequence_id: reference.answer(asked) for asked in requests}
+    guilty, poison_id = next(
+        (name, token)
+        for name, answer in answers.items()
+        for token in answer[1:-1]
+        if not any(token in other for also, other in answers.items() if also != name)
+    )
+
+    def poisoned(self, ids, *rest, **named):
+        if (ids == poison_id).any():
+            raise RuntimeError("device-side assert")
+        return real(self, ids, *rest, **named)
+
+    monkeypatch.setattr(Decoder, "step", poisoned)
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    assert "device-side assert" in str(ends[guilty].error)
+    for asked in requests:
+        if asked.sequence_id != guilty:
+            assert ends[asked.sequence_id].token_ids == answers[asked.sequence_id]
     assert engine.statistics().running_count == 0
+
+
+def test_running_out_of_memory_makes_fewer_run_together_and_loses_nothing(
+    engine, reference, monkeypatch
+):
+    real = Decoder.step
+    sizes = []
+
+    def scarce(self, ids, *rest, **named):
+        if len(ids) > 3:
+            raise torch.OutOfMemoryError("no memory for so many")
+        sizes.append(len(ids))
+        return real(self, ids, *rest, **named)
+
+    monkeypatch.setattr(Decoder, "step", scarce)
+    requests = [request(f"s{i}", engine.prepare(picture(i))) for i in range(10)]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked)
+    assert max(sizes) > 1
+
+
+def test_a_sequence_too_large_for_the_device_alone_ends_in_an_error(engine, monkeypatch):
+    def scarce(*_, **__):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(Decoder, "step", scarce)
+    engine.submit(request("s", engine.prepare(picture(0))))
+    end = run_all(engine)["s"]
+    assert end.finish_reason is FinishReason.ERROR
+    assert end.error.retryable
 
 
 def test_pixels_that_are_no_numbers_end_in_an_error_and_not_in_an_answer(engine, reference):

@@ -39,14 +39,7 @@ class DecodeBatch:
     """Sequences in slots. A step gives each of them one more token, whatever its length."""
 
     def __init__(
-        self,
-        decoder: Decoder,
-        options: DecodingOptions,
-        *,
-        slots: int,
-        positions: int,
-        device: torch.device,
-        dtype: torch.dtype,
+        self, decoder: Decoder, options: DecodingOptions, slots: int, positions: int
     ) -> None:
         """Start empty.
 
@@ -55,17 +48,12 @@ class DecodeBatch:
             options: Of every sequence, but for its limit.
             slots: Most sequences at a time.
             positions: Most tokens that the model can write.
-            device: The model's.
-            dtype: The model's.
         """
         self._decoder = decoder
         self._beams = options.num_beams
-        self._table = BeamTable(options, slots, positions + 1, device)
-        self._cache = SlotCache(
-            decoder, slots=slots, beams=self._beams, device=device, dtype=dtype
-        )
+        self._table = BeamTable(options, slots, positions + 1, decoder.device)
+        self._cache = SlotCache(decoder, slots, self._beams)
         self._slots: list[_Slot] = []
-        self._device = device
 
     def __len__(self) -> int:
         """Return how many decode."""
@@ -87,13 +75,16 @@ class DecodeBatch:
             The ids of those that are over already.
         """
         first = len(self._slots)
-        for member, each in enumerate(joining):
-            slot = first + member
-            self._cache.fill(slot, started, member, each.encoded)
-            self._table.open(slot, each.limit + 1)
-            self._slots.append(_Slot(each.sequence_id, len(OPENING), each.encoded))
-        logits = started.logits[:, None].expand(-1, self._beams, -1)
-        return self._advance(slice(first, len(self._slots)), logits)
+        try:
+            for member, each in enumerate(joining):
+                self._cache.fill(first + member, started, member, each.encoded)
+                self._table.open(first + member, each.limit + 1)
+                self._slots.append(_Slot(each.sequence_id, len(OPENING), each.encoded))
+            logits = started.logits[:, None].expand(-1, self._beams, -1)
+            return self._advance(slice(first, len(self._slots)), logits)
+        except Exception:
+            del self._slots[first:]  # those who were here before notice nothing
+            raise
 
     def step(self) -> list[str]:
         """Give every sequence one more token.
@@ -104,7 +95,9 @@ class DecodeBatch:
         count = len(self._slots)
         longest = max(slot.length for slot in self._slots)
         encoded = max(slot.encoded for slot in self._slots)
-        positions = torch.tensor([slot.length - 1 for slot in self._slots], device=self._device)
+        positions = torch.tensor(
+            [slot.length - 1 for slot in self._slots], device=self._decoder.device
+        )
         step = self._cache.write(count, positions, longest)
         logits = self._decoder.step(
             ids=self._table.newest(count),

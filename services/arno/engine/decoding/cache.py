@@ -16,6 +16,17 @@ from arno.engine.decoding.decoder import Decoder, KeysValues, Started
 _PROMPT_ROOM: Final = 32
 """Room for prompts grows by so many tokens, since making room copies all that is there."""
 
+_ANSWER_ROOM: Final = 32
+"""Room for answers begins with so many tokens, and doubles."""
+
+
+def slot_bytes(decoder: Decoder, beams: int, encoded: int, positions: int) -> int:
+    """Return what one slot takes for so long a prompt and an answer."""
+    token = (
+        2 * decoder.layer_count * decoder.head_count * decoder.head_width * decoder.dtype.itemsize
+    )
+    return token * (encoded + positions * beams)
+
 
 class SlotCache:
     """Shapes: L layers, S slots, H heads of D, K beams, N encoded positions, T positions.
@@ -23,9 +34,7 @@ class SlotCache:
     Memory grows with the longest prompt and answer that were seen, by doubling.
     """
 
-    def __init__(
-        self, decoder: Decoder, *, slots: int, beams: int, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, decoder: Decoder, slots: int, beams: int) -> None:
         """Make room for so many sequences; almost none of it is touched before it is needed."""
         self._layers, self._heads, self._size = (
             decoder.layer_count,
@@ -33,7 +42,7 @@ class SlotCache:
             decoder.head_width,
         )
         self._slots, self._beams = slots, beams
-        self._device, self._dtype = device, dtype
+        device, dtype = self._device, self._dtype = decoder.device, decoder.dtype
         self._cross_keys, self._cross_values = self._room(0)
         self._keys, self._values = self._room(0)
         self._padding = torch.empty(slots, 1, 1, 0, device=device, dtype=dtype)
@@ -47,11 +56,6 @@ class SlotCache:
         kept = (self._cross_keys, self._cross_values, self._keys, self._values, self._own)
         return sum(tensor.nbytes for tensor in kept)
 
-    def slot_bytes(self, encoded: int, positions: int) -> int:
-        """Return what one slot takes for so long a prompt and an answer."""
-        each = 2 * self._layers * self._heads * self._size * self._dtype.itemsize
-        return each * (encoded + positions * self._beams)
-
     def fill(self, slot: int, started: Started, member: int, encoded: int) -> None:
         """Put one of the started sequences into a slot.
 
@@ -62,7 +66,7 @@ class SlotCache:
             encoded: The length of its encoded prompt; what stands behind it is padding.
         """
         opening = started.opening[0].values.shape[2]
-        self._reserve(encoded, opening)
+        self._reserve(encoded, opening, used=slot)
         for layer, (cross, new) in enumerate(zip(started.cross, started.opening, strict=True)):
             self._cross_keys[layer, slot, :, :, :encoded] = cross.keys[member, :, :, :encoded]
             self._cross_values[layer, slot, :, :encoded] = cross.values[member, :, :encoded]
@@ -105,11 +109,11 @@ class SlotCache:
             positions: Where each writes its beams' new token, [S].
             longest: One more than the largest of them.
         """
-        self._reserve(0, longest)
+        self._reserve(0, longest, used=count)
         places = positions[:, None] * self._beams + self._each_beam  # [S, K]
         own = self._own[:count, :, : longest * self._beams]
         fresh = places[:, :, None]  # each beam sees its own new token
-        own.scatter_(2, fresh, True)  # noqa: FBT003 - torch's own signature
+        own.scatter_(2, fresh, True)
         hidden = torch.zeros(own.shape, dtype=self._dtype, device=self._device)
         hidden.masked_fill_(~own, -torch.inf)
         return StepCache(
@@ -120,31 +124,28 @@ class SlotCache:
             visible=hidden[:, None],
         )
 
-    def _reserve(self, encoded: int, positions: int) -> None:
+    def _reserve(self, encoded: int, positions: int, used: int) -> None:
+        """Make room, all of it or none, for longer prompts and answers than there were so far."""
         if encoded > self._cross_values.shape[3]:
             encoded = -(-encoded // _PROMPT_ROOM) * _PROMPT_ROOM
-            self._cross_keys, self._cross_values = self._grown(
-                self._cross_keys, self._cross_values, encoded
-            )
-            padding = torch.full(
-                (self._slots, 1, 1, encoded), -torch.inf, device=self._device, dtype=self._dtype
-            )
+            padding = self._padding.new_full((self._slots, 1, 1, encoded), -torch.inf)
             padding[..., : self._padding.shape[-1]] = self._padding
-            self._padding = padding
+            keys, values = self._grown(self._cross_keys, self._cross_values, encoded, used)
+            self._cross_keys, self._cross_values, self._padding = keys, values, padding
         needed = positions * self._beams
         if needed > self._values.shape[3]:
-            room = max(needed, 2 * self._values.shape[3], 32 * self._beams)
-            self._keys, self._values = self._grown(self._keys, self._values, room)
-            own = torch.zeros(self._slots, self._beams, room, dtype=torch.bool, device=self._device)
+            room = max(needed, 2 * self._values.shape[3], _ANSWER_ROOM * self._beams)
+            own = self._own.new_zeros(self._slots, self._beams, room)
             own[..., : self._own.shape[-1]] = self._own
-            self._own = own
+            keys, values = self._grown(self._keys, self._values, room, used)
+            self._keys, self._values, self._own = keys, values, own
 
     def _grown(
-        self, keys: torch.Tensor, values: torch.Tensor, length: int
+        self, keys: torch.Tensor, values: torch.Tensor, length: int, used: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         new_keys, new_values = self._room(length)
-        new_keys[..., : keys.shape[-1]] = keys
-        new_values[:, :, :, : values.shape[3]] = values
+        new_keys[:, :used, :, :, : keys.shape[-1]] = keys[:, :used]
+        new_values[:, :used, :, : values.shape[3]] = values[:, :used]
         return new_keys, new_values
 
     def _room(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -80,6 +80,18 @@ class Decoder:
         self._scale = 1.0 / math.sqrt(self._width // self._head_count)
 
     @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        device: torch.device = self._stack.embed_positions.weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of its weights and caches."""
+        dtype: torch.dtype = self._stack.embed_positions.weight.dtype
+        return dtype
+
+    @property
     def layer_count(self) -> int:
         """How many layers keep a cache."""
         return len(self._layers)
@@ -87,7 +99,7 @@ class Decoder:
     @property
     def head_count(self) -> int:
         """H."""
-        return self._head_count
+        return int(self._head_count)
 
     @property
     def head_width(self) -> int:
@@ -148,7 +160,9 @@ class Decoder:
         stack = self._stack
         places = nn.functional.embedding(positions + stack.embed_positions.offset,
                                          stack.embed_positions.weight)  # fmt: skip
-        hidden = stack.layernorm_embedding(stack.embed_tokens(ids) + places)  # [S, Q, E]
+        hidden: torch.Tensor = stack.layernorm_embedding(
+            stack.embed_tokens(ids) + places
+        )  # [S, Q, E]
         for number, layer in enumerate(self._layers):
             queries, keys_values = self._project(layer.self_in(hidden))
             past = remember(number, keys_values)
@@ -172,7 +186,7 @@ class Decoder:
         return seen.transpose(1, 2).flatten(2)
 
     def _project(self, joined: torch.Tensor) -> tuple[torch.Tensor, KeysValues]:
-        queries, keys_values = joined.split([self._width, 2 * self._width], dim=-1)
+        queries, keys_values = torch.split(joined, [self._width, 2 * self._width], dim=-1)
         return self._heads(queries), self._split(keys_values)
 
     def _split(self, joined: torch.Tensor) -> KeysValues:
@@ -181,7 +195,7 @@ class Decoder:
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """Return [S, H, Q, D] of [S, Q, E]."""
-        return x.unflatten(-1, (self._head_count, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self._head_count, -1).transpose(1, 2)
 
 
 def _lay_out(layer: Any) -> _Layer:

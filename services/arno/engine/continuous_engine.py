@@ -1,0 +1,315 @@
+"""Serve Florence-2 by continuous batching: sequences join and leave between any two steps.
+
+A step of the engine does one thing: it encodes a few images, takes a few encoded sequences into
+the batch, or gives every sequence of the batch one more token. A sequence passes three places,
+and is in exactly one of them: the queue, `_ready` (its image is encoded), and the pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import torch
+
+from arno.batching import AdaptiveLimit, Budget, Clock, Stage, StageShare
+from arno.engine.bisect import run_bisecting
+from arno.engine.checkpoint import Checkpoint
+from arno.engine.counts import Counts
+from arno.engine.decoding.batch import Joining
+from arno.engine.decoding.beam_table import Hypothesis
+from arno.engine.decoding.decoder import Decoder
+from arno.engine.decoding.pool import DecodePool, PoolLimits
+from arno.engine.image_encoding import ImageEncoding
+from arno.engine.image_preparation import prepare_image
+from arno.engine.interface import (
+    EngineStatistics,
+    ModelCard,
+    PreparedImage,
+    SequenceFinished,
+    SequenceProgress,
+    SequenceRequest,
+)
+from arno.engine.live_sequences import LiveSequence, LiveSequences
+from arno.engine.loops import goes_round
+from arno.engine.memory import cache_bytes, ran_out
+from arno.engine.prompt_encoding import encode_prompts
+from arno.engine.prompt_tokens import END_ID
+from arno.engine.self_test import check_answers
+from arno.engine.settings import EngineSettings
+from arno.engine.waiting_room import Member, WaitingRoom
+from arno.errors import ArnoError, EngineError
+from arno.ops.images import ImageLimits
+from arno.tasks import FinishReason, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_FAILED = "the engine failed on this sequence"
+_NOTHING = Hypothesis((), (), 0.0, ended=False)
+_AT_ONCE = Hypothesis((END_ID,), (0.0,), 0.0, ended=True)
+"""The answer to a limit of one token: the end, which is forced."""
+
+_PROGRESS_TOKENS = 16
+"""Progress is told every so many tokens."""
+
+Event: TypeAlias = SequenceProgress | SequenceFinished
+
+
+class ContinuousEngine:
+    """An `Engine` of Arno's own. See the interface for what may be called from where."""
+
+    def __init__(self, checkpoint: Checkpoint, settings: EngineSettings, clock: Clock) -> None:
+        """Take a loaded model; `warm_up` before it is relied on."""
+        self._checkpoint = checkpoint
+        self._settings = settings
+        self._clock = clock
+        card, device = checkpoint.card, checkpoint.network.device
+        images = ImageEncoding(checkpoint.network, settings.encoded_cache_bytes)
+        self._room = WaitingRoom(images, card.position_count, clock)
+        limits = PoolLimits(
+            sequences_max=settings.batch_sequences_max,
+            cache_bytes=cache_bytes(settings.decode_cache_bytes, device),
+            positions=card.position_count,
+            encoded_max=card.position_count,
+        )
+        self._pool = DecodePool(Decoder(checkpoint.network), limits)
+        self._running: dict[str, Member] = {}
+        self._live = LiveSequences(clock)
+        self._share = StageShare(settings.decode_share)
+        self._limit = AdaptiveLimit(settings.batch_sequences_max)
+        self._counts = Counts()
+        self._closed = False
+
+    @property
+    def card(self) -> ModelCard:
+        """Which model this is."""
+        return self._checkpoint.card
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """How to read its token ids."""
+        return self._checkpoint.vocabulary
+
+    def warm_up(self) -> None:
+        """Answer a few probes, in both kinds of search.
+
+        Raises:
+            ModelError: None of the answers holds anything but special tokens.
+        """
+        check_answers(self, allow_untrained=self._settings.allow_untrained)
+        self._counts = Counts()
+
+    def prepare(self, content: bytes) -> PreparedImage:
+        """Decode, orient, resize and normalise an image file. Any thread.
+
+        Raises:
+            InvalidImageError: It cannot be decoded.
+            LimitExceededError: It is larger than the settings allow.
+        """
+        limits = ImageLimits(self._settings.image_bytes_max, self._settings.image_pixels_max)
+        return prepare_image(content, self._checkpoint.recipe, limits)
+
+    def submit(self, request: SequenceRequest) -> None:
+        """Take a sequence. It ends exactly once, in a later `step`.
+
+        Raises:
+            ValueError: A sequence with its id is in the engine already.
+        """
+        prompt_ids = self._checkpoint.tokenizer.encode(request.prompt)
+        sequence = LiveSequence(request, prompt_ids, self._clock.now_s())
+        self._live.add(sequence)
+        self._room.enter(sequence)
+
+    @torch.inference_mode()
+    def step(self) -> Sequence[Event]:
+        """Drop whom nobody wants; then take sequences in, or give all of them one more token."""
+        events: list[Event] = [
+            self._drop(each.sequence_id, each.reason) for each in self._live.unwanted()
+        ]
+        joining = self._room.joining(self._pool.room, self._free())
+        budget = self._budget()
+        stage = self._share.choose(
+            can_admit=bool(joining) or budget is not None, can_decode=bool(self._running)
+        )
+        began_s = self._clock.now_s()
+        if stage is Stage.DECODE:
+            events += self._decode()
+        elif joining:
+            events += self._join(joining)
+        elif budget is not None:
+            events += self._encode(budget)
+        if stage is not None:
+            self._share.charge(stage, self._clock.now_s() - began_s)
+        self._counts.running_count = len(self._running) + self._room.ready_count
+        return events
+
+    def cancel(self, sequence_id: str) -> None:
+        """Stop a sequence at the next step. Unknown ids are ignored. Any thread."""
+        self._live.cancel(sequence_id)
+
+    def statistics(self) -> EngineStatistics:
+        """Return the numbers of this moment. Any thread."""
+        return self._counts.statistics(waiting_count=self._room.queued_count)
+
+    def close(self) -> None:
+        """Free the model and forget what is in hand. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._live.clear()
+            self._room.clear()
+            self._running.clear()
+            torch.nn.Module.to(self._checkpoint.network, "meta")
+
+    def _free(self) -> int:
+        """Return how many more may join a batch in one go."""
+        free = self._limit.value - len(self._running)
+        return max(0, min(free, self._settings.admit_sequences_max))
+
+    def _budget(self) -> Budget | None:
+        """Return what may leave the queue now; None where nothing may."""
+        in_hand = [*self._running.values(), *self._room.ready]
+        room = self._limit.value - len(in_hand)
+        count = min(room, self._room.queued_count, self._settings.admit_sequences_max)
+        if count <= 0:
+            return None
+        tokens = self._settings.batch_tokens_max - sum(each.sequence.cost for each in in_hand)
+        # One alone may be dearer than all: it must run too.
+        return Budget(count, tokens) if tokens > 0 or not in_hand else None
+
+    def _encode(self, budget: Budget) -> list[Event]:
+        """Take sequences off the queue and encode their images; who cannot go on ends here."""
+        encoded = self._room.encode(budget)
+        digests = [member.sequence.request.image.sha256 for member in encoded.members]
+        self._counts.encoded(encoded.images.fresh, digests)
+        self._counts.failed_batch_count += encoded.images.failed_batch_count
+        expired = [self._end(name, FinishReason.DEADLINE) for name in encoded.expired_ids]
+        failed = [self._fail(sequence, fault) for sequence, fault in encoded.faults]
+        went_on = [SequenceProgress(member.sequence_id, True, 0) for member in encoded.members]
+        return [*expired, *failed, *went_on]
+
+    def _join(self, members: list[Member]) -> list[Event]:
+        """Encode the prompts of sequences and put these into their batch."""
+        self._room.take(members)
+        events: list[Event] = []
+        for member in members:
+            if self._token_limit(member) == 1:
+                events.append(self._finish(member, _AT_ONCE))
+        rest = [member for member in members if self._token_limit(member) > 1]
+        if not rest:
+            return events
+        done = run_bisecting(rest, self._start)
+        self._counts.failed_batch_count += done.failed_batch_count
+        events += self._leave(each.member for each in done.survivors if each.outcome)
+        for casualty in done.casualties:
+            events += self._sort_out([casualty.member], casualty.fault)
+        return events
+
+    def _start(self, members: Sequence[Member]) -> list[bool]:
+        """Run what comes before the first step; return for each whether it is over already."""
+        encoded = encode_prompts(
+            self._checkpoint.network,
+            [member.features for member in members],
+            [member.sequence.prompt_ids for member in members],
+        )
+        started = self._pool.start(encoded.states, encoded.padding)
+        joining = [
+            Joining(member.sequence_id, length, self._token_limit(member))
+            for member, length in zip(members, encoded.lengths, strict=True)
+        ]
+        over = set(self._pool.join(members[0].key, started, joining))
+        self._running |= {member.sequence_id: member for member in members}
+        self._counts.token_count += len(members)
+        return [member.sequence_id in over for member in members]
+
+    def _token_limit(self, member: Member) -> int:
+        return min(member.sequence.request.options.max_new_tokens, self.card.position_count)
+
+    def _decode(self) -> list[Event]:
+        """Give every sequence one more token."""
+        step = self._pool.step()
+        self._counts.decoded(step.token_count, step.widest)
+        self._counts.failed_batch_count += len(step.faults)
+        events: list[Event] = []
+        for batch in step.faults:
+            lost = [self._running.pop(name) for name in batch.sequence_ids]
+            events += self._sort_out(lost, batch.fault)
+        events += self._leave(self._running[name] for name in step.over)
+        if not step.faults:
+            self._limit.went_well()
+        if self._counts.step_count % _PROGRESS_TOKENS == 0:
+            events += [
+                SequenceProgress(name, True, self._pool.token_count(name)) for name in self._running
+            ]
+        return events
+
+    def _sort_out(self, lost: list[Member], fault: Exception) -> list[Event]:
+        """Begin again with the members of a batch that failed, so that only the guilty end.
+
+        Where memory ran out, fewer run together from now on. Otherwise each runs alone, and who
+        fails alone fails for good.
+        """
+        together = len(lost) + len(self._running)
+        if ran_out(fault) and together > 1:
+            self._limit.too_high(together)
+            logger.warning("out of memory: %d sequences run together now", self._limit.value)
+            self._room.put_back(lost)
+            return []
+        if len(lost) == 1:
+            return [self._fail(lost[0].sequence, fault)]
+        self._room.put_back(member.alone() for member in lost)
+        return []
+
+    def _leave(self, members: Iterable[Member]) -> list[Event]:
+        """End sequences whose search is over."""
+        events: list[Event] = []
+        for member in list(members):
+            del self._running[member.sequence_id]
+            events.append(self._finish(member, self._pool.leave(member.sequence_id)))
+        return events
+
+    def _finish(self, member: Member, found: Hypothesis) -> SequenceFinished:
+        if any(map(math.isnan, found.logprobs)):
+            return self._fail(member.sequence, EngineError(f"{_FAILED}: it computed no numbers"))
+        reason = FinishReason.STOP
+        if len(found.token_ids) >= self._token_limit(member):
+            looping = goes_round(found.token_ids, self.vocabulary.location_ids)
+            reason = FinishReason.LOOP if looping else FinishReason.LENGTH
+        return self._end(member.sequence_id, reason, found)
+
+    def _fail(self, sequence: LiveSequence, fault: Exception) -> SequenceFinished:
+        """End a sequence that failed by itself."""
+        sequence_id = sequence.request.sequence_id
+        if not isinstance(fault, ArnoError):
+            logger.error("a sequence failed", exc_info=fault, extra={"sequence_id": sequence_id})
+            fault = EngineError(f"{_FAILED}: {type(fault).__name__}: {fault}")
+        return self._end(sequence_id, FinishReason.ERROR, error=fault)
+
+    def _drop(self, sequence_id: str, reason: FinishReason) -> SequenceFinished:
+        """End a sequence that nobody wants, with what it has."""
+        if self._running.pop(sequence_id, None) is not None:
+            return self._end(sequence_id, reason, self._pool.leave(sequence_id))
+        self._room.remove(sequence_id)
+        return self._end(sequence_id, reason)
+
+    def _end(
+        self,
+        sequence_id: str,
+        reason: FinishReason,
+        found: Hypothesis = _NOTHING,
+        *,
+        error: ArnoError | None = None,
+    ) -> SequenceFinished:
+        """Let a sequence go, which happens to each exactly once: here."""
+        sequence = self._live.remove(sequence_id)
+        elapsed_s = self._clock.now_s() - sequence.submitted_s
+        return SequenceFinished(
+            sequence_id=sequence_id,
+            token_ids=found.token_ids,
+            logprobs=tuple(min(logprob, 0.0) for logprob in found.logprobs),
+            finish_reason=reason,
+            encode_s=sequence.encode_s,
+            decode_s=max(0.0, elapsed_s - sequence.encode_s),
+            error=error,
+        )

@@ -1,0 +1,167 @@
+"""Where sequences are between their submission and the batch: queued, then ready to join."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from arno.batching import Budget, Clock, LanePolicy, Scheduler
+from arno.engine.decoding.pool import BatchKey
+from arno.engine.image_encoding import EncodedImages, ImageEncoding
+from arno.engine.live_sequences import LiveSequence
+from arno.errors import LimitExceededError
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A sequence whose image is encoded.
+
+    Attributes:
+        sequence: It.
+        features: Its image, [V, D].
+        key: The batch that it belongs to.
+    """
+
+    sequence: LiveSequence
+    features: torch.Tensor
+    key: BatchKey
+
+    @property
+    def sequence_id(self) -> str:
+        """The sequence's name."""
+        return self.sequence.request.sequence_id
+
+    def alone(self) -> Member:
+        """Return it as the member of a batch of its own."""
+        key = BatchKey.of(self.sequence.request.options, alone=self.sequence_id)
+        return Member(self.sequence, self.features, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of a group that left the queue.
+
+    Attributes:
+        expired_ids: Too late to be started.
+        members: Ready to join a batch.
+        faults: Those that cannot go on, and why.
+        images: What was done for it.
+    """
+
+    expired_ids: tuple[str, ...]
+    members: tuple[Member, ...]
+    faults: tuple[tuple[LiveSequence, Exception], ...]
+    images: EncodedImages
+
+
+class WaitingRoom:
+    """The queue and those that are ready. The engine's thread only."""
+
+    def __init__(self, images: ImageEncoding, positions: int, clock: Clock) -> None:
+        """Start empty.
+
+        Args:
+            images: The vision encoder.
+            positions: How long image and prompt may be together.
+            clock: For deadlines and ageing.
+        """
+        self._images = images
+        self._positions = positions
+        self._clock = clock
+        self._scheduler = Scheduler(LanePolicy())
+        self._queued: dict[str, LiveSequence] = {}
+        self._ready: deque[Member] = deque()
+
+    @property
+    def queued_count(self) -> int:
+        """Sequences whose turn has not come."""
+        return len(self._scheduler)
+
+    @property
+    def ready(self) -> Iterable[Member]:
+        """Those that could join, the next one first."""
+        return self._ready
+
+    @property
+    def ready_count(self) -> int:
+        """How many could join."""
+        return len(self._ready)
+
+    def enter(self, sequence: LiveSequence) -> None:
+        """Queue a sequence."""
+        self._queued[sequence.request.sequence_id] = sequence
+        self._scheduler.admit(sequence.entry())
+
+    def encode(self, budget: Budget) -> Encoded:
+        """Take sequences off the queue, by its rules, and encode their images."""
+        decision = self._scheduler.schedule(budget, self._clock.now_s())
+        expired_ids = tuple(entry.entry_id for entry in decision.expired)
+        for sequence_id in expired_ids:
+            del self._queued[sequence_id]
+        group = [self._queued.pop(entry.entry_id) for entry in decision.group]
+        images = self._images.encode([sequence.request.image for sequence in group])
+        members: list[Member] = []
+        faults: list[tuple[LiveSequence, Exception]] = []
+        for sequence in group:
+            digest = sequence.request.image.sha256
+            fault = images.faults.get(digest) or self._too_long(sequence, images.features[digest])
+            if fault is not None:
+                faults.append((sequence, fault))
+                continue
+            sequence.encode_s = images.encode_s if digest in images.fresh else 0.0
+            key = BatchKey.of(sequence.request.options)
+            members.append(Member(sequence, images.features[digest], key))
+        self._ready += members
+        return Encoded(expired_ids, tuple(members), tuple(faults), images)
+
+    def joining(self, room: Callable[[BatchKey], int], most: int) -> list[Member]:
+        """Return those that can join next, all of one batch; they stay until `take`.
+
+        Args:
+            room: How many more a batch can take.
+            most: Never more than this.
+        """
+        for key in dict.fromkeys(member.key for member in self._ready):
+            count = min(room(key), most)
+            if count > 0:
+                return [member for member in self._ready if member.key == key][:count]
+        return []
+
+    def take(self, members: Iterable[Member]) -> None:
+        """Let members go into their batch."""
+        for member in members:
+            self._ready.remove(member)
+
+    def put_back(self, members: Iterable[Member]) -> None:
+        """Let members, who were in a batch, join again before all others."""
+        self._ready.extendleft(reversed(list(members)))
+
+    def remove(self, sequence_id: str) -> None:
+        """Forget a sequence, wherever it is here."""
+        self._queued.pop(sequence_id, None)
+        if not self._scheduler.withdraw(sequence_id):
+            self._ready = deque(m for m in self._ready if m.sequence_id != sequence_id)
+
+    def clear(self) -> None:
+        """Forget all."""
+        for sequence_id in self._queued:
+            self._scheduler.withdraw(sequence_id)
+        self._queued.clear()
+        self._ready.clear()
+
+    def _too_long(
+        self, sequence: LiveSequence, features: torch.Tensor
+    ) -> LimitExceededError | None:
+        """Return the fault of a prompt that does not fit the encoder's positions."""
+        longest = self._positions - features.shape[0]
+        if len(sequence.prompt_ids) <= longest:
+            return None
+        return LimitExceededError(
+            field="prompt",
+            problem="the prompt is too long for the model",
+            limit=f"{longest} tokens",
+            sent=f"{len(sequence.prompt_ids)} tokens",
+        )
