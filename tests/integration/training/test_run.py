@@ -3,29 +3,86 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from arno.training.tiny.crew import Crew
 from arno.training.tiny.launch import launch
-from arno.training.tiny.loop import Recipe
+from arno.training.tiny.loop import Recipe, Run
+from rich.console import Console
 from transformers import Florence2ForConditionalGeneration
 
 pytestmark = pytest.mark.model
 
+RECIPE = Recipe(
+    steps=4,
+    batch=4,
+    dense_steps=1,
+    log_steps=1,
+    checkpoint_steps=2,
+    evaluate_steps=1000,
+    evaluate_scenes=1,
+    answer_tokens_max=4,
+)
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["objective"]
+
+
+def _equal(one: Path, other: Path) -> bool:
+    first, second = _weights(one), _weights(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
 
 @pytest.mark.timeout(300)
-def test_a_run_ends_with_a_model_and_a_longer_budget_continues_it(tmp_path: Path) -> None:
-    launch(tmp_path, Recipe(minutes=0.08, batch=4, evaluate_scenes=2), workers=2)
-    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert first["images"] == 4 * first["step"] > 0
+def test_two_processes_leave_a_model_that_transformers_loads(tmp_path: Path) -> None:
+    launch(tmp_path, replace(RECIPE, steps=2), workers=2)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert len(state["scores"]) == 16
     model = Florence2ForConditionalGeneration.from_pretrained(tmp_path / "model")
-    assert sum(parameter.numel() for parameter in model.parameters()) < 12_000_000
-
-    longer = first["trained_s"] / 60 + 0.05
-    launch(tmp_path, Recipe(minutes=longer, batch=4, evaluate_scenes=2), workers=2)
-    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert second["step"] > first["step"]
-    assert second["trained_s"] > first["trained_s"]
+    assert sum(parameter.numel() for parameter in model.parameters()) < 15_000_000
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if "map_50" in line] == [first["step"], second["step"]]
+    assert [line["step"] for line in lines if "score/OD" in line] == [2]
+    assert "answer" in next(line for line in lines if line["step"] == 2)
+
+
+class _KilledError(Exception):
+    pass
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str, recipe: Recipe) -> None:
+        Run(tmp_path / name, recipe, Console(quiet=True), Crew()).train()
+
+    torch.set_num_threads(1)
+    run("whole", RECIPE)
+    with monkeypatch.context() as patched:
+        checkpoint = Run._checkpoint
+
+        def die_after_the_first(run: Run) -> None:
+            checkpoint(run)
+            raise _KilledError
+
+        patched.setattr(Run, "_checkpoint", die_after_the_first)
+        with pytest.raises(_KilledError):
+            run("killed", RECIPE)
+    assert not _equal(tmp_path / "whole", tmp_path / "killed")
+    run("killed", RECIPE)
+    assert _equal(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.timeout(300)
+def test_the_loss_falls_on_scenes_that_come_again(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = replace(RECIPE, steps=30, dense_steps=0, repeat_every=4, learning_rate=3e-2)
+    Run(tmp_path, recipe, Console(quiet=True), Crew()).train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [line["answer"] for line in lines if "answer" in line]
+    assert losses[-1] < 0.8 * losses[0]

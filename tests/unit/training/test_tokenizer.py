@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from arno.tasks import BIN_COUNT, CATALOGUE
+from arno.tasks import BIN_COUNT, CATALOGUE, Task, encode
+from arno.training.data.world_samples import samples
 from arno.training.tiny.tokenizer import build_tokenizer
-from arno.training.world import CATEGORIES
+from arno.training.world import CATEGORIES, Split
+from arno.training.world.language import language
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TOKENIZER = build_tokenizer()
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_comes_back_unchanged(text: str) -> None:
     ids = TOKENIZER(text, add_special_tokens=False, split_special_tokens=True).input_ids
@@ -35,6 +37,23 @@ def test_locations_are_one_block() -> None:
 def test_a_label_is_one_token_alone_and_after_a_space(category: object) -> None:
     for text in (category.label, f" {category.label}"):
         assert len(TOKENIZER(text, add_special_tokens=False).input_ids) == 1
+
+
+def test_answers_are_made_of_whole_words() -> None:
+    reading = {Task.OCR, Task.OCR_WITH_REGION, Task.REGION_TO_OCR, Task.MORE_DETAILED_CAPTION}
+    tasks = tuple(task for task in Task if task not in reading)
+    words = {*language(), "is", "there"}
+    words |= {word for one in CATEGORIES for word in (one.label, one.plural)}
+    for index in range(30):
+        for sample in samples(Split.TEST, index, tasks=tasks):
+            for token in TOKENIZER.tokenize(encode(sample.answer, sample.size)):
+                whole = token.removeprefix("Ġ")
+                assert token.startswith("<loc_") or {whole, whole.lower()} & words, token
+
+
+def test_printed_words_are_spelled_letter_by_letter() -> None:
+    for word in ("STOP", "HOTEL", "48564", "QZX"):
+        assert TOKENIZER.tokenize(word) == list(word)
 
 
 def test_prompts_leave_room_and_hold_no_unknown_token() -> None:

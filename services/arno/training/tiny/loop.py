@@ -29,7 +29,6 @@ from arno.training.tiny.objective import Losses, Objective
 from arno.training.tiny.scorecard import TARGETS, score_tasks
 from arno.training.tiny.tokenizer import build_tokenizer
 
-_LOG_STEPS: Final = 50
 _WARM_UP_STEPS: Final = 300
 _GRADIENT_NORM_MAX: Final = 1.0
 # Softness of location targets, in bins, at the start and at the end; halved every so many steps.
@@ -53,6 +52,8 @@ class Recipe:
         evaluate_steps: How often to measure, and to choose anew how often each task is asked.
         evaluate_scenes: Scenes to measure on.
         repeat_every: Learn so many scenes by heart.
+        log_steps: How often to log the losses.
+        answer_tokens_max: Limit on each answer in measuring.
     """
 
     steps: int = 20_000
@@ -67,6 +68,8 @@ class Recipe:
     evaluate_steps: int = 1000
     evaluate_scenes: int = 60
     repeat_every: int | None = None
+    log_steps: int = 50
+    answer_tokens_max: int = 110
 
 
 class Run:
@@ -101,8 +104,8 @@ class Run:
             now = time.monotonic()
             self.trained_s += now - last
             last = now
-            if self.step % _LOG_STEPS == 0:
-                self._log_losses(_LOG_STEPS * self.recipe.batch / (now - logged))
+            if self.step % self.recipe.log_steps == 0:
+                self._log_losses(self.recipe.log_steps * self.recipe.batch / (now - logged))
                 logged = now
             done = self.step == self.recipe.steps
             if self.step % self.recipe.evaluate_steps == 0 or done:
@@ -216,6 +219,7 @@ class Run:
                 self.processor,
                 TASKS[self.crew.rank :: self.crew.size],
                 range(self.recipe.evaluate_scenes),
+                tokens_max=self.recipe.answer_tokens_max,
             )
         self.model.train()
         for scores in self.crew.tell(own):

@@ -46,7 +46,6 @@ TARGETS: Final[Mapping[Task, float]] = MappingProxyType(
 """What each task's number shall reach."""
 
 _BATCH: Final = 40
-_TOKENS_MAX: Final = 110
 _NOUNS: Final = nouns_of("world:")
 # Of these, naming the right objects is the lesser half.
 _BY_WORDS: Final = frozenset(
@@ -61,13 +60,14 @@ def score_tasks(
     tasks: Sequence[Task],
     scenes: range,
     *,
+    tokens_max: int,
     split: Split = Split.VALIDATION,
 ) -> dict[Task, float]:
     """Return the number of each task on some scenes of a split; 0..1, higher is better."""
     scores = {}
     for task in tasks:
         asked = [one for index in scenes for one in samples(split, index, tasks=(task,))]
-        cases = answer(model, processor, asked)
+        cases = answer(model, processor, asked, tokens_max=tokens_max)
         scores[task] = _score(task, figures_of(task, cases, _NOUNS)) if cases else 0.0
     return scores
 
@@ -86,6 +86,7 @@ def answer(
     processor: Florence2Processor,
     asked: Sequence[Sample],
     *,
+    tokens_max: int,
     beams: int = 1,
 ) -> list[Case]:
     """Let the model answer samples, in their order."""
@@ -93,7 +94,8 @@ def answer(
     cases = []
     for start in range(0, len(asked), _BATCH):
         part = asked[start : start + _BATCH]
-        for sample, ids in zip(part, _generate(model, processor, part, beams), strict=True):
+        said_ids = _generate(model, processor, part, beams=beams, tokens_max=tokens_max)
+        for sample, ids in zip(part, said_ids, strict=True):
             spec = sample.spec
             said = parse(
                 spec.task,
@@ -111,7 +113,9 @@ def _generate(
     model: Florence2ForConditionalGeneration,
     processor: Florence2Processor,
     asked: Sequence[Sample],
+    *,
     beams: int,
+    tokens_max: int,
 ) -> list[list[int]]:
     images = [sample.open_image() for sample in asked]
     prompts = [_prompt(sample) for sample in asked]
@@ -129,7 +133,7 @@ def _generate(
         attention_mask=inputs.attention_mask,
         pixel_values=pixels,
         num_beams=beams,
-        max_new_tokens=_TOKENS_MAX,
+        max_new_tokens=tokens_max,
     )
     rows: list[list[int]] = ids[:, 1:].tolist()
     return [row[: row.index(2) + 1] if 2 in row else row for row in rows]
