@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos tiny kafka install tools clean
+.PHONY: help demo test test-unit check format protos tiny tiny-smoke kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
@@ -46,8 +46,11 @@ format: install ## Format and fix what can be fixed by machine.
 protos: install ## Generate the Python modules of protos/.
 	$(bin)/python scripts/generate_protos.py
 
-tiny: install ## Train arno-tiny again from nothing (see services/arno/engine/tiny/README.md for how long it takes).
-	$(bin)/python -m arno.training tiny
+tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (hours: see services/arno/training/tiny/README.md).
+	$(bin)/python -m arno.training tiny --folder .runs/tiny
+
+tiny-smoke: install ## Train arno-tiny for 3 minutes: the loss falls, and transformers and Arno read the same from what comes out.
+	$(bin)/python -m arno.training tiny-smoke
 
 kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.
 	scripts/kafka/install

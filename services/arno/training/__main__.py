@@ -42,6 +42,21 @@ def tiny(
     launch(folder, Recipe(steps=steps, batch=batch, seed=seed, repeat_every=by_heart), workers)
 
 
+@main.command("tiny-smoke")
+@click.option("--minutes", default=3.0, show_default=True, help="How long to train.")
+@click.option("--workers", default=2, show_default=True, help="Processes that train.")
+def tiny_smoke(minutes: float, workers: int) -> None:
+    """Train for a moment; fail unless the loss falls and Arno says what transformers says."""
+    from arno.training.tiny.smoke import smoke
+
+    result = smoke(minutes=minutes, workers=workers)
+    Console().print(
+        f"{result.steps} steps, loss {result.first_loss:.2f} -> {result.last_loss:.2f}; "
+        f"{result.equal_count} of {result.asked_count} answers equal in transformers and Arno"
+    )
+    raise SystemExit(0 if result.is_good else 1)
+
+
 @main.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))

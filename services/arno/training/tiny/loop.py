@@ -52,6 +52,7 @@ class Recipe:
         evaluate_steps: How often to measure, and to choose anew how often each task is asked.
         evaluate_scenes: Scenes to measure on.
         repeat_every: Learn so many scenes by heart.
+        minutes_max: Stop there, whatever the steps.
         log_steps: How often to log the losses.
         answer_tokens_max: Limit on each answer in measuring.
     """
@@ -68,6 +69,7 @@ class Recipe:
     evaluate_steps: int = 1000
     evaluate_scenes: int = 60
     repeat_every: int | None = None
+    minutes_max: float | None = None
     log_steps: int = 50
     answer_tokens_max: int = 110
 
@@ -99,7 +101,7 @@ class Run:
         """Train until the steps are done, then save the model."""
         batches = self._stream()
         last = logged = time.monotonic()
-        while self.step < self.recipe.steps:
+        while not self._done():
             self._count(self._step(next(batches)))
             now = time.monotonic()
             self.trained_s += now - last
@@ -107,17 +109,25 @@ class Run:
             if self.step % self.recipe.log_steps == 0:
                 self._log_losses(self.recipe.log_steps * self.recipe.batch / (now - logged))
                 logged = now
-            done = self.step == self.recipe.steps
-            if self.step % self.recipe.evaluate_steps == 0 or done:
+            if self.step % self.recipe.evaluate_steps == 0:
                 self._evaluate()
                 # The tasks are asked anew from here on, by what lags.
                 batches = self._stream()
                 last = logged = time.monotonic()
-            if self.step % self.recipe.checkpoint_steps == 0 or done:
+            if self.step % self.recipe.checkpoint_steps == 0:
                 self._checkpoint()
+        if self.step % self.recipe.evaluate_steps:
+            self._evaluate()
+        self._checkpoint()
         if self.crew.leads:
             with self.average.in_place():
                 save(self.model, self.folder / "model")
+
+    def _done(self) -> bool:
+        if self.recipe.minutes_max is None:
+            return self.step >= self.recipe.steps
+        # Each has its own clock, and all must stop after the same step.
+        return self.crew.tell(self.trained_s)[0] >= self.recipe.minutes_max * 60
 
     def _stream(self) -> Iterator[Batch]:
         diet = Diet(

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-from arno.tasks import Decoded, Task, Vocabulary, build_prompt, parse
+from arno.tasks import Answer, Decoded, Task, Vocabulary, build_prompt, parse
 from arno.training.data.sample import Sample
 from arno.training.data.world_samples import samples
 from arno.training.evaluation.cases import Case
@@ -67,7 +67,10 @@ def score_tasks(
     scores = {}
     for task in tasks:
         asked = [one for index in scenes for one in samples(split, index, tasks=(task,))]
-        cases = answer(model, processor, asked, tokens_max=tokens_max)
+        said = answer(model, processor, asked, tokens_max=tokens_max)
+        cases = [
+            Case(question_of(sample), one.value) for sample, one in zip(asked, said, strict=True)
+        ]
         scores[task] = _score(task, figures_of(task, cases, _NOUNS)) if cases else 0.0
     return scores
 
@@ -88,25 +91,26 @@ def answer(
     *,
     tokens_max: int,
     beams: int = 1,
-) -> list[Case]:
+) -> list[Answer]:
     """Let the model answer samples, in their order."""
     vocabulary = vocabulary_of(processor)
-    cases = []
+    answers = []
     for start in range(0, len(asked), _BATCH):
         part = asked[start : start + _BATCH]
         said_ids = _generate(model, processor, part, beams=beams, tokens_max=tokens_max)
         for sample, ids in zip(part, said_ids, strict=True):
             spec = sample.spec
-            said = parse(
-                spec.task,
-                Decoded(ids),
-                vocabulary,
-                sample.size,
-                region=spec.region,
-                classes=spec.classes,
+            answers.append(
+                parse(
+                    spec.task,
+                    Decoded(ids),
+                    vocabulary,
+                    sample.size,
+                    region=spec.region,
+                    classes=spec.classes,
+                )
             )
-            cases.append(Case(_question(sample), said.value))
-    return cases
+    return answers
 
 
 def _generate(
@@ -146,7 +150,8 @@ def _prompt(sample: Sample) -> str:
     )
 
 
-def _question(sample: Sample) -> Question:
+def question_of(sample: Sample) -> Question:
+    """Return a sample as `arno eval` asks it."""
     return Question(
         question_id=sample.sample_id,
         image_id=sample.image_id,

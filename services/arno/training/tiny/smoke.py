@@ -1,0 +1,98 @@
+"""Train for a moment, and prove that what comes out is a model for everyone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from transformers import AutoProcessor, Florence2ForConditionalGeneration
+
+from arno.tasks import Answer
+from arno.training.data import Sample
+from arno.training.data.world_samples import samples
+from arno.training.evaluation.answering import DecodingChoice
+from arno.training.evaluation.local import open_model
+from arno.training.tiny.launch import launch
+from arno.training.tiny.loop import Recipe
+from arno.training.tiny.scorecard import answer, question_of
+from arno.training.world import Split
+
+_DECODING: Final = DecodingChoice(num_beams=3, max_new_tokens=32)
+_SCENES: Final = 4
+_FALL_MIN: Final = 0.9
+"""What the last loss may be at most, of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """What came of it.
+
+    Attributes:
+        steps: Steps of training. first_loss, last_loss: Of the answers, means over some steps.
+        asked_count: Questions put to both. equal_count: Those answered with the same tokens.
+    """
+
+    steps: int
+    first_loss: float
+    last_loss: float
+    asked_count: int
+    equal_count: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the loss fell and all answers are equal."""
+        fell = self.last_loss < _FALL_MIN * self.first_loss
+        return fell and self.asked_count == self.equal_count > 0
+
+
+def smoke(*, minutes: float, workers: int) -> Smoke:
+    """Train so long, then load what was saved in transformers and in Arno, and compare."""
+    recipe = Recipe(
+        minutes_max=minutes,
+        dense_steps=0,
+        log_steps=5,
+        checkpoint_steps=1000,
+        evaluate_scenes=1,
+        answer_tokens_max=8,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        launch(folder, recipe, workers)
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        losses = [line["answer"] for line in lines if "answer" in line]
+        asked = [one for index in range(_SCENES) for one in samples(Split.VALIDATION, index)]
+        plain = _said_by_transformers(folder / "model", asked)
+        served = _said_by_arno(folder / "model", asked)
+    return Smoke(
+        steps=lines[-1]["step"],
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        asked_count=len(asked),
+        equal_count=sum(plain[one.sample_id] == served[one.sample_id] for one in asked),
+    )
+
+
+def _said_by_transformers(folder: Path, asked: Sequence[Sample]) -> dict[str, str]:
+    model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model.train(mode=False)
+    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    limit = _DECODING.max_new_tokens or 0
+    said = answer(model, processor, asked, beams=_DECODING.num_beams, tokens_max=limit)
+    return {sample.sample_id: one.raw_text for sample, one in zip(asked, said, strict=True)}
+
+
+def _said_by_arno(folder: Path, asked: Sequence[Sample]) -> dict[str, str]:
+    answerer = open_model(str(folder), _DECODING, device="cpu")
+    try:
+        return {
+            reply.question_id: reply.outcome.raw_text
+            for reply in answerer.ask([question_of(sample) for sample in asked])
+            if isinstance(reply.outcome, Answer)
+        }
+    finally:
+        answerer.close()
