@@ -1,0 +1,46 @@
+"""`arno train`: teach a model from samples."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import click
+from rich.console import Console
+
+from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.errors import MissingExtraError
+from arno.ops.flags import settings_options
+from arno.training.trainer.settings import TrainSettings
+
+_STOPPED: Final = 130
+
+
+@click.command("train")
+@settings_options(TrainSettings, process="train", known_elsewhere=KNOWN_SETTINGS)
+def verb(settings: TrainSettings) -> int:
+    """Fine-tune a Florence-2 on your own samples, whole or by LoRA.
+
+    OUT/model is served by `arno up --model OUT/model`. A run that was stopped or killed goes on
+    from its last checkpoint when the same command is given again. docs/training.md describes the
+    data. Settings come from flags, then ARNO_* variables, then the file, then defaults.
+
+    \b
+    Examples:
+      arno train --data boxes.jsonl --out runs/boxes --lora-rank 16
+      arno train --data coco:instances.json,images=photos --out runs/coco \\
+          --model ./Florence-2-base --epochs 5 --micro-batch 2
+      torchrun --nproc-per-node 4 -m arno.cli train --data boxes.jsonl --out runs/boxes
+    """
+    # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        from arno.training.trainer.ranks import Ranks
+        from arno.training.trainer.train import train
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(
+            f"training needs {fault.name}: pip install 'arno[train]'", extra="train"
+        ) from fault
+    ranks = Ranks.of(os.environ)
+    finished = train(settings, ranks, Console(stderr=True, quiet=not ranks.leads))
+    return 0 if finished else _STOPPED

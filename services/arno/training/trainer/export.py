@@ -1,0 +1,143 @@
+"""Write the trained model as a folder that Arno and transformers load, and what made it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from arno import __version__
+from arno.engine.find_model import find_model
+from arno.training.trainer.learner import Learner
+from arno.training.trainer.settings import TrainSettings
+
+_COPIED: Final = (
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer*.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+"""What training does not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a model comes from: enough to make it again.
+
+    Attributes:
+        base: The model it started from. base_fingerprint: Of that model's files.
+        data: As it was named. data_digest: Of its content. sample_count: How many samples it has.
+        bad_sample_count: How many of them were broken and passed over.
+        settings: All settings of the run. steps: Done. loss: Of the last step.
+        arno_version, torch_version: Of the libraries. commit: Of Arno's source, if it is known.
+        hardware: Device, processor, processes. trained_s: Seconds of training.
+    """
+
+    base: str
+    base_fingerprint: str
+    data: str
+    data_digest: str
+    sample_count: int
+    bad_sample_count: int
+    settings: dict[str, Any]
+    steps: int
+    loss: float
+    arno_version: str
+    torch_version: str
+    commit: str
+    hardware: str
+    trained_s: float
+
+
+def write_model(learner: Learner, settings: TrainSettings, provenance: Provenance) -> Path:
+    """Write `OUT/model`, and `OUT/adapter` for LoRA; return the model's folder.
+
+    The weights of the learner are merged and converted: it cannot learn after that.
+    """
+    network = learner.network
+    if learner.lora:
+        adapter = settings.out / "adapter"
+        network.save_pretrained(adapter)
+        _describe(adapter, provenance, f"LoRA of rank {settings.lora_rank} for {settings.model}")
+        network = network.merge_and_unload()
+    base = find_model(settings.model)
+    partial, folder = settings.out / "model.part", settings.out / "model"
+    shutil.rmtree(partial, ignore_errors=True)
+    network.train(mode=False)
+    network.to(_dtype(settings, base)).save_pretrained(partial)
+    for pattern in _COPIED:
+        for path in base.glob(pattern):
+            shutil.copy(path, partial / path.name)
+    _describe(partial, provenance, f"{settings.model}, fine-tuned")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def source_commit() -> str:
+    """Return the commit of Arno's own source; empty for an installed package."""
+    folder = Path(__file__).resolve().parent
+    asked = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def hardware(device: torch.device, processes: int) -> str:
+    """Return what a run was made on, in words."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return f"{processes} x {name}, {platform.system()} {platform.machine()}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a run's numbers."""
+    return {"arno_version": __version__, "torch_version": torch.__version__}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "CPU"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({torch.get_num_threads()} threads)" if names else "CPU"
+
+
+def _dtype(settings: TrainSettings, base: Path) -> torch.dtype:
+    name = settings.save_dtype
+    if name == "auto":
+        config = json.loads((base / "config.json").read_text())
+        name = config.get("dtype") or config.get("torch_dtype") or "float32"
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _describe(folder: Path, provenance: Provenance, title: str) -> None:
+    facts = asdict(provenance)
+    (folder / "training.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
+    rows = {
+        "Started from": f"{provenance.base} ({provenance.base_fingerprint[:12]})",
+        "Data": f"`{provenance.data}` ({provenance.data_digest[:12]}), "
+        f"{provenance.sample_count} samples, {provenance.bad_sample_count} broken",
+        "Steps": f"{provenance.steps} of {provenance.settings['batch']} samples, "
+        f"last loss {provenance.loss:.4f}",
+        "Seed": provenance.settings["seed"],
+        "Commit": provenance.commit or f"arno {provenance.arno_version}",
+        "Hardware": provenance.hardware,
+        "Time": f"{provenance.trained_s / 60:.1f} minutes",
+    }
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    (folder / "README.md").write_text(
+        f"# {title}\n\nMade by `arno train`; `training.json` has every setting.\n\n"
+        f"| | |\n| --- | --- |\n{table}"
+    )
