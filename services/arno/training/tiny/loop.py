@@ -29,7 +29,6 @@ from arno.training.tiny.objective import Losses, Objective
 from arno.training.tiny.scorecard import TARGETS, score_tasks
 from arno.training.tiny.tokenizer import build_tokenizer
 
-_WARM_UP_STEPS: Final = 300
 _GRADIENT_NORM_MAX: Final = 1.0
 # Softness of location targets, in bins, at the start and at the end; halved every so many steps.
 _SIGMA_START, _SIGMA_END, _SIGMA_HALVING_STEPS = 20.0, 4.0, 2500
@@ -44,6 +43,7 @@ class Recipe:
         batch: Scenes a step, of all processes together.
         tasks_a_scene: Questions about each scene.
         learning_rate: After the warm-up.
+        warm_up_steps: How long it rises, at the start and when the answers join.
         weight_decay: AdamW's.
         seed: Of the starting weights.
         dense_steps: First steps, which train DaViT alone.
@@ -63,6 +63,7 @@ class Recipe:
     learning_rate: float = 1.0e-3
     weight_decay: float = 0.02
     seed: int = 0
+    warm_up_steps: int = 300
     dense_steps: int = 1000
     cool_down: float = 0.25
     checkpoint_steps: int = 100
@@ -159,7 +160,7 @@ class Run:
     def _learning_rate(self) -> float:
         """Warm up, at the start and again when the answers join; stay level; fall to nothing."""
         joined = self.step - self.recipe.dense_steps
-        warm = min(1.0, ((joined if joined >= 0 else self.step) + 1) / _WARM_UP_STEPS)
+        warm = min(1.0, ((joined if joined >= 0 else self.step) + 1) / self.recipe.warm_up_steps)
         left = 1 - self.step / self.recipe.steps
         return self.recipe.learning_rate * warm * min(1.0, left / self.recipe.cool_down)
 

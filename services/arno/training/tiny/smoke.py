@@ -54,6 +54,8 @@ def smoke(*, minutes: float, workers: int) -> Smoke:
     """Train so long, then load what was saved in transformers and in Arno, and compare."""
     recipe = Recipe(
         minutes_max=minutes,
+        batch=16,
+        warm_up_steps=20,
         dense_steps=0,
         log_steps=5,
         checkpoint_steps=1000,
