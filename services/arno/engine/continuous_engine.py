@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
+from transformers import Florence2ForConditionalGeneration
 
 from arno.batching import AdaptiveLimit, Budget, Clock, Stage, StageShare
 from arno.engine.bisect import run_bisecting
@@ -32,6 +33,7 @@ from arno.engine.interface import (
     SequenceProgress,
     SequenceRequest,
 )
+from arno.engine.linear import lay_out
 from arno.engine.live_sequences import LiveSequence, LiveSequences
 from arno.engine.loops import goes_round
 from arno.engine.memory import cache_bytes, ran_out
@@ -75,6 +77,7 @@ class ContinuousEngine:
             encoded_max=card.position_count,
         )
         self._pool = DecodePool(Decoder(checkpoint.network), limits)
+        _lay_out_encoders(checkpoint.network)
         self._running: dict[str, Member] = {}
         self._live = LiveSequences(clock)
         self._share = StageShare(settings.decode_share)
@@ -313,3 +316,10 @@ class ContinuousEngine:
             decode_s=max(0.0, elapsed_s - sequence.encode_s),
             error=error,
         )
+
+
+def _lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
+    """Lay out what `Decoder` did not: the vision encoder, its projection and the text encoder."""
+    untyped: Any = network.model
+    for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
+        lay_out(part)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from transformers.activations import GELUActivation
 
 
 class Linear:
@@ -16,8 +17,11 @@ class Linear:
     where few rows are multiplied, as in every decode step.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """Take [O, I] and [O]."""
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, then_gelu: bool = False
+    ) -> None:
+        """Take [O, I] and [O]; ``then_gelu`` applies GELU to what comes out."""
+        self._then_gelu = then_gelu
         self._weight, self._bias = weight, bias
         self._size = weight.shape[0]
         self._blocks: torch.Tensor | None = None
@@ -31,21 +35,65 @@ class Linear:
         Source: the modules' own weights, copied once.
         """
         weight = torch.cat([module.weight for module in modules])
-        biases = [module.bias for module in modules if module.bias is not None]
-        return cls(weight, _joined(biases) if biases else None)
+        biases: list[torch.Tensor] = [module.bias for module in modules if module.bias is not None]
+        return cls(weight, torch.cat(biases) if biases else None)
+
+    def forget_source(self) -> None:
+        """Give the original weights back, where the blocks have taken their place."""
+        if self._blocks is not None:
+            self._weight = self._blocks
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return [..., O] of [..., I]."""
         if self._blocks is None:
-            return nn.functional.linear(x, self._weight, self._bias)
-        y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._blocks, self._bias, "none", [], ""
+            y = nn.functional.linear(x, self._weight, self._bias)
+            return nn.functional.gelu(y) if self._then_gelu else y
+        # The activation rides along with the product; its second name is GELU's exact form.
+        activation, form = ("gelu", "none") if self._then_gelu else ("none", "")
+        fused: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self._blocks, self._bias, activation, [], form
         )
-        return y
+        return fused
 
 
-def _joined(biases: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat(list(biases))
+class LinearModule(nn.Module):
+    """A `Linear` in the place of an `nn.Linear`."""
+
+    def __init__(self, linear: Linear) -> None:
+        """Take what it applies."""
+        super().__init__()
+        self._linear = linear
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [..., O] of [..., I]."""
+        return self._linear(x)
+
+
+def lay_out(module: nn.Module) -> None:
+    """Replace every `nn.Linear` below a module, where that pays; for inference only.
+
+    The two maps of a transformer's feed-forward part take their GELU into the first one.
+    """
+    fused = _has_gelu(module)
+    for name, child in list(module.named_children()):
+        if not isinstance(child, nn.Linear):
+            lay_out(child)
+        elif _blocks_pay(child.weight):
+            linear = Linear(child.weight, child.bias, then_gelu=fused and name == "fc1")
+            linear.forget_source()
+            setattr(module, name, LinearModule(linear))
+            if fused and name == "fc1":
+                untyped: Any = module
+                untyped.activation_fn = nn.Identity()
+
+
+def _has_gelu(module: nn.Module) -> bool:
+    activation = getattr(module, "activation_fn", None)
+    if not hasattr(module, "fc1"):
+        return False
+    if isinstance(activation, nn.GELU):
+        return activation.approximate == "none"
+    return isinstance(activation, GELUActivation) and activation.act is nn.functional.gelu
 
 
 def _blocks_pay(weight: torch.Tensor) -> bool:

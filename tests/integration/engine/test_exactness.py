@@ -7,7 +7,7 @@ import itertools
 import random
 
 import pytest
-from arno.engine import DecodingOptions
+from arno.engine import DecodingOptions, SequenceFinished
 from arno.tasks import FinishReason
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
 
@@ -18,6 +18,8 @@ OTHER_OPTIONS = (
     DecodingOptions(num_beams=3, max_new_tokens=20, no_repeat_ngram_size=0),
     DecodingOptions(num_beams=2, max_new_tokens=12, length_penalty=2.0),
     DecodingOptions(num_beams=4, max_new_tokens=12, length_penalty=0.0, early_stopping=False),
+    DecodingOptions(num_beams=5, max_new_tokens=25, length_penalty=1.0, early_stopping="never"),
+    DecodingOptions(num_beams=4, max_new_tokens=25, length_penalty=-1.0, early_stopping="never"),
     DecodingOptions(num_beams=1, max_new_tokens=1),
     DecodingOptions(num_beams=3, max_new_tokens=2),
 )
@@ -50,30 +52,48 @@ def test_the_answers_compared_are_worth_comparing(engine, reference):
     assert reasons == {FinishReason.STOP, FinishReason.LENGTH}
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_any_mix_of_arrivals_changes_no_answer(make_engine, reference, seed):
+@pytest.mark.parametrize("seed", range(8))
+def test_any_mix_of_arrivals_and_cancels_changes_no_answer(make_engine, reference, seed):
     chance = random.Random(seed)
-    engine = make_engine(batch_sequences_max=chance.choice([1, 2, 5]), encoded_cache_bytes=4000)
+    engine = make_engine(
+        batch_sequences_max=chance.choice([1, 2, 5, 16]),
+        admit_sequences_max=chance.choice([1, 3, 8]),
+        decode_share=chance.choice([0.0, 0.5, 0.9]),
+        encoded_cache_bytes=chance.choice([0, 4000, 1_000_000]),
+    )
     requests = [
         request(
             f"s{i}",
             engine.prepare(picture(chance.randrange(4))),
             chance.choice(PROMPTS),
-            chance.choice([GREEDY, BEAMS]),
+            chance.choice([GREEDY, BEAMS, OTHER_OPTIONS[3]]),
             lane=chance.choice(["interactive", "batch"]),
             tenant=chance.choice("ab"),
         )
-        for i in range(12)
+        for i in range(14)
     ]
-    ends = {}
+    ends: dict[str, SequenceFinished] = {}
+
+    def step():
+        told = [event for event in engine.step() if isinstance(event, SequenceFinished)]
+        assert not ends.keys() & {end.sequence_id for end in told}, "ended twice"
+        ends.update((end.sequence_id, end) for end in told)
+
     for asked in requests:
         engine.submit(asked)
-        if chance.random() < 0.4:
-            ends |= {e.sequence_id: e for e in engine.step() if hasattr(e, "finish_reason")}
-    ends |= run_all(engine)
-    assert {asked.sequence_id: reference.answer(asked) for asked in requests} == {
-        name: end.token_ids for name, end in ends.items()
-    }
+        for _ in range(chance.choice([0, 0, 1, 4])):
+            step()
+        if chance.random() < 0.2:
+            engine.cancel(chance.choice(requests).sequence_id)
+    while len(ends) < len(requests):
+        step()
+    assert (engine.statistics().waiting_count, engine.statistics().running_count) == (0, 0)
+    for asked in requests:
+        end, whole = ends[asked.sequence_id], reference.answer(asked)
+        if end.finish_reason is FinishReason.CANCELLED:
+            assert len(end.token_ids) <= len(whole)
+        else:
+            assert end.token_ids == whole
 
 
 def test_an_image_is_encoded_once_for_all_its_tasks(engine):
