@@ -134,7 +134,7 @@ def _engine_metrics(now: WorkerStatistics) -> Iterator[Metric]:
     yield _gauge("waiting_sequences", "Submitted and not started.", engine.waiting_count)
     yield _gauge("running_sequences", "In the present batch.", engine.running_count)
     yield _gauge("batch_sequences", "Sequences of the last batch.", engine.batch_size_last)
-    yield _counter("steps", "Forward passes or static batches.", engine.step_count)
+    yield _counter("steps", "Decode steps, each of every sequence in the batch.", engine.step_count)
     yield _counter("encoded_images", "Images encoded.", engine.encoded_image_count)
     yield _counter("reused_images", "Encodings used again.", engine.reused_image_count)
     yield _counter("tokens", "Tokens decoded.", engine.token_count)
