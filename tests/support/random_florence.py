@@ -43,13 +43,13 @@ def build_random_florence(folder: Path, *, seed: int = 7, locations: int = 1000)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     network = Florence2ForConditionalGeneration(_config(len(tokenizer)))
-    _enliven(network)
+    enliven(network)
     network.eval().save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder
 
 
-def _enliven(network: Florence2ForConditionalGeneration) -> None:
+def enliven(network: Florence2ForConditionalGeneration) -> None:
     """Make answers differ by image and prompt, and end now and then; fresh weights do neither."""
     with torch.no_grad():
         for name, weight in network.named_parameters():

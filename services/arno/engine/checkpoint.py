@@ -1,17 +1,18 @@
-"""Load a native Florence-2 checkpoint, whole or not at all."""
+"""Load a Florence-2 checkpoint of either layout, whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from transformers import Florence2ForConditionalGeneration
 
-from arno.engine.find_model import find_model
-from arno.engine.fingerprint import fingerprint
+from arno.engine.checkpoints.layout import Layout, read_stored_config
+from arno.engine.checkpoints.native_config import build_config
+from arno.engine.checkpoints.older_config import stored_vocabulary_size
+from arno.engine.find_model import ModelFolders, find_model_folders
+from arno.engine.fingerprint import fingerprint, has_random_weights
 from arno.engine.image_preparation import PixelRecipe, read_recipe
 from arno.engine.interface import ModelCard
 from arno.engine.network import load_network, position_count, vocabulary_size
@@ -43,31 +44,47 @@ class Checkpoint:
 
 
 def load_checkpoint(settings: EngineSettings) -> Checkpoint:
-    """Find and load the model of the settings.
+    """Find and load the model of the settings, in either layout, with its adapters merged.
 
     Raises:
-        ModelError: It cannot be found or read, or it is not a native Florence-2.
+        ModelError: It cannot be found or read, or it is not a Florence-2.
     """
-    folder = find_model(settings.model)
-    _check_layout(folder)
+    folders = find_model_folders(
+        settings.model, base_model=settings.base_model, download=settings.download
+    )
     device = choose_device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    tokenizer = load_tokenizer(folder)
+    stored = read_stored_config(folders.base)
+    older_rows = stored_vocabulary_size(stored) if stored.layout is Layout.OLDER else None
+    tokenizer = load_tokenizer(folders.base, older_rows=older_rows)
     vocabulary = tokenizer.vocabulary()
-    recipe = read_recipe(folder)
-    network = load_network(folder, choose_dtype(settings.dtype, device), device)
+    recipe = read_recipe(folders.base)
+    config = build_config(stored, image_token_id=tokenizer.image_token_id())
+    dtype = choose_dtype(settings.dtype, device)
+    network = load_network(folders, config, dtype, device, grow_from=older_rows)
     if vocabulary_size(network) < len(vocabulary.pieces):
-        raise ModelError(f"model: {folder} has a tokenizer with more tokens than the model")
-    card = ModelCard(
-        name=settings.model,
-        fingerprint=fingerprint(folder),
+        raise ModelError(f"model: {folders.base} has a tokenizer with more tokens than the model")
+    card = make_card(settings.model, folders, network, recipe)
+    logger.info("loaded model %s on %s", card.name, device, extra={"fingerprint": card.fingerprint})
+    return Checkpoint(card, network, tokenizer, vocabulary, recipe)
+
+
+def make_card(
+    name: str,
+    folders: ModelFolders,
+    network: Florence2ForConditionalGeneration,
+    recipe: PixelRecipe,
+) -> ModelCard:
+    """Return what results say of the model; that its weights are random too, in its name."""
+    random = any(map(has_random_weights, folders.all))
+    return ModelCard(
+        name=f"{name} (random weights)" if random else name,
+        fingerprint=fingerprint(*folders.all),
         dtype=str(network.dtype).removeprefix("torch."),
         position_count=position_count(network),
         image_size_px=recipe.side_px,
     )
-    logger.info("loaded model %s on %s", card.name, device, extra={"fingerprint": card.fingerprint})
-    return Checkpoint(card, network, tokenizer, vocabulary, recipe)
 
 
 def choose_device(name: str) -> torch.device:
@@ -89,19 +106,3 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
-def _check_layout(folder: Path) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except ValueError as fault:
-        raise ModelError(f"model: {folder}/config.json is not JSON: {fault}") from fault
-    if config.get("model_type") != "florence2":
-        raise ModelError(
-            f"model: {folder} is of type {config.get('model_type')!r}, not 'florence2'"
-        )
-    if "auto_map" in config:
-        raise ModelError(
-            f"model: {folder} is in the older layout that needs code from the hub, which is never "
-            "run here; use a native checkpoint such as florence-community/Florence-2-base"
-        )

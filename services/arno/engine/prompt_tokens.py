@@ -7,6 +7,8 @@ from typing import Final
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from arno.engine.checkpoints.markers import IMAGE_TOKEN
+from arno.engine.checkpoints.older_tokenizer import load_older_tokenizer
 from arno.errors import ModelError
 from arno.tasks import Vocabulary
 
@@ -31,6 +33,14 @@ class PromptTokenizer:
         ids = self._tokenizer.encode(prompt, add_special_tokens=False)
         return BEGIN_ID, *ids, END_ID
 
+    def image_token_id(self) -> int:
+        """Return the id of `<image>`, -1 if there is none; Arno itself never uses it."""
+        return int(self._tokenizer.get_vocab().get(IMAGE_TOKEN, -1))
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files into a folder."""
+        self._tokenizer.save_pretrained(folder)
+
     def vocabulary(self) -> Vocabulary:
         """Return the table that the parsers read token ids with.
 
@@ -47,21 +57,35 @@ class PromptTokenizer:
             raise ModelError(f"model: not a Florence-2 vocabulary: {fault}") from fault
 
 
-def load_tokenizer(folder: Path) -> PromptTokenizer:
+def load_tokenizer(folder: Path, *, older_rows: int | None = None) -> PromptTokenizer:
     """Load the tokenizer of a checkpoint; code in the folder is never run.
+
+    Args:
+        folder: The checkpoint.
+        older_rows: Rows of the embedding matrix of a checkpoint in the older layout, which has
+            BART's tokenizer and gets its markers here; None for the native layout.
 
     Raises:
         ModelError: There is none, or begin, padding and end are not 0, 1 and 2.
     """
+    if older_rows is None:
+        tokenizer = _load_native(folder)
+    else:
+        tokenizer = load_older_tokenizer(folder, token_count_max=older_rows)
+    found = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    if found != (BEGIN_ID, PAD_ID, END_ID):
+        raise ModelError(
+            f"model: {folder} has no Florence-2 vocabulary: begin, padding and end are {found}, "
+            "not 0, 1, 2"
+        )
+    return PromptTokenizer(tokenizer)
+
+
+def _load_native(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as fault:  # the libraries raise nearly anything on bad files
         raise ModelError(f"model: the tokenizer of {folder} cannot be read: {fault}") from fault
-    found = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    if found != (BEGIN_ID, PAD_ID, END_ID):
-        raise ModelError(
-            f"model: not a Florence-2 vocabulary: begin, padding and end are {found}, not 0, 1, 2"
-        )
-    return PromptTokenizer(tokenizer)
+    return tokenizer

@@ -56,8 +56,13 @@ def reshape_weight(folder: Path) -> None:
     change_weights(folder, lambda weights: weights.update({sorted(weights)[5]: torch.zeros(3, 1)}))
 
 
-def make_older_layout(folder: Path) -> None:
-    edit(folder / "config.json", auto_map={"AutoModel": "modeling_florence2.Florence2"})
+def lose_vision(folder: Path) -> None:
+    edit(folder / "config.json", vision_config=None)
+
+
+def odd_heads(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder / "config.json", text_config=config["text_config"] | {"encoder_attention_heads": 3})
 
 
 def make_pickle(folder: Path) -> None:
@@ -66,17 +71,18 @@ def make_pickle(folder: Path) -> None:
 
 
 FAULTS = {
-    "truncated weights": (truncate, "cannot be loaded"),
-    "a weight is missing": (drop_weight, "missing_keys"),
-    "a weight too many": (add_weight, "unexpected_keys.*stray"),
-    "a weight of another shape": (reshape_weight, "mismatched|cannot be loaded"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
-    "only a pickle": (make_pickle, "cannot be loaded"),
+    "truncated weights": (truncate, "model.safetensors is cut short"),
+    "a weight is missing": (drop_weight, "missing: model"),
+    "a weight too many": (add_weight, "unknown: stray"),
+    "a weight of another shape": (reshape_weight, r"another shape: .* \[3, 1\] instead of"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
+    "only a pickle of nothing": (make_pickle, "hold nothing"),
+    "the parts of another layout": (lose_vision, "vision_config or text_config"),
+    "sizes that do not divide": (odd_heads, "config.json"),
     "another model": (
         lambda folder: edit(folder / "config.json", model_type="bert"),
         "'bert', not 'florence2'",
     ),
-    "the older layout": (make_older_layout, "never run here; use a native checkpoint"),
     "a configuration that is no JSON": (
         lambda folder: (folder / "config.json").write_text("{"),
         "not JSON",
