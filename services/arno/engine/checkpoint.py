@@ -19,9 +19,12 @@ from arno.engine.network import load_network, position_count, vocabulary_size
 from arno.engine.prompt_tokens import PromptTokenizer, load_tokenizer
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
+from arno.ops.cpus import available_cpus
 from arno.tasks import Vocabulary
 
 logger = logging.getLogger(__name__)
+
+_SMALL_SIDE_PX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,12 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         settings.model, base_model=settings.base_model, download=settings.download
     )
     device = choose_device(settings.device)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     stored = read_stored_config(folders.base)
     older_rows = stored_vocabulary_size(stored) if stored.layout is Layout.OLDER else None
     tokenizer = load_tokenizer(folders.base, older_rows=older_rows)
     vocabulary = tokenizer.vocabulary()
     recipe = read_recipe(folders.base)
+    torch.set_num_threads(settings.threads or _threads(recipe))
     config = build_config(stored, image_token_id=tokenizer.image_token_id())
     dtype = choose_dtype(settings.dtype, device)
     network = load_network(folders, config, dtype, device, grow_from=older_rows)
@@ -85,6 +87,11 @@ def make_card(
         position_count=position_count(network),
         image_size_px=recipe.side_px,
     )
+
+
+def _threads(recipe: PixelRecipe) -> int:
+    """Return how many threads pay: products as small as arno-tiny's are over before they meet."""
+    return 1 if recipe.side_px <= _SMALL_SIDE_PX else available_cpus()
 
 
 def choose_device(name: str) -> torch.device:

@@ -34,7 +34,10 @@ class EngineSettings(Settings):
         "auto", description="Number format of the weights; auto: float32 on CPU, bfloat16 on GPU."
     )
     threads: int = Field(
-        0, ge=0, description="CPU threads of the model; 0 leaves the choice to the library."
+        0,
+        ge=0,
+        description="CPU threads of the model; 0: one for a small model, else as many as there are "
+        "CPUs that this process may use.",
     )
     batch_sequences_max: int = Field(
         16, ge=1, le=4096, description="Most sequences that decode together."

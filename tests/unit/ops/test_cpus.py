@@ -1,0 +1,31 @@
+"""A container's quota bounds the threads, not the machine's cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from arno.ops.cpus import available_cpus
+
+ALLOWED = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("max 100000\n", ALLOWED),
+        ("100000 100000\n", 1),
+        ("25000 100000\n", 1),
+        ("99900000 100000\n", ALLOWED),
+        ("nonsense\n", ALLOWED),
+    ],
+)
+def test_the_smaller_of_affinity_and_quota_counts(tmp_path: Path, content, expected):
+    path = tmp_path / "cpu.max"
+    path.write_text(content)
+    assert available_cpus(path) == expected
+
+
+def test_without_a_container_the_affinity_counts(tmp_path: Path):
+    assert available_cpus(tmp_path / "absent") == ALLOWED
