@@ -33,13 +33,14 @@ class PromptTokenizer:
         ids = self._tokenizer.encode(prompt, add_special_tokens=False)
         return BEGIN_ID, *ids, END_ID
 
+    @property
+    def wrapped(self) -> PreTrainedTokenizerBase:
+        """The tokenizer as transformers knows it."""
+        return self._tokenizer
+
     def image_token_id(self) -> int:
         """Return the id of `<image>`, -1 if there is none; Arno itself never uses it."""
         return int(self._tokenizer.get_vocab().get(IMAGE_TOKEN, -1))
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer's files into a folder."""
-        self._tokenizer.save_pretrained(folder)
 
     def vocabulary(self) -> Vocabulary:
         """Return the table that the parsers read token ids with.

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import dataclass
 from typing import Final
 
 from PIL import Image
 
+from arno.engine.fingerprint import RANDOM_PREFIX
 from arno.engine.interface import DecodingOptions, Engine, SequenceFinished, SequenceRequest
 from arno.errors import ModelError
 from arno.tasks import CATALOGUE, FinishReason, Task
@@ -24,17 +26,61 @@ _PROBES: Final = ((Task.CAPTION, _GREEDY), (Task.OD, _BEAMS), (Task.DETAILED_CAP
 """Greedy and beam search, words and locations."""
 
 
-def check_answers(engine: Engine, *, allow_untrained: bool) -> None:
-    """Have the engine answer the probes; it must have nothing else in hand.
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """What a model said to a probe.
+
+    Attributes:
+        task: Which.
+        num_beams: How it was decoded; 1 is greedy.
+        token_ids: Without the decoder's start token.
+        text: Tokens as text, locations and markers by their names.
+        finish_reason: Why it ended.
+        says_something: Whether any token is more than begin, end or padding.
+    """
+
+    task: Task
+    num_beams: int
+    token_ids: tuple[int, ...]
+    text: str
+    finish_reason: FinishReason
+    says_something: bool
+
+
+def check_answers(engine: Engine, *, allow_untrained: bool) -> tuple[ProbeAnswer, ...]:
+    """Have the engine answer the probes, and return what it said.
+
+    The start-up self-test, and `arno model verify`. The engine must have nothing else in hand.
 
     Raises:
-        ModelError: No answer holds anything but special tokens, unless that is allowed; or a probe
-            fails.
+        ModelError: The weights are random, or no answer holds anything but special tokens, unless
+            that is allowed; or a probe fails.
+    """
+    name = engine.card.name
+    if engine.card.fingerprint.startswith(RANDOM_PREFIX) and not allow_untrained:
+        raise ModelError(
+            f"model: {name}: what it answers means nothing; for load tests, --allow-untrained"
+        )
+    answers = ask_probes(engine)
+    if not allow_untrained and not any(answer.says_something for answer in answers):
+        raise ModelError(
+            f"model: {name} answers with nothing but special tokens; its weights do not fit its "
+            "configuration, or it is not trained"
+        )
+    logger.info("the model answers", extra={"model": name})
+    return answers
+
+
+def ask_probes(engine: Engine) -> tuple[ProbeAnswer, ...]:
+    """Have the engine answer the probes, in their order.
+
+    Raises:
+        ModelError: One of them fails.
     """
     image = engine.prepare(_picture())
     for task, options in _PROBES:
         request = SequenceRequest(
-            sequence_id=f"self-test-{task}",
+            sequence_id=_name(task),
             image=image,
             prompt=CATALOGUE[task].prompt,
             options=options,
@@ -44,16 +90,29 @@ def check_answers(engine: Engine, *, allow_untrained: bool) -> None:
             expected_token_count=options.max_new_tokens,
         )
         engine.submit(request)
-    answers = _run(engine, len(_PROBES))
-    for answer in answers:
-        if answer.finish_reason is FinishReason.ERROR:
-            raise ModelError(f"model: the self-test failed: {answer.error}") from answer.error
-    if not allow_untrained and not any(_says_something(engine, answer) for answer in answers):
-        raise ModelError(
-            f"model: {engine.card.name} answers with nothing but special tokens; its weights do "
-            "not fit its configuration, or it is not trained"
-        )
-    logger.info("the model answers", extra={"model": engine.card.name})
+    ends = {end.sequence_id: end for end in _run(engine, len(_PROBES))}
+    return tuple(_answer(engine, task, options, ends[_name(task)]) for task, options in _PROBES)
+
+
+def _name(task: Task) -> str:
+    return f"self-test-{task}"
+
+
+def _answer(
+    engine: Engine, task: Task, options: DecodingOptions, end: SequenceFinished
+) -> ProbeAnswer:
+    if end.finish_reason is FinishReason.ERROR:
+        raise ModelError(f"model: the self-test failed: {end.error}") from end.error
+    vocabulary = engine.vocabulary
+    said = [token_id for token_id in end.token_ids if not vocabulary.is_special(token_id)]
+    return ProbeAnswer(
+        task=task,
+        num_beams=options.num_beams,
+        token_ids=end.token_ids,
+        text=vocabulary.decode(said),
+        finish_reason=end.finish_reason,
+        says_something=bool(said),
+    )
 
 
 def _run(engine: Engine, count: int) -> list[SequenceFinished]:
@@ -61,10 +120,6 @@ def _run(engine: Engine, count: int) -> list[SequenceFinished]:
     while len(answers) < count:
         answers += [event for event in engine.step() if isinstance(event, SequenceFinished)]
     return answers
-
-
-def _says_something(engine: Engine, answer: SequenceFinished) -> bool:
-    return any(not engine.vocabulary.is_special(token_id) for token_id in answer.token_ids)
 
 
 def _picture() -> bytes:

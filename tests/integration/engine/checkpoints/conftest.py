@@ -17,8 +17,8 @@ from transformers import Florence2ForConditionalGeneration
 PROMPTS = ("What does the image describe?", "Locate the objects with category name in the image.")
 
 
-def answers_of(folder: Path, **changes: object) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Return the tokens and the rounded log-probabilities of a few answers."""
+def answers_of(folder: Path, **changes: object) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of a few answers."""
     settings = EngineSettings.model_validate({"model": str(folder), "device": "cpu"} | changes)
     engine = create_engine(settings)
     images = [engine.prepare(picture(seed)) for seed in range(2)]
@@ -34,7 +34,7 @@ def answers_of(folder: Path, **changes: object) -> dict[str, tuple[tuple[int, ..
     ends = run_all(engine)
     engine.close()
     assert all(end.error is None for end in ends.values())
-    return {name: (end.token_ids, end.logprobs) for name, end in sorted(ends.items())}
+    return {name: end.token_ids for name, end in sorted(ends.items())}
 
 
 @dataclass(frozen=True)
