@@ -1,0 +1,67 @@
+"""What every engine under test is asked: one image, one task."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, the same for all engines.
+
+    Attributes:
+        ask_id: Its place in the workload.
+        task: A Florence-2 task's name.
+        prompt: The training prompt.
+        image: An encoded image file.
+        token_limit: Most tokens of the answer, the end included. Where weights are random the end
+            never comes by itself, so that this is the length.
+        num_beams: 1 is greedy.
+        no_repeat_ngram_size: 0 allows repeats.
+    """
+
+    ask_id: int
+    task: str
+    prompt: str
+    image: bytes
+    token_limit: int
+    num_beams: int = 3
+    no_repeat_ngram_size: int = 3
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as an HTTP server gets it."""
+        return {
+            "ask_id": self.ask_id,
+            "task": self.task,
+            "prompt": self.prompt,
+            "image": base64.b64encode(self.image).decode("ascii"),
+            "token_limit": self.token_limit,
+            "num_beams": self.num_beams,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Ask:
+        """Read what `to_json` wrote."""
+        return cls(**(fields | {"image": base64.b64decode(fields["image"])}))
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How an engine runs.
+
+    Attributes:
+        model: Folder of the checkpoint.
+        device: ``cpu`` or ``cuda``.
+        dtype: torch's name of a number format.
+        batch_max: Most requests of a static batch.
+        sequences_max: Most sequences that Arno decodes together.
+    """
+
+    model: str
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_max: int = 8
+    sequences_max: int = 16

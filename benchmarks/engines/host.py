@@ -1,0 +1,94 @@
+"""The child process of an engine that is asked through a pipe."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+from benchmarks.ask import Ask, Serving
+
+Reply = Callable[[int, tuple[int, ...], str], None]
+"""Takes an ask's id, its answer, and what went wrong."""
+
+
+class Answerer(Protocol):
+    """Answers asks, in whatever order."""
+
+    def put(self, ask: Ask) -> None:
+        """Take an ask; return at once."""
+
+
+class StaticBatches:
+    """Batches of those that have arrived: as many as fit, once the first has waited a little."""
+
+    _WAIT_S = 0.01
+
+    def __init__(self, serving: Serving, reply: Reply, *, batch_max: int) -> None:
+        """Load the model."""
+        from benchmarks.engines.florence import Florence
+
+        self._florence = Florence(serving)
+        self._reply = reply
+        self._batch_max = batch_max
+        self._queue: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def put(self, ask: Ask) -> None:
+        """Take an ask."""
+        self._queue.put(ask)
+
+    def _serve(self) -> None:
+        while True:
+            batch = self._gather()
+            try:
+                answers = self._florence.answer(batch)
+            except Exception:  # noqa: BLE001 - the caller is told
+                for ask in batch:
+                    self._reply(ask.ask_id, (), traceback.format_exc(limit=1))
+                continue
+            for ask, answer in zip(batch, answers, strict=True):
+                self._reply(ask.ask_id, answer, "")
+
+    def _gather(self) -> list[Ask]:
+        batch = [self._queue.get()]
+        while len(batch) < self._batch_max:
+            try:
+                batch.append(self._queue.get(timeout=self._WAIT_S))
+            except queue.Empty:
+                break
+        return batch
+
+
+def host(name: str, serving: Serving, pipe: Connection) -> None:
+    """Answer what comes through the pipe until it closes; first say that the model is loaded."""
+    lock = threading.Lock()
+
+    def reply(ask_id: int, answer: tuple[int, ...], fault: str) -> None:
+        with lock:
+            pipe.send((ask_id, answer, fault))
+
+    try:
+        answerer = _answerer(name, serving, reply)
+    except Exception:  # noqa: BLE001 - the parent is told
+        reply(-1, (), traceback.format_exc(limit=3))
+        return
+    reply(-1, (), "")
+    while True:
+        try:
+            answerer.put(pipe.recv())
+        except EOFError:
+            return
+
+
+def _answerer(name: str, serving: Serving, reply: Reply) -> Answerer:
+    if name == "arno":
+        from benchmarks.engines.arno_engine import ArnoAnswerer
+
+        return ArnoAnswerer(serving, reply)
+    return StaticBatches(
+        serving, reply, batch_max=1 if name == "transformers" else serving.batch_max
+    )

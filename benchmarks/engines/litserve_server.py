@@ -1,0 +1,55 @@
+"""Florence-2 behind LitServe, by its page on batching: python -m ... SERVING PORT."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import litserve
+
+from benchmarks.ask import Ask, Serving
+from benchmarks.engines.florence import Florence
+
+
+class FlorenceApi(litserve.LitAPI):
+    """Decodes, batches, predicts, encodes."""
+
+    def __init__(self, serving: Serving) -> None:
+        """Take how to serve."""
+        super().__init__(max_batch_size=serving.batch_max, batch_timeout=0.01)
+        self._serving = serving
+
+    def setup(self, device: str) -> None:
+        """Load the model, in the server's worker."""
+        del device
+        self._florence = Florence(self._serving)
+
+    def decode_request(self, request: dict[str, Any]) -> Ask:
+        """Read a request."""
+        return Ask.from_json(request)
+
+    def batch(self, inputs: list[Ask]) -> list[Ask]:
+        """Leave the padding to the model."""
+        return inputs
+
+    def predict(self, x: list[Ask]) -> list[tuple[int, ...]]:
+        """Answer a batch."""
+        return self._florence.answer(x)
+
+    def unbatch(self, output: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Give each request its own."""
+        return output
+
+    def encode_response(self, output: tuple[int, ...]) -> dict[str, Any]:
+        """Write an answer."""
+        return {"token_ids": list(output)}
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(
+        FlorenceApi(Serving(**json.loads(sys.argv[1]))), accelerator="cpu", timeout=False
+    )
+    server.run(
+        host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, num_api_servers=1
+    )

@@ -1,0 +1,106 @@
+"""Name the engines and start one."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from benchmarks.ask import Ask, Serving
+
+
+class Unavailable(Exception):
+    """An engine cannot be measured here; the message says why."""
+
+
+class RunningEngine(Protocol):
+    """An engine that is warm, in processes of its own."""
+
+    @property
+    def pid(self) -> int:
+        """Its process; children count as it."""
+
+    def submit(self, ask: Ask) -> Future[tuple[int, ...]]:
+        """Ask; the answer's token ids come later."""
+
+    def close(self) -> None:
+        """End its processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """One way to serve Florence-2.
+
+    Attributes:
+        name: On the command line and in results.
+        description: For the page.
+        needs: The package that it is made of; empty for what Arno's own extras bring.
+        server: Module with the server of a peer over HTTP; empty for what runs through a pipe.
+        path: Where that server takes requests.
+    """
+
+    name: str
+    description: str
+    needs: str = ""
+    server: str = ""
+    path: str = ""
+
+
+ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            EngineKind("arno", "Arno's engine in the worker's own loop"),
+            EngineKind("transformers", "transformers `generate`, request by request"),
+            EngineKind(
+                "static", "transformers `generate` over padded batches of whatever has arrived"
+            ),
+            EngineKind(
+                "litserve",
+                "LitServe with `max_batch_size` and `batch_timeout`, over `generate`",
+                "litserve",
+                "benchmarks.engines.litserve_server",
+                "/predict",
+            ),
+            EngineKind(
+                "mosec",
+                "mosec with `max_batch_size` and `max_wait_time`, over `generate`",
+                "mosec",
+                "benchmarks.engines.mosec_server",
+                "/inference",
+            ),
+            EngineKind(
+                "ray-serve",
+                "Ray Serve with `@serve.batch`, over `generate`",
+                "ray",
+                "benchmarks.engines.ray_server",
+                "/",
+            ),
+            EngineKind("vllm", "vLLM with its Florence-2 plugin, greedy only", "vllm"),
+        )
+    }
+)
+
+
+def start(name: str, serving: Serving) -> RunningEngine:
+    """Start an engine and return it once it answers.
+
+    Raises:
+        Unavailable: It is not installed, or does not start.
+    """
+    kind = ENGINES[name]
+    if kind.needs and importlib.util.find_spec(kind.needs) is None:
+        raise Unavailable(f"{name}: {kind.needs} is not installed")
+    if name == "vllm":
+        # Its BART plugin greedily decodes only, so that nothing here is comparable with beams.
+        raise Unavailable("vllm: installed, and no peer is written for it yet")
+    if kind.server:
+        from benchmarks.engines.over_http import HttpEngine
+
+        return HttpEngine(kind.server, kind.path, serving)
+    from benchmarks.engines.hosted import HostedEngine
+
+    return HostedEngine(name, serving)
