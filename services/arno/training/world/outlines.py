@@ -37,7 +37,7 @@ def simplify(loop: Loop, points_max: int) -> Loop:
     """
     points = _without_straight(loop)
     while len(points) > max(3, points_max):
-        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+        before, after = _neighbours(points)
         triangles = np.abs(_cross(points - before, after - before))
         surplus = len(points) - points_max
         # Far from the end, several go at once: they are the small steps of the pixel grid.
@@ -106,9 +106,14 @@ def _signed_area(loop: Loop) -> float:
 
 
 def _without_straight(loop: Loop) -> Loop:
-    before, after = np.roll(loop, 1, axis=0), np.roll(loop, -1, axis=0)
+    before, after = _neighbours(loop)
     bent: Loop = loop[_cross(loop - before, after - loop) != 0]
     return bent
+
+
+def _neighbours(loop: Loop) -> tuple[Loop, Loop]:
+    """Return the points before and after each; `np.roll` would take several times as long."""
+    return np.concatenate((loop[-1:], loop[:-1])), np.concatenate((loop[1:], loop[:1]))
 
 
 def _apart(indices: npt.NDArray[np.int64], count: int) -> list[int]:

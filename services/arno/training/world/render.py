@@ -26,6 +26,7 @@ from arno.training.world.words import PLATE_RIM, Word
 
 _DARKEST, _LIGHTEST = 0.4, 1.25
 """Factors on a tint where the glyph is black, and where it is white."""
+_ALL_LEVELS = np.arange(256, dtype=np.float64)
 _FINER = 4
 """Pixels a side that words are drawn with for each pixel of the picture."""
 
@@ -69,8 +70,7 @@ def _draw_object(image: Image.Image, placement: Placement, box: Box) -> None:
     stamp = _resampled(drawn, box)
     shape = stamp.convert("RGB")
     if placement.tint is None:
-        brightness = placement.brightness
-        lit = shape.point([min(255, round(value * brightness)) for value in range(256)] * 3)
+        lit = shape.point(_levels(placement.brightness * _ALL_LEVELS) * 3)
     else:
         lit = _tinted(shape, placement.tint)
     image.paste(lit, (math.floor(box.x0), math.floor(box.y0)), stamp.getchannel("A"))
@@ -95,16 +95,14 @@ def _resampled(drawn: Sprite, box: Box) -> Image.Image:
 def _tinted(shape: Image.Image, tint: Rgb) -> Image.Image:
     """Paint a glyph in one colour and keep its shading."""
     grey = shape.convert("L")
-    channels = [
-        grey.point(
-            [
-                min(255, round(part * (_DARKEST + (_LIGHTEST - _DARKEST) * value / 255)))
-                for value in range(256)
-            ]
-        )
-        for part in tint
-    ]
-    return Image.merge("RGB", channels)
+    shading = _DARKEST + (_LIGHTEST - _DARKEST) * _ALL_LEVELS / 255
+    return Image.merge("RGB", [grey.point(_levels(part * shading)) for part in tint])
+
+
+def _levels(values: npt.NDArray[np.float64]) -> list[int]:
+    """Return what each of the 256 levels of a channel becomes."""
+    levels: list[int] = np.minimum(255, np.rint(values)).astype(int).tolist()
+    return levels
 
 
 def _draw_word(image: Image.Image, word: Word, size: ImageSize) -> None:

@@ -40,9 +40,9 @@ def view(placement: Placement, in_front: Sequence[Placement], points_max: int) -
         return View(placement.box, outline, part)
     if part == 0.0:
         return View(placement.box, (), part)
-    return View(
-        _seen_box(placement.box, seen), _placed(placement.box, unit_outline(seen, points_max)), part
-    )
+    # Every other pixel: the outline keeps few points anyhow, and following it takes half as long.
+    outline = _placed(placement.box, unit_outline(seen[::2, ::2], points_max))
+    return View(_seen_box(placement.box, seen), outline, part)
 
 
 def _hidden(placement: Placement, own: Mask, covering: Sequence[Placement]) -> Mask:
