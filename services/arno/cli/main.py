@@ -33,6 +33,7 @@ _VERBS: Final[dict[str, str]] = {
     "stream": "Run a video, a network stream or a camera through the model.",
     "demo": "Start everything, try the examples, compare with the truth.",
     "doctor": "Say what is installed, reachable and wrong.",
+    "model": "Look at a checkpoint, convert it, check it, or make a random one.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
     "topics": "Create or list the bus's topics.",
@@ -127,7 +128,12 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
     if name == "arno":
         # A part of Arno itself that is not there is a broken installation, not a missing extra.
         return MissingExtraError(f"arno is not installed completely: no module {error.name}")
-    extra = {"worker": "worker", "gateway": "gateway", "stream": "ingest"}.get(verb, "all")
+    extra = {
+        "worker": "worker",
+        "model": "worker",
+        "gateway": "gateway",
+        "stream": "ingest",
+    }.get(verb, "all")
     return MissingExtraError(
         f"`arno {verb}` needs {name}, which is not installed: pip install 'arno[{extra}]'",
         extra=extra,
