@@ -1,10 +1,12 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos tiny tiny-smoke kafka install tools clean
+.PHONY: help demo test test-unit check format protos tiny tiny-smoke bench kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
 jobs ?= 2
+# Benchmarks whose names hold this word; all if empty.
+only ?=
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -51,6 +53,11 @@ tiny: install ## Train arno-tiny again from nothing; goes on where a killed run 
 
 tiny-smoke: install ## Train arno-tiny for 3 minutes: the loss falls, and transformers and Arno read the same from what comes out.
 	$(bin)/python -m arno.training tiny-smoke
+
+bench: install ## Measure Arno and its peers on this CPU, then write docs/benchmarks.md (an hour; `only=tiny-mix` for one).
+	$(bin)/uv pip install --quiet --python $(bin)/python --constraints constraints.txt --editable '.[bench]'
+	$(bin)/python -m benchmarks suite cpu --only "$(only)"
+	$(bin)/python -m benchmarks report
 
 kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.
 	scripts/kafka/install

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.ask import Ask, Serving
-from benchmarks.engines import Unavailable, start
+from benchmarks.engines import UnavailableError, start
 from benchmarks.engines.registry import RunningEngine
 from benchmarks.figures import Run, equal_count, summarise
 from benchmarks.load import follow, saturate
@@ -93,7 +93,7 @@ def _start_all(
         logger.info("%s: starting %s", plan.name, name)
         try:
             running[name] = start(name, serving)
-        except Unavailable as reason:
+        except UnavailableError as reason:
             logger.warning("skipped %s", reason)
             skipped[name] = str(reason)
             continue

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from arno.engine.image_preparation import prepare_image, read_recipe
+from arno.ops.images import ImageLimits
 from transformers import (
     AutoTokenizer,
     Florence2ForConditionalGeneration,
@@ -14,9 +16,6 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
 )
-
-from arno.engine.image_preparation import prepare_image, read_recipe
-from arno.ops.images import ImageLimits
 
 from benchmarks.ask import Ask, Serving
 
@@ -102,7 +101,7 @@ class Florence:
         return [self.network.config.image_token_id] * self._places(pixels) + ids
 
     def _places(self, pixels: torch.Tensor) -> int:
-        """Return how many tokens an image becomes; the processor knows it from its configuration."""
+        """Return how many tokens an image becomes, as the processor would know."""
         if not self._image_places:
             with torch.inference_mode():
                 encoded = self.network.get_image_features(pixels[:1]).pooler_output

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from benchmarks.ask import Ask, Serving
 from benchmarks.engines.host import host
-from benchmarks.engines.registry import Unavailable
+from benchmarks.engines.registry import UnavailableError
 
 _START_S_MAX = 300.0
 
@@ -20,7 +20,7 @@ class HostedEngine:
         """Start the child and wait until its model is loaded.
 
         Raises:
-            Unavailable: It did not come up.
+            UnavailableError: It did not come up.
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -35,7 +35,7 @@ class HostedEngine:
                 fault = "its process ended"
         if fault:
             self.close()
-            raise Unavailable(f"{name}: {fault}")
+            raise UnavailableError(f"{name}: {fault}")
         self._asked: dict[int, Future[tuple[int, ...]]] = {}
         threading.Thread(target=self._read, daemon=True).start()
 

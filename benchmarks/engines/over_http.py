@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.ask import Ask, Serving
-from benchmarks.engines.registry import Unavailable
+from benchmarks.engines.registry import UnavailableError
 from benchmarks.pictures import picture
 
 _START_S_MAX = 180.0
@@ -33,10 +33,10 @@ class HttpEngine:
         """Start the server and wait for its first answer.
 
         Raises:
-            Unavailable: There is none.
+            UnavailableError: There is none.
         """
         self._path, self._port = path, _free_port()
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(
             [sys.executable, "-m", server, json.dumps(asdict(serving)), str(self._port)],
             cwd=_ROOT,
@@ -84,7 +84,7 @@ class HttpEngine:
         self._log.seek(0)
         said = self._log.read()[-400:].strip().replace("\n", " | ")
         self.close()
-        raise Unavailable(f"{server}: it did not answer: {said}")
+        raise UnavailableError(f"{server}: it did not answer: {said}")
 
     def _post(self, ask: Ask) -> tuple[int, ...]:
         connection = getattr(self._connections, "kept", None)

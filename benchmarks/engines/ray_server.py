@@ -1,4 +1,4 @@
-"""Florence-2 behind Ray Serve, by its page on dynamic request batching: python -m ... SERVING PORT."""
+"""Florence-2 behind Ray Serve, by its page on dynamic batching: python -m ... SERVING PORT."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -41,7 +42,7 @@ def deployment(serving: Serving) -> Any:
 
 def _threads() -> dict[str, str]:
     count = str(len(os.sched_getaffinity(0)))
-    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "PYTHONPATH": os.getcwd()}
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "PYTHONPATH": str(Path.cwd())}
 
 
 def main() -> None:

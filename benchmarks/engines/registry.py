@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from benchmarks.ask import Ask, Serving
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """An engine cannot be measured here; the message says why."""
 
 
@@ -89,14 +89,14 @@ def start(name: str, serving: Serving) -> RunningEngine:
     """Start an engine and return it once it answers.
 
     Raises:
-        Unavailable: It is not installed, or does not start.
+        UnavailableError: It is not installed, or does not start.
     """
     kind = ENGINES[name]
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
-        raise Unavailable(f"{name}: {kind.needs} is not installed")
+        raise UnavailableError(f"{name}: {kind.needs} is not installed")
     if name == "vllm":
         # Its BART plugin greedily decodes only, so that nothing here is comparable with beams.
-        raise Unavailable("vllm: installed, and no peer is written for it yet")
+        raise UnavailableError("vllm: installed, and no peer is written for it yet")
     if kind.server:
         from benchmarks.engines.over_http import HttpEngine
 

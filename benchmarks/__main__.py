@@ -1,0 +1,154 @@
+"""Command line: `suite` for a whole set, `compare` and `stages` for one, `report` for the page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.ask import Serving
+from benchmarks.comparison import Plan, compare
+from benchmarks.engines import ENGINES
+from benchmarks.models import find_model
+from benchmarks.report import draw_plots, load_results, page
+from benchmarks.schedule import WORKLOADS
+from benchmarks.stages import Sizes, measure_stages
+from benchmarks.suites import SUITES, Measurement
+
+logger = logging.getLogger("benchmarks")
+
+_HERE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    arguments = _parser().parse_args()
+    arguments.verb(arguments)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    verbs = parser.add_subparsers(required=True)
+    suite = verbs.add_parser("suite", help="run a set of measurements, each to a file of its own")
+    suite.add_argument("suite", choices=sorted(SUITES))
+    suite.add_argument("--only", default="", help="measurements whose names hold this word")
+    suite.add_argument("--seconds", type=float, default=0.0,
+                       help="start nothing that would end after so long; 0: no limit")  # fmt: skip
+    _common(suite)
+    suite.set_defaults(verb=_suite)
+    one = verbs.add_parser("compare", help="compare engines on one workload")
+    one.add_argument("--name", default="compare")
+    one.add_argument("--model", default="tiny", help="tiny, base, large, dry or a folder")
+    one.add_argument("--workload", default="mix", choices=sorted(WORKLOADS))
+    one.add_argument("--engines", default="transformers,static,arno", help=", ".join(ENGINES))
+    one.add_argument("--requests", type=int, default=16)
+    one.add_argument("--rounds", type=int, default=3)
+    one.add_argument("--concurrency", type=int, default=16)
+    one.add_argument("--rate", type=float, default=0.0, help="open loop, arrivals a second")
+    one.add_argument("--steady", action="store_true", help="arrivals at equal distances")
+    one.add_argument("--num-beams", type=int, default=3)
+    one.add_argument("--length-factor", type=float, default=1.0)
+    one.add_argument("--seconds", type=float, default=0.0, help="no further round after so long")
+    _common(one)
+    one.set_defaults(verb=_compare)
+    stages = verbs.add_parser("stages", help="the cost of every stage against its floor")
+    stages.add_argument("--name", default="stages")
+    stages.add_argument("--model", default="tiny")
+    stages.add_argument("--requests", type=int, default=4)
+    stages.add_argument("--beams", type=int, default=3)
+    stages.add_argument("--tokens", type=int, default=24)
+    stages.add_argument("--repeats", type=int, default=3)
+    _common(stages)
+    stages.set_defaults(verb=_stages)
+    report = verbs.add_parser("report", help="write the page from the results")
+    report.add_argument("--results", type=Path, default=_HERE / "results")
+    report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")
+    report.set_defaults(verb=_report)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--batch-max", type=int, default=8, help="of static batches")
+    parser.add_argument("--sequences-max", type=int, default=16, help="that Arno decodes together")
+    parser.add_argument("--out", type=Path, default=_HERE / "results")
+    parser.add_argument("--models", type=Path, default=_HERE.parent / ".cache" / "benchmarks")
+
+
+def _suite(arguments: argparse.Namespace) -> None:
+    began_s = time.monotonic()
+    for measurement in SUITES[arguments.suite]:
+        if arguments.only not in measurement.name:
+            continue
+        elapsed_s = time.monotonic() - began_s
+        if arguments.seconds and elapsed_s + measurement.seconds > arguments.seconds:
+            logger.warning("%s: left out, there is no time for it", measurement.name)
+            continue
+        try:
+            _write(_measure(measurement, arguments), arguments.out)
+        except Exception:
+            # The machine may be lent for minutes only: the others still count.
+            logger.exception("%s failed", measurement.name)
+
+
+def _measure(measurement: Measurement, arguments: argparse.Namespace) -> dict[str, Any]:
+    model = measurement.model
+    serving = _serving(model, arguments, dtype=measurement.dtype, wide=measurement.wide)
+    if isinstance(measurement.work, Plan):
+        return compare(measurement.work, serving)
+    return measure_stages(measurement.name, model, serving, measurement.work)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    given = {field.name: getattr(arguments, field.name) for field in fields(Plan)}
+    plan = Plan(**(given | {"engines": tuple(arguments.engines.split(","))}))
+    _write(compare(plan, _serving(plan.model, arguments)), arguments.out)
+
+
+def _stages(arguments: argparse.Namespace) -> None:
+    sizes = Sizes(arguments.requests, arguments.beams, arguments.tokens, arguments.repeats)
+    serving = _serving(arguments.model, arguments)
+    _write(measure_stages(arguments.name, arguments.model, serving, sizes), arguments.out)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    results = load_results(arguments.results)
+    plots = draw_plots(results, arguments.page.parent / "benchmarks")
+    arguments.page.write_text(page(results, {t: f"benchmarks/{p}" for t, p in plots.items()}))
+
+
+def _serving(
+    model: str, arguments: argparse.Namespace, *, dtype: str = "", wide: int = 0
+) -> Serving:
+    return Serving(
+        model=str(find_model(model, arguments.models)),
+        device=arguments.device,
+        dtype=dtype or arguments.dtype,
+        batch_max=wide or arguments.batch_max,
+        sequences_max=wide or arguments.sequences_max,
+    )
+
+
+def _write(result: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1)
+    assert str(_HERE.parent) not in text, "a result names no folder of this machine"
+    (folder / f"{result['name']}.json").write_text(text + "\n")
+    logger.info("wrote %s.json", result["name"])
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""What each stage of Arno's engine costs, against the least that this machine could do it in.
+
+The decode step is also run by transformers, on the same encoded prompts, and its tokens compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+from arno.engine.checkpoint import Checkpoint, load_checkpoint
+from arno.engine.decoding.batch import DecodeBatch, Joining
+from arno.engine.decoding.decoder import Decoder
+from arno.engine.image_encoding import encode_images
+from arno.engine.image_preparation import prepare_image
+from arno.engine.interface import DecodingOptions
+from arno.engine.linear import lay_out
+from arno.engine.prompt_encoding import encode_prompts
+from arno.engine.settings import EngineSettings
+from arno.ops.images import ImageLimits
+from arno.tasks import CATALOGUE, Task
+from transformers.modeling_outputs import BaseModelOutput
+
+from benchmarks.ask import Serving
+from benchmarks.engines.florence import Florence
+from benchmarks.floors import (
+    Reach,
+    Work,
+    count_flops,
+    measure_reach,
+    median_s,
+    synchronise,
+    weight_bytes,
+)
+from benchmarks.machine import BusyTime, describe
+from benchmarks.pictures import picture
+
+_LIMITS = ImageLimits(32 * 1024**2, 50_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        requests: In a batch.
+        beams: Of each.
+        tokens: Decoded by each.
+        repeats: Of every stage but the steps.
+    """
+
+    requests: int = 4
+    beams: int = 3
+    tokens: int = 24
+    repeats: int = 3
+
+
+@dataclass(slots=True)
+class _Bench:
+    """Models and inputs of a measurement."""
+
+    checkpoint: Checkpoint
+    florence: Florence
+    sizes: Sizes
+    reach: Reach
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.checkpoint.network.device)
+
+    def note(self, name: str, took_s: float, work: Work | None, **more: float) -> None:
+        self.stages[name] = {"took_s": took_s, **more}
+        if work is not None:
+            floor_s = work.floor_s(self.reach)
+            self.stages[name] |= asdict(work) | {"floor_s": floor_s, "over_floor": took_s / floor_s}
+
+
+def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dict[str, Any]:
+    """Return the cost of every stage, ready for JSON."""
+    machine = describe(serving.device)
+    began_s, busy = time.monotonic(), BusyTime.now()
+    dtype, device = getattr(torch, serving.dtype), torch.device(serving.device)
+    reach = measure_reach(device, dtype, small=model == "dry")
+    settings = EngineSettings(
+        model=serving.model, device=serving.device, dtype=serving.dtype, allow_untrained=True
+    )
+    bench = _Bench(load_checkpoint(settings), Florence(serving), sizes, reach)
+    with torch.inference_mode():
+        pixels = _prepare(bench)
+        features = _encode(bench, pixels)
+        states, padding, lengths = _encode_prompts(bench, features)
+        _decode(bench, states, padding, lengths)
+    return {
+        "kind": "stages",
+        "name": name,
+        "machine": machine,
+        "model": model,
+        "dtype": serving.dtype,
+        "sizes": asdict(sizes),
+        "reach": asdict(reach),
+        "others_cores": busy.others_cores(BusyTime.now(), time.monotonic() - began_s),
+        "stages": bench.stages,
+    }
+
+
+def _prepare(bench: _Bench) -> list[torch.Tensor]:
+    recipe = bench.checkpoint.recipe
+
+    def prepare(index: int) -> torch.Tensor:
+        pixels = prepare_image(picture(index), recipe, _LIMITS).pixels
+        assert pixels is not None
+        return pixels
+
+    bench.note(
+        "prepare, 1 image", median_s(lambda: prepare(0), bench.sizes.repeats, bench.device), None
+    )
+    return [prepare(index) for index in range(bench.sizes.requests)]
+
+
+def _encode(bench: _Bench, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
+    network, theirs, repeats = bench.checkpoint.network, bench.florence.network, bench.sizes.repeats
+    first = torch.stack(pixels[:1]).to(bench.device, theirs.dtype)
+    flops = count_flops(lambda: theirs.get_image_features(first))
+    vision = weight_bytes(theirs.model.vision_tower, theirs.model.multi_modal_projector)
+    untyped: Any = network.model
+    for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
+        lay_out(part)  # as the engine does when it takes a checkpoint
+    all_at_once = torch.stack(pixels).to(bench.device, theirs.dtype)
+    for count, batch in ((1, first), (len(pixels), all_at_once)):
+        bench.note(
+            f"encode, {count} images",
+            median_s(lambda: encode_images(network, pixels[:count]), repeats, bench.device),  # noqa: B023
+            Work(flops * count, vision),
+            transformers_s=median_s(
+                lambda: theirs.get_image_features(batch),
+                repeats,
+                bench.device,
+            ),
+        )
+    return encode_images(network, pixels)
+
+
+def _encode_prompts(
+    bench: _Bench, features: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, ...]]:
+    network, theirs = bench.checkpoint.network, bench.florence.network
+    prompt = bench.checkpoint.tokenizer.encode(CATALOGUE[Task.CAPTION].prompt)
+    encoder = theirs.model.language_model.encoder
+    for count in (1, len(features)):
+        rows = torch.zeros(
+            count, features[0].shape[0] + len(prompt), features[0].shape[1],
+            device=bench.device, dtype=features[0].dtype,
+        )  # fmt: skip
+        bench.note(
+            f"encode prompts, {count} requests",
+            median_s(
+                lambda: encode_prompts(network, features[:count], [prompt] * count),  # noqa: B023
+                bench.sizes.repeats,
+                bench.device,
+            ),
+            Work(count_flops(lambda: encoder(inputs_embeds=rows)), weight_bytes(encoder.layers)),  # noqa: B023
+            transformers_s=median_s(
+                lambda: encoder(inputs_embeds=rows),
+                bench.sizes.repeats,
+                bench.device,
+            ),
+        )
+    encoded = encode_prompts(network, features, [prompt] * len(features))
+    return encoded.states, encoded.padding, encoded.lengths
+
+
+def _decode(
+    bench: _Bench, states: torch.Tensor, padding: torch.Tensor | None, lengths: tuple[int, ...]
+) -> None:
+    sizes, decoder = bench.sizes, Decoder(bench.checkpoint.network)
+    count, width = states.shape[0], states.shape[2]
+    cross = 2.0 * 2 * decoder.layer_count * states.shape[0] * states.shape[1] * width * width
+    stack = bench.florence.network.model.language_model.decoder
+    layers = weight_bytes(stack.layers)
+    bench.note(
+        f"start, {count} requests",
+        median_s(lambda: decoder.start(states, padding), sizes.repeats, bench.device),
+        Work(cross, float(layers)),
+    )
+    cached = 2 * decoder.layer_count * states.numel() * states.element_size()
+    matrix = bench.florence.network.lm_head.weight
+    rows = count * sizes.beams
+    work = Work(
+        # Every weight multiplies every row; attention over the prompts comes on top.
+        2.0 * rows * (layers / matrix.element_size() + matrix.numel())
+        + 4.0 * decoder.layer_count * rows * states.shape[1] * width,
+        float(layers + matrix.nbytes + cached),
+    )
+    steps = _arno_steps(bench, decoder, states, padding, lengths)
+    theirs_s, theirs = _transformers_step(bench, states)
+    equal = sum(a == b for a, b in zip(steps.answers, theirs, strict=True))
+    bench.note(
+        f"step, {count} requests x {sizes.beams} beams",
+        steps.median_s,
+        work,
+        transformers_s=theirs_s,
+        equal_count=float(equal),
+        join_each_s=steps.join_each_s,
+    )
+    one = _arno_steps(bench, decoder, states[:1], None, lengths[:1])
+    shared = Work(work.flops / count, float(layers + matrix.nbytes + cached / count))
+    theirs_s, _ = _transformers_step(bench, states[:1])
+    bench.note(
+        f"step, 1 request x {sizes.beams} beams", one.median_s, shared, transformers_s=theirs_s
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    median_s: float
+    join_each_s: float
+    answers: list[tuple[int, ...]]
+
+
+def _arno_steps(
+    bench: _Bench,
+    decoder: Decoder,
+    states: torch.Tensor,
+    padding: torch.Tensor | None,
+    lengths: tuple[int, ...],
+) -> _Steps:
+    sizes, count = bench.sizes, states.shape[0]
+    options = DecodingOptions(num_beams=sizes.beams, max_new_tokens=sizes.tokens)
+    batch = DecodeBatch(decoder, options, count, bench.checkpoint.card.position_count)
+    synchronise(bench.device)
+    began_s = time.perf_counter()
+    started = decoder.start(states, padding)
+    names = [str(place) for place in range(count)]
+    batch.join(
+        started, [Joining(n, size, sizes.tokens) for n, size in zip(names, lengths, strict=True)]
+    )
+    join_s = time.perf_counter() - began_s
+    took_s: list[float] = []
+    while True:
+        step_s = time.perf_counter()
+        over = batch.step()
+        synchronise(bench.device)
+        took_s.append(time.perf_counter() - step_s)
+        if over:
+            break
+    return _Steps(median(took_s), join_s / count, [batch.best(name).token_ids for name in names])
+
+
+def _transformers_step(bench: _Bench, states: torch.Tensor) -> tuple[float, list[tuple[int, ...]]]:
+    """Return a step of `generate`, from runs of two lengths, and the answers of the longer one."""
+    long, short = bench.sizes.tokens, max(4, bench.sizes.tokens // 3)
+    generate: Callable[[int], Any] = lambda limit: bench.florence.network.generate(  # noqa: E731
+        encoder_outputs=BaseModelOutput(last_hidden_state=states.clone()),
+        num_beams=bench.sizes.beams,
+        max_new_tokens=limit,
+        no_repeat_ngram_size=3,
+        do_sample=False,
+        decoder_start_token_id=2,
+        bos_token_id=0,
+        forced_bos_token_id=0,
+        eos_token_id=2,
+        forced_eos_token_id=2,
+        pad_token_id=1,
+        length_penalty=1.0,
+        early_stopping=True,
+    )
+    short_s = median_s(lambda: generate(short), 1, bench.device)
+    began_s = time.perf_counter()
+    tokens = generate(long)
+    synchronise(bench.device)
+    step_s = (time.perf_counter() - began_s - short_s) / (long - short)
+    return step_s, [tuple(row) for row in tokens[:, 1:].tolist()]

@@ -1,0 +1,115 @@
+import copy
+from typing import Any
+
+import pytest
+
+from benchmarks.report import comparison, comparison_rows, figure, page, stages, table
+
+MACHINE = {
+    "measured_at": "2026-01-02T03:04:05+00:00",
+    "commit": "abc",
+    "load_average": [0.1, 0.2, 0.3],
+    "processor": "P",
+    "core_count": 2,
+    "device": "cpu",
+}
+ENGINE = {
+    "throughput": 2.0,
+    "throughputs": [2.0, 2.0],
+    "latency_s": {"p50": 0.5, "p95": 1.25, "p99": 30.04},
+    "equal_count": 7,
+    "request_count": 8,
+    "rss_bytes": 3 * 2**29,
+    "others_cores": 0.0,
+}
+RESULT: dict[str, Any] = {
+    "kind": "comparison",
+    "name": "tiny-mix",
+    "machine": MACHINE,
+    "plan": {
+        "model": "tiny",
+        "workload": "mix",
+        "engines": ["transformers", "vllm", "arno"],
+        "num_beams": 3,
+        "rate": 0.0,
+        "concurrency": 16,
+        "requests": 4,
+    },
+    "serving": {"dtype": "float32"},
+    "mean_tokens": 26.4,
+    "skipped": {"vllm": "vllm: vllm is not installed"},
+    "engines": {"transformers": ENGINE, "arno": ENGINE | {"throughput": 15.0, "others_cores": 0.9}},
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.5, "1234"), (99.95, "100.0"), (12.34, "12.3"), (1.234, "1.23"), (0.1234, "0.12"), (0.0123, "0.012")],
+)  # fmt: skip
+def test_figures_are_short(value: float, text: str) -> None:
+    assert figure(value) == text
+
+
+def test_table_is_markdown() -> None:
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_ratio_is_to_the_first_engine() -> None:
+    rows = comparison_rows(RESULT)
+    assert rows[0] == [
+        "transformers",
+        "2.00",
+        "1.00",
+        "0.50",
+        "1.25",
+        "30.0",
+        "7 of 8",
+        "1.5",
+        "0.0",
+    ]
+    assert rows[1][2] == "7.50"
+
+
+def test_row_of_a_busy_machine_has_a_star() -> None:
+    assert [row[0] for row in comparison_rows(RESULT)] == ["transformers", "arno *"]
+
+
+def test_skipped_engine_is_named_with_the_reason() -> None:
+    assert "Skipped: vllm: vllm is not installed" in comparison(RESULT)
+
+
+def test_section_says_how_load_was_put() -> None:
+    assert "saturation, 16 at once; 2 rounds of 4 requests" in comparison(RESULT)
+    opened = copy.deepcopy(RESULT)
+    opened["plan"] |= {"rate": 4.0, "steady": False}
+    assert "arrivals at 4/s, Poisson" in comparison(opened)
+
+
+def test_stage_without_a_floor_or_a_peer_shows_dashes() -> None:
+    result = {
+        "name": "tiny-stages",
+        "model": "tiny",
+        "dtype": "float32",
+        "machine": MACHINE,
+        "reach": {"flops_per_s": 1e11, "bytes_per_s": 2e10},
+        "others_cores": 0.0,
+        "stages": {
+            "prepare": {"took_s": 0.002},
+            "step": {"took_s": 0.1, "floor_s": 0.05, "over_floor": 2.0, "transformers_s": 0.8},
+        },
+    }
+    text = stages(result)
+    assert "| prepare | 2.00 | - | - | - | - |" in text
+    assert "| step | 100 | 50.0 | 2.0 | 800 | 8.0 |" in text
+    assert "**Noisy.**" not in text
+    assert "**Noisy.**" in stages(result | {"others_cores": 1.0})
+
+
+def test_page_stands_without_any_result() -> None:
+    assert "Nothing was measured yet." in page([], {})
+
+
+def test_page_shows_results_and_pictures() -> None:
+    text = page([RESULT], {"a curve": "benchmarks/curve.png"})
+    assert "### tiny-mix" in text
+    assert "![a curve](benchmarks/curve.png)" in text
