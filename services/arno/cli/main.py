@@ -33,6 +33,7 @@ _VERBS: Final[dict[str, str]] = {
     "stream": "Run a video, a network stream or a camera through the model.",
     "demo": "Start everything, try the examples, compare with the truth.",
     "doctor": "Say what is installed, reachable and wrong.",
+    "train": "Teach a model from samples, whole or by LoRA.",
     "model": "Look at a checkpoint, convert it, check it, or make a random one.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
@@ -130,9 +131,10 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         return MissingExtraError(f"arno is not installed completely: no module {error.name}")
     extra = {
         "worker": "worker",
-        "model": "worker",
         "gateway": "gateway",
         "stream": "ingest",
+        "model": "worker",
+        "train": "train",
     }.get(verb, "all")
     return MissingExtraError(
         f"`arno {verb}` needs {name}, which is not installed: pip install 'arno[{extra}]'",
