@@ -77,27 +77,26 @@ def build(shape: Shape, folder: Path, *, seed: int = 7) -> Path:
     tokenizer.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(shape)))
     torch.manual_seed(seed)
-    config = _config(shape, tokenizer.convert_tokens_to_ids("<image>"))
-    network = Florence2ForConditionalGeneration(config)
+    config = _config(shape, tokenizer.get_vocab()["<image>"])
+    network: Any = Florence2ForConditionalGeneration(config)
     _enliven(network)
     network.eval().save_pretrained(folder)
     return folder
 
 
 @torch.no_grad()
-def _enliven(network: Florence2ForConditionalGeneration) -> None:
+def _enliven(network: Any) -> None:
     """Make answers differ by image and prompt, and never end; fresh weights do neither."""
-    untyped: Any = network
     for name, weight in network.named_parameters():
         if weight.dim() > 1 and "language_model" in name:
             weight.mul_(6.0 if "encoder_attn" in name else 3.0)
-    away = torch.nn.functional.normalize(torch.randn(untyped.lm_head.weight.shape[1]), dim=0)
-    untyped.lm_head.weight[END_ID] = -away
-    last = untyped.model.language_model.decoder.layers[-1].final_layer_norm
+    away = torch.nn.functional.normalize(torch.randn(network.lm_head.weight.shape[1]), dim=0)
+    network.lm_head.weight[END_ID] = -away
+    last = network.model.language_model.decoder.layers[-1].final_layer_norm
     last.bias.copy_(away * 30.0)
-    rest = torch.arange(untyped.lm_head.weight.shape[0]) != END_ID
-    rows = untyped.lm_head.weight[rest]
-    untyped.lm_head.weight[rest] = rows - (rows @ away)[:, None] * away
+    rest = torch.arange(network.lm_head.weight.shape[0]) != END_ID
+    rows = network.lm_head.weight[rest]
+    network.lm_head.weight[rest] = rows - (rows @ away)[:, None] * away
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
@@ -109,13 +108,15 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     added = [*(f"<loc_{i}>" for i in range(1000)), *markers]
     core.add_special_tokens([AddedToken(name, special=True) for name in names[:3]])
     core.add_tokens([AddedToken(name, special=True, normalized=False) for name in added])
-    return PreTrainedTokenizerFast(
+    loader: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = loader(
         tokenizer_object=core,
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
         unk_token="<unk>",
     )
+    return tokenizer
 
 
 def _preprocessor(shape: Shape) -> dict[str, object]:
@@ -160,7 +161,8 @@ def _config(shape: Shape, image_token_id: int) -> Florence2Config:
         projection_dim=shape.width,
         drop_path_rate=0.0,
     )
-    return Florence2Config(
+    made: Any = Florence2Config  # further fields are kept as they are
+    config: Florence2Config = made(
         text_config=text.to_dict(),
         vision_config=vision.to_dict(),
         image_token_id=image_token_id,
@@ -169,3 +171,4 @@ def _config(shape: Shape, image_token_id: int) -> Florence2Config:
         eos_token_id=END_ID,
         arno_random_weights="benchmarks, seed 7",
     )
+    return config

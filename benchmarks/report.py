@@ -122,11 +122,17 @@ def stages(result: Result) -> str:
             f"### {result['name']}",
             f"{result['model']}, {result['dtype']}. The machine reached "
             f"{reach['flops_per_s'] / 1e9:.0f} GFLOP/s in a product of square matrices and "
-            f"{reach['bytes_per_s'] / 1e9:.1f} GB/s reading, in the same run; a floor is the longer of "
-            f"the two. Others used {result['others_cores']:.1f} cores.{noisy} {where(result['machine'])}",
+            f"{reach['bytes_per_s'] / 1e9:.1f} GB/s reading, in the same run; a floor is the "
+            f"longer of the two. Others used {result['others_cores']:.1f} cores.{noisy} "
+            + where(result["machine"]),
             table(head, rows),
         ]
     )
+
+
+def _ratio(found: Mapping[str, float]) -> str:
+    theirs_s = found.get("transformers_s")
+    return "-" if theirs_s is None else f"{theirs_s / found['took_s']:.1f}"
 
 
 def page(results: Sequence[Result], plots: Mapping[str, str]) -> str:
@@ -206,22 +212,34 @@ def _save(pyplot: Any, path: Path, title: str) -> str:
 _INTRODUCTION = f"""# Benchmarks
 
 This page is written by `python -m benchmarks report` from the JSON files in
-[`benchmarks/results`](../benchmarks/results); nothing here is typed by hand. `make bench` measures on this machine's CPU,
+[`benchmarks/results`](../benchmarks/results); nothing here is typed by hand. `make bench`
+measures on this machine's CPU,
 `benchmarks/gpu` on a GPU, both without network.
 
-In every comparison all engines get the same checkpoint, options, image files and prompts in the same run. They run in
-processes of their own and in turn, interleaved, for several rounds, and each round has images that no engine has seen.
-The time of a request is from its image file to its token ids. The first engine of a table is the reference: `ratio` is
-throughput over its throughput (medians of the rounds), and `equal` counts answers whose token ids are all the
-reference's. `RSS` is the peak of an engine's processes together. `others` is how many cores processes that have nothing to do with the run kept
-busy meanwhile, at its worst: above {NOISY_CORES} the row has a star, and its figures are **noisy**; ratios from such rows are hints. A busy machine
+In every comparison all engines get the same checkpoint, options, image files and prompts in the
+same run. They run in
+processes of their own and in turn, interleaved, for several rounds, and each round has images
+that no engine has seen.
+The time of a request is from its image file to its token ids. The first engine of a table is the
+reference: `ratio` is
+throughput over its throughput (medians of the rounds), and `equal` counts answers whose token ids
+are all the
+reference's. `RSS` is the peak of an engine's processes together. `others` is how many cores
+processes that have nothing to do with the run kept
+busy meanwhile, at its worst: above {NOISY_CORES} the row has a star, and its figures are
+**noisy**; ratios from such rows are hints. A busy machine
 hurts whoever synchronises threads most often, which is transformers."""
 
 _LENGTHS = """## How long the answers are
 
-arno-tiny ends its answers itself; every request has a limit on top. The other sizes are Florence-2's real shapes with
-**random weights**, whose answers never end by themselves (the weights press the end's logit down, for every engine
-alike): an answer is as long as its request's limit, drawn for each request around 12 tokens for a caption times the ratio below, a
-quarter up and down. In a static batch every row gets its own limit through a logits processor. Random weights take
-exactly as long as trained ones, and say nothing about answers. The prompts of random models are tokenised by bytes, so
+arno-tiny ends its answers itself; every request has a limit on top. The other sizes are
+Florence-2's real shapes with
+**random weights**, whose answers never end by themselves (the weights press the end's logit down,
+for every engine
+alike): an answer is as long as its request's limit, drawn for each request around 12 tokens for a
+caption times the ratio below, a
+quarter up and down. In a static batch every row gets its own limit through a logits processor.
+Random weights take
+exactly as long as trained ones, and say nothing about answers. The prompts of random models are
+tokenised by bytes, so
 that they are some 25 tokens longer than Florence-2's own."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -86,8 +87,13 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
     began_s, busy = time.monotonic(), BusyTime.now()
     dtype, device = getattr(torch, serving.dtype), torch.device(serving.device)
     reach = measure_reach(device, dtype, small=model == "dry")
-    settings = EngineSettings(
-        model=serving.model, device=serving.device, dtype=serving.dtype, allow_untrained=True
+    settings = EngineSettings.model_validate(
+        {
+            "model": serving.model,
+            "device": serving.device,
+            "dtype": serving.dtype,
+            "allow_untrained": True,
+        }
     )
     bench = _Bench(load_checkpoint(settings), Florence(serving), sizes, reach)
     with torch.inference_mode():
@@ -134,10 +140,10 @@ def _encode(bench: _Bench, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
     for count, batch in ((1, first), (len(pixels), all_at_once)):
         bench.note(
             f"encode, {count} images",
-            median_s(lambda: encode_images(network, pixels[:count]), repeats, bench.device),  # noqa: B023
+            median_s(partial(encode_images, network, pixels[:count]), repeats, bench.device),
             Work(flops * count, vision),
             transformers_s=median_s(
-                lambda: theirs.get_image_features(batch),
+                partial(theirs.get_image_features, batch),
                 repeats,
                 bench.device,
             ),
@@ -156,16 +162,17 @@ def _encode_prompts(
             count, features[0].shape[0] + len(prompt), features[0].shape[1],
             device=bench.device, dtype=features[0].dtype,
         )  # fmt: skip
+        run = partial(encoder, inputs_embeds=rows)
         bench.note(
             f"encode prompts, {count} requests",
             median_s(
-                lambda: encode_prompts(network, features[:count], [prompt] * count),  # noqa: B023
+                partial(encode_prompts, network, features[:count], [prompt] * count),
                 bench.sizes.repeats,
                 bench.device,
             ),
-            Work(count_flops(lambda: encoder(inputs_embeds=rows)), weight_bytes(encoder.layers)),  # noqa: B023
+            Work(count_flops(run), weight_bytes(encoder.layers)),
             transformers_s=median_s(
-                lambda: encoder(inputs_embeds=rows),
+                run,
                 bench.sizes.repeats,
                 bench.device,
             ),

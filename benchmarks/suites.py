@@ -54,7 +54,7 @@ def _cpu() -> tuple[Measurement, ...]:
             max(24, 2 * at),
             rounds=2,
             concurrency=at,
-        )  # fmt: skip
+        )
         for at in _CONCURRENCIES
     ]
     open_loop = [
@@ -92,7 +92,7 @@ def _gpu(model: str, big: str) -> tuple[Measurement, ...]:
             seconds=25,
             dtype=half,
             wide=64,
-        )  # fmt: skip
+        )
         for at in (1, 8, 32, 64)
     ]
     return (
@@ -103,13 +103,13 @@ def _gpu(model: str, big: str) -> tuple[Measurement, ...]:
             seconds=90,
             dtype=half,
             wide=64,
-        ),  # fmt: skip
+        ),
         _compared(
             Plan(f"gpu-{model}-mix-float32", model, "mix", _OWN, 24, rounds=1, concurrency=24),
             seconds=60,
             dtype="float32",
             wide=64,
-        ),  # fmt: skip
+        ),
         *swept,
         Measurement(Sizes(), f"gpu-{big}-stages", big, 50, half),
         _compared(
@@ -125,7 +125,7 @@ def _gpu(model: str, big: str) -> tuple[Measurement, ...]:
             seconds=60,
             dtype=half,
             wide=64,
-        ),  # fmt: skip
+        ),
         _compared(
             Plan(
                 f"gpu-{model}-caption-open", model, "caption", ("arno",), 400, rate=50.0, rounds=1
@@ -133,13 +133,13 @@ def _gpu(model: str, big: str) -> tuple[Measurement, ...]:
             seconds=30,
             dtype=half,
             wide=64,
-        ),  # fmt: skip
+        ),
         _compared(
             Plan(f"gpu-{model}-mix-open", model, "mix", ("arno",), 400, rate=50.0, rounds=1),
             seconds=30,
             dtype=half,
             wide=64,
-        ),  # fmt: skip
+        ),
     )
 
 
@@ -153,7 +153,7 @@ def _dry() -> tuple[Measurement, ...]:
         _compared(Plan("dry-mix", "dry", "mix", _OWN, 8, 1, 4, length_factor=0.3), seconds=40),
         _compared(
             Plan("dry-open", "dry", "video", ("arno",), 30, 1, rate=30.0, steady=True), seconds=20
-        ),  # fmt: skip
+        ),
     )
 
 

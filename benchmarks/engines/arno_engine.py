@@ -29,12 +29,14 @@ class ArnoAnswerer:
 
     def __init__(self, serving: Serving, reply: Reply) -> None:
         """Load the model, warm it up and start the loop."""
-        settings = EngineSettings(
-            model=serving.model,
-            device=serving.device,
-            dtype=serving.dtype,
-            batch_sequences_max=serving.sequences_max,
-            allow_untrained=True,
+        settings = EngineSettings.model_validate(
+            {
+                "model": serving.model,
+                "device": serving.device,
+                "dtype": serving.dtype,
+                "batch_sequences_max": serving.sequences_max,
+                "allow_untrained": True,
+            }
         )
         self._reply = reply
         self._engine = create_engine(settings)

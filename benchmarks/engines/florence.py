@@ -23,7 +23,7 @@ _BEGIN, _PAD, _END = 0, 1, 2
 _LIMITS = ImageLimits(32 * 1024**2, 50_000_000)
 
 
-class EndAtLimit(LogitsProcessor):  # type: ignore[no-untyped-call]  # its base's initialiser
+class EndAtLimit(LogitsProcessor):
     """Gives every row of a batch the limit on tokens that it would have alone.
 
     At a row's own limit the end is forced, as `forced_eos_token_id` does at the batch's.

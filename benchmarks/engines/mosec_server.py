@@ -34,7 +34,7 @@ def main() -> None:
     """Serve."""
     serving, port = sys.argv[1:3]
     sys.argv[1:] = ["--address", "127.0.0.1", "--port", port, "--timeout", str(_TIMEOUT_S * 1000)]
-    server = Server()
+    server: Any = Server()  # type: ignore[no-untyped-call]  # mosec's
     server.append_worker(
         FlorenceWorker,
         max_batch_size=max(2, Serving(**json.loads(serving)).batch_max),

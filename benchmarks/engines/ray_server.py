@@ -37,7 +37,8 @@ def deployment(serving: Serving) -> Any:
             answer: dict[str, Any] = await self._answer(Ask.from_json(await request.json()))
             return answer
 
-    return FlorenceDeployment.bind()
+    application: Any = FlorenceDeployment  # the decorator made a deployment of it
+    return application.bind()
 
 
 def _threads() -> dict[str, str]:

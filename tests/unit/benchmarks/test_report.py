@@ -44,8 +44,15 @@ RESULT: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1234.5, "1234"), (99.95, "100.0"), (12.34, "12.3"), (1.234, "1.23"), (0.1234, "0.12"), (0.0123, "0.012")],
-)  # fmt: skip
+    [
+        (1234.5, "1234"),
+        (99.95, "100.0"),
+        (12.34, "12.3"),
+        (1.234, "1.23"),
+        (0.1234, "0.12"),
+        (0.0123, "0.012"),
+    ],
+)
 def test_figures_are_short(value: float, text: str) -> None:
     assert figure(value) == text
 
