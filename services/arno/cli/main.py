@@ -32,6 +32,7 @@ _VERBS: Final[dict[str, str]] = {
     "job": "Hand in work now and fetch it later.",
     "stream": "Run a video, a network stream or a camera through the model.",
     "demo": "Start everything, try the examples, compare with the truth.",
+    "eval": "Say how good a model is, task by task, on data whose answers are known.",
     "doctor": "Say what is installed, reachable and wrong.",
     "train": "Teach a model from samples, whole or by LoRA.",
     "model": "Look at a checkpoint, convert it, check it, or make a random one.",
@@ -134,6 +135,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "gateway": "gateway",
         "stream": "ingest",
         "model": "worker",
+        "eval": "train",
         "train": "train",
     }.get(verb, "all")
     return MissingExtraError(

@@ -31,7 +31,7 @@ _INFER_FORM: Final = frozenset(
     {"file", "results", "image", "model", "jobId", "job_id"},
 )
 # Where protobuf says that it found the fault.
-_PLACE: Final = re.compile(r'at "TaskResult\.([^"]+)"')
+_PLACE: Final = re.compile(r'at "?TaskResult\.([\w.\[\]]*[\w\]])')
 _RESULT: Final = frozenset({"id", "task", "text", "classes", "region", "answer"})
 
 

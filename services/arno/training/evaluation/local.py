@@ -9,6 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import torch
+
+from arno.engine import EngineSettings, create_engine
 from arno.engine.interface import (
     DecodingOptions,
     Engine,
@@ -38,6 +41,30 @@ class _Group:
     image: Future[PreparedImage]
 
 
+def open_model(name: str, choice: DecodingChoice, *, device: str) -> LocalAnswerer:
+    """Load a model and return its answerer, to be closed in the end.
+
+    Args:
+        name: ``tiny``, a folder, or a hub id in the local cache.
+        choice: How it decodes.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
+
+    Raises:
+        ModelError: The model cannot be found, read or served.
+    """
+    # A model that is no good yet may be measured too: that is what figures are for.
+    settings = {"model": name, "device": device, "allow_untrained": True}
+    engine = create_engine(EngineSettings.model_validate(settings))
+    engine.warm_up()
+    return LocalAnswerer(engine, choice, device=_device_name(device))
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return str(torch.cuda.get_device_name(torch.device("cuda" if device == "auto" else device)))
+
+
 class LocalAnswerer:
     """An `Answerer` over an engine, which is warm and has nothing else in hand."""
 
@@ -58,6 +85,10 @@ class LocalAnswerer:
         """The engine's model."""
         card = self._engine.card
         return JudgedModel(card.name, card.fingerprint, card.dtype, f"local {self._device}")
+
+    def close(self) -> None:
+        """Free the model. Idempotent."""
+        self._engine.close()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply]:
         """Yield a reply to every question, in the order in which the engine ends them."""

@@ -66,10 +66,12 @@ class QuestionSet:
 
     Attributes:
         questions: Those of one image stand together.
+        digest: What the samples are made of, as hex.
         broken: Samples that cannot be used, by what is wrong with them.
     """
 
     questions: tuple[Question, ...]
+    digest: str
     broken: tuple[InvalidFieldError, ...] = ()
 
     @property
@@ -108,7 +110,7 @@ def questions_of(
             continue
         images.setdefault(sample.image_id, []).append(sample)
     found = tuple(question for group in images.values() for question in _merged(group))
-    return QuestionSet(found, broken)
+    return QuestionSet(found, source.digest, broken)
 
 
 def _readable(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from arno import __version__
-from arno.errors import InvalidFieldError
 from arno.training.evaluation.answering import DecodingChoice
+from arno.training.evaluation.questions import QuestionSet
 from arno.training.evaluation.run import Evaluation
 
 REPORT_FILE: Final = "report.json"
@@ -26,17 +26,16 @@ class Setup:
     """What was asked for.
 
     Attributes:
-        data: The name of the data, as given. data_digest: What it is made of.
-        decoding: How answers are decoded. images_max: The limit on images; None is all.
-        image_count: How many images were asked about. broken: Samples that were left out.
+        data: The name of the data, as given.
+        asked: What it asks.
+        decoding: How answers are decoded.
+        images_max: The limit on images; None is all.
     """
 
     data: str
-    data_digest: str
+    asked: QuestionSet
     decoding: DecodingChoice
-    images_max: int | None
-    image_count: int
-    broken: Sequence[InvalidFieldError] = ()
+    images_max: int | None = None
 
 
 def report(evaluation: Evaluation, setup: Setup) -> dict[str, Any]:
@@ -47,10 +46,10 @@ def report(evaluation: Evaluation, setup: Setup) -> dict[str, Any]:
         "model": asdict(evaluation.model),
         "data": {
             "name": setup.data,
-            "digest": setup.data_digest,
-            "images": setup.image_count,
+            "digest": setup.asked.digest,
+            "images": setup.asked.image_count,
             "images_max": setup.images_max,
-            "broken_samples": len(setup.broken),
+            "broken_samples": len(setup.asked.broken),
         },
         "decoding": asdict(setup.decoding),
         "machine": _machine(),

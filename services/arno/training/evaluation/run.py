@@ -63,7 +63,6 @@ def evaluate(
     answerer: Answerer,
     asked: QuestionSet,
     *,
-    data_digest: str,
     decoding: DecodingChoice,
     nouns: Nouns,
     folder: Path | None = None,
@@ -74,7 +73,6 @@ def evaluate(
     Args:
         answerer: Who is asked.
         asked: The questions.
-        data_digest: What the data is made of.
         decoding: How the answerer decodes.
         nouns: Names of objects to look for in captions; may be empty.
         folder: Where replies are kept, so that a run that was killed can go on; None keeps none.
@@ -85,7 +83,7 @@ def evaluate(
         ConfigurationError: The folder holds another run.
     """
     model = answerer.model
-    identity = RunIdentity(model.fingerprint, data_digest, decoding)
+    identity = RunIdentity(model.fingerprint, asked.digest, decoding)
     began_s = time.monotonic()
     with Replies(identity, folder) as replies:
         left = [one for one in asked.questions if one.question_id not in replies.outcomes]

@@ -67,7 +67,8 @@ def write_model(learner: Learner, settings: TrainSettings, provenance: Provenanc
     network = learner.network
     if learner.lora:
         adapter = settings.out / "adapter"
-        network.save_pretrained(adapter)
+        # No embedding learns; peft would look for the base model on the hub to find that out.
+        network.save_pretrained(adapter, save_embedding_layers=False)
         _describe(adapter, provenance, f"LoRA of rank {settings.lora_rank} for {settings.model}")
         network = network.merge_and_unload()
     base = find_model(settings.model)

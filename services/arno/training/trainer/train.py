@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from prometheus_client import CollectorRegistry
 from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
 
 from arno.ops.health import HealthServer
 from arno.training.data import SampleSource, open_data
@@ -43,6 +44,8 @@ def train(settings: TrainSettings, ranks: Ranks, console: Console) -> bool:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     # Nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set through its module's class
+    untyped_disable: Any = disable_progress_bar
+    untyped_disable()  # a run has one bar
     settings.out.mkdir(parents=True, exist_ok=True)
     source = _open(settings, settings.data)
     learner = load_learner(settings, ranks)

@@ -1,0 +1,213 @@
+"""`arno eval`: say how good a model is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from arno.cli.figures_table import print_figures
+from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.remote_answerer import RemoteAnswerer
+from arno.cli.worst_page import WORST_FILE, write_worst_page
+from arno.client import Client
+from arno.client.requests import task_of
+from arno.errors import ConfigurationError, InvalidFieldError
+from arno.training.data import open_data
+from arno.training.evaluation.answering import Answerer, DecodingChoice
+from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.questions import QuestionSet, questions_of
+from arno.training.evaluation.report import REPORT_FILE, Setup, report
+from arno.training.evaluation.run import Evaluation, evaluate
+
+_SHOWN_FAULTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Where the answers come from: a model in this process, or a gateway."""
+
+    name: str
+    address: str | None
+    device: str
+    parallel: int
+    timeout_s: float
+
+
+@click.command("eval")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="What is judged: tiny, a folder, or a hub id in the local cache; runs in this process.  "
+    "[default: tiny]",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Judge the model behind this gateway instead.",
+)
+@click.option(
+    "--data",
+    default="world:seed=7,n=200",
+    show_default=True,
+    metavar="DATA",
+    help="Questions and answers: FILE.jsonl, coco:FILE.json[,images=DIR][,tasks=A+B], or "
+    "world:seed=N,n=SCENES[,tasks=A+B]; several with ; between.",
+)
+@click.option(
+    "--tasks", default="", metavar="A,B", help="Only these.  [default: all that the data has]"
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images.")
+@click.option(
+    "--beams",
+    "--num-beams",
+    "beams",
+    type=click.IntRange(1, 8),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Width of the beam search; 1 is greedy and fastest.",
+)
+@click.option("--max-tokens", type=click.IntRange(2), metavar="N", help="Longest answer.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep answers (a run that was killed goes on), report.json and worst.html there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="With --model: cpu, cuda, cuda:N, or auto.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="With --address: images under way at once.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="S",
+    help="With --address: how long one image may take, in seconds.",
+)
+def verb(
+    model: str | None,
+    address: str | None,
+    data: str,
+    tasks: str,
+    limit: int | None,
+    beams: int,
+    max_tokens: int | None,
+    out: Path | None,
+    as_json: bool,
+    device: str,
+    parallel: int,
+    timeout_s: float,
+) -> int:
+    """Ask a model questions whose answers are known, and print how good it is, task by task.
+
+    What the figures mean: docs/evaluation.md. With --out, a second call with the same flags asks
+    only what is missing.
+
+    \b
+    Examples:
+      arno eval --model tiny --data world:seed=7,n=200
+      arno eval --model ./Florence-2-base-ft --data coco:instances_val2017.json,images=val2017
+      arno eval --address 127.0.0.1:50051 --data my-photos.jsonl --out judged
+    """
+    if model is not None and address is not None:
+        raise ConfigurationError("--address: a gateway has its own model; leave out --model")
+    wanted = tuple(task_of(name) for name in tasks.split(",") if name.strip()) or None
+    notes = Console(stderr=True, highlight=False)
+    with notes.status("reading the data"):
+        asked = questions_of(open_data(data, tasks=wanted), tasks=wanted, images_max=limit)
+    _check(asked, data, notes)
+    choice = DecodingChoice(beams, max_tokens)
+    judged = _Model(model or "tiny", address, device, parallel, timeout_s)
+    with _answerer(judged, choice, notes) as answerer, _progress(notes) as progress:
+        bar = progress.add_task("asking", total=len(asked.questions))
+        evaluation = evaluate(
+            answerer,
+            asked,
+            decoding=choice,
+            nouns=nouns_of(data),
+            folder=out,
+            on_progress=lambda done: progress.update(bar, completed=done),
+        )
+    _conclude(evaluation, Setup(data, asked, choice, limit), out, as_json=as_json)
+    return EXIT_FAILURE if evaluation.failed else 0
+
+
+def _check(asked: QuestionSet, data: str, notes: Console) -> None:
+    """Refuse data that asks nothing; tell what of it is broken."""
+    if not asked.questions:
+        raise InvalidFieldError(field="--data", problem="holds no question to ask", sent=data)
+    for fault in asked.broken[:_SHOWN_FAULTS]:
+        show_error(fault)
+    if asked.broken:
+        notes.print(f"{len(asked.broken)} broken samples are left out", style="yellow")
+
+
+@contextlib.contextmanager
+def _answerer(asked: _Model, choice: DecodingChoice, notes: Console) -> Iterator[Answerer]:
+    if asked.address is not None:
+        with Client(asked.address, timeout_s=asked.timeout_s) as client:
+            yield RemoteAnswerer(client, choice, parallel=asked.parallel)
+        return
+    from arno.training.evaluation.local import open_model
+
+    with notes.status(f"loading {asked.name}"):
+        model = open_model(asked.name, choice, device=asked.device)
+    with contextlib.closing(model):
+        yield model
+
+
+def _progress(notes: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("questions"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+    )
+
+
+def _conclude(evaluation: Evaluation, setup: Setup, out: Path | None, *, as_json: bool) -> None:
+    """Print and write what came of it."""
+    for failure in (*evaluation.failed, *evaluation.unasked)[:_SHOWN_FAULTS]:
+        show_error(failure.error, about=failure.question.question_id)
+    document = json.dumps(report(evaluation, setup), indent=2, ensure_ascii=False)
+    if as_json:
+        click.echo(document)
+    else:
+        print_figures(Console(highlight=False), evaluation, setup.data)
+    if out is not None:
+        (out / REPORT_FILE).write_text(f"{document}\n", encoding="utf-8")
+        write_worst_page(out / WORST_FILE, evaluation, setup.data)
+        click.echo(f"written: {out / REPORT_FILE}, {out / WORST_FILE}", err=True)

@@ -1,0 +1,124 @@
+"""Answer the questions of an evaluation by a running Arno."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Final
+
+from PIL import Image
+
+from arno.client import Client, InferResult, Lane, TaskRequest
+from arno.errors import ArnoError, ModelError, UnavailableError
+from arno.tasks import Task
+from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
+from arno.training.evaluation.questions import Question
+
+_TASKS_MAX: Final = 32
+"""Questions of one request: half of what a gateway takes; the worker keeps the encoded image."""
+_PATIENCE_S: Final = 60.0
+"""How long a server may be away, or full, before the run stops."""
+
+
+class RemoteAnswerer:
+    """An `Answerer` over a gateway: a request an image, some at a time."""
+
+    def __init__(self, client: Client, choice: DecodingChoice, *, parallel: int) -> None:
+        """Take a client, how to decode, and how many requests may be open at once."""
+        self._client = client
+        self._choice = choice
+        self._parallel = parallel
+        self._model: JudgedModel | None = None
+
+    @property
+    def model(self) -> JudgedModel:
+        """The model behind the gateway, asked about a grey picture.
+
+        Raises:
+            ArnoError: The gateway does not answer.
+        """
+        if self._model is None:
+            picture = Image.new("RGB", (64, 64), "grey")
+            probe = TaskRequest(Task.CAPTION, num_beams=1, max_new_tokens=8)
+            self._model = self._model_of(self._client.infer(picture, probe))
+        return self._model
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Reply]:
+        """Yield a reply to every question, in the order of the server's answers."""
+        parts = _parts(questions)
+        under_way: set[Future[list[Reply]]] = set()
+        pool = ThreadPoolExecutor(self._parallel, "ask")
+        try:
+            while True:
+                for part in itertools.islice(parts, self._parallel - len(under_way)):
+                    under_way.add(pool.submit(self._ask_part, part))
+                if not under_way:
+                    return
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield from future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask_part(self, questions: Sequence[Question]) -> list[Reply]:
+        """Ask about one image.
+
+        Raises:
+            UnavailableError: The server was away for too long.
+            ModelError: Another model answers than before.
+        """
+        requests = [self._request(number, one) for number, one in enumerate(questions)]
+        try:
+            result = self._infer(questions[0].picture(), requests)
+        except UnavailableError:
+            raise
+        except ArnoError as fault:
+            return [Reply(question.question_id, fault) for question in questions]
+        if result.model is not None and self._model_of(result) != self.model:
+            raise ModelError(
+                f"model: {self.model.where} answers with another model than before: "
+                f"{result.model.name} {result.model.fingerprint[:12]}"
+            )
+        # By position: questions have no inputs from one another, so each has exactly one result.
+        return [
+            Reply(question.question_id, outcome.outcome)
+            for question, outcome in zip(questions, result, strict=True)
+        ]
+
+    def _infer(self, picture: bytes, requests: Sequence[TaskRequest]) -> InferResult:
+        patient_until_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self._client.infer(picture, *requests, lane=Lane.BATCH)
+            except UnavailableError as fault:
+                if time.monotonic() > patient_until_s:
+                    raise
+                time.sleep(fault.retry_delay_s)
+
+    def _request(self, number: int, question: Question) -> TaskRequest:
+        spec = question.spec
+        return TaskRequest(
+            spec.task,
+            id=f"question-{number}",
+            text=spec.text,
+            classes=spec.classes,
+            region=spec.region,
+            num_beams=self._choice.num_beams,
+            max_new_tokens=self._choice.max_new_tokens,
+        )
+
+    def _model_of(self, result: InferResult) -> JudgedModel:
+        if result.model is None:
+            # No model, no answer: the first task says why.
+            raise result[0].error or ModelError("model: the server does not say which it runs")
+        model = result.model
+        return JudgedModel(model.name, model.fingerprint, model.dtype, self._client.address)
+
+
+def _parts(questions: Sequence[Question]) -> Iterator[tuple[Question, ...]]:
+    """Yield the questions image by image, no more at a time than a request takes."""
+    for _, group in itertools.groupby(questions, key=lambda question: question.image_id):
+        while part := tuple(itertools.islice(group, _TASKS_MAX)):
+            yield part
