@@ -1,0 +1,30 @@
+"""The log of a run outlasts kills, and is drawn."""
+
+from __future__ import annotations
+
+from arno.training.trainer.curve import Log, LoggedStep
+from PIL import Image
+
+
+def logged(step: int, **changes: float) -> LoggedStep:
+    return LoggedStep(step, 3.0 / step, 1e-3, 0.5, 20.0, **changes)
+
+
+def test_steps_after_the_checkpoint_are_dropped_with_half_a_line(tmp_path):
+    log = Log(tmp_path, 0)
+    for step in (1, 2, 3):
+        log.append(logged(step))
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')
+    again = Log(tmp_path, 2)
+    again.append(logged(3))
+    assert [step.step for step in Log(tmp_path, 9).steps] == [1, 2, 3]
+
+
+def test_curve_is_a_picture(tmp_path):
+    log = Log(tmp_path, 0)
+    log.append(logged(1))
+    log.append(logged(2, validation_loss=2.0))
+    log.draw()
+    with Image.open(tmp_path / "loss.png") as picture:
+        assert picture.format == "PNG"

@@ -1,0 +1,40 @@
+"""What a step does follows from its number."""
+
+from __future__ import annotations
+
+import pytest
+from arno.training.trainer.order import SampleOrder, Schedule
+from arno.training.trainer.ranks import Ranks
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(count=st.integers(1, 50), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 5))
+def test_every_epoch_sees_each_sample_once(count, seed, epoch):
+    order = SampleOrder(count, seed)
+    seen = [order.at(epoch * count + place) for place in range(count)]
+    assert sorted(seen) == list(range(count))
+
+
+def test_epochs_and_seeds_have_other_orders():
+    def epoch(seed: int, number: int) -> list[int]:
+        return [SampleOrder(100, seed).at(number * 100 + place) for place in range(100)]
+
+    assert epoch(1, 0) == epoch(1, 0)
+    assert epoch(1, 0) != epoch(1, 1)
+    assert epoch(1, 0) != epoch(2, 0)
+
+
+def test_learning_rate_rises_then_falls_as_a_cosine():
+    schedule = Schedule(step_count=110, warm_up_steps=10, peak=1.0)
+    rates = [schedule.learning_rate(step) for step in range(110)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[60] == pytest.approx(0.505)
+    assert rates[109] == pytest.approx(0.01, abs=0.001)
+
+
+@given(total=st.integers(1, 64), count=st.integers(1, 9))
+def test_shares_of_all_processes_make_a_step(total, count):
+    assert sum(Ranks(rank, rank, count).share(total) for rank in range(count)) == total
