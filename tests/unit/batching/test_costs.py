@@ -1,0 +1,67 @@
+"""What work is predicted to cost, and how the prediction learns."""
+
+from __future__ import annotations
+
+import pytest
+from arno.batching import IMAGE_TOKENS, AnswerLengths, ImagePrice, Pace
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_an_answer_costs_its_tokens_in_all_beams():
+    assert AnswerLengths({"OD": 55}).cost("OD", beams=3) == 165.0
+
+
+def test_no_answer_is_longer_than_its_limit_nor_shorter_than_a_token():
+    lengths = AnswerLengths({"OD": 55, "NONE": 0})
+    assert (lengths.expect("OD", 20), lengths.expect("NONE"), lengths.expect("OD", 0)) == (20, 1, 1)
+
+
+def test_lengths_are_learned_by_kind():
+    lengths = AnswerLengths({"OD": 55, "CAPTION": 12})
+    for _ in range(100):
+        lengths.learn("OD", 200)
+    assert lengths.expect("OD") == pytest.approx(200, abs=1)
+    assert lengths.expect("CAPTION") == 12
+
+
+@given(st.lists(st.integers(1, 1000), max_size=50), st.integers(1, 1000))
+def test_an_expectation_stays_within_what_was_seen(seen, guess):
+    lengths = AnswerLengths({"k": guess})
+    for token_count in seen:
+        lengths.learn("k", token_count)
+    assert min([guess, *seen]) <= lengths.expect("k") <= max([guess, *seen])
+
+
+def test_an_image_has_its_guessed_price_until_both_stages_are_measured():
+    price = ImagePrice()
+    price.learn_images(2, 4.0)
+    assert price.tokens == IMAGE_TOKENS
+    price.learn_tokens(12, 0.12)
+    assert price.tokens == pytest.approx(2.0 / 0.01)
+
+
+def test_pace_is_what_ends_while_work_is_in_hand():
+    pace = Pace(cost_per_s=1.0, window_s=2.0)
+    now_s = 0.0
+    pace.busy(now_s)
+    for _ in range(400):
+        now_s += 1.0
+        pace.done(50.0, now_s)
+    assert pace.seconds(100.0) == pytest.approx(2.0, rel=0.01)
+
+
+def test_idle_time_does_not_slow_the_pace():
+    pace = Pace(cost_per_s=50.0, window_s=2.0)
+    for began_s in range(0, 10_000, 100):
+        pace.busy(began_s)
+        pace.done(50.0, began_s + 1.0)
+        pace.done(50.0, began_s + 2.0)
+        pace.idle()
+    assert pace.seconds(50.0) == pytest.approx(1.0, rel=0.01)
+
+
+def test_work_that_nobody_began_is_not_counted():
+    pace = Pace(cost_per_s=50.0)
+    pace.done(1e9, 5.0)
+    assert pace.cost_per_s == 50.0
