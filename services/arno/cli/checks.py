@@ -69,10 +69,15 @@ def check_python() -> Finding:
     return Finding(Level.OK, "python", found)
 
 
+def missing_modules(extra: str) -> list[str]:
+    """Return what is not there of the modules that an extra brings."""
+    return [name for name in _EXTRAS[extra] if importlib.util.find_spec(name) is None]
+
+
 def check_extras() -> Iterator[Finding]:
     """Look for the parts that each extra brings."""
-    for extra, modules in _EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    for extra in _EXTRAS:
+        missing = missing_modules(extra)
         if missing:
             found = f"not installed: {', '.join(missing)}"
             yield Finding(

@@ -12,6 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from arno.cli import checks
 from arno.cli.checks import Finding, Level
@@ -119,15 +120,20 @@ def _running(folder: Path) -> dict[str, str]:
 
 
 def _print(findings: list[Finding]) -> None:
-    table = Table("", "what")
-    table.add_column("found", overflow="fold")
-    table.add_column("what to do", overflow="fold")
-    for finding in findings:
-        level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
-        table.add_row(level, finding.subject, finding.found, finding.advice)
     console = Console(highlight=False)
-    console.print(table)
+    console.print(_table(findings))
     fails = sum(finding.level is Level.FAIL for finding in findings)
     console.print(
         "[green]nothing stands in the way[/]" if not fails else f"[red]{fails} to mend[/]"
     )
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table("", "what")
+    table.add_column("found", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for finding in findings:
+        level = Text(finding.level, style=_COLOURS[finding.level])
+        # As text: markup would swallow the brackets of arno[worker].
+        table.add_row(level, *map(Text, (finding.subject, finding.found, finding.advice)))
+    return table

@@ -5,6 +5,7 @@ Verbs are imported when they are used, so that `arno --help` is quick and needs 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import traceback
@@ -57,6 +58,17 @@ class _Verbs(click.Group):
         except ModuleNotFoundError as error:
             raise _missing(cmd_name, error) from error
         return verb
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], _VERBS, n=1)
+            if close:
+                error.message += f" Did you mean {close[0]}?"
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -17,13 +17,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from arno.cli.checks import missing_modules
 from arno.cli.child import Child
 from arno.cli.machine import Machine, MachineOptions, plan_machine
 from arno.cli.probes import probe_port
 from arno.cli.supervisor import Announcements, Supervisor
 from arno.engine.find_model import find_model
 from arno.engine.null_engine import NULL_MODEL
-from arno.errors import ConfigurationError
+from arno.errors import ConfigurationError, MissingExtraError
 from arno.ops.config import SettingsSources, load_settings
 
 STATE_FILE: Final = "up.json"
@@ -122,8 +123,9 @@ class _Up:
                 f"--port {self._options.port}: something listens there already; "
                 "--port 0 takes a free one"
             )
+        # The children would find out too, but only one by one and in their logs.
+        _require_parts()
         if self._options.model != NULL_MODEL:
-            # The worker would find out too, but only when it has loaded its libraries.
             find_model(self._options.model)
         machine = plan_machine(self._options)
         (self._options.folder / "redis").mkdir(parents=True, exist_ok=True)
@@ -222,6 +224,15 @@ def _only_one(folder: Path) -> Iterator[None]:
             sentence = f"--data {folder}: another `arno up` uses it; stop that, or name another"
             raise ConfigurationError(sentence) from None
         yield
+
+
+def _require_parts() -> None:
+    missing = sorted({*missing_modules("gateway"), *missing_modules("worker")})
+    if missing:
+        raise MissingExtraError(
+            f"`arno up` needs {', '.join(missing)}, not installed: pip install 'arno[all]'",
+            extra="all",
+        )
 
 
 def _ensure_topics(options: MachineOptions, machine: Machine) -> None:

@@ -79,7 +79,11 @@ def _explain(code: Code, details: str, address: str) -> str:
     if code is Code.UNAVAILABLE:
         return f"no Arno gateway answers at {address} (start one with `arno up`): {details}"
     if code is Code.DEADLINE_EXCEEDED:
-        return f"the gateway at {address} did not answer within the timeout"
+        # A server that is away is tried again until the timeout, so this may be its sentence too.
+        return (
+            f"no answer from {address} within the timeout; allow more time, "
+            "or where no gateway runs there, start one with `arno up`"
+        )
     if code is Code.UNIMPLEMENTED:
         return f"the server at {address} does not know this call; is it an Arno gateway? {details}"
     return details or f"the call to {address} failed with {code.name}"

@@ -179,6 +179,8 @@ def _split(model: type[Settings], name: str, value: object) -> object:
 
 def _describe(fault: Any, origins: Mapping[str, str]) -> str:
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    if fault["type"] == "missing":
+        return f"{flag_name(name)} ({variable_name(name)}): is needed"
     origin = origins.get(name, "default")
     sent = f"; sent: {fault['input']!r} ({origin})" if fault["loc"] else ""
     return f"{flag_name(name)} ({variable_name(name)}): {fault['msg']}{sent}"

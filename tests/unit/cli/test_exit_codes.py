@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from arno.cli import checks
 from arno.cli import main as cli
 from arno.errors import ArnoError
 
@@ -36,6 +37,7 @@ def arno(monkeypatch, capsys):
         (["gateway", "--window", "many"], "--window"),
         (["worker", "--lanes", "fast"], "--lanes"),
         (["fly"], "No such command 'fly'"),
+        (["infre", "x.png"], "Did you mean infer?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -63,6 +65,16 @@ def test_missing_extra_is_one_sentence_with_the_command_that_mends_it(arno, monk
     code, said = arno("stream", "x.mp4")
     assert code == 1
     assert "pip install 'arno[ingest]'" in said
+
+
+def test_up_names_all_that_is_missing_before_anything_starts(arno, monkeypatch, tmp_path):
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None)
+    code, said = arno("up", "--port", "0", "--data", tmp_path / "data", "--bus", "redis")
+    assert code == 1
+    assert "`arno up` needs grpc_reflection" in said
+    assert "torch" in said
+    assert "pip install 'arno[all]'" in said
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["lock"]
 
 
 def test_module_missing_at_the_import_of_a_verb_names_the_extra(arno, monkeypatch):

@@ -77,6 +77,17 @@ def test_all_faults_are_told_together_with_what_was_sent(tmp_path: Path) -> None
     assert "[oven] mod: unknown; did you mean mode?" in message
 
 
+def test_setting_without_default_that_nobody_gave_is_asked_for_by_name() -> None:
+    class KilnSettings(Settings):
+        """One setting that must be given."""
+
+        clay: str = Field(description="Which clay.")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(KilnSettings, SettingsSources(process="kiln"))
+    assert str(caught.value).splitlines()[1:] == ["  --clay (ARNO_CLAY): is needed"]
+
+
 def test_names_of_other_processes_may_share_environment_and_file(tmp_path: Path) -> None:
     file = write(tmp_path, "cold_celsius = 4")
     settings = load(
