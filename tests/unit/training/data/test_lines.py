@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from arno.api.v1 import vision_pb2
 from arno.client.export import json_lines
-from arno.client.results import InferResult
+from arno.client.results import infer_result
 from arno.errors import InvalidFieldError
 from arno.tasks import (
     Answer,
@@ -99,7 +99,7 @@ def test_line_of_arno_infer_is_a_line_of_data(folder):
     response = vision_pb2.InferResponse(job_id="j")
     result = response.results.add(id="0", task=task_to_wire(Task.OD))
     result.answer.CopyFrom(answer_to_wire(answer))
-    (line,) = json_lines("a.png", InferResult(response))
+    (line,) = json_lines("a.png", infer_result(response))
     (folder / "answers.jsonl").write_text(line)
     (sample,) = open_data(str(folder / "answers.jsonl"))
     assert sample.answer == DetectionAnswer(regions)
@@ -109,7 +109,7 @@ DETECTION = {"task": "OD", "answer": [{"label": "cat", "box": BOX}]}
 REGION = {"task": "REGION_TO_CATEGORY", "answer": "cat"}
 
 
-def boxed(*sides: float, label: str = "cat") -> dict[str, object]:
+def boxed(*sides: object, label: str = "cat") -> dict[str, object]:
     return {"task": "OD", "answer": [{"label": label, "box": list(sides)}]}
 
 
@@ -131,7 +131,7 @@ def boxed(*sides: float, label: str = "cat") -> dict[str, object]:
         (boxed(0, 0, 5, 500), "answer.detection.regions[0]", "not inside the image"),
         (boxed(5, 0, 5, 50), "answer.detection.regions[0]", "empty or inverted"),
         (boxed(9, 0, 5, 50), "answer.detection.regions[0]", "empty or inverted"),
-        (boxed(0, 0, float("nan"), 5), "answer.detection.regions[0]", "finite"),
+        (boxed(0, 0, "NaN", 5), "answer.detection.regions[0]", "finite"),
         (boxed(0, 0, 5, 5, label=" "), "answer.detection.regions[0].label", "blank"),
         (boxed(0, 0, 5, 5, label="<loc_3>"), "answer.detection", "location tokens"),
         ({"task": "OD", "answer": [{"label": "x"}]}, "answer", "needs a box"),
