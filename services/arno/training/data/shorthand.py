@@ -7,6 +7,7 @@ task answers with. In a region, ``"box": [x0, y0, x1, y1]``, ``"quad_box": [x, y
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from arno.errors import InvalidFieldError
@@ -87,4 +88,6 @@ def _numbers(values: Any, field: str, *, count: int | None = None) -> list[float
     if not fits or (count is not None and len(values) != count):
         wanted = "numbers" if count is None else f"{count} numbers"
         raise InvalidFieldError(field=field, problem=f"needs {wanted}", sent=repr(values))
+    if not all(map(math.isfinite, values)):
+        raise InvalidFieldError(field=field, problem="needs finite numbers", sent=repr(values))
     return list(values)

@@ -30,6 +30,7 @@ from PIL import Image
 
 WIDTH, HEIGHT = 100, 80
 BOX = [10, 20, 30.5, 40]
+SIDES = {"x0": 10, "y0": 20, "x1": 30.5, "y1": 40}
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ DETECTION = {"task": "OD", "answer": [{"label": "cat", "box": BOX}]}
 REGION = {"task": "REGION_TO_CATEGORY", "answer": "cat"}
 
 
-def boxed(*sides: object, label: str = "cat") -> dict[str, object]:
+def boxed(*sides: float, label: str = "cat") -> dict[str, object]:
     return {"task": "OD", "answer": [{"label": label, "box": list(sides)}]}
 
 
@@ -131,7 +132,12 @@ def boxed(*sides: object, label: str = "cat") -> dict[str, object]:
         (boxed(0, 0, 5, 500), "answer.detection.regions[0]", "not inside the image"),
         (boxed(5, 0, 5, 50), "answer.detection.regions[0]", "empty or inverted"),
         (boxed(9, 0, 5, 50), "answer.detection.regions[0]", "empty or inverted"),
-        (boxed(0, 0, "NaN", 5), "answer.detection.regions[0]", "finite"),
+        (boxed(0, 0, float("nan"), 5), "answer[0].box", "finite"),
+        (
+            {"task": "OD", "answer": [{"label": "cat", "box": {**SIDES, "x1": "NaN"}}]},
+            "answer.detection.regions[0]",
+            "finite",
+        ),
         (boxed(0, 0, 5, 5, label=" "), "answer.detection.regions[0].label", "blank"),
         (boxed(0, 0, 5, 5, label="<loc_3>"), "answer.detection", "location tokens"),
         ({"task": "OD", "answer": [{"label": "x"}]}, "answer", "needs a box"),
