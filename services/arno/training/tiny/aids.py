@@ -133,7 +133,7 @@ def answer_losses(
     Shapes: logits [B, T, vocabulary]; labels [B, T]; softness as ``soft_bins`` gives it.
     """
     counted = labels != IGNORED
-    log_probs = functional.log_softmax(logits[counted], dim=-1)  # [tokens, vocabulary]
+    log_probs = functional.log_softmax(logits[counted].float(), dim=-1)  # [tokens, vocabulary]
     wanted = labels[counted]
     bins = wanted - first_location_id
     located = (bins >= 0) & (bins < BIN_COUNT)

@@ -15,13 +15,14 @@ class Making:
 
     Attributes:
         steps: Steps of the run. batch: Scenes a step. minutes: Time that training took.
-        seed: Of the starting weights. commit: Of the code; unknown where it is installed.
+        precision: Of its matrix products. seed: Of the starting weights. commit: Of the code; unknown where it is installed.
         machine: What it ran on.
     """
 
     steps: int
     batch: int
     minutes: float
+    precision: str
     seed: int
     commit: str
     machine: str
@@ -72,7 +73,7 @@ on their side, small letters. The generator has them (`WorldOptions`, `FULL`).
 ## Training
 {making.steps * making.batch:,} scenes, each seen once; seeds of the test split are never among
 them. {making.steps:,} steps of {making.batch} in {making.minutes:.0f} minutes on {making.machine},
-float32, AdamW, seed {making.seed}, commit {making.commit}:
+{making.precision}, Muon and AdamW, seed {making.seed}, commit {making.commit}:
 
     make tiny
 

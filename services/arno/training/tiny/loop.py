@@ -11,7 +11,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +26,14 @@ from arno.training.tiny.average import AverageWeights
 from arno.training.tiny.batches import TASKS, Batch, Diet, SceneBatches, stream
 from arno.training.tiny.crew import Crew
 from arno.training.tiny.objective import Losses, Objective
+from arno.training.tiny.optimiser import SplitOptimiser
+from arno.training.tiny.precision import has_bfloat16, narrow, widen_attention
 from arno.training.tiny.scorecard import TARGETS, score_tasks
 from arno.training.tiny.tokenizer import build_tokenizer
 
 _GRADIENT_NORM_MAX: Final = 1.0
-# Softness of location targets, in bins, at the start and at the end; halved every so many steps.
-_SIGMA_START, _SIGMA_END, _SIGMA_HALVING_STEPS = 20.0, 4.0, 2500
+# Softness of location targets, in bins, at the start and at the end, and when that is reached.
+_SIGMA_START, _SIGMA_END, _SIGMA_END_AT = 20.0, 4.0, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Recipe:
         tasks_a_scene: Questions about each scene.
         learning_rate: After the warm-up.
         warm_up_steps: How long it rises, at the start and when the answers join.
-        weight_decay: AdamW's.
+        weight_decay: Of all weights.
         seed: Of the starting weights.
         dense_steps: First steps, which train DaViT alone.
         cool_down: Last part of the steps, in which the learning rate falls to nothing.
@@ -52,6 +54,7 @@ class Recipe:
         evaluate_steps: How often to measure, and to choose anew how often each task is asked.
         evaluate_scenes: Scenes to measure on.
         repeat_every: Learn so many scenes by heart.
+        bfloat16: Multiply matrices in bfloat16.
         minutes_max: Stop there, whatever the steps.
         log_steps: How often to log the losses.
         answer_tokens_max: Limit on each answer in measuring.
@@ -59,17 +62,18 @@ class Recipe:
 
     steps: int = 20_000
     batch: int = 32
-    tasks_a_scene: int = 3
+    tasks_a_scene: int = 4
     learning_rate: float = 1.0e-3
     weight_decay: float = 0.02
     seed: int = 0
-    warm_up_steps: int = 300
-    dense_steps: int = 1000
+    warm_up_steps: int = 100
+    dense_steps: int = 400
     cool_down: float = 0.25
     checkpoint_steps: int = 100
-    evaluate_steps: int = 1000
-    evaluate_scenes: int = 60
+    evaluate_steps: int = 600
+    evaluate_scenes: int = 40
     repeat_every: int | None = None
+    bfloat16: bool = field(default_factory=has_bfloat16)
     minutes_max: float | None = None
     log_steps: int = 50
     answer_tokens_max: int = 110
@@ -87,10 +91,11 @@ class Run:
         self.processor = build_processor(tokenizer)
         self.model = build_model(tokenizer)
         self.objective = Objective(self.model, tokenizer)
+        widen_attention(self.model)
         start_near(self.model, self.objective.first_location_id)
         self.average = AverageWeights(self.model)
-        self.optimiser = torch.optim.AdamW(
-            self.objective.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+        self.optimiser = SplitOptimiser(
+            self.objective, self.model.model, weight_decay=recipe.weight_decay
         )
         self.step, self.trained_s = 0, 0.0
         self.scores: dict[Task, float] = {}
@@ -144,15 +149,15 @@ class Run:
 
     def _step(self, batch: Batch) -> Losses:
         dense = self.step < self.recipe.dense_steps
-        halvings = self.step / _SIGMA_HALVING_STEPS
-        self.objective.soften(max(_SIGMA_END, _SIGMA_START * 0.5**halvings))
-        losses = self.objective.dense(batch) if dense else self.objective.full(batch)
-        self.optimiser.param_groups[0]["lr"] = self._learning_rate()
-        self.optimiser.zero_grad(set_to_none=True)
+        sharpened = min(1.0, self.step / self.recipe.steps / _SIGMA_END_AT)
+        self.objective.soften(_SIGMA_START * (_SIGMA_END / _SIGMA_START) ** sharpened)
+        with narrow(self.recipe.bfloat16):
+            losses = self.objective.dense(batch) if dense else self.objective.full(batch)
+        self.optimiser.zero_grad()
         torch.autograd.backward(losses.total)
         self.crew.average_gradients(self.objective.parameters())
         torch.nn.utils.clip_grad_norm_(self.objective.parameters(), _GRADIENT_NORM_MAX)
-        self.optimiser.step()
+        self.optimiser.step(self._learning_rate())
         self.step += 1
         self.average.follow(self.step)
         return losses
@@ -201,6 +206,7 @@ class Run:
             "trained_s": self.trained_s,
             "scores": {str(task): score for task, score in self.scores.items()},
             "seed": self.recipe.seed,
+            "bfloat16": self.recipe.bfloat16,
             "commit": origin.commit(),
             "machine": origin.machine(),
         }

@@ -38,6 +38,7 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
         steps=state["step"],
         batch=state["batch"],
         minutes=state["trained_s"] / 60,
+        precision="bfloat16" if state["bfloat16"] else "float32",
         seed=state["seed"],
         commit=state["commit"],
         machine=state["machine"],
