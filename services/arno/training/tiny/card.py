@@ -14,8 +14,12 @@ class Making:
     """What a checkpoint says of how it was made.
 
     Attributes:
-        steps: Steps of the run. batch: Scenes a step. minutes: Time that training took.
-        precision: Of its matrix products. seed: Of the starting weights. commit: Of the code; unknown where it is installed.
+        steps: Steps of the run.
+        batch: Scenes a step.
+        minutes: Time that training took.
+        precision: Of its matrix products.
+        seed: Of the starting weights.
+        commit: Of the code; unknown where it is installed.
         machine: What it ran on.
     """
 

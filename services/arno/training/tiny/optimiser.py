@@ -41,7 +41,7 @@ class SplitOptimiser:
         """Move all parameters along their gradients."""
         self._muon.param_groups[0]["lr"] = learning_rate * _MUON_RATE
         self._adamw.param_groups[0]["lr"] = learning_rate
-        self._muon.step()
+        self._muon.step()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._adamw.step()
 
     def zero_grad(self) -> None:
