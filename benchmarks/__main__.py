@@ -17,6 +17,7 @@ from benchmarks.ask import Serving
 from benchmarks.comparison import Plan, compare
 from benchmarks.engines import ENGINES
 from benchmarks.models import find_model
+from benchmarks.overhead import measure_overhead
 from benchmarks.report import draw_plots, load_results, page
 from benchmarks.schedule import WORKLOADS
 from benchmarks.stages import Sizes, measure_stages
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_argument("--repeats", type=int, default=3)
     _common(stages)
     stages.set_defaults(verb=_stages)
+    overhead = verbs.add_parser(
+        "overhead", help="what all but the engine costs: null engine, real Kafka and Redis"
+    )
+    overhead.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    overhead.add_argument("--out", type=Path, default=_HERE / "results")
+    overhead.set_defaults(verb=_overhead)
     report = verbs.add_parser("report", help="write the page from the results")
     report.add_argument("--results", type=Path, default=_HERE / "results")
     report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")
@@ -120,6 +127,10 @@ def _stages(arguments: argparse.Namespace) -> None:
     sizes = Sizes(arguments.requests, arguments.beams, arguments.tokens, arguments.repeats)
     serving = _serving(arguments.model, arguments)
     _write(measure_stages(arguments.name, arguments.model, serving, sizes), arguments.out)
+
+
+def _overhead(arguments: argparse.Namespace) -> None:
+    _write(measure_overhead(seconds=arguments.seconds), arguments.out)
 
 
 def _report(arguments: argparse.Namespace) -> None:

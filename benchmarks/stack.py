@@ -1,0 +1,135 @@
+"""Run all of Arno on this machine for a measurement: Kafka, Redis, gateway, workers; all real.
+
+The servers are those of the tests. Every process is a child that dies with this one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import psutil
+from support import tied_process
+from support.kafka_broker import WAYS_TO_GET_IT as KAFKA_IS_MISSING
+from support.kafka_broker import KafkaBroker, kafka_available
+from support.redis_server import WAYS_TO_GET_IT as REDIS_IS_MISSING
+from support.redis_server import RedisServer, redis_executables
+
+_READY_S = 60.0
+_LEAVE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What runs.
+
+    Attributes:
+        target: The gateway's address.
+        pids: By the part's name: kafka, redis, gateway, worker.
+        metrics_urls: Likewise, of the parts that are Arno's.
+    """
+
+    target: str
+    pids: Mapping[str, int]
+    metrics_urls: Mapping[str, str]
+
+    def busy_s(self) -> dict[str, float]:
+        """Return the processor seconds of every part since its start."""
+        return {name: _busy_s(pid) for name, pid in self.pids.items()}
+
+    def rss_bytes(self) -> dict[str, int]:
+        """Return the memory of every part."""
+        return {name: psutil.Process(pid).memory_info().rss for name, pid in self.pids.items()}
+
+
+@contextmanager
+def running_stack(
+    folder: Path,
+    *,
+    gateway: Mapping[str, Any] | None = None,
+    worker: Mapping[str, Any] | None = None,
+) -> Iterator[Stack]:
+    """Start everything, wait until it is ready, and end it.
+
+    Args:
+        folder: Empty; for data and logs.
+        gateway: Settings of the gateway, by field.
+        worker: Settings of the worker; the model is ``null`` where it is not said.
+    """
+    with ExitStack() as stack:
+        broker, redis = _servers(folder, stack)
+        shared = {"bus": "kafka", "kafka_bootstrap": broker.bootstrap, "redis_url": redis.url}
+        _arno(folder, "topics create", shared).wait()
+        ports = {"listen": f"127.0.0.1:{tied_process.free_port()}"}
+        parts = {
+            "gateway": {**shared, **ports, **(gateway or {})},
+            "worker": {**shared, "model": "null", **(worker or {})},
+        }
+        metrics_urls, children = {}, {}
+        for name, settings in parts.items():
+            port = tied_process.free_port()
+            children[name] = _arno(folder, name, {**settings, "metrics_port": port})
+            stack.callback(tied_process.stop, children[name], timeout_s=_LEAVE_S)
+            metrics_urls[name] = f"http://127.0.0.1:{port}"
+        for name, child in children.items():
+            _await_ready(child, metrics_urls[name], folder / f"{name}.log")
+        pids = {"kafka": _pid_of(broker.port), "redis": _pid_of(redis.port)}
+        pids |= {name: child.pid for name, child in children.items()}
+        yield Stack(ports["listen"], pids, metrics_urls)
+
+
+def _servers(folder: Path, stack: ExitStack) -> tuple[KafkaBroker, RedisServer]:
+    executables = list(redis_executables().values())
+    if not kafka_available() or not executables:
+        sys.exit(KAFKA_IS_MISSING if executables else REDIS_IS_MISSING)
+    broker = KafkaBroker(folder / "kafka")
+    stack.callback(broker.stop)
+    broker.start()
+    redis = RedisServer(folder / "redis", executables[0])
+    stack.callback(redis.stop)
+    redis.start()
+    return broker, redis
+
+
+def _arno(folder: Path, verb: str, settings: Mapping[str, Any]) -> Popen[bytes]:
+    command = [sys.executable, "-m", "arno.cli", *verb.split()]
+    named = {f"ARNO_{field.upper()}": str(value) for field, value in settings.items()}
+    return tied_process.start_tied(
+        command,
+        log=folder / f"{verb.split(maxsplit=1)[0]}.log",
+        environment={**os.environ, **named},
+    )
+
+
+def _await_ready(child: Popen[bytes], url: str, log: Path) -> None:
+    until_s = time.monotonic() + _READY_S
+    while child.poll() is None and time.monotonic() < until_s:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):  # noqa: S310 - our own child
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+    raise RuntimeError(f"{log.stem} is not ready (exit {child.poll()}):\n{tail}")
+
+
+def _pid_of(port: int) -> int:
+    for connection in psutil.net_connections("tcp"):
+        listens = connection.status == psutil.CONN_LISTEN
+        if listens and connection.laddr.port == port and connection.pid:
+            return int(connection.pid)
+    raise RuntimeError(f"nobody listens on port {port}")
+
+
+def _busy_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
