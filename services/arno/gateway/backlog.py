@@ -1,0 +1,153 @@
+"""Predict how long new jobs will wait, from what is on the bus and how fast workers are.
+
+Every second the bus says how many records of each lane are unfinished, and the store how much work
+the workers get done in a second. What this gateway adds in between, it counts itself. Where nothing
+is known (no worker has been busy yet, or neither was heard of for a while) nothing is predicted,
+and only the budgets of jobs and bytes hold. `docs/decisions/0006-backlog-in-seconds.md`: why so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from arno.bus.ports import Lane
+from arno.errors import BackendUnavailableError
+
+logger = logging.getLogger(__name__)
+
+_STALE_AFTER: Final = 5
+"""Intervals without news after which nothing is predicted any more."""
+
+_WEIGHT: Final = 1 / 16
+
+_ORDER: Final = (Lane.INTERACTIVE, Lane.STREAM, Lane.BATCH)
+"""From the most urgent; a job waits for those of its own lane and of lanes before it."""
+
+
+@dataclass(slots=True)
+class LaneWork:
+    """The work of one lane.
+
+    Attributes:
+        record_count: Unfinished on the bus, when it was last asked.
+        cost_mean: Of a job that was accepted lately.
+        cost_added: Accepted here since the bus was asked.
+    """
+
+    record_count: int = 0
+    cost_mean: float | None = None
+    cost_added: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """Everything that is ahead."""
+        return self.record_count * (self.cost_mean or 0.0) + self.cost_added
+
+    def add(self, cost: float) -> None:
+        """Note a job that was accepted."""
+        moved = 0.0 if self.cost_mean is None else (1 - _WEIGHT) * (self.cost_mean - cost)
+        self.cost_mean = cost + moved
+        self.cost_added += cost
+
+
+@dataclass(slots=True)
+class Prediction:
+    """The work ahead and the pace of those who do it. Pure: whoever calls says what time it is.
+
+    Attributes:
+        stale_after_s: How long news are good for.
+        lanes: The work by lane.
+        paces: Cost a second of each worker that was heard of; 0.0 for one that was never busy.
+        heard_at_s: When; None: never.
+    """
+
+    stale_after_s: float
+    lanes: dict[Lane, LaneWork] = field(default_factory=lambda: {lane: LaneWork() for lane in Lane})
+    paces: Sequence[float] = ()
+    heard_at_s: float | None = None
+
+    def hear(self, counts: Mapping[str, int], paces: Sequence[float], now_s: float) -> None:
+        """Take news."""
+        self.paces, self.heard_at_s = tuple(paces), now_s
+        for lane, work in self.lanes.items():
+            work.record_count, work.cost_added = counts.get(lane, 0), 0.0
+
+    def pace(self, now_s: float) -> float | None:
+        """Return the cost that one worker gets done in a second; None: not known."""
+        known = [pace for pace in self.paces if pace > 0.0]
+        fresh = self.heard_at_s is not None and now_s - self.heard_at_s <= self.stale_after_s
+        return sum(known) / len(known) if known and fresh else None
+
+    def work_s(self, lane: Lane, now_s: float) -> float | None:
+        """Return how many seconds one worker would need for everything on a lane."""
+        pace = self.pace(now_s)
+        return None if pace is None else self.lanes[lane].cost / pace
+
+    def wait_s(self, lane: Lane, now_s: float) -> float | None:
+        """Return how long a new job of a lane will wait for all workers together."""
+        before = _ORDER[: _ORDER.index(lane) + 1]
+        seconds = [self.work_s(each, now_s) for each in before]
+        known = [each for each in seconds if each is not None]
+        return sum(known) / len(self.paces) if len(known) == len(seconds) else None
+
+
+class Backlog:
+    """Keeps a prediction up to date. Lives in one asyncio loop; readers may be on any thread."""
+
+    def __init__(
+        self,
+        *,
+        unfinished: Callable[[], Awaitable[Mapping[str, int]]],
+        paces: Callable[[], Awaitable[Sequence[float]]],
+        interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take where news come from, and how often to ask for them."""
+        self._unfinished = unfinished
+        self._paces = paces
+        self._interval_s = interval_s
+        self._clock = clock
+        self._prediction = Prediction(stale_after_s=_STALE_AFTER * interval_s)
+        self._pump: asyncio.Task[None] | None = None
+
+    def add(self, lane: Lane, cost: float) -> None:
+        """Note a job that was put on the bus."""
+        self._prediction.lanes[lane].add(cost)
+
+    def wait_s(self, lane: Lane) -> float | None:
+        """Return how long a new job of a lane will wait; None: not known."""
+        return self._prediction.wait_s(lane, self._clock())
+
+    def work_s(self, lane: Lane) -> float | None:
+        """Return how many seconds one worker would need for a lane; None: not known."""
+        return self._prediction.work_s(lane, self._clock())
+
+    def record_count(self, lane: Lane) -> int:
+        """Return how many records of a lane were unfinished when the bus was last asked."""
+        return self._prediction.lanes[lane].record_count
+
+    async def start(self) -> None:
+        """Go on asking."""
+        self._pump = asyncio.create_task(self._ask_for_ever())
+
+    async def close(self) -> None:
+        """Stop asking. Idempotent."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+            self._pump = None
+
+    async def _ask_for_ever(self) -> None:
+        while True:
+            try:
+                counts, paces = await asyncio.gather(self._unfinished(), self._paces())
+                self._prediction.hear(counts, paces, self._clock())
+            except BackendUnavailableError as error:
+                # The monitor of the backends says so aloud.
+                logger.debug("no news of the backlog: %s", error)
+            await asyncio.sleep(self._interval_s)
