@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from arno.bus import BusSettings
 from contract.bus_suite import BusSuite
+from contract.letters_suite import LettersSuite
 from support.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.kafka
 
 
-class TestKafkaBus(BusSuite):
+class TestKafkaBus(BusSuite, LettersSuite):
     @pytest.fixture
     def server(self, kafka_broker: KafkaBroker) -> KafkaBroker:
         return kafka_broker

@@ -39,7 +39,9 @@ class KafkaBroker:
         """Prepare a broker in an empty folder; nothing runs yet."""
         self.folder = folder
         self.port = tied_process.free_port()
-        self._controller_port = tied_process.free_port()
+        # Where clients are sent to: a proxy's port, where a test puts one in between.
+        self.advertised_port = self.port
+        self.controller_port = tied_process.free_port()
         self._class_path = ":".join(map(str, _jars()))
         # The archive is good for exactly this class path.
         digest = hashlib.sha256(self._class_path.encode()).hexdigest()[:12]
@@ -62,11 +64,20 @@ class KafkaBroker:
         """Run it and wait until it accepts; does nothing when it runs."""
         if self.running:
             return
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        """Run it; the caller waits."""
         properties = self.folder / "server.properties"
         if not properties.exists():
             self._format(properties)
         command = [*self._java(), "kafka.Kafka", str(properties)]
         self._process = tied_process.start_tied(command, log=self._log)
+
+    def await_ready(self) -> None:
+        """Return once a launched broker accepts."""
+        assert self._process is not None
         tied_process.await_port(self._process, self.port, log=self._log, timeout_s=60)
 
     def stop(self) -> None:
@@ -99,23 +110,31 @@ class KafkaBroker:
 
     def _format(self, properties: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = _PROPERTIES.read_text()
-        text = text.replace("@DATA@", str(self.folder / "data"))
-        text = text.replace("@PORT@", str(self.port))
-        text = text.replace("@CONTROLLER_PORT@", str(self._controller_port))
-        properties.write_text(text)
-        command = [*self._java(), "kafka.tools.StorageTool", "format", "--standalone"]
-        command += ["-t", _cluster_id(), "-c", str(properties)]
+        properties.write_text(self._properties())
+        command = [*self._java(), "kafka.tools.StorageTool", "format", *self._identity()]
+        command += ["-c", str(properties)]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         # What the tool loads is not what a broker loads.
         self._new_archive.unlink(missing_ok=True)
+
+    def _properties(self) -> str:
+        text = _PROPERTIES.read_text()
+        text = text.replace("@DATA@", str(self.folder / "data"))
+        advertised = "advertised.listeners=PLAINTEXT://127.0.0.1:"
+        text = text.replace(f"{advertised}@PORT@", f"{advertised}{self.advertised_port}")
+        text = text.replace("@PORT@", str(self.port))
+        return text.replace("@CONTROLLER_PORT@", str(self.controller_port))
+
+    def _identity(self) -> list[str]:
+        return ["--standalone", "-t", kafka_id()]
 
 
 def _jars() -> list[Path]:
     return sorted((_TOOLS / "libs").glob("*.jar"))
 
 
-def _cluster_id() -> str:
+def kafka_id() -> str:
+    """Return a new id for a cluster or a directory, as Kafka's tools take it."""
     # One that began with a dash would be read as an option.
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

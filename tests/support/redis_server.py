@@ -32,16 +32,18 @@ def redis_executables() -> dict[str, Path]:
 class RedisServer:
     """One server; its port and its data stay the same across ``kill`` and ``start``."""
 
-    def __init__(self, folder: Path, executable: Path) -> None:
+    def __init__(self, folder: Path, executable: Path, *, appendfsync: str = "everysec") -> None:
         """Prepare a server; nothing runs yet.
 
         Args:
             folder: Empty, for this server alone.
             executable: A redis-server binary, 6.2 or newer.
+            appendfsync: When the append-only file is on the disk.
         """
         self.folder = folder
         self.executable = executable
         self.port = tied_process.free_port()
+        self._appendfsync = appendfsync
         self._log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,12 +61,21 @@ class RedisServer:
         """Run it and wait until it accepts; does nothing when it runs."""
         if self.running:
             return
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        """Run it; the caller waits."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command: list[str | Path] = [self.executable, "--bind", "127.0.0.1"]
         command += ["--port", str(self.port), "--dir", self.folder, "--appendonly", "yes"]
         # Snapshots would fork in the middle of a test; the append-only file holds everything.
-        command += ["--save", "", "--daemonize", "no"]
+        command += ["--save", "", "--daemonize", "no", "--appendfsync", self._appendfsync]
         self._process = tied_process.start_tied(command, log=self._log)
+
+    def await_ready(self) -> None:
+        """Return once a launched server accepts."""
+        assert self._process is not None
         tied_process.await_port(self._process, self.port, log=self._log, timeout_s=20)
 
     def stop(self) -> None:
@@ -76,6 +87,11 @@ class RedisServer:
         """End it at once (SIGKILL); what it had acknowledged is in the append-only file."""
         if self._process is not None:
             tied_process.kill(self._process)
+
+    def kill_and_forget(self) -> None:
+        """End it at once and remove its data: the disk is gone as well."""
+        self.kill()
+        shutil.rmtree(self.folder)
 
     def restart_after_kill(self) -> None:
         """Crash it and bring it back on the same port with its data."""

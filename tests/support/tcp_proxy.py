@@ -1,23 +1,36 @@
-"""A TCP proxy in front of a server that cuts its connections when a test says so."""
+"""A TCP proxy in front of a server, which is a bad network when a test says so."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+from collections.abc import Iterator
 
 
 class TcpProxy:
-    """Forwards bytes on the loopback interface. Lives in the test's asyncio loop."""
+    """Forwards bytes on the loopback interface. Lives in the test's asyncio loop.
 
-    def __init__(self, target_port: int) -> None:
-        self.port = 0
+    Attributes:
+        port: Where it listens.
+        cut_count: Connections broken so far.
+        refusing: Whether new connections are broken at once.
+        silent: Whether bytes are swallowed in both directions, as a dead router does.
+        delay_s: How long every piece is held back.
+    """
+
+    def __init__(self, target_port: int, *, port: int = 0) -> None:
+        self.port = port
         self.cut_count = 0
+        self.refusing = False
+        self.silent = False
+        self.delay_s = 0.0
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._sessions: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     async def __aenter__(self) -> TcpProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -35,26 +48,75 @@ class TcpProxy:
             for writer in writers:
                 writer.transport.abort()
 
+    def half_close(self) -> None:
+        """Tell every client that the server says no more, while the client may go on talking."""
+        for writers in self._sessions.values():
+            with contextlib.suppress(OSError):
+                writers[0].write_eof()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = asyncio.current_task()
         assert session is not None
         writers = self._sessions[session] = [writer]
         try:
+            if self.refusing:
+                return
             with contextlib.suppress(OSError):
                 far_reader, far_writer = await asyncio.open_connection(
                     "127.0.0.1", self._target_port
                 )
                 writers.append(far_writer)
-                await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             for open_writer in writers:
                 open_writer.transport.abort()
             del self._sessions[session]
 
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(65_536):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                if not self.silent:
+                    writer.write(chunk)
+                    await writer.drain()
+        writer.transport.abort()
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(65_536):
-            writer.write(chunk)
-            await writer.drain()
-    writer.transport.abort()
+
+@contextlib.contextmanager
+def proxy_on_a_thread(target_port: int, *, port: int = 0) -> Iterator[ThreadedProxy]:
+    """Run a proxy for tests without a loop of their own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="tcp-proxy")
+    thread.start()
+    proxy = TcpProxy(target_port, port=port)
+    asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10)
+    try:
+        yield ThreadedProxy(proxy, loop)
+    finally:
+        asyncio.run_coroutine_threadsafe(proxy.__aexit__(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class ThreadedProxy:
+    """A proxy in a loop of its own. Any thread."""
+
+    def __init__(self, proxy: TcpProxy, loop: asyncio.AbstractEventLoop) -> None:
+        self._proxy = proxy
+        self._loop = loop
+        self.port = proxy.port
+
+    def cut(self) -> None:
+        """Break every connection at once."""
+        self._loop.call_soon_threadsafe(self._proxy.cut)
+
+    def half_close(self) -> None:
+        """End what the server says on every connection."""
+        self._loop.call_soon_threadsafe(self._proxy.half_close)
+
+    def set(self, *, refusing: bool = False, silent: bool = False, delay_s: float = 0.0) -> None:
+        """Say how bad the network is from now on."""
+        self._proxy.refusing, self._proxy.silent = refusing, silent
+        self._proxy.delay_s = delay_s

@@ -5,13 +5,15 @@ finish in any order), ``window`` (back-pressure), then an adapter: ``kafka`` for
 ``redis_streams`` for one machine. ``docs/delivery.md`` says what happens when parts fail.
 """
 
-from arno.bus.factory import make_admin, make_consumer, make_publisher
+from arno.bus.factory import make_admin, make_consumer, make_letter_box, make_publisher
 from arno.bus.ports import (
     DEAD,
     Consumer,
     ConsumerStatistics,
     Delivery,
     Lane,
+    Letter,
+    LetterBox,
     Publisher,
     Receipt,
     Record,
@@ -27,12 +29,15 @@ __all__ = [
     "ConsumerStatistics",
     "Delivery",
     "Lane",
+    "Letter",
+    "LetterBox",
     "Publisher",
     "Receipt",
     "Record",
     "TopicAdmin",
     "make_admin",
     "make_consumer",
+    "make_letter_box",
     "make_publisher",
     "topic_name",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arno.bus.ports import Consumer, Publisher, TopicAdmin
+from arno.bus.ports import Consumer, LetterBox, Publisher, TopicAdmin
 from arno.bus.settings import BusSettings
 from arno.errors import MissingExtraError
 
@@ -51,6 +51,20 @@ def make_admin(settings: BusSettings) -> TopicAdmin:
         from arno.bus.redis_streams import RedisStreamsAdmin
 
         return RedisStreamsAdmin(settings)
+    except ImportError as error:
+        raise _missing(settings) from error
+
+
+def make_letter_box(settings: BusSettings) -> LetterBox:
+    """Return a view of the dead channel, which connects with its first call."""
+    try:
+        if settings.bus == "kafka":
+            from arno.bus.kafka import KafkaLetterBox
+
+            return KafkaLetterBox(settings)
+        from arno.bus.redis_streams import RedisStreamsLetterBox
+
+        return RedisStreamsLetterBox(settings)
     except ImportError as error:
         raise _missing(settings) from error
 

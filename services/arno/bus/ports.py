@@ -7,7 +7,7 @@ There is one topic (or stream) for each lane and one for records that were given
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -103,6 +103,21 @@ class ConsumerStatistics:
     lag: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record that was given up, where it lies on the dead channel.
+
+    Attributes:
+        id: Its place: PARTITION-OFFSET on Kafka, the entry id on Redis Streams.
+        value: What was published.
+        appended_at_ms: When the bus stored it, Unix milliseconds.
+    """
+
+    id: str
+    value: bytes
+    appended_at_ms: int
+
+
 class Publisher(Protocol):
     """Puts records on the bus. Lives in one asyncio loop."""
 
@@ -171,6 +186,22 @@ class Consumer(Protocol):
 
     def statistics(self) -> ConsumerStatistics:
         """Return the numbers of this moment."""
+
+
+class LetterBox(Protocol):
+    """Looks at the dead channel without taking anything from it; blocking, for the command line.
+
+    Every method may raise BackendUnavailableError.
+    """
+
+    def read(self) -> Iterator[Letter]:
+        """Yield the letters that are there now, each channel part oldest first."""
+
+    def purge(self, before_ms: int) -> int:
+        """Remove the letters that were stored before a moment, Unix ms; return how many."""
+
+    def close(self) -> None:
+        """Disconnect."""
 
 
 class TopicAdmin(Protocol):

@@ -40,6 +40,7 @@ _VERBS: Final[dict[str, str]] = {
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
     "topics": "Create or list the bus's topics.",
+    "dead": "Look at jobs that were given up; run them again.",
     "version": "Print the versions.",
 }
 
@@ -145,6 +146,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
     extra = {
         "worker": "worker",
         "gateway": "gateway",
+        "dead": "server",
         "stream": "ingest",
         "model": "worker",
         "eval": "train",

@@ -113,6 +113,7 @@ class Intake:
         )
         return TakenJob(
             record=record,
+            channel=delivery.record.channel,
             attempt=attempt,
             done=done,
             queue_s=max(0, taken_at_ms - record.submitted_at_ms) / 1000,
@@ -182,6 +183,7 @@ class Intake:
                 error=error_to_wire(error),
                 attempt_count=job.attempt.number - 1,
                 died_at_ms=self.clock.wall_ms(),
+                channel=job.channel,
             )
         )
         self.tally.count_dead_letter(error.reason)
@@ -201,6 +203,7 @@ class Intake:
                 unreadable_value=delivery.record.value,
                 error=error_to_wire(error),
                 died_at_ms=self.clock.wall_ms(),
+                channel=delivery.record.channel,
             )
         )
         self.tally.count_dead_letter(error.reason)

@@ -28,6 +28,7 @@ class TakenJob:
 
     Attributes:
         record: The job.
+        channel: Where it was taken from.
         attempt: The right to work on it.
         done: Declares its delivery finished; called after its outcome is stored.
         queue_s: From the gateway's acceptance to this worker's taking it.
@@ -36,6 +37,7 @@ class TakenJob:
     """
 
     record: JobRecord
+    channel: str
     attempt: Attempt
     done: Callable[[], None]
     queue_s: float

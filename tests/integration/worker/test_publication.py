@@ -50,7 +50,7 @@ class _Publishing:
             self.states_at_done.append(self._writer.begin(origin).state)
 
         attempt = self._writer.begin(origin)
-        return TakenJob(JobRecord(id=origin.job_id), attempt, done, 0.0, 0.0, INVALID_SPAN)
+        return TakenJob(JobRecord(id=origin.job_id), "batch", attempt, done, 0.0, 0.0, INVALID_SPAN)
 
     def close(self) -> None:
         self.abandon.set()

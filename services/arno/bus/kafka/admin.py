@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from arno.bus.kafka.faults import translate
@@ -75,6 +75,13 @@ class KafkaTopicAdmin:
             for topic in topics
             if topic["error_code"] == _NO_ERROR
         }
+
+    def delete_before(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Remove the records of each partition that lie before an offset."""
+        try:
+            self._connected().delete_records(dict(offsets))
+        except KafkaError as error:
+            raise translate(error) from error
 
     def ping(self) -> None:
         """Return when a broker answers; raise BackendUnavailableError when none does."""

@@ -100,6 +100,21 @@ def consumer_config(settings: BusSettings) -> dict[str, Any]:
     }
 
 
+def reader_config(settings: BusSettings) -> dict[str, Any]:
+    """Return the settings of a reader that belongs to no group."""
+    largest_bytes = record_bytes_max_framed(settings)
+    return {
+        **_connection(settings),
+        "client_id": "arno-reader",
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "max_partition_fetch_bytes": largest_bytes,
+        "fetch_max_bytes": 2 * largest_bytes,
+        "allow_auto_create_topics": False,
+    }
+
+
 def admin_config(settings: BusSettings) -> dict[str, Any]:
     """Return the admin client's settings."""
     return {**_connection(settings), "client_id": "arno-admin", "request_timeout_ms": 5000}

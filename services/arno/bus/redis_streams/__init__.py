@@ -2,6 +2,12 @@
 
 from arno.bus.redis_streams.admin import RedisStreamsAdmin
 from arno.bus.redis_streams.consumer import RedisStreamsConsumer
+from arno.bus.redis_streams.letters import RedisStreamsLetterBox
 from arno.bus.redis_streams.publisher import RedisStreamsPublisher
 
-__all__ = ["RedisStreamsAdmin", "RedisStreamsConsumer", "RedisStreamsPublisher"]
+__all__ = [
+    "RedisStreamsAdmin",
+    "RedisStreamsConsumer",
+    "RedisStreamsLetterBox",
+    "RedisStreamsPublisher",
+]

@@ -160,12 +160,15 @@ class DeadJob(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
     DIED_AT_MS_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     unreadable_value: _builtins.bytes
     """The record's value where it could not be read as a JobRecord."""
     attempt_count: _builtins.int
     """How often it was begun."""
     died_at_ms: _builtins.int
     """Milliseconds since the Unix epoch."""
+    channel: _builtins.str
+    """The channel that it was taken from: where it goes when it is replayed."""
     @_builtins.property
     def job(self) -> Global___JobRecord:
         """The job as it was accepted; empty where its record could not be read."""
@@ -182,10 +185,11 @@ class DeadJob(_message.Message):
         error: _types_pb2.Error | None = ...,
         attempt_count: _builtins.int = ...,
         died_at_ms: _builtins.int = ...,
+        channel: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "died_at_ms", b"died_at_ms", "error", b"error", "job", b"job", "unreadable_value", b"unreadable_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "channel", b"channel", "died_at_ms", b"died_at_ms", "error", b"error", "job", b"job", "unreadable_value", b"unreadable_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

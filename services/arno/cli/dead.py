@@ -1,0 +1,176 @@
+"""`arno dead`: look at the jobs that were given up, run them again, clear them away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+
+from arno.bus.factory import make_letter_box
+from arno.cli.letters import (
+    DeadLetter,
+    DeadSettings,
+    letter_table,
+    read_letters,
+    replay_letters,
+)
+from arno.cli.main import EXIT_FAILURE
+from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.errors import InvalidFieldError
+from arno.ops.flags import settings_options
+
+_DAY_S: Final = 86_400
+
+
+_with_settings = settings_options(DeadSettings, process="dead", known_elsewhere=KNOWN_SETTINGS)
+
+
+@click.group("dead")
+def verb() -> None:
+    """Handle jobs that were given up: poison, and records that no worker can read.
+
+    A letter is named by what `list` prints, or by the id of its job.
+
+    \b
+    Example:
+      arno dead list --kafka-bootstrap 127.0.0.1:9092
+      arno dead show 3-17 --image poison.jpg
+      arno dead replay 3-17
+      arno dead purge --older-than 7
+    """
+
+
+@verb.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a letter.")
+@_with_settings
+def show_all(settings: DeadSettings, as_json: bool) -> None:
+    """List the letters: what died, of what, when, and how often it was begun.
+
+    \b
+    Example:
+      arno dead list --bus redis --redis-url redis://127.0.0.1:6379/0
+    """
+    letters = list(_letters(settings))
+    if as_json:
+        for letter in letters:
+            click.echo(json.dumps(letter.facts()))
+    elif letters:
+        Console(highlight=False).print(letter_table(letters))
+    else:
+        click.echo("no dead letters")
+
+
+@verb.command("show")
+@click.argument("letter")
+@click.option(
+    "--image",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the image to this file; keep in mind that it may have killed a worker.",
+)
+@_with_settings
+def show(settings: DeadSettings, letter: str, image: Path | None) -> None:
+    """Print one letter as JSON, without its bytes.
+
+    \b
+    Example:
+      arno dead show 3-17 --image poison.jpg
+    """
+    (found,) = _find(settings, [letter])
+    slim = type(found.dead)()
+    slim.CopyFrom(found.dead)
+    slim.job.ClearField("inline_image")
+    slim.ClearField("unreadable_value")
+    body = MessageToDict(slim, preserving_proto_field_name=True)
+    click.echo(json.dumps({**found.facts(), "letter": body}, indent=2))
+    if image is not None:
+        content = found.dead.job.inline_image
+        if not content:
+            raise InvalidFieldError(field="image", problem="the letter holds none", sent=letter)
+        image.write_bytes(content)
+
+
+@verb.command("replay")
+@click.argument("letters", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Replay every letter.")
+@click.option(
+    "--time-to-live",
+    "time_to_live_s",
+    type=click.IntRange(min=1),
+    default=_DAY_S,
+    show_default=True,
+    metavar="S",
+    help="How long each job may take from now, in seconds.",
+)
+@_with_settings
+def replay(
+    settings: DeadSettings, letters: tuple[str, ...], everything: bool, time_to_live_s: int
+) -> int:
+    """Put jobs on their lanes again, each under a new id, which is printed.
+
+    The old job keeps its end: the first one counts. A record that could not be read is put back as
+    it was, for workers that can read it now. Letters stay until they are purged.
+
+    \b
+    Example:
+      arno dead replay 3-17
+    """
+    if everything == bool(letters):
+        raise click.UsageError("name letters, or say --all")
+    found = list(_letters(settings)) if everything else _find(settings, letters)
+    outcomes = asyncio.run(replay_letters(settings, found, time_to_live_s=time_to_live_s))
+    for outcome in outcomes:
+        click.echo(outcome.line)
+    return 0 if all(outcome.replayed for outcome in outcomes) else EXIT_FAILURE
+
+
+@verb.command("purge")
+@click.option(
+    "--older-than",
+    "older_than_days",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Keep what died within so many days.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_with_settings
+def purge(settings: DeadSettings, older_than_days: float, yes: bool) -> None:
+    """Remove letters for good.
+
+    \b
+    Example:
+      arno dead purge --older-than 7 --yes
+    """
+    if not yes:
+        click.confirm("Remove dead letters for good?", abort=True)
+    before_ms = int((time.time() - older_than_days * _DAY_S) * 1000)
+    with contextlib.closing(make_letter_box(settings)) as box:
+        # What came in this very millisecond goes as well.
+        count = box.purge(before_ms if older_than_days else before_ms + 1)
+    click.echo(f"removed {count} letter{'' if count == 1 else 's'}")
+
+
+def _letters(settings: DeadSettings) -> Iterator[DeadLetter]:
+    with contextlib.closing(make_letter_box(settings)) as box:
+        yield from read_letters(box)
+
+
+def _find(settings: DeadSettings, names: Collection[str]) -> list[DeadLetter]:
+    letters = list(_letters(settings))
+    found = []
+    for name in names:
+        # The newest, where a job died twice.
+        matching = [one for one in letters if name in (one.id, one.dead.job.id)]
+        if not matching:
+            raise InvalidFieldError(field="LETTER", problem="there is none of this name", sent=name)
+        found.append(matching[-1])
+    return found
