@@ -43,5 +43,6 @@ def test_server_is_durable_and_for_loopback_only(tmp_path: Path) -> None:
     line = " ".join(command)
     for option in ("--bind 127.0.0.1", "--port 7", f"--dir {tmp_path}", "--appendonly yes"):
         assert option in line
+    assert "--appendfsync always" in line
     assert "--maxmemory-policy noeviction" in line
     assert command[command.index("--save") + 1] == ""
