@@ -1,0 +1,67 @@
+"""An engine whose answers say what was asked, so that a false one is found; it takes its time."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Sequence
+
+from arno.engine.interface import SequenceFinished, SequenceProgress, SequenceRequest
+from arno.engine.null_engine import NullEngine
+from arno.engine.settings import EngineSettings
+from arno.tasks import FinishReason
+
+_BEGIN, _END, _FIRST_BYTE = 0, 2, 3
+_QUICK_S, _SLOW_S = 0.3, 2.0
+_SLOW_SHARE = 0.05
+
+
+def echo(image_sha256: str, prompt: str) -> str:
+    """Return the one true answer about an image and a prompt."""
+    return f"{image_sha256[:24]} {hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
+
+
+class EchoEngine(NullEngine):
+    """Answers each sequence after a while, so that a kill finds work in hand."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        self._due_s: dict[str, float] = {}
+
+    def submit(self, request: SequenceRequest) -> None:
+        self._due_s[request.sequence_id] = time.monotonic() + _duration_s(request.sequence_id)
+        super().submit(request)
+
+    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+        now_s = time.monotonic()
+        with self._lock:
+            ready = [
+                request
+                for request in self._waiting.values()
+                if self._due_s[request.sequence_id] <= now_s
+                or request.sequence_id in self._cancelled
+            ]
+            for request in ready:
+                del self._waiting[request.sequence_id], self._due_s[request.sequence_id]
+            cancelled = self._cancelled & {request.sequence_id for request in ready}
+            self._cancelled -= cancelled
+        return [_answer(request, request.sequence_id in cancelled) for request in ready]
+
+
+def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:
+    text = echo(request.image.sha256, request.prompt).encode()
+    token_ids = () if cancelled else (_BEGIN, *(_FIRST_BYTE + byte for byte in text), _END)
+    return SequenceFinished(
+        sequence_id=request.sequence_id,
+        token_ids=token_ids,
+        logprobs=(0.0,) * len(token_ids),
+        finish_reason=FinishReason.CANCELLED if cancelled else FinishReason.STOP,
+        encode_s=0.0,
+        decode_s=0.0,
+    )
+
+
+def _duration_s(sequence_id: str) -> float:
+    chance = random.Random(sequence_id)
+    return _SLOW_S if chance.random() < _SLOW_SHARE else chance.uniform(0.01, _QUICK_S)

@@ -1,0 +1,98 @@
+"""The parts that are struck: real processes that can be launched, killed and frozen."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from chaos.schedule import Kind
+from support import tied_process
+from support.kafka_broker import KafkaBroker
+from support.redis_server import RedisServer
+
+
+class Part(Protocol):
+    """One process of the machine."""
+
+    kind: Kind
+
+    @property
+    def running(self) -> bool: ...
+    def launch(self) -> None: ...
+    def kill(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class ServerPart:
+    """A broker or a redis-server."""
+
+    def __init__(self, kind: Kind, server: KafkaBroker | RedisServer) -> None:
+        self.kind = kind
+        self._server = server
+
+    @property
+    def running(self) -> bool:
+        return self._server.running
+
+    def launch(self) -> None:
+        self._server.launch()
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+class ProcessPart:
+    """A gateway or a worker."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.kind = kind
+        self.log = log
+        self._command = command
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def launch(self) -> None:
+        self._process = tied_process.start_tied(
+            self._command, log=self.log, environment=self._environment
+        )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            tied_process.kill(self._process)
+
+    def ask_to_leave(self) -> None:
+        """Send SIGTERM, and return at once."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Stop it where it stands; others find it silent."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on as if nothing had happened."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            tied_process.stop(self._process, timeout_s=15)

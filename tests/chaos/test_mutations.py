@@ -1,0 +1,201 @@
+"""The rules of delivery, and the proof that a test finds each one broken.
+
+Every test here runs twice: with the product as it is, where the rule holds, and with the rule
+broken on purpose (``mutations.py``), where the same question must have the other answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from arno.api.v1 import job_pb2
+from arno.bus import make_admin
+from arno.bus.v1.records_pb2 import JobOutcome
+from arno.results.ports import JobClaim, JobOrigin, JobState
+from arno.results.redis import RedisJobStore, RedisResultWriter
+from arno.results.settings import ResultSettings
+from arno.worker.settings import WorkerSettings
+from chaos.mutations import COMMIT_BEFORE_STORE, NO_FENCING, NONE, WAKE_UPS_ONLY, apply
+from support import tied_process
+from support.eventually import eventually, eventually_async
+from support.job_client import JobClient, job_record
+from support.kafka_broker import KafkaBroker
+from support.redis_server import RedisServer
+from support.tcp_proxy import TcpProxy
+
+_TESTS = Path(__file__).parents[1]
+_CLAIM_TIMEOUT_S = 1.5
+_FORGOTTEN_S = 1.0
+_TAKEN_OVER_S = 8.0
+_DROPPED = "this end is dropped"
+
+StartWorker = Callable[[str, Path], subprocess.Popen[bytes]]
+
+
+@pytest.fixture(params=["kafka", "redis"])
+def settings(
+    request: pytest.FixtureRequest, redis_server: RedisServer, unique_prefix: str
+) -> WorkerSettings:
+    where = {}
+    if request.param == "kafka":
+        broker: KafkaBroker = request.getfixturevalue("kafka_broker")
+        where = {"kafka_bootstrap": broker.bootstrap, "partitions": 1}
+    made = WorkerSettings(
+        bus=request.param,
+        redis_url=redis_server.url,
+        topic_prefix=unique_prefix,
+        group=unique_prefix,
+        redis_key_prefix=unique_prefix,
+        model="null",
+        lanes=("interactive",),
+        claim_timeout_s=_CLAIM_TIMEOUT_S,
+        **where,
+    )
+    admin = make_admin(made)
+    admin.ensure_topics()
+    admin.close()
+    return made
+
+
+@pytest.fixture
+def start_worker(settings: WorkerSettings, tmp_path: Path, mutation: str) -> Iterator[StartWorker]:
+    children: list[subprocess.Popen[bytes]] = []
+    file = tmp_path / "worker.json"
+    file.write_text(settings.model_dump_json())
+    paths = [str(_TESTS), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+    def start(name: str, gate: Path) -> subprocess.Popen[bytes]:
+        child = tied_process.start_tied(
+            [sys.executable, "-m", "chaos.mutations", mutation, file, gate],
+            log=tmp_path / f"{name}.log",
+            environment=environment,
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.send_signal(signal.SIGCONT)
+        tied_process.stop(child, timeout_s=15)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("mutation", [NONE, COMMIT_BEFORE_STORE])
+def test_record_is_done_only_when_its_result_is_stored(
+    settings: WorkerSettings, start_worker: StartWorker, tmp_path: Path, mutation: str
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    with JobClient(settings) as client:
+        first = start_worker("first", gate)
+        ids = client.submit_all([job_record() for _ in range(5)])
+        eventually(lambda: all(_begun(client, job_id) for job_id in ids), timeout_s=60)
+        # A bus that was told too early forgets within a moment, so a moment has to pass.
+        asyncio.run(asyncio.sleep(_FORGOTTEN_S))
+        tied_process.kill(first)
+        gate.unlink()
+        start_worker("second", gate)
+        client.outcome(client.submit(job_record()), timeout_s=60)
+        lost = _never_ended(client, ids)
+    assert lost == (set() if mutation == NONE else set(ids))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("mutation", [NONE, NO_FENCING])
+def test_end_of_an_older_attempt_changes_nothing(
+    settings: WorkerSettings, start_worker: StartWorker, tmp_path: Path, mutation: str
+) -> None:
+    gate, open_gate, slow_log = (tmp_path / name for name in ("gate", "no-gate", "slow.log"))
+    gate.touch()
+    with JobClient(settings) as client:
+        slow = start_worker("slow", gate)
+        job_id = client.submit(job_record())
+        eventually(lambda: _begun(client, job_id), timeout_s=60, what="the slow worker has it")
+        slow.send_signal(signal.SIGSTOP)
+        start_worker("quick", open_gate)
+        first = client.outcome(job_id, timeout_s=60)
+        gate.unlink()
+        slow.send_signal(signal.SIGCONT)
+        eventually(
+            lambda: _DROPPED in slow_log.read_text() or client.look(job_id).outcome != first,
+            timeout_s=60,
+            what="the slow worker has brought its end",
+        )
+        second = client.look(job_id).outcome
+    assert (first == second) == (mutation == NONE)
+
+
+@pytest.mark.parametrize("mutation", [NONE, WAKE_UPS_ONLY])
+async def test_end_that_comes_while_the_gateway_is_cut_off_is_seen(
+    redis_server: RedisServer,
+    unique_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    mutation: str,
+) -> None:
+    apply(mutation, monkeypatch)
+    direct = ResultSettings(redis_url=redis_server.url, redis_key_prefix=unique_prefix)
+    writer = RedisResultWriter(direct)
+    async with TcpProxy(redis_server.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        store = RedisJobStore(direct.model_copy(update={"redis_url": url}), gateway="g1")
+        await store.start()
+        origin = _origin()
+        await store.claim(_claim(origin))
+        waiting = asyncio.create_task(store.wait(origin.job_id, timeout_s=8))
+        await eventually_async(lambda: asyncio.to_thread(_watched, writer, unique_prefix, origin))
+        proxy.refusing = True
+        proxy.cut()
+        attempt = await asyncio.to_thread(writer.begin, origin)
+        done = JobOutcome(state=job_pb2.JOB_STATE_SUCCEEDED, ended_at_ms=1)
+        assert await asyncio.to_thread(writer.finish, attempt, done)
+        proxy.refusing = False
+        (end,) = await asyncio.gather(waiting, return_exceptions=True)
+        await store.close()
+    writer.close()
+    seen = not isinstance(end, BaseException) and end.state is JobState.SUCCEEDED
+    assert seen == (mutation == NONE), end
+
+
+def _begun(client: JobClient, job_id: str) -> bool:
+    return client.look(job_id).attempt_count > 0
+
+
+def _never_ended(client: JobClient, job_ids: list[str]) -> set[str]:
+    """Return the jobs that have no end, long after they should have been taken over."""
+    until_s = time.monotonic() + _TAKEN_OVER_S
+    left = set(job_ids)
+    while left and time.monotonic() < until_s:
+        left = {job_id for job_id in left if client.look(job_id).outcome is None}
+    return left
+
+
+def _origin() -> JobOrigin:
+    now_ms = time.time_ns() // 1_000_000
+    return JobOrigin("job", "default", now_ms, now_ms + 60_000, 600)
+
+
+def _claim(origin: JobOrigin) -> JobClaim:
+    return JobClaim(
+        job_id=origin.job_id,
+        tenant=origin.tenant,
+        lane="batch",
+        submitted_at_ms=origin.submitted_at_ms,
+        deadline_at_ms=origin.deadline_at_ms,
+        time_to_live_s=origin.time_to_live_s,
+        idempotency_key="",
+        body_sha256="",
+        watcher="g1",
+    )
+
+
+def _watched(writer: RedisResultWriter, prefix: str, origin: JobOrigin) -> bool:
+    return bool(writer._redis.exists(f"{prefix}:watchers:{origin.job_id}"))

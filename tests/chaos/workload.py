@@ -1,0 +1,80 @@
+"""What is asked, and what the one true answer to it is."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from arno.api.v1 import types_pb2, vision_pb2
+from arno.tasks import ImageSize, Task, build_prompt
+from chaos.echo_engine import echo
+from PIL import Image
+
+_SIZE = ImageSize(64, 48)
+_TASKS = (Task.CAPTION, Task.DETAILED_CAPTION, Task.MORE_DETAILED_CAPTION, Task.OCR)
+# Bytes and their share: what travels in a record, and what goes through the blob store.
+_SIZES = ((3_000, 0.88), (150_000, 0.10), (1_000_000, 0.02))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request.
+
+    Attributes:
+        number: Its place in the run.
+        key: Its idempotency key.
+        image: Unlike every other image of the run.
+        tasks: One to three.
+        answers: What each task's result must say, by its id, in order.
+    """
+
+    number: int
+    key: str
+    image: types_pb2.Image
+    tasks: tuple[types_pb2.TaskSpec, ...]
+    answers: Mapping[str, str]
+
+    def fault(self, response: vision_pb2.InferResponse) -> str:
+        """Return what is false about an answer; nothing where it is the true one."""
+        said = {result.id: result.answer.text.text for result in response.results}
+        if said == self.answers and list(said) == list(self.answers):
+            return ""
+        return f"question {self.number}: said {said}, true is {dict(self.answers)}"
+
+
+def make_question(number: int, run: str) -> Question:
+    """Return the question of a number; the same for the same run."""
+    chance = random.Random(f"{run}/{number}")
+    content = _PICTURE + chance.randbytes(_size_bytes(chance))
+    sha256 = hashlib.sha256(content).hexdigest()
+    tasks, answers = [], {}
+    for index in range(chance.randint(1, 3)):
+        task_id = f"q{number}-{index}"
+        task = chance.choice(_TASKS)
+        tasks.append(types_pb2.TaskSpec(id=task_id, task=types_pb2.Task.Value(f"TASK_{task}")))
+        answers[task_id] = echo(sha256, build_prompt(task, size=_SIZE))
+    return Question(
+        number=number,
+        key=f"{run}-{number}",
+        image=types_pb2.Image(content=content),
+        tasks=tuple(tasks),
+        answers=answers,
+    )
+
+
+def _size_bytes(chance: random.Random) -> int:
+    ((size, *_),) = [chance.choices(*zip(*_SIZES, strict=True))]
+    return chance.randint(size // 2, size)
+
+
+def _picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (_SIZE.width_px, _SIZE.height_px), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+_PICTURE = _picture()
+"""A whole PNG. What follows its end makes each image another one, and costs no drawing."""
