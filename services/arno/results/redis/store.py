@@ -111,9 +111,13 @@ class RedisJobStore:
             self._keys.wake_ups(claim.watcher) if claim.watcher else "",
             int(bool(claim.idempotency_key)),
         ]
+        if claim.watcher and self._keys.wake_ups(claim.watcher) == self._stream:
+            self._room.expect(claim.job_id)
         async with self._turn(f"claim job {claim.job_id}"):
             holder: Any = await self._claim_script(keys=keys, args=arguments)
         job_id = str(holder[0], "utf-8")
+        if job_id != claim.job_id:
+            self._room.forget(claim.job_id)
         if str(holder[1], "utf-8") != claim.body_sha256:
             raise IdempotencyConflictError(claim.idempotency_key, job_id)
         return job_id
@@ -140,13 +144,13 @@ class RedisJobStore:
             try:
                 async with asyncio.timeout(timeout_s):
                     while True:
+                        await self._hinted(waiter)
                         try:
                             snapshot, fault = await self._look(waiter), None
                             if snapshot.state.terminal:
                                 return snapshot
                         except BackendUnavailableError as error:
                             fault = error
-                        await self._hinted(waiter)
             except TimeoutError:
                 if fault is not None:
                     raise fault from None
@@ -190,6 +194,7 @@ class RedisJobStore:
         return self._wake_ups.statistics()
 
     async def _forget(self, job_id: str, verb: str) -> None:
+        self._room.forget(job_id)
         async with self._turn(f"{verb} job {job_id}"):
             await self._forget_script(keys=self._job_keys(job_id), args=[job_id])
 

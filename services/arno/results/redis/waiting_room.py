@@ -7,12 +7,16 @@ thousands of them are cheap.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from arno.results.ports import JobState
+
+EXPECTED_COUNT_MAX = 16_384
+"""Jobs that were claimed and are not waited for yet; of those that fell out, nothing is known."""
 
 GOING_ON = frozenset(state.value for state in JobState if not state.terminal)
 
@@ -49,14 +53,34 @@ class WaitingRoom:
     def __init__(self) -> None:
         """Begin empty."""
         self._waiters: dict[str, set[Waiter]] = {}
+        self._expected: OrderedDict[str, bool] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._waiters.values())
 
+    def expect(self, job_id: str) -> None:
+        """Remember whether a job that this gateway has just claimed ends before it is waited for.
+
+        Its waiter then need not look before it is told to: the claim has made it a watcher already.
+        """
+        self._expected[job_id] = False
+        if len(self._expected) > EXPECTED_COUNT_MAX:
+            self._expected.popitem(last=False)
+
+    def forget(self, job_id: str) -> None:
+        """Expect nothing any more of a job that nobody will wait for."""
+        self._expected.pop(job_id, None)
+
     @contextmanager
     def seat(self, job_id: str, wanted: Wanted, now_s: float) -> Iterator[Waiter]:
-        """Give a waiter its place for the length of a block."""
+        """Give a waiter its place for the length of a block; it has to look first.
+
+        Unless it waits for the end of an expected job, and nothing was heard of it yet.
+        """
         waiter = Waiter(job_id, wanted, now_s)
+        ended = self._expected.pop(job_id, True)
+        if ended or wanted is Wanted.CHANGE:
+            waiter.hint.set()
         self._waiters.setdefault(job_id, set()).add(waiter)
         try:
             yield waiter
@@ -68,6 +92,8 @@ class WaitingRoom:
 
     def wake(self, job_id: str, state: str) -> None:
         """Hint at a job that has come to a state, to those who want that."""
+        if job_id in self._expected and state not in GOING_ON:
+            self._expected[job_id] = True
         for waiter in self._waiters.get(job_id, ()):
             if waiter.wanted is Wanted.CHANGE or state not in GOING_ON:
                 waiter.hint.set()
