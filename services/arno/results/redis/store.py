@@ -23,6 +23,7 @@ from arno.results.redis.cancellation import raise_if_cancelled
 from arno.results.redis.clients import command_client, reading_client
 from arno.results.redis.faults import translated
 from arno.results.redis.lua import script_text
+from arno.results.redis.script_line import TRIPS_MAX, ScriptLine
 from arno.results.redis.stored_job import read_job
 from arno.results.redis.waiting_room import Waiter, WaitingRoom, Wanted
 from arno.results.redis.wake_ups import WakeUpLoop, WakeUpStatistics
@@ -61,6 +62,9 @@ class RedisJobStore:
         )
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
+        self._line = ScriptLine(
+            self._redis, trips_max=min(TRIPS_MAX, settings.redis_connection_count_max)
+        )
         self._turns = asyncio.Semaphore(settings.redis_connection_count_max)
         register = self._redis.register_script
         self._claim_script = register(script_text("claim"))
@@ -84,6 +88,7 @@ class RedisJobStore:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loop
             self._loop = None
+        await self._line.close()
         await self._reader.aclose()
         await self._redis.aclose()
 
@@ -113,8 +118,8 @@ class RedisJobStore:
         ]
         if claim.watcher and self._keys.wake_ups(claim.watcher) == self._stream:
             self._room.expect(claim.job_id)
-        async with self._turn(f"claim job {claim.job_id}"):
-            holder: Any = await self._claim_script(keys=keys, args=arguments)
+        with translated(f"claim job {claim.job_id}"):
+            holder: Any = await self._line.run(self._claim_script, keys=keys, args=arguments)
         job_id = str(holder[0], "utf-8")
         if job_id != claim.job_id:
             self._room.forget(claim.job_id)
@@ -175,8 +180,9 @@ class RedisJobStore:
     async def request_cancel(self, job_id: str) -> None:
         """Note that the job is to be stopped; one that nobody has begun ends at once."""
         outcome = _cancelled_before_begin().SerializeToString()
-        async with self._turn(f"cancel job {job_id}"):
-            await self._cancel_script(keys=self._job_keys(job_id), args=[job_id, outcome])
+        keys = self._job_keys(job_id)
+        with translated(f"cancel job {job_id}"):
+            await self._line.run(self._cancel_script, keys=keys, args=[job_id, outcome])
 
     async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
         """Keep an image, at least for the given time, and return its name: SHA-256, hex."""
@@ -195,17 +201,16 @@ class RedisJobStore:
 
     async def _forget(self, job_id: str, verb: str) -> None:
         self._room.forget(job_id)
-        async with self._turn(f"{verb} job {job_id}"):
-            await self._forget_script(keys=self._job_keys(job_id), args=[job_id])
+        with translated(f"{verb} job {job_id}"):
+            await self._line.run(self._forget_script, keys=self._job_keys(job_id), args=[job_id])
 
     async def _look(self, waiter: Waiter) -> JobSnapshot:
         self._require_open()
         # Cleared before reading: a change during the read hints again.
         waiter.hint.clear()
-        async with self._turn(f"read job {waiter.job_id}"):
-            flat: Any = await self._look_script(
-                keys=self._job_keys(waiter.job_id), args=[self._stream, waiter.wanted]
-            )
+        keys, arguments = self._job_keys(waiter.job_id), [self._stream, waiter.wanted]
+        with translated(f"read job {waiter.job_id}"):
+            flat: Any = await self._line.run(self._look_script, keys=keys, args=arguments)
         stored = read_job(waiter.job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
         if stored is None:
             raise UnknownJobError(waiter.job_id)

@@ -1,0 +1,103 @@
+"""Scripts that travel together, on a real redis-server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio
+from arno.results.redis.script_line import ScriptLine
+from redis.exceptions import ResponseError
+from support.redis_server import RedisServer
+
+pytestmark = pytest.mark.redis
+
+ECHO = "return ARGV[1]"
+RAISE = "return redis.error_reply('no')"
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis.asyncio.Redis.from_url(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def line(client: redis.asyncio.Redis) -> AsyncIterator[ScriptLine]:
+    line = ScriptLine(client)
+    yield line
+    await line.close()
+
+
+async def test_everybody_gets_the_answer_to_their_own_script(
+    client: redis.asyncio.Redis, line: ScriptLine
+) -> None:
+    script = client.register_script(ECHO)
+    answers = await asyncio.gather(*(line.run(script, keys=[], args=[str(n)]) for n in range(300)))
+    assert answers == [str(n).encode() for n in range(300)]
+
+
+async def test_those_who_ask_at_once_share_round_trips(
+    client: redis.asyncio.Redis, line: ScriptLine
+) -> None:
+    script = client.register_script(ECHO)
+    await line.run(script, keys=[], args=["loaded"])
+    before = (await client.info("stats"))["total_reads_processed"]
+    await asyncio.gather(*(line.run(script, keys=[], args=["x"]) for _ in range(64)))
+    after = (await client.info("stats"))["total_reads_processed"]
+    assert after - before <= 4  # this question included
+
+
+async def test_failing_script_fails_its_own_caller_alone(
+    client: redis.asyncio.Redis, line: ScriptLine
+) -> None:
+    echo, bad = client.register_script(ECHO), client.register_script(RAISE)
+    answers = await asyncio.gather(
+        line.run(echo, keys=[], args=["a"]),
+        line.run(bad, keys=[], args=[]),
+        line.run(echo, keys=[], args=["b"]),
+        return_exceptions=True,
+    )
+    assert answers[0] == b"a"
+    assert isinstance(answers[1], ResponseError)
+    assert answers[2] == b"b"
+
+
+async def test_scripts_that_the_server_has_forgotten_are_sent_again(
+    client: redis.asyncio.Redis, line: ScriptLine
+) -> None:
+    script = client.register_script(ECHO)
+    await line.run(script, keys=[], args=["loaded"])
+    await client.script_flush()
+    answers = await asyncio.gather(*(line.run(script, keys=[], args=["x"]) for _ in range(5)))
+    assert answers == [b"x"] * 5
+
+
+async def test_cancelled_caller_leaves_the_others_in_peace(
+    client: redis.asyncio.Redis, line: ScriptLine
+) -> None:
+    script = client.register_script(ECHO)
+    callers = [asyncio.create_task(line.run(script, keys=[], args=[str(n)])) for n in range(10)]
+    await asyncio.sleep(0)
+    callers[3].cancel()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(answers.pop(3), asyncio.CancelledError)
+    assert answers == [str(n).encode() for n in range(10) if n != 3]
+
+
+async def test_server_that_has_gone_fails_everybody(own_redis_server: RedisServer) -> None:
+    client = redis.asyncio.Redis.from_url(own_redis_server.url)
+    line = ScriptLine(client)
+    script = client.register_script(ECHO)
+    await line.run(script, keys=[], args=["loaded"])
+    own_redis_server.kill()
+    answers = await asyncio.gather(
+        *(line.run(script, keys=[], args=["x"]) for _ in range(5)), return_exceptions=True
+    )
+    assert all(
+        isinstance(answer, ConnectionError | OSError | redis.RedisError) for answer in answers
+    )
+    await line.close()
+    await client.aclose()
