@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import arno as sdk
 import pytest
 from arno.cli.main import root
-from arno.errors import UnknownJobError
+from arno.errors import DeadlineExceededError, UnknownJobError
 from click.testing import CliRunner
 from PIL import Image
 from support.arno_up import ArnoUp, alive, arno
@@ -86,6 +86,30 @@ def test_job_is_handed_in_watched_fetched_and_deleted(up, image):
     gone = job("get", name).exception
     assert isinstance(gone, UnknownJobError)
     assert f"no job '{name}'" in gone.message
+
+
+def test_pictures_of_equal_names_are_drawn_beside_one_another(up, image, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(image.read_bytes())
+    words = ["infer", str(tmp_path / "one"), str(tmp_path / "two"), "--draw", str(tmp_path / "out")]
+    said = CliRunner().invoke(root, [*words, "--address", up.address], standalone_mode=False)
+    assert said.return_value == 0
+    drawn = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert drawn == ["a.png-1.annotated.png", "a.png.annotated.png"]
+
+
+def test_job_that_takes_longer_than_the_watch_says_how_it_stands(up, image):
+    os.kill(up.children()["worker"], signal.SIGSTOP)
+    try:
+        with sdk.Client(up.address) as client:
+            name = client.submit(image, "OD").id
+        words = ["job", "watch", name, "--timeout", "0.5", "--address", up.address]
+        error = CliRunner().invoke(root, words, standalone_mode=False).exception
+    finally:
+        os.kill(up.children()["worker"], signal.SIGCONT)
+    assert isinstance(error, DeadlineExceededError)
+    assert error.message == f"{name}: queued; it has not ended within --timeout 0.5"
 
 
 def test_stream_writes_one_event_a_sampled_frame_in_order(up, tmp_path):

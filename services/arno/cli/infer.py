@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,20 +128,40 @@ def _expand(images: Sequence[Path]) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
+    """Where drawn pictures go: one file, or a folder with a file an image."""
+
     path: Path
     single: bool
+    taken: set[Path] = field(default_factory=set)
 
     @classmethod
     def of(cls, drawn: Path | None, count: int) -> _Target | None:
         if drawn is None:
             return None
-        single = drawn.suffix.lower() in PICTURE_SUFFIXES and not drawn.is_dir()
+        single = bool(drawn.suffix) and not drawn.is_dir()
+        if single and drawn.suffix.lower() not in PICTURE_SUFFIXES:
+            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+            raise ConfigurationError(f"--draw {drawn}: name a folder, or a file of {kinds}")
         if single and count > 1:
             raise ConfigurationError(f"--draw {drawn}: name a folder, there are {count} images")
+        folder = drawn.parent if single else drawn
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"--draw {drawn}: {error.strerror or error}") from error
         return cls(drawn, single)
 
     def save(self, image: Path, result: InferResult) -> Path:
-        path = self.path if self.single else self.path / f"{image.stem}.annotated.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw(image, result).save(path)
+        path = self.path if self.single else self._free_name(image)
+        try:
+            draw(image, result).save(path)
+        except OSError as error:
+            raise ConfigurationError(f"--draw {path}: {error.strerror or error}") from error
+        return path
+
+    def _free_name(self, image: Path) -> Path:
+        # Images of two folders may share a name.
+        names = (f"{image.name}{'-' * bool(n)}{n or ''}.annotated.png" for n in itertools.count())
+        path = next(self.path / name for name in names if self.path / name not in self.taken)
+        self.taken.add(path)
         return path

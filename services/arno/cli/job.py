@@ -14,6 +14,7 @@ from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.tables import print_result
 from arno.client import Client, Job, JobState
 from arno.client.export import to_json
+from arno.errors import DeadlineExceededError
 
 
 @click.group("job")
@@ -100,11 +101,18 @@ def watch(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
     """
     last: Job | None = None
     with Client(address) as client:
-        for last in client.watch(job_id, timeout_s=timeout_s):
-            if as_json:
-                click.echo(_line(last))
-            elif not last.ended:
-                click.echo(_state(last))
+        try:
+            for last in client.watch(job_id, timeout_s=timeout_s):
+                if as_json:
+                    click.echo(_line(last))
+                elif not last.ended:
+                    click.echo(_state(last))
+        except DeadlineExceededError as error:
+            if last is None:
+                raise
+            # The gateway does answer; it is the job that takes longer.
+            sentence = f"{_state(last)}; it has not ended within --timeout {timeout_s:g}"
+            raise DeadlineExceededError(sentence, job_id=job_id) from error
     if last is None:
         return EXIT_FAILURE
     return _code(last) if as_json else _show(last, as_json=False)

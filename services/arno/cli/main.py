@@ -113,16 +113,12 @@ def main() -> NoReturn:
         # `arno infer ... | head` has seen enough.
         sys.stderr.close()
         sys.exit(0)
-    except ArnoError as error:
+    except (ArnoError, ModuleNotFoundError, OSError) as error:
         if debug:
             traceback.print_exc()
-        show_error(error)
-        sys.exit(exit_code(error))
-    except ModuleNotFoundError as error:
-        if debug:
-            traceback.print_exc()
-        show_error(_missing(verb, error))
-        sys.exit(EXIT_FAILURE)
+        told = _told(error, verb)
+        show_error(told)
+        sys.exit(exit_code(told))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -136,6 +132,17 @@ def exit_code(error: ArnoError) -> int:
     """Return 2 where the caller can mend it by asking differently, else 1."""
     mendable = isinstance(error, InvalidRequestError | ConfigurationError | ModelError)
     return EXIT_USAGE if mendable else EXIT_FAILURE
+
+
+def _told(error: ArnoError | ModuleNotFoundError | OSError, verb: str) -> ArnoError:
+    """Return an error as a person is told about it; raise one that only a developer can read."""
+    if isinstance(error, ArnoError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(verb, error)
+    if error.filename is None:
+        raise error
+    return ArnoError(f"{error.filename}: {error.strerror}")
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:

@@ -17,8 +17,6 @@ from arno.tasks import FinishReason, Region, Task, TextAnswer, bounding_box
 
 _ROWS_MAX: Final = 40
 _TASK_CHARS_MAX: Final = 16
-_GOOD_SCORE: Final = 0.7
-_FAIR_SCORE: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +106,9 @@ def _asked(outcome: TaskResult) -> str:
     return "" if box is None else f"{box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f}"
 
 
-def _score(score: float | None) -> Text:
-    if score is None:
-        return Text("")
-    colour = "green" if score >= _GOOD_SCORE else "yellow" if score >= _FAIR_SCORE else "red"
-    return Text(f"{score:.2f}", style=colour)
+def _score(score: float | None) -> str:
+    # No colours: scores order the regions of one model and task, but 0.2 is not bad by itself.
+    return "" if score is None else f"{score:.2f}"
 
 
 def _size(result: InferResult) -> str:

@@ -17,15 +17,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from arno.cli.checks import missing_modules
 from arno.cli.child import Child
 from arno.cli.machine import Machine, MachineOptions, plan_machine
 from arno.cli.probes import probe_port
+from arno.cli.requirements import check_settings, make_bus_admin, require_parts
 from arno.cli.supervisor import Announcements, Supervisor
 from arno.engine.find_model import find_model
 from arno.engine.null_engine import NULL_MODEL
-from arno.errors import ConfigurationError, MissingExtraError
-from arno.ops.config import SettingsSources, load_settings
+from arno.errors import ConfigurationError
 
 STATE_FILE: Final = "up.json"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -124,10 +123,11 @@ class _Up:
                 "--port 0 takes a free one"
             )
         # The children would find out too, but only one by one and in their logs.
-        _require_parts()
+        require_parts()
         if self._options.model != NULL_MODEL:
             find_model(self._options.model)
         machine = plan_machine(self._options)
+        check_settings(self._options, machine)
         (self._options.folder / "redis").mkdir(parents=True, exist_ok=True)
         logs = self._options.folder / "logs"
         logs.mkdir(exist_ok=True)
@@ -150,7 +150,8 @@ class _Up:
             self._supervisor.start([store], timeout_s=60)
         if self._supervisor.stopping:
             return
-        _ensure_topics(self._options, machine)
+        with contextlib.closing(make_bus_admin(self._options, machine)) as admin:
+            admin.ensure_topics()
         with self._console.status(f"starting the gateway, loading {escape(self._options.model)}"):
             # In this order, so that the gateway, which needs the worker's answers, stops first.
             self._supervisor.start([worker, gateway], timeout_s=self._start_timeout_s)
@@ -202,11 +203,12 @@ class _Up:
     def _on_died(self, child: Child, pause_s: float) -> None:
         self._console.print(
             f"[yellow]! {child.spec.name} ended (exit code {child.exit_code}); "
-            f"starting it again in {pause_s:.1f} s; see {escape(str(child.log))}[/]"
+            f"starting it again in {pause_s:.1f} s; see {escape(str(child.log))}[/]",
+            soft_wrap=True,
         )
 
     def _on_warned(self, child: Child, warning: str) -> None:
-        self._console.print(f"[yellow]{child.spec.name}:[/] {escape(warning)}")
+        self._console.print(f"[yellow]{child.spec.name}:[/] {escape(warning)}", soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -224,29 +226,3 @@ def _only_one(folder: Path) -> Iterator[None]:
             sentence = f"--data {folder}: another `arno up` uses it; stop that, or name another"
             raise ConfigurationError(sentence) from None
         yield
-
-
-def _require_parts() -> None:
-    missing = sorted({*missing_modules("gateway"), *missing_modules("worker")})
-    if missing:
-        raise MissingExtraError(
-            f"`arno up` needs {', '.join(missing)}, not installed: pip install 'arno[all]'",
-            extra="all",
-        )
-
-
-def _ensure_topics(options: MachineOptions, machine: Machine) -> None:
-    from arno.bus.factory import make_admin
-    from arno.bus.settings import BusSettings
-    from arno.cli.settings_names import KNOWN_SETTINGS
-
-    flags: dict[str, object] = {"bus": options.bus, "redis_url": machine.redis_url}
-    if options.kafka_bootstrap:
-        flags["kafka_bootstrap"] = options.kafka_bootstrap
-    # As the children will see them: the same flags over the same environment.
-    sources = SettingsSources(
-        process="up", flags=flags, environment=os.environ, known_elsewhere=KNOWN_SETTINGS
-    )
-    settings = load_settings(BusSettings, sources)
-    with contextlib.closing(make_admin(settings)) as admin:
-        admin.ensure_topics()

@@ -156,7 +156,8 @@ def _environment_values(
         if name in model.model_fields:
             found[name] = value
         elif name not in sources.known_elsewhere:
-            close = difflib.get_close_matches(name, model.model_fields, n=1)
+            known = [*model.model_fields, *sources.known_elsewhere]
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {variable_name(close[0])}?" if close else ""
             faults.append(f"{variable}: unknown{hint}")
     return found

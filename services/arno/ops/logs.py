@@ -44,6 +44,8 @@ def configure_logs(
     # The Kafka client logs each reconnection attempt at INFO; ours are the lines that an operator
     # acts on.
     logging.getLogger("kafka").setLevel(max(logging.WARNING, root.level))
+    # Of a topic that it just heard of it warns that it has no partitions, and balances again.
+    logging.getLogger("kafka.coordinator.assignors").setLevel(max(logging.ERROR, root.level))
 
 
 class _EventFormatter(logging.Formatter):

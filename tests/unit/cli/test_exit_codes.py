@@ -30,6 +30,8 @@ def arno(monkeypatch, capsys):
         (["infer", "x.png", "y.png", "--draw", "seen.png"], "name a folder, there are 2 images"),
         (["infer"], "Missing argument 'IMAGE..'"),
         (["infer", "x.png", "--beams", "9"], "9 is not in the range 1<=x<=8"),
+        (["infer", "x.png", "--draw", "seen.tga"], "name a folder, or a file of .bmp"),
+        (["infer", "x.png", "--draw", "{tmp}/file/a/x.png"], "file/a/x.png: Not a directory"),
         (["stream", "x.mp4", "--policy", "every"], "every=N"),
         (["stream", "x.mp4", "--policy", "newest"], "must be all, latest or every=N"),
         (["stream", "absent.mp4"], "source: no such file; sent: absent.mp4"),
@@ -42,6 +44,7 @@ def arno(monkeypatch, capsys):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_use_is_a_sentence_and_exit_code_two(arno, tmp_path, words, sentence):
+    (tmp_path / "file").touch()
     code, said = arno(*(word.replace("{tmp}", str(tmp_path)) for word in words))
     assert code == 2
     assert sentence in said
@@ -52,6 +55,25 @@ def test_image_that_cannot_be_read_is_a_failure(arno, tmp_path):
     code, said = arno("infer", tmp_path / "absent.png", "--address", "127.0.0.1:9")
     assert code == 1
     assert "absent.png: image: cannot read the file" in said
+
+
+def test_file_that_cannot_be_written_is_a_sentence(arno, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    (tmp_path / "file").touch()
+    code, said = arno("demo", tmp_path / "images", "--out", tmp_path / "file" / "out")
+    assert code == 1
+    assert said.strip() == f"error: {tmp_path / 'file' / 'out'}: Not a directory"
+
+
+def test_up_refuses_a_setting_of_its_children_before_anything_starts(arno, monkeypatch, tmp_path):
+    monkeypatch.setenv("ARNO_IMAGE_PIXELS_MAX", "many")
+    monkeypatch.setenv("ARNO_PREPARE_THRAEDS", "2")
+    code, said = arno("up", "--port", "0", "--data", tmp_path / "data", "--model", "null")
+    assert code == 2
+    assert "--image-pixels-max (ARNO_IMAGE_PIXELS_MAX)" in said
+    assert "ARNO_PREPARE_THRAEDS: unknown; did you mean ARNO_PREPARE_THREADS?" in said
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["lock"]
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(arno):

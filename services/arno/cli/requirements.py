@@ -1,0 +1,60 @@
+"""What `arno up` needs before it starts anything: libraries, and settings that can be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from arno.bus.factory import make_admin
+from arno.bus.ports import TopicAdmin
+from arno.bus.settings import BusSettings
+from arno.cli.checks import missing_modules
+from arno.cli.machine import Machine, MachineOptions
+from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.errors import MissingExtraError
+from arno.gateway.settings import GatewaySettings
+from arno.ops.config import CONFIG_FILE_VARIABLE, SettingsSources, load_settings
+from arno.worker.settings import WorkerSettings
+
+
+def require_parts() -> None:
+    """Refuse to start without the libraries of gateway and worker.
+
+    Raises:
+        MissingExtraError: Some are not installed; the message names all of them.
+    """
+    missing = sorted({*missing_modules("gateway"), *missing_modules("worker")})
+    if missing:
+        raise MissingExtraError(
+            f"`arno up` needs {', '.join(missing)}, not installed: pip install 'arno[all]'",
+            extra="all",
+        )
+
+
+def check_settings(options: MachineOptions, machine: Machine) -> None:
+    """Refuse what the children would refuse, before any of them is started.
+
+    Raises:
+        ConfigurationError: Settings of gateway or worker are unknown or cannot be used.
+    """
+    for name, model in (("gateway", GatewaySettings), ("worker", WorkerSettings)):
+        load_settings(model, _sources(name, options, machine))
+
+
+def make_bus_admin(options: MachineOptions, machine: Machine) -> TopicAdmin:
+    """Return an admin of the bus that the children use."""
+    return make_admin(load_settings(BusSettings, _sources("up", options, machine)))
+
+
+def _sources(process: str, options: MachineOptions, machine: Machine) -> SettingsSources:
+    """Return what the children will see: the same flags over the same environment."""
+    flags: dict[str, object] = {"bus": options.bus, "redis_url": machine.redis_url}
+    if options.kafka_bootstrap:
+        flags["kafka_bootstrap"] = options.kafka_bootstrap
+    return SettingsSources(
+        process=process,
+        flags=flags,
+        environment=os.environ,
+        file=Path(os.environ[CONFIG_FILE_VARIABLE]) if CONFIG_FILE_VARIABLE in os.environ else None,
+        known_elsewhere=KNOWN_SETTINGS,
+    )
