@@ -68,11 +68,11 @@ def test_file_that_cannot_be_written_is_a_sentence(arno, tmp_path):
 
 def test_up_refuses_a_setting_of_its_children_before_anything_starts(arno, monkeypatch, tmp_path):
     monkeypatch.setenv("ARNO_IMAGE_PIXELS_MAX", "many")
-    monkeypatch.setenv("ARNO_PREPARE_THRAEDS", "2")
+    monkeypatch.setenv("ARNO_PREPARE_THREAD", "2")
     code, said = arno("up", "--port", "0", "--data", tmp_path / "data", "--model", "null")
     assert code == 2
     assert "--image-pixels-max (ARNO_IMAGE_PIXELS_MAX)" in said
-    assert "ARNO_PREPARE_THRAEDS: unknown; did you mean ARNO_PREPARE_THREADS?" in said
+    assert "ARNO_PREPARE_THREAD: unknown; did you mean ARNO_PREPARE_THREADS?" in said
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["lock"]
 
 
