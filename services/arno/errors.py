@@ -10,6 +10,8 @@ the gateway translates once, in ``arno.gateway.status``.
     |   +-- InvalidFieldError        a field holds what it may not hold, or lacks what it needs
     |       +-- LimitExceededError   a field is larger than a configured limit
     |       +-- InvalidImageError    the bytes are not an image that can be decoded
+    +-- UnauthenticatedError         UNAUTHENTICATED: no API key, or none that counts
+    +-- QuotaExceededError           RESOURCE_EXHAUSTED: the tenant has as much as it may have
     +-- UnknownJobError              NOT_FOUND
     +-- IdempotencyConflictError     ALREADY_EXISTS
     +-- UnavailableError             UNAVAILABLE, with a retry delay
@@ -111,6 +113,30 @@ class InvalidImageError(InvalidFieldError):
     """The bytes are not an image that can be decoded."""
 
     reason = "INVALID_IMAGE"
+
+
+class UnauthenticatedError(ArnoError):
+    """No API key was shown, or one that does not count."""
+
+    code = Code.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class QuotaExceededError(ArnoError):
+    """The caller's tenant has as much as it may have; others are served."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "QUOTA_EXCEEDED"
+    retryable = True
+
+    def __init__(self, *, quota: str, limit: str, wanted: str = "", retry_delay_s: float) -> None:
+        """Name the quota, what it allows, what it would have come to, and when to try again."""
+        would = f"would be {wanted}; " if wanted else ""
+        facts = {"quota": quota, "limit": limit, "retry_delay_s": f"{retry_delay_s:.3g}"}
+        if wanted:
+            facts["wanted"] = wanted
+        super().__init__(f"quota {quota}: {would}allowed: {limit}", **facts)
+        self.retry_delay_s = retry_delay_s
 
 
 class UnknownJobError(ArnoError):

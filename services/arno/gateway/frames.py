@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from arno.api.v1 import vision_pb2
 from arno.errors import InvalidFieldError
+from arno.gateway.access.gatekeeper import Gatekeeper
+from arno.gateway.calls import this_caller
 from arno.gateway.deadlines import time_budget
 from arno.gateway.inference import Inference
 from arno.gateway.metrics import GatewayMetrics
@@ -14,7 +16,6 @@ from arno.gateway.settings import GatewayLimits
 from arno.gateway.status import fault_to_wire
 from arno.gateway.stream_settings import StreamSettings
 from arno.gateway.submission import Submission
-from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import check_request_off_loop
 
 
@@ -25,6 +26,7 @@ class FrameRunner:
         self,
         settings: StreamSettings,
         *,
+        gatekeeper: Gatekeeper,
         inference: Inference,
         limits: GatewayLimits,
         metrics: GatewayMetrics,
@@ -32,6 +34,7 @@ class FrameRunner:
     ) -> None:
         """Take the stream's settings, and how long its call may still last."""
         self._settings = settings
+        self._gatekeeper = gatekeeper
         self._inference = inference
         self._limits = limits
         self._metrics = metrics
@@ -63,6 +66,8 @@ class FrameRunner:
                 limit=f"above {previous}",
                 sent=str(frame.sequence),
             )
+        caller = this_caller()
+        self._gatekeeper.admit(caller)
         started_s = time.monotonic()
         remaining_s = self._time_remaining_s()
         timeout_s = self._settings.frame_timeout_s
@@ -78,6 +83,6 @@ class FrameRunner:
         )
         self._metrics.image_bytes.observe(len(checked.content))
         submission = Submission(
-            checked, tenant=DEFAULT_TENANT, lane=self._settings.lane, work_s=budget.work_s
+            checked, tenant=caller.tenant, lane=self._settings.lane, work_s=budget.work_s
         )
         return await self._inference.run(submission, budget=budget, started_s=started_s)

@@ -7,11 +7,13 @@ import logging
 
 from prometheus_client import CollectorRegistry
 
-from arno.bus.ports import Publisher
-from arno.gateway.admission import Admission
+from arno.bus.ports import Lane, Publisher
+from arno.gateway.access.access import open_access
+from arno.gateway.admission import Admission, Budgets
 from arno.gateway.backends import BackendMonitor
 from arno.gateway.cancellation import Canceller
 from arno.gateway.drain import Drain
+from arno.gateway.entrance import Entrance
 from arno.gateway.health import ServingState
 from arno.gateway.inference import Inference
 from arno.gateway.interceptor import GatewayInterceptor
@@ -46,12 +48,16 @@ class Gateway:
             publisher: Not started.
             store: Not started.
             registry: Where the gateway's metrics go.
+
+        Raises:
+            ConfigurationError: A file of certificates or keys cannot be used.
         """
         self._settings = settings
         self._publisher = publisher
         self._store = store
         self._drain = Drain()
         self._serving = ServingState()
+        self._access = open_access(settings, retry_delay_s=settings.overload_retry_s)
         self._canceller = Canceller(store)
         self._backends = BackendMonitor(
             {"bus": publisher.ping, "result store": store.ping},
@@ -59,35 +65,39 @@ class Gateway:
             timeout_s=settings.backend_check_timeout_s,
             on_change=self._tell_health,
         )
-        self._admission = Admission(
-            jobs_max=settings.jobs_in_flight_max,
-            bytes_max=settings.bytes_in_flight_max,
-            retry_delay_s=settings.overload_retry_s,
-        )
+        self._admission = Admission(_budgets(settings), retry_delay_s=settings.overload_retry_s)
         self._metrics = self._build_metrics(registry)
         submitter = self._build_submitter(gateway_id)
+        entrance = Entrance(
+            quotas=self._access.quotas, admission=self._admission, backends=self._backends
+        )
         inference = Inference(
-            admission=self._admission,
-            backends=self._backends,
+            entrance=entrance,
             submitter=submitter,
             store=store,
             canceller=self._canceller,
         )
         self._server = build_server(
             limits=settings,
-            interceptor=GatewayInterceptor(metrics=self._metrics, drain=self._drain),
+            interceptor=GatewayInterceptor(
+                gatekeeper=self._access.gatekeeper, metrics=self._metrics, drain=self._drain
+            ),
             vision=VisionService(
-                inference=inference, limits=settings, drain=self._drain, metrics=self._metrics
+                gatekeeper=self._access.gatekeeper,
+                inference=inference,
+                limits=settings,
+                drain=self._drain,
+                metrics=self._metrics,
             ),
             jobs=JobService(
-                admission=self._admission,
-                backends=self._backends,
+                entrance=entrance,
                 submitter=submitter,
                 store=store,
                 limits=settings,
                 drain=self._drain,
             ),
             serving=self._serving,
+            reflected=settings.reflection != "off",
         )
         self.port = 0
 
@@ -102,7 +112,7 @@ class Gateway:
             ConfigurationError: The address cannot be had.
             BackendUnavailableError: The bus or the store is not there to begin with.
         """
-        self.port = listen(self._server, self._settings.listen)
+        self.port = listen(self._server, self._settings.listen, self._access.credentials)
         await self._store.start()
         await self._publisher.start()
         await self._server.start()
@@ -147,4 +157,23 @@ class Gateway:
         metrics.follow_cancellations(lambda: self._canceller.sent_count)
         for name in self._backends.names:
             metrics.follow_backend(name, lambda: self._backends.problems)
+        if self._access.keys_ok is not None:
+            metrics.follow_keys(self._access.keys_ok)
         return metrics
+
+
+def _budgets(settings: GatewaySettings) -> Budgets:
+    return Budgets(
+        jobs_max=settings.jobs_in_flight_max,
+        bytes_max=settings.bytes_in_flight_max,
+        shares={
+            Lane.INTERACTIVE: 1.0,
+            Lane.STREAM: settings.stream_budget_share,
+            Lane.BATCH: settings.batch_budget_share,
+        },
+        wait_s_max={
+            Lane.INTERACTIVE: settings.interactive_wait_s_max,
+            Lane.STREAM: settings.stream_wait_s_max,
+            Lane.BATCH: settings.batch_wait_s_max,
+        },
+    )

@@ -6,11 +6,10 @@ import asyncio
 import time
 
 from arno.api.v1 import vision_pb2
-from arno.gateway.admission import Admission
-from arno.gateway.backends import BackendMonitor
 from arno.gateway.calls import note_job
 from arno.gateway.cancellation import Canceller
 from arno.gateway.deadlines import TimeBudget
+from arno.gateway.entrance import Entrance
 from arno.gateway.outcomes import final_response
 from arno.gateway.submission import Submission, Submitter
 from arno.gateway.tenancy import owned
@@ -23,15 +22,13 @@ class Inference:
     def __init__(
         self,
         *,
-        admission: Admission,
-        backends: BackendMonitor,
+        entrance: Entrance,
         submitter: Submitter,
         store: JobStore,
         canceller: Canceller,
     ) -> None:
         """Take the started parts."""
-        self._admission = admission
-        self._backends = backends
+        self._entrance = entrance
         self._submitter = submitter
         self._store = store
         self._canceller = canceller
@@ -53,8 +50,7 @@ class Inference:
             ArnoError: The request was not accepted.
             JobFailedError: It was, and no task was answered.
         """
-        with self._admission.admit(len(submission.request.content)):
-            self._backends.require()
+        with self._entrance.enter(submission.tenant, submission.ask):
             job_id = await self._submitter.submit(submission)
             note_job(job_id)
             try:

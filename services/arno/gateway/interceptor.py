@@ -1,7 +1,8 @@
-"""Around every call of Arno's services: trace, notes, drain, metrics, log line and error status.
+"""Around every call of Arno's services: access, trace, notes, drain, metrics, log line and status.
 
 Services raise; this is the one place where an exception becomes a status. Health and reflection are
-left alone, so that they answer while the gateway drains.
+left alone, so that they answer while the gateway drains; but the gatekeeper is asked for every call
+of every service.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
-from arno.errors import Code, InvalidFieldError
+from arno.errors import ArnoError, Code, InvalidFieldError
+from arno.gateway.access.caller import ANONYMOUS, Caller
+from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.calls import CallNotes, begin_call
 from arno.gateway.drain import Drain
 from arno.gateway.metrics import GatewayMetrics
@@ -42,8 +45,9 @@ class _Malformed:
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of Arno's services. Lives in the server's loop."""
 
-    def __init__(self, *, metrics: GatewayMetrics, drain: Drain) -> None:
-        """Take what is told of each call, and whether calls are still taken."""
+    def __init__(self, *, gatekeeper: Gatekeeper, metrics: GatewayMetrics, drain: Drain) -> None:
+        """Take who may call, what is told of each call, and whether calls are still taken."""
+        self._gatekeeper = gatekeeper
         self._metrics = metrics
         self._drain = drain
 
@@ -52,16 +56,38 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> _Handler:
-        """Return the handler of a call, wrapped."""
+        """Return the handler of a call, wrapped, or one that refuses it."""
         handler = await continuation(handler_call_details)
         path = handler_call_details.method
-        if handler is None or not path.startswith(_OWN_METHODS):
-            return handler
+        if handler is None:
+            return None
         method = path.rsplit("/", 1)[1]
+        caller = ANONYMOUS
+        try:
+            caller = self._gatekeeper.identify(path, handler_call_details.invocation_metadata)
+            self._gatekeeper.admit(caller)
+        except ArnoError as fault:
+            return self._refusing(method, fault, caller)
+        if not path.startswith(_OWN_METHODS):
+            return handler
+        return self._wrapped(method, handler, caller)
+
+    def _refusing(self, method: str, fault: ArnoError, caller: Caller) -> _Handler:
+        async def refuse(requests: Any, context: _Context) -> None:
+            async with self._around(method, context, caller):
+                raise fault
+
+        # As a stream, whatever the method is: gRPC then never reads the message of a caller whom
+        # nobody knows, and it may be megabytes long.
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+    def _wrapped(self, method: str, handler: _Handler, caller: Caller) -> _Handler:
         if handler.response_streaming:
-            behaviour = self._streaming(method, handler.unary_stream or handler.stream_stream)
+            behaviour = self._streaming(
+                method, handler.unary_stream or handler.stream_stream, caller
+            )
         else:
-            behaviour = self._unary(method, handler.unary_unary or handler.stream_unary)
+            behaviour = self._unary(method, handler.unary_unary or handler.stream_unary, caller)
         rebuild = _REBUILD[handler.request_streaming, handler.response_streaming]
         return rebuild(
             behaviour,
@@ -69,20 +95,24 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _unary(
+        self, method: str, behaviour: Callable[..., Any], caller: Caller
+    ) -> Callable[..., Any]:
         async def call(request: Any, context: _Context) -> Any:
-            async with self._around(method, context):
+            async with self._around(method, context, caller):
                 return await behaviour(_checked(request), context)
             raise AssertionError("a call that fails has been aborted")
 
         return call
 
-    def _streaming(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _streaming(
+        self, method: str, behaviour: Callable[..., Any], caller: Caller
+    ) -> Callable[..., Any]:
         async def call(request: Any, context: _Context) -> None:
             # Not a generator itself: one that is dropped half-way would leave its span and its
             # numbers open until the garbage collector comes.
             async with (
-                self._around(method, context),
+                self._around(method, context, caller),
                 aclosing(behaviour(_checked(request), context)) as responses,
             ):
                 async for response in responses:
@@ -91,9 +121,9 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         return call
 
     @asynccontextmanager
-    async def _around(self, method: str, context: _Context) -> AsyncIterator[None]:
+    async def _around(self, method: str, context: _Context, caller: Caller) -> AsyncIterator[None]:
         metadata = dict(context.invocation_metadata() or ())
-        notes = begin_call()
+        notes = begin_call(caller)
         started_s = time.monotonic()
         code = "OK"
         reason = ""
@@ -134,6 +164,8 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 "method": method,
                 "code": code,
                 "reason": reason,
+                "tenant": notes.caller.tenant,
+                "key_id": notes.caller.key_id,
                 "job_id": notes.job_id,
                 "job_count": notes.job_count,
                 "duration_s": round(duration_s, 6),

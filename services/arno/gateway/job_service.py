@@ -10,14 +10,13 @@ from typing import Any, cast
 from arno.api.v1 import job_pb2, job_pb2_grpc
 from arno.bus.ports import Lane
 from arno.errors import UnknownJobError
-from arno.gateway.admission import Admission
-from arno.gateway.backends import BackendMonitor
-from arno.gateway.calls import note_job
+from arno.gateway.calls import note_job, this_caller
 from arno.gateway.drain import Drain
+from arno.gateway.entrance import Entrance
 from arno.gateway.outcomes import job_to_wire
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.submission import Submission, Submitter
-from arno.gateway.tenancy import DEFAULT_TENANT, owned
+from arno.gateway.tenancy import owned
 from arno.gateway.validation import (
     check_idempotency_key,
     check_job_id,
@@ -34,16 +33,14 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     def __init__(
         self,
         *,
-        admission: Admission,
-        backends: BackendMonitor,
+        entrance: Entrance,
         submitter: Submitter,
         store: JobStore,
         limits: GatewayLimits,
         drain: Drain,
     ) -> None:
         """Take the started parts."""
-        self._admission = admission
-        self._backends = backends
+        self._entrance = entrance
         self._submitter = submitter
         self._store = store
         self._limits = limits
@@ -65,14 +62,13 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         )
         submission = Submission(
             checked,
-            tenant=DEFAULT_TENANT,
+            tenant=this_caller().tenant,
             lane=lane,
             work_s=work_s,
             idempotency_key=key,
             waited_for=False,
         )
-        with self._admission.admit(len(checked.content)):
-            self._backends.require()
+        with self._entrance.enter(submission.tenant, submission.ask):
             job_id = await self._submitter.submit(submission)
         return job_pb2.SubmitJobResponse(job=job_to_wire(await self._own_job(job_id)))
 
@@ -89,7 +85,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         # The adapter's iterator is a generator; closing it gives back its connection.
         async with aclosing(cast("Any", self._store.watch(job_id))) as changes:
             while (snapshot := await self._next_change(changes)) is not None:
-                owned(snapshot, job_id=job_id, tenant=DEFAULT_TENANT)
+                owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
                 yield job_pb2.WatchJobResponse(job=job_to_wire(snapshot))
 
     async def CancelJob(
@@ -114,7 +110,8 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     async def _own_job(self, job_id: str) -> JobSnapshot:
         job_id = check_job_id(job_id)
         note_job(job_id)
-        return owned(await self._store.get(job_id), job_id=job_id, tenant=DEFAULT_TENANT)
+        snapshot = await self._store.get(job_id)
+        return owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
 
     async def _next_change(self, changes: AsyncIterator[JobSnapshot]) -> JobSnapshot | None:
         """Return the next snapshot, None after the last; a draining gateway ends the watch."""

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from arno.bus.factory import make_publisher
 from arno.errors import ArnoError
+from arno.gateway.access.exposure import exposure_warnings
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.ops.config import effective
@@ -42,6 +43,8 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
         store=RedisJobStore(settings, gateway=gateway_id),
         registry=registry,
     )
+    for warning in exposure_warnings(settings.listen, settings):
+        logger.warning(warning)
     side_door = HealthServer(
         host=settings.metrics_host,
         port=settings.metrics_port,

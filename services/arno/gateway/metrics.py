@@ -77,6 +77,12 @@ class GatewayMetrics:
             "Jobs that this process asked to stop, since its start.",
             registry=registry,
         )
+        self._keys_ok = Gauge(
+            "arno_gateway_keys_file_ok",
+            "Whether the file of API keys could be used when it was last read; 1 without one.",
+            registry=registry,
+        )
+        self._keys_ok.set(1)
         self._backend_up = Gauge(
             "arno_gateway_backend_up",
             "Whether a backend answered when it was last asked.",
@@ -92,6 +98,10 @@ class GatewayMetrics:
     def follow_cancellations(self, count: Callable[[], int]) -> None:
         """Show how many jobs were asked to stop, read when scraped."""
         self._cancellations.set_function(count)
+
+    def follow_keys(self, ok: Callable[[], bool]) -> None:
+        """Show whether the keys file can be used, read when scraped."""
+        self._keys_ok.set_function(lambda: 1.0 if ok() else 0.0)
 
     def follow_backend(self, backend: str, problems: Callable[[], Mapping[str, str]]) -> None:
         """Show whether a backend answers, read when scraped."""

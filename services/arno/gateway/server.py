@@ -22,6 +22,7 @@ def build_server(
     vision: VisionService,
     jobs: JobService,
     serving: ServingState,
+    reflected: bool = True,
 ) -> grpc.aio.Server:
     """Return the server with everything registered; its port is still to be added."""
     server = grpc.aio.server(
@@ -32,21 +33,28 @@ def build_server(
     vision_pb2_grpc.add_VisionServiceServicer_to_server(vision, server)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     health_pb2_grpc.add_HealthServicer_to_server(serving.servicer, server)
-    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection(
-        (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
-    )
+    if reflected:
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection(
+            (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
+        )
     return server
 
 
-def listen(server: grpc.aio.Server, address: str) -> int:
-    """Bind the address and return its port.
+def listen(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Bind the address, encrypted where there are credentials, and return its port.
 
     Raises:
         ConfigurationError: The address cannot be had.
     """
     try:
-        port: int = server.add_insecure_port(address)
+        port: int = (
+            server.add_insecure_port(address)
+            if credentials is None
+            else server.add_secure_port(address, credentials)
+        )
     except RuntimeError as error:
         raise ConfigurationError(f"listen: cannot listen on {address}: {error}") from error
     return port

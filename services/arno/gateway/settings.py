@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from arno.bus.settings import BusSettings
+from arno.gateway.access.settings import AccessSettings
 from arno.ops.config import ObservabilitySettings, Settings
 from arno.results.settings import ResultSettings
 
@@ -61,6 +62,27 @@ class GatewayLimits(RequestLimits, StreamLimits):
     )
     bytes_in_flight_max: int = Field(
         256 * _MIB, ge=1, description="Most bytes of images held by those calls together."
+    )
+    stream_budget_share: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Part of both budgets that may be full for a job of the stream lane to enter.",
+    )
+    batch_budget_share: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="Part of both budgets that may be full for a job of the batch lane to enter.",
+    )
+    interactive_wait_s_max: float = Field(
+        30.0, gt=0, description="Longest predicted wait for workers on the interactive lane."
+    )
+    stream_wait_s_max: float = Field(
+        30.0, gt=0, description="Longest predicted wait for workers on the stream lane."
+    )
+    batch_wait_s_max: float = Field(
+        float(_DAY_S), gt=0, description="Longest predicted wait for workers on the batch lane."
     )
     overload_retry_s: float = Field(
         1.0, gt=0, description="Retry delay told to callers that are refused for overload."
@@ -117,5 +139,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
         return self.image_bytes_max + MESSAGE_OVERHEAD_BYTES
 
 
-class GatewaySettings(GatewayLimits, BusSettings, ResultSettings, ObservabilitySettings):
+class GatewaySettings(
+    GatewayLimits, AccessSettings, BusSettings, ResultSettings, ObservabilitySettings
+):
     """All settings of the gateway process."""

@@ -26,6 +26,7 @@ from arno.api.v1 import types_pb2
 from arno.bus.ports import Lane, Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.errors import BackendUnavailableError, LimitExceededError
+from arno.gateway.admission import Ask
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
 from arno.results.ports import JobClaim, JobSnapshot, JobState, JobStore
@@ -53,6 +54,11 @@ class Submission:
     work_s: float
     idempotency_key: str = ""
     waited_for: bool = True
+
+    @property
+    def ask(self) -> Ask:
+        """How much room it needs."""
+        return Ask(len(self.request.content), self.lane, self.work_s)
 
 
 @dataclass(frozen=True, slots=True)

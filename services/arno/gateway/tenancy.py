@@ -1,7 +1,4 @@
-"""Say whose call it is, and keep tenants' jobs apart.
-
-One tenant for now; every path to a job already goes through here.
-"""
+"""Keep tenants' jobs apart: every path from a caller to a job goes through here."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from arno.errors import UnknownJobError
 from arno.results.ports import JobSnapshot
 
 DEFAULT_TENANT: Final = "default"
+"""Whose the jobs are while no API keys are needed."""
 
 
 def owned(snapshot: JobSnapshot | None, *, job_id: str, tenant: str) -> JobSnapshot:

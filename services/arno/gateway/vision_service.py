@@ -9,6 +9,8 @@ from typing import Any
 from arno.api.v1 import vision_pb2, vision_pb2_grpc
 from arno.bus.ports import Lane
 from arno.errors import InvalidFieldError, OverloadedError
+from arno.gateway.access.gatekeeper import Gatekeeper
+from arno.gateway.calls import this_caller
 from arno.gateway.deadlines import time_budget
 from arno.gateway.drain import Drain
 from arno.gateway.frames import FrameRunner
@@ -18,7 +20,6 @@ from arno.gateway.settings import GatewayLimits
 from arno.gateway.stream import FrameStream
 from arno.gateway.stream_settings import check_stream_config
 from arno.gateway.submission import Submission
-from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import check_idempotency_key, check_lane, check_request_off_loop
 
 
@@ -26,9 +27,16 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
     """Serves `Infer` and `InferStream`. Lives in the server's loop."""
 
     def __init__(
-        self, *, inference: Inference, limits: GatewayLimits, drain: Drain, metrics: GatewayMetrics
+        self,
+        *,
+        gatekeeper: Gatekeeper,
+        inference: Inference,
+        limits: GatewayLimits,
+        drain: Drain,
+        metrics: GatewayMetrics,
     ) -> None:
         """Take the started parts."""
+        self._gatekeeper = gatekeeper
         self._inference = inference
         self._limits = limits
         self._drain = drain
@@ -48,7 +56,11 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         )
         self._metrics.image_bytes.observe(len(checked.content))
         submission = Submission(
-            checked, tenant=DEFAULT_TENANT, lane=lane, work_s=budget.work_s, idempotency_key=key
+            checked,
+            tenant=this_caller().tenant,
+            lane=lane,
+            work_s=budget.work_s,
+            idempotency_key=key,
         )
         return await self._inference.run(submission, budget=budget, started_s=started_s)
 
@@ -68,6 +80,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             settings = check_stream_config(await _config(request_iterator), limits=self._limits)
             runner = FrameRunner(
                 settings,
+                gatekeeper=self._gatekeeper,
                 inference=self._inference,
                 limits=self._limits,
                 metrics=self._metrics,

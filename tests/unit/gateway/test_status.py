@@ -18,6 +18,7 @@ ARGUMENTS = {
         "sent": "2",
     },
     "UnknownJobError": {"job_id": "j"},
+    "QuotaExceededError": {"quota": "jobs_in_flight", "limit": "2", "retry_delay_s": 0.5},
     "IdempotencyConflictError": {"key": "k", "job_id": "j"},
 }
 
@@ -51,7 +52,8 @@ def test_error_becomes_a_status_with_its_code_reason_and_facts(kind):
 def test_only_errors_with_a_delay_carry_retry_info(kind):
     status = wire_to_status(fault_to_wire(build(kind)))
     kinds = [detail.type_url.rsplit(".", 1)[1] for detail in status.details]
-    assert ("RetryInfo" in kinds) == issubclass(kind, errors.UnavailableError)
+    delayed = (errors.UnavailableError, errors.QuotaExceededError)
+    assert ("RetryInfo" in kinds) == issubclass(kind, delayed)
 
 
 def test_retry_delay_is_told_to_the_millisecond():

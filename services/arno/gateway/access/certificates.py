@@ -1,0 +1,147 @@
+"""The gateway's certificate, read again when its files change: rotation needs no restart.
+
+gRPC asks before every handshake. Connections that stand keep the certificate that they began with.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from arno.errors import ConfigurationError
+from arno.gateway.access.settings import AccessSettings
+
+logger = logging.getLogger(__name__)
+
+_Version = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Where the parts are.
+
+    Attributes:
+        chain: The certificate and its intermediates, PEM.
+        key: Its key, PEM, without a passphrase.
+        client_ca: Authorities of clients' certificates, PEM; None asks clients for none.
+    """
+
+    chain: Path
+    key: Path
+    client_ca: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return tuple(path for path in (self.chain, self.key, self.client_ca) if path is not None)
+
+
+def certificate_files(settings: AccessSettings) -> CertificateFiles | None:
+    """Return where the certificate is, or None where the gateway is to speak plain text.
+
+    Raises:
+        ConfigurationError: Only some of the settings that belong together are set.
+    """
+    chain, key, client_ca = (
+        settings.tls_server_cert,
+        settings.tls_server_key,
+        settings.tls_client_ca,
+    )
+    if chain is not None and key is not None:
+        return CertificateFiles(chain, key, client_ca)
+    if chain is None and key is None and client_ca is None:
+        return None
+    raise ConfigurationError(
+        "tls_server_cert, tls_server_key: give both; tls_client_ca asks for clients' certificates "
+        "as well, and does nothing without them"
+    )
+
+
+class ServerCertificates:
+    """Reads the files, and reads them again before the next handshake once they have changed.
+
+    A pair that does not fit together is not taken: whoever writes two files is between them for a
+    moment. Any thread; gRPC calls from its own.
+    """
+
+    def __init__(self, files: CertificateFiles) -> None:
+        """Read the files.
+
+        Raises:
+            ConfigurationError: They cannot be used. Only at the start is that fatal.
+        """
+        self._files = files
+        self._lock = threading.Lock()
+        self._version = self._files_version()
+        self._first = self._read()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return what a port is bound with."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._first,
+            self._changed,
+            require_client_authentication=self._files.client_ca is not None,
+        )
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        with self._lock:
+            try:
+                version = self._files_version()
+                if version == self._version:
+                    return None
+                taken = self._read()
+                if self._files_version() != version:
+                    # Written while we read; the next handshake looks again.
+                    return None
+            except ConfigurationError as error:
+                logger.warning("%s; the certificate read before stays in use", error.message)
+                return None
+            self._version = version
+        logger.info("certificate read again", extra={"file": str(self._files.chain)})
+        return taken
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        _require_usable(self._files)
+        client_ca = self._files.client_ca
+        return grpc.ssl_server_certificate_configuration(
+            [(self._files.key.read_bytes(), self._files.chain.read_bytes())],
+            root_certificates=None if client_ca is None else client_ca.read_bytes(),
+        )
+
+    def _files_version(self) -> _Version:
+        statuses = []
+        for path in self._files.paths:
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise ConfigurationError(f"tls: {path}: {error.strerror or error}") from error
+            statuses.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(statuses)
+
+
+def _require_usable(files: CertificateFiles) -> None:
+    # gRPC itself would say no more than that the handshake failed.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password here, OpenSSL would ask the terminal for one.
+        context.load_cert_chain(files.chain, files.key, password="")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"tls: {files.chain} with {files.key}: {_said(error)}") from error
+    if files.client_ca is None:
+        return
+    try:
+        context.load_verify_locations(files.client_ca)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"tls: {files.client_ca}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or "not PEM"
+        return reason.replace("_", " ").lower()
+    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)

@@ -1,0 +1,83 @@
+"""Decide for each call, by its method and headers alone, whose it is and whether it may begin.
+
+Health is always open: probes have no key. Reflection is as the settings say. Everything else needs
+a key as soon as there is a keys file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from arno.errors import UnauthenticatedError
+from arno.gateway.access.caller import ANONYMOUS, Caller
+from arno.gateway.access.key_ring import KeyRing
+from arno.gateway.access.quotas import TenantQuotas
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+_HEALTH: Final = "/grpc.health.v1.Health/"
+_REFLECTION: Final = "/grpc.reflection."
+_BEARER: Final = "bearer "
+
+
+class Gatekeeper:
+    """Admits calls. Lives in one asyncio loop."""
+
+    def __init__(
+        self, keys: KeyRing | None, quotas: TenantQuotas, *, reflection_open: bool = True
+    ) -> None:
+        """Take the keys, or None where everybody may call."""
+        self._keys = keys
+        self._quotas = quotas
+        self._reflection_open = reflection_open
+
+    def identify(self, path: str, metadata: Metadata) -> Caller:
+        """Return whose call it is.
+
+        Args:
+            path: "/package.Service/Method".
+            metadata: The headers of the call.
+
+        Raises:
+            UnauthenticatedError: It shows no key that counts.
+        """
+        if self._keys is None or self._is_open(path):
+            return ANONYMOUS
+        return self._keys.authenticate(_shown_key(metadata))
+
+    def admit(self, caller: Caller) -> None:
+        """Count a call, or a frame of a stream that began long ago.
+
+        Raises:
+            UnauthenticatedError: The caller's key does not count any more.
+            QuotaExceededError: Its tenant asks too often.
+        """
+        if self._keys is not None and caller.key_id:
+            self._keys.recheck(caller)
+            self._quotas.spend_request(caller.tenant)
+
+    def _is_open(self, path: str) -> bool:
+        return path.startswith(_HEALTH) or (self._reflection_open and path.startswith(_REFLECTION))
+
+
+def _shown_key(metadata: Metadata) -> str:
+    shown = [text for name, value in metadata if (text := _key_of(name, value)) is not None]
+    if len(shown) != 1:
+        problem = "missing" if not shown else "ambiguous"
+        found = "no API key" if not shown else "more than one API key"
+        raise UnauthenticatedError(
+            f"{found}; send one, as `authorization: Bearer KEY` or as `x-api-key: KEY`",
+            problem=problem,
+        )
+    return shown[0]
+
+
+def _key_of(name: str, value: str | bytes) -> str | None:
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if name == "x-api-key":
+        return text.strip()
+    if name == "authorization":
+        bearer = text[: len(_BEARER)].lower() == _BEARER
+        return text[len(_BEARER) :].strip() if bearer else ""
+    return None

@@ -1,0 +1,129 @@
+"""The keys that count at this moment: the file as it was last read well."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from arno.errors import ConfigurationError, UnauthenticatedError
+from arno.gateway.access.api_key import read_key
+from arno.gateway.access.caller import Caller
+from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, read_key_file
+
+logger = logging.getLogger(__name__)
+
+_NO_LIMITS = TenantLimits()
+
+
+def _now_at() -> datetime:
+    return datetime.now(UTC)
+
+
+class KeyRing:
+    """Knows keys and quotas of one file, and looks now and then whether it has changed.
+
+    A file that has become unreadable changes nothing: who had access keeps it, and the log and
+    `arno_gateway_keys_file_ok` say so. Lives in one asyncio loop.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        check_interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        now_at: Callable[[], datetime] = _now_at,
+    ) -> None:
+        """Read the file.
+
+        Raises:
+            ConfigurationError: It cannot be used. Only at the start is that fatal.
+        """
+        self._path = path
+        self._check_interval_s = check_interval_s
+        self._clock = clock
+        self._now_at = now_at
+        self._checked_s = clock()
+        self._version = self._file_version()
+        self._ok = True
+        self._take(read_key_file(path))
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file, when it was last looked at, could be used."""
+        return self._ok
+
+    def authenticate(self, text: str) -> Caller:
+        """Return whose key this is.
+
+        Raises:
+            UnauthenticatedError: Nobody's, or no longer. Not retryable.
+        """
+        self._refresh()
+        key = read_key(text)
+        entry = None if key is None else self._entries.get(key.id)
+        if key is None or entry is None or not key.matches(entry.sha256):
+            raise UnauthenticatedError("this API key is not known here", problem="unknown")
+        self._require_live(entry)
+        return Caller(entry.tenant, key_id=entry.id)
+
+    def recheck(self, caller: Caller) -> None:
+        """Return if the caller's key still counts: a stream may outlive it.
+
+        Raises:
+            UnauthenticatedError: It was revoked, has expired, or is gone.
+        """
+        self._refresh()
+        entry = self._entries.get(caller.key_id)
+        if entry is None:
+            raise UnauthenticatedError("this API key is not known any more", problem="unknown")
+        self._require_live(entry)
+
+    def limits(self, tenant: str) -> TenantLimits:
+        """Return the quotas of a tenant."""
+        return self._limits.get(tenant, _NO_LIMITS)
+
+    def _require_live(self, entry: KeyEntry) -> None:
+        for problem, ended_at in (("revoked", entry.revoked_at), ("expired", entry.expires_at)):
+            if ended_at is not None and ended_at <= self._now_at():
+                # Only who has the whole key hears this.
+                raise UnauthenticatedError(
+                    f"the API key {entry.id} has been {problem}"
+                    if problem == "revoked"
+                    else f"the API key {entry.id} has {problem}",
+                    problem=problem,
+                    key_id=entry.id,
+                )
+
+    def _refresh(self) -> None:
+        now_s = self._clock()
+        if now_s - self._checked_s < self._check_interval_s:
+            return
+        self._checked_s = now_s
+        version = self._file_version()
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self._take(read_key_file(self._path))
+        except ConfigurationError as error:
+            self._ok = False
+            logger.error("%s; the keys read before stay in force", error.message)
+        else:
+            self._ok = True
+            logger.info("keys file read again", extra={"key_count": len(self._entries)})
+
+    def _file_version(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        # A replaced file has another inode, however fast it was replaced.
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _take(self, file: KeyFile) -> None:
+        self._entries = {entry.id: entry for entry in file.keys}
+        self._limits = file.tenants

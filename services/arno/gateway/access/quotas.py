@@ -1,0 +1,122 @@
+"""What each tenant may take: calls and frames a second, jobs and image bytes in flight.
+
+Counted in this gateway alone, without asking anybody; `quota_share` says which part of a quota that
+is. Never waits: a caller above its quota is told so at once, and when to come back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from arno.errors import QuotaExceededError
+from arno.gateway.access.key_file import TenantLimits
+
+_BURST_S: Final = 1.0
+"""A tenant that was quiet may spend this much of its rate at once."""
+
+_ONE_TOKEN: Final = 1 - 1e-6
+"""Less than one by what sums of floats lose: who waits as long as it was told gets in."""
+
+
+@dataclass(slots=True)
+class _Account:
+    """What one tenant has in hand.
+
+    Attributes:
+        jobs: In flight.
+        size_bytes: Of their images.
+        tokens: Requests that may start now.
+        filled_s: When the tokens were last counted.
+    """
+
+    jobs: int = 0
+    size_bytes: int = 0
+    tokens: float = 0.0
+    filled_s: float = float("-inf")
+
+
+class TenantQuotas:
+    """Counts what tenants take. Lives in one asyncio loop."""
+
+    def __init__(
+        self,
+        limits: Callable[[str], TenantLimits],
+        *,
+        share: float = 1.0,
+        retry_delay_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take who knows the quotas.
+
+        Args:
+            limits: A tenant's quotas as they are now; they may change at any time.
+            share: The part of each that is granted here.
+            retry_delay_s: What callers are told who wait for a job of their own to end.
+            clock: Monotonic seconds.
+        """
+        self._limits = limits
+        self._share = share
+        self._retry_delay_s = retry_delay_s
+        self._clock = clock
+        self._accounts: dict[str, _Account] = {}
+
+    def spend_request(self, tenant: str) -> None:
+        """Count one call, or one frame of a stream.
+
+        Raises:
+            QuotaExceededError: The tenant's rate is spent. Retryable.
+        """
+        rate = self._limits(tenant).requests_per_s
+        if rate is None:
+            return
+        rate *= self._share
+        account, now_s = self._account(tenant), self._clock()
+        most = max(1.0, rate * _BURST_S)
+        account.tokens = min(most, account.tokens + (now_s - account.filled_s) * rate)
+        account.filled_s = now_s
+        if account.tokens < _ONE_TOKEN:
+            self._refuse(
+                "requests_per_s", f"{rate:g}", "", retry_delay_s=(1 - account.tokens) / rate
+            )
+        account.tokens -= 1
+
+    @contextmanager
+    def hold(self, tenant: str, size_bytes: int) -> Iterator[None]:
+        """Count one job with its image for as long as the block runs.
+
+        Raises:
+            QuotaExceededError: The tenant has as much in flight as it may. Retryable.
+        """
+        limits, account = self._limits(tenant), self._account(tenant)
+        jobs_max = self._shared(limits.jobs_in_flight)
+        bytes_max = self._shared(limits.bytes_in_flight)
+        if jobs_max is not None and account.jobs >= jobs_max:
+            self._refuse("jobs_in_flight", str(jobs_max), str(account.jobs + 1))
+        wanted_bytes = account.size_bytes + size_bytes
+        # One image always fits, as in admission: its own limit is `image_bytes_max`.
+        if bytes_max is not None and account.jobs and wanted_bytes > bytes_max:
+            self._refuse("bytes_in_flight", str(bytes_max), str(wanted_bytes))
+        account.jobs += 1
+        account.size_bytes += size_bytes
+        try:
+            yield
+        finally:
+            account.jobs -= 1
+            account.size_bytes -= size_bytes
+
+    def _account(self, tenant: str) -> _Account:
+        # Tenants come from the keys file, so there are never more accounts than it ever named.
+        return self._accounts.setdefault(tenant, _Account())
+
+    def _shared(self, limit: int | None) -> int | None:
+        return None if limit is None else max(1, int(limit * self._share))
+
+    def _refuse(
+        self, quota: str, limit: str, wanted: str, *, retry_delay_s: float | None = None
+    ) -> NoReturn:
+        delay_s = self._retry_delay_s if retry_delay_s is None else retry_delay_s
+        raise QuotaExceededError(quota=quota, limit=limit, wanted=wanted, retry_delay_s=delay_s)
