@@ -30,6 +30,7 @@ class TaskFlags:
         classes: "a,b" for every task that takes classes, in place of the text.
         beams: Width of the beam search; None is the server's default.
         max_tokens: Limit on each answer; None is the server's default.
+        constrained: Whether every answer is held to its task's form and to the classes.
     """
 
     tasks: tuple[str, ...]
@@ -38,6 +39,7 @@ class TaskFlags:
     classes: str = ""
     beams: int | None = None
     max_tokens: int | None = None
+    constrained: bool = False
 
     def requests(self) -> list[TaskRequest]:
         """Return the tasks, each with the inputs that it takes.
@@ -69,6 +71,7 @@ class TaskFlags:
             input_from=input_from,
             num_beams=self.beams,
             max_new_tokens=self.max_tokens,
+            constrained=self.constrained,
         )
         if takes:
             spec = request.spec()
@@ -122,6 +125,11 @@ def task_options(command: Command) -> Command:
     """Add --task and what tasks take; the command gets them as the fields of `TaskFlags`."""
     names = ", ".join(Task)
     for option in (
+        click.option(
+            "--constrained",
+            is_flag=True,
+            help="Hold answers to the form of their task, and labels to --classes.",
+        ),
         click.option("--max-tokens", type=click.IntRange(2), metavar="N", help="Longest answer."),
         click.option(
             "--beams",

@@ -58,6 +58,7 @@ class AsyncClient:
         lane: str | None = None,
         idempotency_key: str = "",
         timeout_s: float | None = None,
+        constrained: bool = False,
     ) -> InferResult:
         """Run tasks on one image and wait for all of them.
 
@@ -68,11 +69,14 @@ class AsyncClient:
             idempotency_key: Makes a repeat of the call answer from the first one's job.
             timeout_s: Deadline of call and work. Tasks that ended by then are answered, the
                 others carry an error.
+            constrained: Hold every answer to the form of its task, as `TaskRequest.constrained`
+                does for one.
 
         Raises:
             ArnoError: The request as a whole failed. A task that failed alone says so in its
                 result.
         """
+        tasks = requests.held_to_form(tasks) if constrained else tasks
         message = requests.infer_message(image, tasks, lane=lane, idempotency_key=idempotency_key)
         with self._translated():
             return infer_result(await self._vision.Infer(message, timeout=self._limit(timeout_s)))

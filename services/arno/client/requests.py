@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -52,6 +52,7 @@ class TaskRequest:
         fan_out_max: How many regions of that answer are followed, best first, 1..64.
         num_beams: Width of the beam search, 1..8; 1 is greedy and fastest.
         max_new_tokens: Limit on the answer, its end token included.
+        constrained: Hold the answer to the form of its task, and its labels to `classes`.
     """
 
     task: Task | str
@@ -63,6 +64,7 @@ class TaskRequest:
     fan_out_max: int | None = None
     num_beams: int | None = None
     max_new_tokens: int | None = None
+    constrained: bool = False
 
     def spec(self) -> TaskSpec:
         """Return the strict form.
@@ -78,6 +80,7 @@ class TaskRequest:
             region=_box(self.region),
             num_beams=self.num_beams,
             max_new_tokens=self.max_new_tokens,
+            constrained=self.constrained,
             input_from=self.input_from,
             fan_out_max=self.fan_out_max,
         )
@@ -117,6 +120,11 @@ def task_of(name: Task | str) -> Task:
     close = difflib.get_close_matches(wanted, list(Task), n=1)
     problem = f"unknown task; did you mean {close[0]}?" if close else "unknown task"
     raise InvalidFieldError(field="task", problem=problem, limit=", ".join(Task), sent=name)
+
+
+def held_to_form(tasks: Sequence[TaskLike]) -> tuple[TaskRequest, ...]:
+    """Return the tasks with their answers constrained."""
+    return tuple(replace(_request(task), constrained=True) for task in tasks)
 
 
 def infer_message(
@@ -216,10 +224,11 @@ def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferSt
 def _specs(tasks: Sequence[TaskLike]) -> list[types_pb2.TaskSpec]:
     if not tasks:
         raise InvalidFieldError(field="tasks", problem="name at least one task", limit="1 or more")
-    return [
-        spec_to_wire((task if isinstance(task, TaskRequest) else TaskRequest(task)).spec())
-        for task in tasks
-    ]
+    return [spec_to_wire(_request(task).spec()) for task in tasks]
+
+
+def _request(task: TaskLike) -> TaskRequest:
+    return task if isinstance(task, TaskRequest) else TaskRequest(task)
 
 
 def _box(region: Box | Sequence[float] | None) -> Box | None:

@@ -21,8 +21,10 @@ from arno.engine.checkpoint import Checkpoint
 from arno.engine.counts import Counts
 from arno.engine.decoding.batch import Joining
 from arno.engine.decoding.beam_table import Hypothesis
+from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.pool import DecodePool, PoolLimits
+from arno.engine.grammar_building import build_grammar
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_preparation import prepare_image
 from arno.engine.interface import (
@@ -76,7 +78,9 @@ class ContinuousEngine:
             positions=card.position_count,
             encoded_max=card.position_count,
         )
-        self._pool = DecodePool(Decoder(checkpoint.network), limits)
+        decoder = Decoder(checkpoint.network)
+        kinds = TokenKinds(checkpoint.vocabulary, decoder.token_count, device)
+        self._pool = DecodePool(decoder, limits, kinds)
         _lay_out_encoders(checkpoint.network)
         self._running: dict[str, Member] = {}
         self._live = LiveSequences(clock)
@@ -121,7 +125,8 @@ class ContinuousEngine:
             ValueError: A sequence with its id is in the engine already.
         """
         prompt_ids = self._checkpoint.tokenizer.encode(request.prompt)
-        sequence = LiveSequence(request, prompt_ids, self._clock.now_s())
+        grammar = build_grammar(request.constraint, self._checkpoint.tokenizer, self.vocabulary)
+        sequence = LiveSequence(request, prompt_ids, self._clock.now_s(), grammar)
         self._live.add(sequence)
         self._room.enter(sequence)
 
@@ -218,7 +223,7 @@ class ContinuousEngine:
         )
         started = self._pool.start(encoded.states, encoded.padding)
         joining = [
-            Joining(member.sequence_id, length, self._token_limit(member))
+            Joining(member.sequence_id, length, self._token_limit(member), member.sequence.grammar)
             for member, length in zip(members, encoded.lengths, strict=True)
         ]
         over = set(self._pool.join(members[0].key, started, joining))

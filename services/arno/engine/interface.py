@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from arno.errors import ArnoError
     from arno.tasks import FinishReason, ImageSize, Vocabulary
+    from arno.tasks.grammars import Constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class SequenceRequest:
         lane: Priority class, for the scheduler.
         tenant: Whose work it is, for fairness.
         expected_token_count: Predicted length of the answer, for the scheduler.
+        constraint: What the answer is held to; None leaves the model its own way.
     """
 
     sequence_id: str
@@ -84,6 +86,7 @@ class SequenceRequest:
     lane: str
     tenant: str
     expected_token_count: int
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class Linear:
         biases: list[torch.Tensor] = [module.bias for module in modules if module.bias is not None]
         return cls(weight, torch.cat(biases) if biases else None)
 
+    @property
+    def size(self) -> int:
+        """Of what comes out, O."""
+        return int(self._size)
+
     def forget_source(self) -> None:
         """Give the original weights back, where the blocks have taken their place."""
         if self._blocks is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from arno.batching import Clock, Entry
 from arno.engine.interface import SequenceRequest
 from arno.tasks import FinishReason
+from arno.tasks.grammar import Grammar
 
 
 @dataclass(slots=True)
@@ -19,12 +20,14 @@ class LiveSequence:
         request: What was asked.
         prompt_ids: The prompt's tokens.
         submitted_s: When.
+        grammar: What its answer is held to; None leaves the model its own way.
         encode_s: Seconds that its image took in the vision encoder so far.
     """
 
     request: SequenceRequest
     prompt_ids: tuple[int, ...]
     submitted_s: float
+    grammar: Grammar | None = None
     encode_s: float = 0.0
 
     @property

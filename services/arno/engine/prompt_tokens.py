@@ -33,6 +33,10 @@ class PromptTokenizer:
         ids = self._tokenizer.encode(prompt, add_special_tokens=False)
         return BEGIN_ID, *ids, END_ID
 
+    def encode_label(self, label: str) -> tuple[int, ...]:
+        """Return the ids of a label as it stands in an answer."""
+        return tuple(self._tokenizer.encode(label, add_special_tokens=False))
+
     @property
     def wrapped(self) -> PreTrainedTokenizerBase:
         """The tokenizer as transformers knows it."""

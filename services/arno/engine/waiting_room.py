@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -36,8 +36,7 @@ class Member:
 
     def alone(self) -> Member:
         """Return it as the member of a batch of its own."""
-        key = BatchKey.of(self.sequence.request.options, alone=self.sequence_id)
-        return Member(self.sequence, self.features, key)
+        return Member(self.sequence, self.features, replace(self.key, alone=self.sequence_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,8 @@ class WaitingRoom:
                 faults.append((sequence, fault))
                 continue
             sequence.encode_s = images.encode_s if digest in images.fresh else 0.0
-            key = BatchKey.of(sequence.request.options)
+            constrained = sequence.grammar is not None
+            key = BatchKey.of(sequence.request.options, constrained=constrained)
             members.append(Member(sequence, images.features[digest], key))
         self._ready += members
         return Encoded(expired_ids, tuple(members), tuple(faults), images)

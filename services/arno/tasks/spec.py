@@ -18,6 +18,7 @@ class TaskSpec:
         region: The box asked about, in pixels of the image as a viewer shows it.
         num_beams: Width of the beam search; 1 is greedy.
         max_new_tokens: Limit on the answer, its end token included.
+        constrained: Whether the answer is held to the form of its task, and to the classes.
         input_from: The id of an earlier task of the request, whose answer is this one's input.
         fan_out_max: How many regions of that answer are followed, best first.
     """
@@ -29,5 +30,6 @@ class TaskSpec:
     region: Box | None = None
     num_beams: int | None = None
     max_new_tokens: int | None = None
+    constrained: bool = False
     input_from: str = ""
     fan_out_max: int | None = None

@@ -78,6 +78,8 @@ def spec_to_wire(spec: TaskSpec) -> types_pb2.TaskSpec:
         message.options.num_beams = spec.num_beams
     if spec.max_new_tokens is not None:
         message.options.max_new_tokens = spec.max_new_tokens
+    if spec.constrained:
+        message.options.constrained = True
     return message
 
 
@@ -96,6 +98,7 @@ def spec_from_wire(message: types_pb2.TaskSpec) -> TaskSpec:
         region=box_from_wire(message.region) if message.HasField("region") else None,
         num_beams=options.num_beams if options.HasField("num_beams") else None,
         max_new_tokens=options.max_new_tokens if options.HasField("max_new_tokens") else None,
+        constrained=options.constrained,
         input_from=message.input_from,
         fan_out_max=message.fan_out_max if message.HasField("fan_out_max") else None,
     )

@@ -174,6 +174,7 @@ class Desk:
             lane=in_hand.job.lane,
             tenant=record.tenant,
             expected_token_count=planned.expected_token_count,
+            constraint=planned.constraint,
         )
 
     def _publish_progress(self, in_hand: _JobInHand) -> None:

@@ -17,6 +17,7 @@ from arno.tasks import (
     expected_tokens,
     parse,
 )
+from arno.tasks.grammars import Constraint
 from arno.tasks.spec import TaskSpec
 from arno.tasks.wire import answer_to_wire, task_to_wire
 from arno.tasks.wire_regions import box_to_wire
@@ -34,12 +35,14 @@ class PlannedSequence:
         prompt: The full training prompt.
         options: How to decode.
         expected_token_count: Predicted length of the answer.
+        constraint: What the answer is held to, if the client asked for it.
     """
 
     result_id: str
     prompt: str
     options: DecodingOptions
     expected_token_count: int
+    constraint: Constraint | None
 
 
 @dataclass(slots=True)
@@ -74,7 +77,11 @@ class Part:
             task, text=given.text, classes=given.classes, region=given.region, size=size
         )
         return PlannedSequence(
-            given.result_id, prompt, _decoding_options(self.spec), expected_tokens(task)
+            given.result_id,
+            prompt,
+            _decoding_options(self.spec),
+            expected_tokens(task),
+            Constraint(task, given.classes) if self.spec.constrained else None,
         )
 
     def read(

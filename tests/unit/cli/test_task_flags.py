@@ -36,8 +36,9 @@ def test_same_task_twice_has_two_ids():
 
 
 def test_beams_and_limit_hold_for_all_tasks():
-    for request in TaskFlags(("OD", "OCR"), beams=1, max_tokens=20).requests():
+    for request in TaskFlags(("OD", "OCR"), beams=1, max_tokens=20, constrained=True).requests():
         assert (request.num_beams, request.max_new_tokens) == (1, 20)
+        assert request.constrained
 
 
 def test_inverted_region_is_refused_before_anything_is_sent():

@@ -1,7 +1,13 @@
 import pytest
 from arno.api.v1 import types_pb2, vision_pb2
 from arno.client import Frame, StreamOptions, TaskRequest
-from arno.client.requests import config_message, frame_message, infer_message, task_of
+from arno.client.requests import (
+    config_message,
+    frame_message,
+    held_to_form,
+    infer_message,
+    task_of,
+)
 from arno.errors import InvalidFieldError
 from arno.tasks import Box, Task
 
@@ -35,12 +41,14 @@ def test_task_request_carries_all_it_says():
             fan_out_max=3,
             num_beams=1,
             max_new_tokens=9,
+            constrained=True,
         )
     )
     assert spec.task == types_pb2.TASK_REGION_TO_OCR
     assert (spec.id, spec.input_from, spec.fan_out_max) == ("words", "boxes", 3)
     assert spec.region == types_pb2.Box(x0=1, y0=2.5, x1=3, y1=4)
     assert (spec.options.num_beams, spec.options.max_new_tokens) == (1, 9)
+    assert spec.options.constrained
 
 
 def test_box_is_taken_as_region():
@@ -77,3 +85,11 @@ def test_stream_settings_are_sent():
 def test_frame_without_number_takes_the_next_one():
     assert frame_message(b"x", next_sequence=7).frame.sequence == 7
     assert frame_message(Frame(b"x", 9, 40), next_sequence=7).frame.sequence == 9
+
+
+def test_a_call_that_is_constrained_constrains_every_task_and_no_other_call_does():
+    tasks = ("OD", TaskRequest("CAPTION", num_beams=2))
+    assert [spec.options.constrained for spec in specs(*tasks)] == [False, False]
+    held = specs(*held_to_form(tasks))
+    assert [spec.options.constrained for spec in held] == [True, True]
+    assert held[1].options.num_beams == 2

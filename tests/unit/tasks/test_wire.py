@@ -83,6 +83,7 @@ specs = st.builds(
     region=st.none() | boxes,
     num_beams=st.none() | counts,
     max_new_tokens=st.none() | counts,
+    constrained=st.booleans(),
     input_from=words,
     fan_out_max=st.none() | counts,
 )

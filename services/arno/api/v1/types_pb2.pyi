@@ -409,19 +409,25 @@ class GenerationOptions(_message.Message):
 
     NUM_BEAMS_FIELD_NUMBER: _builtins.int
     MAX_NEW_TOKENS_FIELD_NUMBER: _builtins.int
+    CONSTRAINED_FIELD_NUMBER: _builtins.int
     num_beams: _builtins.int
     """Beams of the beam search, in [1, 8]; 1 is greedy. Default 3."""
     max_new_tokens: _builtins.int
     """The longest answer in tokens, end included, in [2, the model's position limit]; higher is cut to that limit. Default 1024."""
+    constrained: _builtins.bool
+    """Whether the answer is held to the form of its task, so that every region in it is whole, and, where the task was given
+    `classes`, to labels among these. Off, the model writes what it likes, and what is not well-formed is left out.
+    """
     def __init__(
         self,
         *,
         num_beams: _builtins.int | None = ...,
         max_new_tokens: _builtins.int | None = ...,
+        constrained: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_num_beams", b"_num_beams", "max_new_tokens", b"max_new_tokens", "num_beams", b"num_beams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_num_beams", b"_num_beams", "max_new_tokens", b"max_new_tokens", "num_beams", b"num_beams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_num_beams", b"_num_beams", "constrained", b"constrained", "max_new_tokens", b"max_new_tokens", "num_beams", b"num_beams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens"]  # noqa: Y015

@@ -9,8 +9,10 @@ import torch
 
 from arno.engine.decoding.beam_table import OPENING, BeamTable, Hypothesis
 from arno.engine.decoding.cache import SlotCache
+from arno.engine.decoding.constraint_table import ConstraintTable, TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.interface import DecodingOptions
+from arno.tasks.grammar import Grammar
 
 
 @dataclass(slots=True)
@@ -28,18 +30,25 @@ class Joining:
         sequence_id: Its name.
         encoded: The length of its encoded prompt.
         limit: Most tokens of its answer, the end included: 2 at least.
+        grammar: What its answer is held to, in a batch that holds to grammars.
     """
 
     sequence_id: str
     encoded: int
     limit: int
+    grammar: Grammar | None = None
 
 
 class DecodeBatch:
     """Sequences in slots. A step gives each of them one more token, whatever its length."""
 
     def __init__(
-        self, decoder: Decoder, options: DecodingOptions, slots: int, positions: int
+        self,
+        decoder: Decoder,
+        options: DecodingOptions,
+        slots: int,
+        positions: int,
+        kinds: TokenKinds | None = None,
     ) -> None:
         """Start empty.
 
@@ -48,10 +57,12 @@ class DecodeBatch:
             options: Of every sequence, but for its limit.
             slots: Most sequences at a time.
             positions: Most tokens that the model can write.
+            kinds: Makes it a batch whose members are held to grammars.
         """
         self._decoder = decoder
         self._beams = options.num_beams
-        self._table = BeamTable(options, slots, positions + 1, decoder.device)
+        constraints = ConstraintTable(kinds, slots, self._beams) if kinds is not None else None
+        self._table = BeamTable(options, slots, positions + 1, decoder.device, constraints)
         self._cache = SlotCache(decoder, slots, self._beams)
         self._slots: list[_Slot] = []
 
@@ -78,7 +89,7 @@ class DecodeBatch:
         try:
             for member, each in enumerate(joining):
                 self._cache.fill(first + member, started, member, each.encoded)
-                self._table.open(first + member, each.limit + 1)
+                self._table.open(first + member, each.limit + 1, each.grammar)
                 self._slots.append(_Slot(each.sequence_id, len(OPENING), each.encoded))
             logits = started.logits[:, None].expand(-1, self._beams, -1)
             return self._advance(slice(first, len(self._slots)), logits)

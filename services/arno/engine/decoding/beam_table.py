@@ -14,8 +14,10 @@ from typing import Final
 
 import torch
 
+from arno.engine.decoding.constraint_table import ConstraintTable
 from arno.engine.interface import DecodingOptions
 from arno.engine.prompt_tokens import BEGIN_ID, END_ID
+from arno.tasks.grammar import Grammar
 
 OPENING: Final = (END_ID, BEGIN_ID)
 """What every search begins with: the decoder's start token, and the forced first token."""
@@ -95,7 +97,12 @@ class BeamTable:
     """Searches with equal options; their limits and lengths may differ."""
 
     def __init__(
-        self, options: DecodingOptions, rows: int, width: int, device: torch.device
+        self,
+        options: DecodingOptions,
+        rows: int,
+        width: int,
+        device: torch.device,
+        constraints: ConstraintTable | None = None,
     ) -> None:
         """Make room.
 
@@ -104,8 +111,10 @@ class BeamTable:
             rows: Most searches at a time.
             width: Most tokens of a search, start token included.
             device: Where the logits are.
+            constraints: Holds every search to a grammar; None holds none.
         """
         self._options = options
+        self._constraints = constraints
         self._beams = options.num_beams
         self._early = (
             options.early_stopping is True or self._beams == 1
@@ -118,13 +127,16 @@ class BeamTable:
         self._ranks = torch.arange(2 * self._beams, device=device)
         self._places = torch.arange(width, device=device)
 
-    def open(self, row: int, limit: int) -> None:
+    def open(self, row: int, limit: int, grammar: Grammar | None = None) -> None:
         """Begin a search; its first update is that of the logits after `OPENING`.
 
         Args:
             row: Where; whatever was there is gone.
             limit: Most tokens, start token included.
+            grammar: What it is held to, in a table with constraints.
         """
+        if self._constraints is not None and grammar is not None:
+            self._constraints.open(row, grammar)
         rows = self._rows
         rows.tokens[row, :, : len(OPENING)] = self._opening
         rows.logprobs[row] = 0.0
@@ -140,11 +152,13 @@ class BeamTable:
         """Put a search into another row."""
         for tensor in self._rows.tensors():
             tensor[target] = tensor[source]
+        if self._constraints is not None:
+            self._constraints.move(source, target)
 
     def newest(self, count: int) -> torch.Tensor:
         """Return the last token of each beam of the first rows, [count, K]."""
-        last = self._rows.lengths[:count, None] - 1  # [S, 1, 1]
-        return self._rows.tokens[:count].gather(2, last.expand(-1, self._beams, -1)).squeeze(2)
+        rows = self._rows
+        return _newest(rows.tokens[:count], rows.lengths[:count])
 
     def update(self, part: slice, logits: torch.Tensor, longest: int) -> Advance:
         """Append one token to every beam of some rows.
@@ -156,13 +170,15 @@ class BeamTable:
         """
         rows = _Rows(*(tensor[part] for tensor in self._rows.tensors()))
         logprobs = torch.log_softmax(logits.float(), dim=-1)  # [S, K, V]
-        self._ban_repeats(rows, logprobs, longest)
+        logprobs = self._legal(part, rows, logprobs, longest)
         _force_end(rows, logprobs)
         top = self._top(rows, logprobs)
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
         self._merge_ended(rows, top, hits, longest)
         parents = self._continue(rows, top, hits, longest)
         rows.lengths += 1
+        if self._constraints is not None:
+            self._constraints.advance(part, parents, _newest(rows.tokens, rows.lengths))
         return Advance(parents=parents, finished=self._finished(rows, hits))
 
     def best(self, row: int, length: int) -> Hypothesis:
@@ -189,6 +205,20 @@ class BeamTable:
             score=score,
             ended=ended,
         )
+
+    def _legal(
+        self, part: slice, rows: _Rows, logprobs: torch.Tensor, longest: int
+    ) -> torch.Tensor:
+        """Return [S, K, V] without what must not follow, which is minus infinity."""
+        if self._constraints is None:
+            self._ban_repeats(rows, logprobs, longest)
+            return logprobs
+        self._constraints.restrict(part, logprobs, rows.limits - rows.lengths)
+        fresh = logprobs.clone()
+        self._ban_repeats(rows, fresh, longest)
+        # Where all that the grammar allows would be repeats, a repeat it has to be.
+        stuck = torch.isneginf(fresh).all(-1, keepdim=True)
+        return torch.where(stuck, logprobs, fresh)
 
     def _ban_repeats(self, rows: _Rows, logprobs: torch.Tensor, longest: int) -> None:
         """Take out, in place, every token that would repeat an n-gram of its beam."""
@@ -307,6 +337,12 @@ class _Histories:
 
     tokens: torch.Tensor
     logprobs: torch.Tensor
+
+
+def _newest(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Return the last token of each beam, [S, K] of [S, K, W]."""
+    last = (lengths - 1)[:, :, None]  # [S, 1, 1]
+    return tokens.gather(2, last.expand(-1, tokens.shape[1], -1)).squeeze(2)
 
 
 def _force_end(rows: _Rows, logprobs: torch.Tensor) -> None:

@@ -97,6 +97,11 @@ class Decoder:
         return len(self._layers)
 
     @property
+    def token_count(self) -> int:
+        """How many tokens have a logit, V."""
+        return self._to_logits.size
+
+    @property
     def head_count(self) -> int:
         """H."""
         return int(self._head_count)

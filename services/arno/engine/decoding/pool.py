@@ -11,6 +11,7 @@ import torch
 from arno.engine.decoding.batch import DecodeBatch, Joining
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.cache import slot_bytes
+from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.interface import DecodingOptions
 
@@ -21,16 +22,18 @@ class BatchKey:
 
     Attributes:
         options: Shared by all of its members; the limit on tokens is each one's own.
+        constrained: Whether each is held to a grammar of its own.
         alone: The sequence that has it for itself, because its last batch failed.
     """
 
     options: DecodingOptions
+    constrained: bool = False
     alone: str | None = None
 
     @classmethod
-    def of(cls, options: DecodingOptions, alone: str | None = None) -> BatchKey:
+    def of(cls, options: DecodingOptions, *, constrained: bool = False) -> BatchKey:
         """Return the key of a sequence's options."""
-        return cls(dataclasses.replace(options, max_new_tokens=0), alone)
+        return cls(dataclasses.replace(options, max_new_tokens=0), constrained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,10 @@ class PoolLimits:
 class DecodePool:
     """The batches. The engine's thread only."""
 
-    def __init__(self, decoder: Decoder, limits: PoolLimits) -> None:
+    def __init__(self, decoder: Decoder, limits: PoolLimits, kinds: TokenKinds) -> None:
         """Start empty."""
         self._decoder = decoder
+        self._kinds = kinds
         self._limits = limits
         self._batches: dict[BatchKey, DecodeBatch] = {}
         self._keys: dict[str, BatchKey] = {}
@@ -116,7 +120,11 @@ class DecodePool:
         if key not in self._batches:
             self._forget_idle()
             self._batches[key] = DecodeBatch(
-                self._decoder, key.options, self._slots(key), self._limits.positions
+                self._decoder,
+                key.options,
+                self._slots(key),
+                self._limits.positions,
+                self._kinds if key.constrained else None,
             )
         over = self._batches[key].join(started, joining)
         self._keys.update((each.sequence_id, key) for each in joining)

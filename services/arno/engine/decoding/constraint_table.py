@@ -1,0 +1,113 @@
+"""Hold the beams of many searches to their grammars, on the model's device and without a wait."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from arno.engine.prompt_tokens import END_ID
+from arno.tasks import Vocabulary
+from arno.tasks.grammar import DONE, START, Grammar, Symbol, symbol_of
+
+_NONE: Final = 0
+"""The class of tokens that no answer may have; the kinds of tokens follow it."""
+
+_CLASSES: Final = {symbol: number for number, symbol in enumerate(Symbol, start=_NONE + 1)}
+
+_LOWEST: Final = -1.0e5
+"""Log-probabilities are not lower, so that a token that is allowed always beats one that is not."""
+
+
+class TokenKinds:
+    """What each token id of a vocabulary is, as numbers of classes."""
+
+    def __init__(self, vocabulary: Vocabulary, size: int, device: torch.device) -> None:
+        """Look at every token once; ids up to the size of the model's output are nothing."""
+        symbols = [symbol_of(vocabulary, token_id) for token_id in range(size)]
+        symbols[END_ID] = Symbol.END
+        classes = [_NONE if symbol is None else _CLASSES[symbol] for symbol in symbols]
+        self.classes = torch.tensor(classes, device=device)  # [V]
+        self.available = frozenset(symbol for symbol in symbols if symbol is not None)
+
+
+class ConstraintTable:
+    """Automata of searches, one a row, and the state of every beam.
+
+    Shapes: S rows, K beams, V tokens, A states, C classes of tokens. A class is a kind of token, or
+    one token that a grammar spells out. A and C grow with the largest grammar that was seen.
+    """
+
+    def __init__(self, kinds: TokenKinds, rows: int, beams: int) -> None:
+        """Make room for so many searches."""
+        self._kinds = kinds
+        device = kinds.classes.device
+        self._classes = kinds.classes.repeat(rows, 1)  # [S, V]
+        self._moves = torch.full((rows, 2, len(_CLASSES) + 1), -1, device=device)  # [S, A, C]
+        self._distances = torch.full((rows, 2), torch.inf, device=device)  # [S, A]
+        self._states = torch.full((rows, beams), START, device=device)  # [S, K]
+
+    def open(self, row: int, grammar: Grammar) -> None:
+        """Begin a search; whatever was in its row is gone."""
+        spelled = sorted({step for steps in grammar.steps for step in steps if type(step) is int})
+        numbers = {token: len(_CLASSES) + 1 + place for place, token in enumerate(spelled)}
+        self._reserve(len(grammar.steps), len(_CLASSES) + 1 + len(spelled))
+        self._classes[row] = self._kinds.classes
+        if spelled:
+            tokens = torch.tensor(spelled, device=self._classes.device)
+            self._classes[row, tokens] = torch.arange(len(spelled), device=tokens.device) + (
+                len(_CLASSES) + 1
+            )
+        moves = torch.full(self._moves.shape[1:], -1)
+        for state, steps in enumerate(grammar.steps):
+            for step, target in steps.items():
+                moves[state, _CLASSES[step] if isinstance(step, Symbol) else numbers[step]] = target
+        self._moves[row] = moves.to(self._moves.device)
+        distances = torch.tensor(grammar.distances(self._kinds.available))
+        self._distances[row] = torch.inf
+        self._distances[row, : len(distances)] = distances.to(self._distances.device)
+        self._states[row] = START
+
+    def move(self, source: int, target: int) -> None:
+        """Put a search into another row."""
+        for tensor in (self._classes, self._moves, self._distances, self._states):
+            tensor[target] = tensor[source]
+
+    def restrict(self, part: slice, logprobs: torch.Tensor, left: torch.Tensor) -> None:
+        """Take out, in place, what no grammar allows, or what could not be ended in time.
+
+        Args:
+            part: Which rows.
+            logprobs: Of the next token, [S, K, V] of these rows.
+            left: How many tokens each may still have, [S, 1].
+        """
+        moves = self._moves_of(part, self._states[part])  # [S, K, C]
+        count, beams, classes = moves.shape
+        targets = moves.clamp(min=0).flatten(1)
+        distances = self._distances[part].gather(1, targets).view(count, beams, classes)
+        legal = (moves >= 0) & (distances <= left[:, :, None] - 1)
+        allowed = legal.gather(2, self._classes[part][:, None].expand(-1, beams, -1))
+        logprobs.clamp_(min=_LOWEST).masked_fill_(~allowed, -torch.inf)
+
+    def advance(self, part: slice, parents: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Follow the beams of some rows: whom each continues and with which token, [S, K] each."""
+        states = self._states[part].gather(1, parents)
+        classes = self._classes[part].gather(1, tokens)
+        moves = self._moves_of(part, states).gather(2, classes[:, :, None]).squeeze(2)
+        # A beam that was lost may hold anything; it goes nowhere from the end.
+        self._states[part] = torch.where(moves < 0, DONE, moves)
+
+    def _moves_of(self, part: slice, states: torch.Tensor) -> torch.Tensor:
+        moves = self._moves[part]
+        return moves.gather(1, states[:, :, None].expand(-1, -1, moves.shape[2]))
+
+    def _reserve(self, states: int, classes: int) -> None:
+        rows, old_states, old_classes = self._moves.shape
+        if states <= old_states and classes <= old_classes:
+            return
+        shape = (rows, max(states, old_states), max(classes, old_classes))
+        moves = self._moves.new_full(shape, -1)
+        moves[:, :old_states, :old_classes] = self._moves
+        distances = self._distances.new_full(shape[:2], torch.inf)
+        distances[:, :old_states] = self._distances
+        self._moves, self._distances = moves, distances
