@@ -117,17 +117,17 @@ class _Up:
         self._ready_text = ""
 
     def run(self) -> None:
-        if self._options.port and probe_port(self._options.host, self._options.port).ok:
-            raise ConfigurationError(
-                f"--port {self._options.port}: something listens there already; "
-                "--port 0 takes a free one"
-            )
         # The children would find out too, but only one by one and in their logs.
         require_parts()
         if self._options.model != NULL_MODEL:
             find_model(self._options.model)
         machine = plan_machine(self._options)
         check_settings(self._options, machine)
+        if self._options.port and probe_port(self._options.host, self._options.port).ok:
+            raise ConfigurationError(
+                f"--port {self._options.port}: something listens there already; "
+                "--port 0 takes a free one"
+            )
         (self._options.folder / "redis").mkdir(parents=True, exist_ok=True)
         logs = self._options.folder / "logs"
         logs.mkdir(exist_ok=True)
