@@ -142,6 +142,7 @@ def _require_usable(files: CertificateFiles) -> None:
 
 def _said(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or "not PEM"
-        return reason.replace("_", " ").lower()
+        # OpenSSL's words for a file that is anything else are "PEM lib", or none at all.
+        mismatch = "MISMATCH" in (error.reason or "")
+        return "certificate and key do not fit together" if mismatch else "not a PEM file"
     return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
