@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.results.ports import JobState, ResultWriter
+from arno.worker.outcomes import state_from_wire
 from arno.worker.retrying import AbandonedError, Backend
 from arno.worker.taken_job import TakenJob
 
@@ -127,6 +128,10 @@ class Publication:
         # Done only after the outcome is stored: a crash between the two costs a repeat, the other
         # order would lose the job.
         job.done()
-        if not first:
+        if first:
+            # One line a job is for who looks for one: it costs what a small job costs.
+            state = state_from_wire(outcome.state)
+            logger.debug("the job ended", extra={**job.log_fields, "state": state})
+        else:
             logger.info("the job had ended before; this end is dropped", extra=job.log_fields)
         self._on_ended(EndedJob(job, outcome, first))

@@ -78,6 +78,18 @@ def test_delivery_is_done_only_after_its_outcome_is_stored(publishing: _Publishi
     assert publishing.ended[0].first
 
 
+def test_end_of_a_job_is_a_line_with_its_ids_for_who_looks_for_one(
+    publishing: _Publishing, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "arno.worker.publication")
+    job = publishing.take(_origin())
+    publishing.publication.end(job, _success(job))
+    eventually(lambda: publishing.ended)
+    (line,) = [vars(record) for record in caplog.records]
+    assert (line["job_id"], line["state"], line["attempt"]) == (job.record.id, "SUCCEEDED", 1)
+    assert len(line["trace_id"]) == 32
+
+
 def test_outcome_waits_for_a_store_that_is_away(
     publishing: _Publishing, own_redis_server: RedisServer
 ) -> None:
