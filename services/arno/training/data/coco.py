@@ -9,7 +9,7 @@ from typing import Any
 
 from arno.errors import InvalidFieldError
 from arno.tasks import Task
-from arno.training.data.coco_answers import answer_to
+from arno.training.data.coco_answers import answer_to, crowds_in
 from arno.training.data.coco_index import read_coco
 from arno.training.data.coco_questions import CAPTION_TASKS, INSTANCE_TASKS, Question, questions
 from arno.training.data.image_files import ImageFile
@@ -18,7 +18,7 @@ from arno.training.data.source import SampleSource, fault_in
 
 
 class CocoFile(SampleSource):
-    """The samples of a COCO file. Crowds are left out: they are no single object."""
+    """The samples of a COCO file. Crowds are no answers: they are no single object."""
 
     def __init__(self, path: Path, images: Path, *, tasks: Sequence[Task] | None = None) -> None:
         """Read the file.
@@ -85,11 +85,11 @@ class CocoFile(SampleSource):
             )
         try:
             asked = answer_to(question, self._index, size)
+            crowds = crowds_in(question, self._index, size)
         except InvalidFieldError as fault:
             raise fault_in(place, fault) from fault
-        return Sample(
-            f"{place}: {self._name(question)}", name, image, size, asked.spec, asked.answer
-        )
+        name_of_sample = f"{place}: {self._name(question)}"
+        return Sample(name_of_sample, name, image, size, asked.spec, asked.answer, crowds)
 
     def _name(self, question: Question) -> str:
         entry: dict[str, Any] = self._index.images[question.image].entry

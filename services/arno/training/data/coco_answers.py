@@ -129,6 +129,17 @@ def answer_to(question: Question, index: CocoIndex, size: ImageSize) -> Asked:
     return asked
 
 
+def crowds_in(question: Question, index: CocoIndex, size: ImageSize) -> tuple[Region, ...]:
+    """Return where things are that nobody told apart.
+
+    Raises:
+        InvalidFieldError: Naming the annotation at fault.
+    """
+    return tuple(
+        _Object(place, index.annotations[place], index, size).boxed() for place in question.crowds
+    )
+
+
 def _caption(found: _Object) -> str:
     caption = found.annotation.get("caption")
     if not isinstance(caption, str) or not caption.strip():

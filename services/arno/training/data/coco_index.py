@@ -48,6 +48,10 @@ class CocoIndex:
     holds_captions: bool
     digest: str
 
+    def is_crowd(self, place: int) -> bool:
+        """Whether the annotation of a place marks many objects as one."""
+        return bool(self.annotations[place].get("iscrowd"))
+
 
 def read_coco(path: Path) -> CocoIndex:
     """Read a COCO file; of its annotations only the image's id is looked at.

@@ -24,41 +24,48 @@ class Question:
         task: What is asked.
         image: The place of the image in the file; -1 for an annotation without one.
         annotations: The places of the annotations that answer it.
+        crowds: The places of those that mark more than one object, of the kind that is asked for.
     """
 
     task: Task
     image: int
     annotations: tuple[int, ...]
+    crowds: tuple[int, ...] = ()
 
 
 def questions(index: CocoIndex, tasks: Sequence[Task]) -> Iterator[Question]:
     """Yield the questions, image by image; last the annotations without one, to be refused."""
     for image in index.images:
-        objects = tuple(
-            place for place in image.annotations if not _is_crowd(index.annotations[place])
-        )
+        crowds = tuple(place for place in image.annotations if index.is_crowd(place))
+        objects = tuple(place for place in image.annotations if place not in crowds)
         for task in tasks:
-            yield from _about(index, image, task, objects)
+            yield from _about(index, image, task, objects, crowds)
     for place in index.strays:
         yield Question(tasks[0], -1, (place,))
 
 
 def _about(
-    index: CocoIndex, image: CocoImage, task: Task, objects: tuple[int, ...]
+    index: CocoIndex,
+    image: CocoImage,
+    task: Task,
+    objects: tuple[int, ...],
+    crowds: tuple[int, ...],
 ) -> Iterator[Question]:
     if task in _EACH_OBJECT or task in CAPTION_TASKS:
         for place in objects:
             yield Question(task, image.number, (place,))
     elif task in _EACH_CATEGORY:
-        groups: dict[Any, list[int]] = {}
-        for place in objects:
-            groups.setdefault(index.annotations[place].get("category_id"), []).append(place)
-        for places in groups.values():
-            yield Question(task, image.number, tuple(places))
+        crowded = _by_category(index, crowds)
+        for category, places in _by_category(index, objects).items():
+            yield Question(task, image.number, places, crowded.get(category, ()))
     elif objects or task is not Task.CAPTION_TO_PHRASE_GROUNDING:
         # An image without objects has an answer too: none.
-        yield Question(task, image.number, objects)
+        yield Question(task, image.number, objects, crowds)
 
 
-def _is_crowd(annotation: dict[str, Any]) -> bool:
-    return bool(annotation.get("iscrowd"))
+def _by_category(index: CocoIndex, places: Sequence[int]) -> dict[Any, tuple[int, ...]]:
+    groups: dict[Any, tuple[int, ...]] = {}
+    for place in places:
+        category = index.annotations[place].get("category_id")
+        groups[category] = (*groups.get(category, ()), place)
+    return groups

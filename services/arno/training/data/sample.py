@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
-from arno.tasks import AnswerValue, ImageSize, TaskSpec
+from arno.tasks import AnswerValue, ImageSize, Region, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Sample:
         size: The image's size in pixels; shapes of the question and of the answer refer to it.
         spec: The question: its task, and the text, classes or region that the task takes.
         answer: The truth, in the order in which a model should say it.
+        ignored: Regions that are no single object, as COCO's crowds: nothing to learn, and what a
+            model finds there is neither right nor wrong.
     """
 
     sample_id: str
@@ -30,3 +32,4 @@ class Sample:
     size: ImageSize
     spec: TaskSpec
     answer: AnswerValue
+    ignored: tuple[Region, ...] = ()

@@ -202,7 +202,8 @@ _MEASURES: Final[Mapping[Task, Callable[[Sequence[Case]], TaskFigures]]] = Mappi
 
 
 def _seen(case: Case) -> SeenImage:
-    return SeenImage(case.question.size, case.true_regions, case.regions)
+    question = case.question
+    return SeenImage(question.size, case.true_regions, case.regions, question.ignored)
 
 
 def _tallies(cases: Sequence[Case], pairs: Sequence[Sequence[Match]]) -> Iterable[Tally]:

@@ -10,7 +10,7 @@ from typing import Final
 from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
-from arno.tasks import AnswerValue, ImageSize, Task, TaskSpec, TextAnswer
+from arno.tasks import AnswerValue, ImageSize, Region, Task, TaskSpec, TextAnswer
 from arno.training.data import Sample, SampleSource
 
 _LOSSLESS_PIXELS_MAX: Final = 1_000_000
@@ -29,6 +29,7 @@ class Question:
         size: The image's size in pixels.
         spec: What is asked.
         truths: The right answers, at least one; several for texts alone, as captions have them.
+        ignored: Where an answer is neither right nor wrong; see `Sample`.
     """
 
     question_id: str
@@ -37,6 +38,7 @@ class Question:
     size: ImageSize
     spec: TaskSpec
     truths: tuple[AnswerValue, ...]
+    ignored: tuple[Region, ...] = ()
 
     def picture(self) -> bytes:
         """Return the image as a file, equal for every way of asking.
@@ -144,4 +146,5 @@ def _merged(samples: Sequence[Sample]) -> Iterator[Question]:
             size=first.size,
             spec=first.spec,
             truths=tuple(sample.answer for sample in group),
+            ignored=first.ignored,
         )

@@ -90,6 +90,15 @@ def test_instances_are_detections_from_left_to_right_without_crowds(tmp_path):
     ]
 
 
+def test_crowds_stand_beside_the_answer_of_their_category(tmp_path):
+    crowds = [annotation(2, iscrowd=1), annotation(3, iscrowd=1, category_id=9)]
+    tasks = "OD+OPEN_VOCABULARY_DETECTION+REGION_TO_CATEGORY"
+    whole, named, region = opened(tmp_path, [annotation(1), *crowds], tasks)
+    assert [one.label for one in whole.ignored] == ["cat", "dog"]
+    assert [one.label for one in named.ignored] == ["cat"]
+    assert region.ignored == ()
+
+
 def test_image_without_objects_is_a_detection_of_nothing(tmp_path):
     assert only(opened(tmp_path, [])).answer == DetectionAnswer(())
 

@@ -27,11 +27,17 @@ _MAP, _MAP_50, _RECALL = 0, 1, 8
 
 @dataclass(frozen=True, slots=True)
 class SeenImage:
-    """What there is in an image, and what the model gave."""
+    """What there is in an image, and what the model gave.
+
+    Attributes:
+        size: Of the image. true: Objects. found: The model's regions.
+        ignored: Crowds: any number of boxes that lie in one are neither right nor wrong.
+    """
 
     size: ImageSize
     true: Sequence[Region]
     found: Sequence[Region]
+    ignored: Sequence[Region] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +98,10 @@ def _truth(
     images: Sequence[SeenImage], category_ids: dict[str, int], labelled: bool
 ) -> dict[str, Any]:
     annotations = [
-        {**entry, "iscrowd": 0}
+        {**entry, "iscrowd": crowd}
         for image_id, image in enumerate(images, start=1)
-        for region in image.true
+        for crowd, regions in enumerate((image.true, image.ignored))
+        for region in regions
         if (entry := _entry(region, image_id, category_ids, labelled)) is not None
     ]
     return {
