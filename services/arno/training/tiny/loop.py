@@ -7,9 +7,7 @@ steps, so that a run may be made longer as long as that part has not begun.
 
 from __future__ import annotations
 
-import json
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from arno.training.tiny.crew import Crew
 from arno.training.tiny.objective import Losses, Objective
 from arno.training.tiny.optimiser import SplitOptimiser
 from arno.training.tiny.precision import has_bfloat16, narrow, widen_attention
+from arno.training.tiny.run_log import RunLog
 from arno.training.tiny.scorecard import TARGETS, score_tasks
 from arno.training.tiny.tokenizer import build_tokenizer
 
@@ -99,16 +98,25 @@ class Run:
         )
         self.step, self.trained_s = 0, 0.0
         self.scores: dict[Task, float] = {}
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
+        self._log = RunLog(folder, console, step_count=recipe.steps, batch=recipe.batch)
         self._resume()
 
     def train(self) -> None:
         """Train until the steps are done, then save the model."""
+        with self._log:
+            self._train()
+        if self.step % self.recipe.evaluate_steps:
+            self._evaluate()
+        self._checkpoint()
+        if self.crew.leads:
+            with self.average.in_place():
+                save(self.model, self.folder / "model")
+
+    def _train(self) -> None:
         batches = self._stream()
         last = logged = time.monotonic()
         while not self._done():
-            self._count(self._step(next(batches)))
+            self._log.count(self._step(next(batches)).parts, self.step)
             now = time.monotonic()
             self.trained_s += now - last
             last = now
@@ -122,12 +130,6 @@ class Run:
                 last = logged = time.monotonic()
             if self.step % self.recipe.checkpoint_steps == 0:
                 self._checkpoint()
-        if self.step % self.recipe.evaluate_steps:
-            self._evaluate()
-        self._checkpoint()
-        if self.crew.leads:
-            with self.average.in_place():
-                save(self.model, self.folder / "model")
 
     def _done(self) -> bool:
         if self.recipe.minutes_max is None:
@@ -169,29 +171,11 @@ class Run:
         left = 1 - self.step / self.recipe.steps
         return self.recipe.learning_rate * warm * min(1.0, left / self.recipe.cool_down)
 
-    def _count(self, losses: Losses) -> None:
-        for name, value in losses.parts.items():
-            self._sums[name] += value
-            self._counts[name] += 1
-
     def _log_losses(self, rate: float) -> None:
-        means = {name: value / self._counts[name] for name, value in sorted(self._sums.items())}
-        self._sums.clear()
-        self._counts.clear()
-        self._log(rate=rate, learning_rate=self._learning_rate() * 1000, **means)
-
-    def _log(self, **values: float) -> None:
-        if not self.crew.leads:
-            return
-        line = {
-            "step": self.step,
-            "images": self.step * self.recipe.batch,
-            "minutes": round(self.trained_s / 60, 2),
-            **{name: round(value, 4) for name, value in values.items()},
-        }
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        self.console.print(line, soft_wrap=True)
+        if self.crew.leads:
+            self._log.write_losses(
+                self.step, self.trained_s / 60, rate=rate, learning_rate=self._learning_rate()
+            )
 
     def _checkpoint(self) -> None:
         if not self.crew.leads:
@@ -241,7 +225,9 @@ class Run:
         self.model.train()
         for scores in self.crew.tell(own):
             self.scores.update(scores)
-        self._log(**{f"score/{task}": self.scores[task] for task in TASKS})
+        if self.crew.leads:
+            by_name = {str(task): self.scores[task] for task in TASKS}
+            self._log.write_scores(self.step, self.trained_s / 60, by_name)
 
 
 def task_weights(scores: dict[Task, float]) -> dict[Task, float]:
