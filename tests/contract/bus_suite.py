@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +23,7 @@ from arno.errors import BackendUnavailableError, LimitExceededError, OverloadedE
 from support import tied_process
 from support.bus_load import BackgroundLoad, numbered, publish_all
 from support.bus_member import lines, start_member
-from support.eventually import eventually
+from support.eventually import eventually, eventually_async
 from support.polled_consumer import PolledConsumer, finish, keep
 
 MIB = 1024 * 1024
@@ -97,6 +99,28 @@ class BusSuite:
                 await publisher.publish(record, timeout_s=10)
         await first
         await publisher.publish(record, timeout_s=10)
+        await publisher.close()
+
+    async def test_publisher_counts_what_is_not_finished_by_lane(self, topics: BusSettings) -> None:
+        publisher = make_publisher(topics)
+        await publisher.start()
+
+        async def counted(**counts: int) -> bool:
+            # A broker that is new has no coordinator of groups for a moment.
+            with suppress(BackendUnavailableError):
+                return await publisher.unfinished() == dict.fromkeys(Lane, 0) | counts
+            return False
+
+        await eventually_async(counted)
+        for number in range(3):
+            await publisher.publish(Record(Lane.BATCH, bytes([number])), timeout_s=10)
+        await publisher.publish(Record(Lane.STREAM, b""), timeout_s=10)
+        assert await counted(stream=1, batch=3)
+        with PolledConsumer(topics, [Lane.BATCH], handle=keep) as one:
+            await asyncio.to_thread(eventually, lambda: len(one.deliveries) == 3)
+            assert await counted(stream=1, batch=3)
+            one.finish_all()
+            await eventually_async(partial(counted, stream=1))
         await publisher.close()
 
     async def test_publisher_says_that_the_bus_answers(self, topics: BusSettings) -> None:

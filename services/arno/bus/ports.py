@@ -140,6 +140,13 @@ class Publisher(Protocol):
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless the bus answers."""
 
+    async def unfinished(self) -> Mapping[str, int]:
+        """Return how many records of each lane are not finished: waiting, or in a worker's hands.
+
+        Raises:
+            BackendUnavailableError: The bus does not answer.
+        """
+
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
 

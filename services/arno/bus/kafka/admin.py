@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from arno.bus.kafka.faults import translate
@@ -83,6 +84,16 @@ class KafkaTopicAdmin:
         except KafkaError as error:
             raise translate(error) from error
 
+    def unfinished(self, channels: Collection[str]) -> dict[str, int]:
+        """Return how many records of these channels the workers' group has not committed."""
+        names = {topic_name(self._settings.topic_prefix, one): one for one in channels}
+        counts = self.partition_counts(names)
+        partitions = [TopicPartition(name, n) for name in counts for n in range(counts[name])]
+        unfinished = dict.fromkeys(channels, 0)
+        for one, count in self._uncommitted(partitions).items():
+            unfinished[names[one.topic]] += count
+        return unfinished
+
     def ping(self) -> None:
         """Return when a broker answers; raise BackendUnavailableError when none does."""
         try:
@@ -95,6 +106,20 @@ class KafkaTopicAdmin:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def _uncommitted(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        group, client = self._settings.group, self._connected()
+        try:
+            ends = client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+            committed = client.list_group_offsets({group: list(partitions)})[group]
+            begun = {one: found.offset for one, found in committed.items() if found.offset >= 0}
+            fresh = [one for one in partitions if one not in begun]
+            if fresh:
+                found = client.list_partition_offsets(dict.fromkeys(fresh, OffsetSpec.EARLIEST))
+                begun |= {one: found[one].offset for one in fresh}
+        except KafkaError as error:
+            raise translate(error) from error
+        return {one: max(0, ends[one].offset - begun[one]) for one in partitions}
 
     def _create(self, name: str) -> bool:
         settings = self._settings

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -23,6 +24,8 @@ from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 _CHANNELS = [*(lane.value for lane in Lane), DEAD]
 _PING_TIMEOUT_S = 3.0
@@ -75,11 +78,11 @@ class KafkaPublisher:
 
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless a broker answers."""
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
-                await asyncio.to_thread(self._admin.ping)
-        except TimeoutError as error:
-            raise BackendUnavailableError("kafka: no broker answers") from error
+        await self._ask(self._admin.ping)
+
+    async def unfinished(self) -> Mapping[str, int]:
+        """Return how many records of each lane are not committed."""
+        return await self._ask(lambda: self._admin.unfinished(list(Lane)))
 
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
@@ -87,6 +90,13 @@ class KafkaPublisher:
         if producer is not None:
             await asyncio.to_thread(_close, producer)
         await asyncio.to_thread(self._admin.close)
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        try:
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                return await asyncio.to_thread(question)
+        except TimeoutError as error:
+            raise BackendUnavailableError("kafka: no broker answers") from error
 
     def _connect(self) -> KafkaProducer:
         self._admin.require(_CHANNELS)

@@ -7,6 +7,8 @@ is the server's setting: with ``appendonly yes``, everything but a power cut.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -56,14 +58,14 @@ class RedisStreamsPublisher:
 
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless Redis answers."""
-        client = self._started()
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
-                await client.ping()
-        except TimeoutError as error:
-            raise BackendUnavailableError("redis: no answer") from error
-        except redis.RedisError as error:
-            raise translate(error) from error
+        await self._ask(self._started().ping())
+
+    async def unfinished(self) -> Mapping[str, int]:
+        """Return how long the stream of each lane is: entries that are done are deleted."""
+        trip = self._started().pipeline(transaction=False)
+        for lane in Lane:
+            trip.xlen(topic_name(self._settings.topic_prefix, lane))
+        return dict(zip(Lane, await self._ask(trip.execute()), strict=True))
 
     async def close(self) -> None:
         """Disconnect; nothing is buffered. Idempotent."""
@@ -83,6 +85,15 @@ class RedisStreamsPublisher:
                 return
             # The lost answer may have been a yes: then the record is there twice.
             await asyncio.sleep(_RETRY_PAUSE_S)
+
+    async def _ask(self, question: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                return await question
+        except TimeoutError as error:
+            raise BackendUnavailableError("redis: no answer") from error
+        except redis.RedisError as error:
+            raise translate(error) from error
 
     def _check_streams(self) -> None:
         admin = RedisStreamsAdmin(self._settings)

@@ -64,6 +64,7 @@ class JobRecord(_message.Message):
     BLOB_FIELD_NUMBER: _builtins.int
     IMAGE_DESCRIPTION_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    PREDICTED_COST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names the job; unique."""
     tenant: _builtins.str
@@ -76,6 +77,8 @@ class JobRecord(_message.Message):
     """Milliseconds since the Unix epoch; after it the job is worth nothing."""
     inline_image: _builtins.bytes
     """The encoded file itself."""
+    predicted_cost: _builtins.float
+    """What the gateway predicts that the job costs, in tokens of one beam; 0 from a gateway that predicts nothing."""
     @_builtins.property
     def blob(self) -> Global___BlobReference:
         """The encoded file is in the blob store."""
@@ -100,10 +103,11 @@ class JobRecord(_message.Message):
         blob: Global___BlobReference | None = ...,
         image_description: _types_pb2.ImageDescription | None = ...,
         tasks: _abc.Iterable[_types_pb2.TaskSpec] | None = ...,
+        predicted_cost: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "image", b"image", "image_description", b"image_description", "inline_image", b"inline_image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "deadline_at_ms", b"deadline_at_ms", "id", b"id", "image", b"image", "image_description", b"image_description", "inline_image", b"inline_image", "lane", b"lane", "submitted_at_ms", b"submitted_at_ms", "tasks", b"tasks", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "deadline_at_ms", b"deadline_at_ms", "id", b"id", "image", b"image", "image_description", b"image_description", "inline_image", b"inline_image", "lane", b"lane", "predicted_cost", b"predicted_cost", "submitted_at_ms", b"submitted_at_ms", "tasks", b"tasks", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["inline_image", "blob"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
