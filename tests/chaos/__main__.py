@@ -19,7 +19,9 @@ from support.kafka_broker import WAYS_TO_GET_IT, kafka_available
 @click.option("--every", "every_s", default=11.0, show_default=True, help="Mean time of a blow, s.")
 @click.option("--bus", type=click.Choice(["kafka", "redis"]), default="kafka", show_default=True)
 @click.option("--brokers", type=click.Choice(["1", "3"]), default="1", show_default=True)
-@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder of logs.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep logs and ledger here."
+)
 def main(keep: Path | None, bus: str, brokers: str, **pace: float) -> None:
     """Run gateways, workers, a bus and a store; kill them at random; judge the answers."""
     if bus == "kafka" and not kafka_available():
@@ -29,6 +31,8 @@ def main(keep: Path | None, bus: str, brokers: str, **pace: float) -> None:
     with tempfile.TemporaryDirectory(prefix="arno-chaos-") as scratch:
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise click.ClickException(f"--keep {folder}: must be empty, or not there yet")
         click.echo(f"chaos: bus {bus}, brokers {brokers}, seed {seed}, {options.seconds:g} s")
         verdict = run_chaos(folder, options, click.echo)
     for line in verdict.lines():

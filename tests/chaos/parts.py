@@ -13,6 +13,8 @@ from support import tied_process
 from support.kafka_broker import KafkaBroker
 from support.redis_server import RedisServer
 
+_READY = {Kind.GATEWAY: "serving on", Kind.WORKER: "takes jobs from"}
+
 
 class Part(Protocol):
     """One process of the machine."""
@@ -63,12 +65,25 @@ class ProcessPart:
         self._command = command
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._launch_count = 0
 
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has said, since its last launch, that it takes work."""
+        return self.log.read_text().count(_READY[self.kind]) >= self._launch_count
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def launch(self) -> None:
+        self._launch_count += 1
         self._process = tied_process.start_tied(
             self._command, log=self.log, environment=self._environment
         )
@@ -81,6 +96,11 @@ class ProcessPart:
         """Send SIGTERM, and return at once."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, *, timeout_s: float) -> int:
+        """Return its exit status when it has ended."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
 
     def freeze(self) -> None:
         """Stop it where it stands; others find it silent."""

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from arno.api.v1 import job_pb2
-from arno.bus import make_admin
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.results.ports import JobClaim, JobOrigin, JobState
 from arno.results.redis import RedisJobStore, RedisResultWriter
@@ -27,42 +26,15 @@ from chaos.mutations import COMMIT_BEFORE_STORE, NO_FENCING, NONE, WAKE_UPS_ONLY
 from support import tied_process
 from support.eventually import eventually, eventually_async
 from support.job_client import JobClient, job_record
-from support.kafka_broker import KafkaBroker
 from support.redis_server import RedisServer
 from support.tcp_proxy import TcpProxy
 
 _TESTS = Path(__file__).parents[1]
-_CLAIM_TIMEOUT_S = 1.5
 _FORGOTTEN_S = 1.0
 _TAKEN_OVER_S = 8.0
 _DROPPED = "this end is dropped"
 
 StartWorker = Callable[[str, Path], subprocess.Popen[bytes]]
-
-
-@pytest.fixture(params=["kafka", "redis"])
-def settings(
-    request: pytest.FixtureRequest, redis_server: RedisServer, unique_prefix: str
-) -> WorkerSettings:
-    where = {}
-    if request.param == "kafka":
-        broker: KafkaBroker = request.getfixturevalue("kafka_broker")
-        where = {"kafka_bootstrap": broker.bootstrap, "partitions": 1}
-    made = WorkerSettings(
-        bus=request.param,
-        redis_url=redis_server.url,
-        topic_prefix=unique_prefix,
-        group=unique_prefix,
-        redis_key_prefix=unique_prefix,
-        model="null",
-        lanes=("interactive",),
-        claim_timeout_s=_CLAIM_TIMEOUT_S,
-        **where,
-    )
-    admin = make_admin(made)
-    admin.ensure_topics()
-    admin.close()
-    return made
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ class Question:
 def make_question(number: int, run: str) -> Question:
     """Return the question of a number; the same for the same run."""
     chance = random.Random(f"{run}/{number}")
-    content = _PICTURE + chance.randbytes(_size_bytes(chance))
+    content = PICTURE + chance.randbytes(_size_bytes(chance))
     sha256 = hashlib.sha256(content).hexdigest()
     tasks, answers = [], {}
     for index in range(chance.randint(1, 3)):
@@ -76,5 +76,5 @@ def _picture() -> bytes:
     return buffer.getvalue()
 
 
-_PICTURE = _picture()
+PICTURE = _picture()
 """A whole PNG. What follows its end makes each image another one, and costs no drawing."""

@@ -39,6 +39,7 @@ class BackgroundLoad:
         """Take the pause between two records."""
         self.acknowledged: set[bytes] = set()
         self.refused_count = 0
+        self.sent_count = 0
         self._settings = settings
         self._interval_s = interval_s
         self._stop = threading.Event()
@@ -74,6 +75,7 @@ class BackgroundLoad:
 
     async def _publish_one(self, publisher: Publisher, number: int) -> None:
         record = Record(Lane.BATCH, b"%d" % number)
+        self.sent_count += 1
         try:
             await publisher.publish(record, timeout_s=30)
         except BackendUnavailableError:

@@ -15,7 +15,6 @@ class TcpProxy:
         port: Where it listens.
         cut_count: Connections broken so far.
         refusing: Whether new connections are broken at once.
-        silent: Whether bytes are swallowed in both directions, as a dead router does.
         delay_s: How long every piece is held back.
     """
 
@@ -23,11 +22,11 @@ class TcpProxy:
         self.port = port
         self.cut_count = 0
         self.refusing = False
-        self.silent = False
         self.delay_s = 0.0
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._sessions: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
+        self._muted: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> TcpProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -47,6 +46,11 @@ class TcpProxy:
             self.cut_count += 1
             for writer in writers:
                 writer.transport.abort()
+
+    def mute(self) -> None:
+        """Swallow what is said on the present connections, as a router does that forgot them."""
+        for writers in self._sessions.values():
+            self._muted.update(writers)
 
     def half_close(self) -> None:
         """Tell every client that the server says no more, while the client may go on talking."""
@@ -70,6 +74,7 @@ class TcpProxy:
         finally:
             for open_writer in writers:
                 open_writer.transport.abort()
+            self._muted.difference_update(writers)
             del self._sessions[session]
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +82,7 @@ class TcpProxy:
             while chunk := await reader.read(65_536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                if not self.silent:
+                if writer not in self._muted:
                     writer.write(chunk)
                     await writer.drain()
         writer.transport.abort()
@@ -116,7 +121,10 @@ class ThreadedProxy:
         """End what the server says on every connection."""
         self._loop.call_soon_threadsafe(self._proxy.half_close)
 
-    def set(self, *, refusing: bool = False, silent: bool = False, delay_s: float = 0.0) -> None:
+    def mute(self) -> None:
+        """Swallow what is said on the present connections."""
+        self._loop.call_soon_threadsafe(self._proxy.mute)
+
+    def set(self, *, refusing: bool = False, delay_s: float = 0.0) -> None:
         """Say how bad the network is from now on."""
-        self._proxy.refusing, self._proxy.silent = refusing, silent
-        self._proxy.delay_s = delay_s
+        self._proxy.refusing, self._proxy.delay_s = refusing, delay_s

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from arno.api.v1 import vision_pb2
+from arno.errors import BackendUnavailableError, UnknownJobError
 from arno.gateway.calls import note_job
 from arno.gateway.cancellation import Canceller
 from arno.gateway.deadlines import TimeBudget
@@ -66,4 +67,16 @@ class Inference:
             return await self._store.wait(job_id, timeout_s=max(0.0, until_s - time.monotonic()))
         except TimeoutError:
             snapshot = await self._store.get(job_id)
-            return owned(snapshot, job_id=job_id, tenant=submission.tenant)
+            if snapshot is not None:
+                return owned(snapshot, job_id=job_id, tenant=submission.tenant)
+            raise _lost(job_id) from None
+        except UnknownJobError:
+            raise _lost(job_id) from None
+
+
+def _lost(job_id: str) -> BackendUnavailableError:
+    # The job was there when it was submitted. That a store has come back without its memory says
+    # nothing about the job, which may still run; the caller may ask again.
+    return BackendUnavailableError(
+        f"the result store has lost sight of job {job_id}; ask again", job_id=job_id
+    )
