@@ -11,7 +11,7 @@ from typing import Final
 from PIL import Image
 
 from arno.client import Client, InferResult, Lane, TaskRequest
-from arno.errors import ArnoError, ModelError, UnavailableError
+from arno.errors import ArnoError, ModelError, QuotaExceededError, UnavailableError
 from arno.tasks import Task
 from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
 from arno.training.evaluation.questions import Question
@@ -19,15 +19,24 @@ from arno.training.evaluation.questions import Question
 _TASKS_MAX: Final = 32
 """Questions of one request: half of what a gateway takes; the worker keeps the encoded image."""
 _PATIENCE_S: Final = 60.0
-"""How long a server may be away, or full, before the run stops."""
+"""How long a server may be away or full, or a quota used up, before the run stops."""
+_WAITED_FOR: Final = (UnavailableError, QuotaExceededError)
 
 
 class RemoteAnswerer:
     """An `Answerer` over a gateway: a request an image, some at a time."""
 
-    def __init__(self, client: Client, choice: DecodingChoice, *, parallel: int) -> None:
-        """Take a client, how to decode, and how many requests may be open at once."""
+    def __init__(
+        self,
+        client: Client,
+        choice: DecodingChoice,
+        *,
+        parallel: int,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """Take a client, how to decode, how many requests may be open, and when to give up."""
         self._client = client
+        self._patience_s = patience_s
         self._choice = choice
         self._parallel = parallel
         self._model: JudgedModel | None = None
@@ -66,13 +75,14 @@ class RemoteAnswerer:
         """Ask about one image.
 
         Raises:
-            UnavailableError: The server was away for too long.
+            UnavailableError: The server was away or full for too long.
+            QuotaExceededError: The quota was used up for too long.
             ModelError: Another model answers than before.
         """
         requests = [self._request(number, one) for number, one in enumerate(questions)]
         try:
             result = self._infer(questions[0].picture(), requests)
-        except UnavailableError:
+        except _WAITED_FOR:
             raise
         except ArnoError as fault:
             return [Reply(question.question_id, fault) for question in questions]
@@ -88,11 +98,11 @@ class RemoteAnswerer:
         ]
 
     def _infer(self, picture: bytes, requests: Sequence[TaskRequest]) -> InferResult:
-        patient_until_s = time.monotonic() + _PATIENCE_S
+        patient_until_s = time.monotonic() + self._patience_s
         while True:
             try:
                 return self._client.infer(picture, *requests, lane=Lane.BATCH)
-            except UnavailableError as fault:
+            except _WAITED_FOR as fault:
                 if time.monotonic() > patient_until_s:
                     raise
                 time.sleep(fault.retry_delay_s)

@@ -68,10 +68,8 @@ class Replies:
             self._file.write(f"{line}\n")
             self._file.flush()
         # As it will be read: a run that goes on must end with the figures of one that did not stop.
-        outcome = reply.outcome
-        self._outcomes[reply.question_id] = (
-            _answer(line) if isinstance(outcome, Answer) else outcome
-        )
+        _, answer = _read(line, reply.question_id)
+        self._outcomes[reply.question_id] = answer or reply.outcome
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -93,13 +91,13 @@ class Replies:
         """Read the whole lines of a file, and open it behind them."""
         path.touch()
         end = 0
-        for line in path.read_bytes().splitlines(keepends=True):
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
                 break
             end += len(line)
-            document: Any = json.loads(line)
-            if "answer" in document:
-                self._outcomes[document["question"]] = _answer(line)
+            question, answer = _read(line, f"{path}:{number}")
+            if answer is not None:
+                self._outcomes[question] = answer
         file = path.open("r+", encoding="utf-8")
         file.seek(end)
         file.truncate()
@@ -115,12 +113,20 @@ def _line(reply: Reply) -> str:
     return json.dumps(document, ensure_ascii=False)
 
 
-def _answer(line: str | bytes) -> Answer:
+def _read(line: str | bytes, place: str) -> tuple[str, Answer | None]:
+    """Return a line's question and the answer to it; None for an error.
+
+    Raises:
+        ConfigurationError: The line is no reply.
+    """
     try:
-        return answer_from_wire(ParseDict(json.loads(line)["answer"], types_pb2.Answer()))
-    except (ParseError, ValueError, KeyError) as fault:
-        problem = f"{_REPLIES_FILE} holds a line that is no reply: {fault}"
-        raise ConfigurationError(f"--out: {problem}") from fault
+        document: Any = json.loads(line)
+        question: str = document["question"]
+        if "answer" not in document:
+            return question, None
+        return question, answer_from_wire(ParseDict(document["answer"], types_pb2.Answer()))
+    except (ParseError, ValueError, KeyError, TypeError) as fault:
+        raise ConfigurationError(f"--out: {place}: no reply: {fault}") from fault
 
 
 def _settle(folder: Path, identity: RunIdentity) -> None:
@@ -128,7 +134,10 @@ def _settle(folder: Path, identity: RunIdentity) -> None:
     path = folder / _RUN_FILE
     mine = asdict(identity)
     if path.exists():
-        theirs: Any = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            theirs: Any = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as fault:
+            raise ConfigurationError(f"--out: {path} cannot be read: {fault}") from fault
         for name, value in mine.items():
             if theirs.get(name) != value:
                 raise ConfigurationError(
