@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from arno.cli.connecting import connection_options
 from arno.client import DEFAULT_ADDRESS, TaskRequest
 from arno.client.requests import task_of
 from arno.errors import InvalidFieldError
@@ -100,7 +101,7 @@ class TaskFlags:
 
 
 def address_options(command: Command) -> Command:
-    """Add --address and --timeout."""
+    """Add what `connection_options` adds, and --timeout."""
     command = click.option(
         "--timeout",
         "timeout_s",
@@ -110,15 +111,7 @@ def address_options(command: Command) -> Command:
         metavar="S",
         help="How long to wait for an answer, in seconds.",
     )(command)
-    return click.option(
-        "--address",
-        default=DEFAULT_ADDRESS,
-        envvar="ARNO_ADDRESS",
-        show_default=True,
-        show_envvar=True,
-        metavar="HOST:PORT",
-        help="Where the gateway is.",
-    )(command)
+    return connection_options(default=DEFAULT_ADDRESS)(command)
 
 
 def task_options(command: Command) -> Command:

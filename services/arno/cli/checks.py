@@ -18,7 +18,6 @@ from typing import Final
 
 from arno import __version__
 from arno.cli.probes import probe_port, probe_redis
-from arno.client import Client
 from arno.engine.find_model import find_model
 from arno.errors import ArnoError
 from arno.ops.embedded_redis import find_redis_server
@@ -144,25 +143,9 @@ def check_model(model: str) -> Finding:
     return Finding(Level.OK, "model", f"{model}: {size_bytes / 1e6:.0f} MB of weights")
 
 
-def check_gateway(address: str) -> Finding:
-    """Ask a gateway whether it is ready."""
-    with Client(address) as client:
-        if client.ready(timeout_s=3):
-            return Finding(Level.OK, "gateway", f"{address} is ready")
-    host, port = _split(address)
-    if probe_port(host, port).ok:
-        return Finding(
-            Level.FAIL,
-            "gateway",
-            f"{address} listens, but is not ready or is no gateway",
-            "read its log, or GET /readyz on its metrics port",
-        )
-    return Finding(Level.FAIL, "gateway", f"nothing listens on {address}", "start one: arno up")
-
-
 def check_redis(url: str) -> Finding:
     """Ask the Redis of a URL whether it answers."""
-    host, port = _split(url.split("://", 1)[-1].rsplit("@", 1)[-1].split("/", 1)[0], 6379)
+    host, port = split_address(url.split("://", 1)[-1].rsplit("@", 1)[-1].split("/", 1)[0], 6379)
     probe = probe_redis(host, port)
     if probe.ok:
         return Finding(Level.OK, "redis", f"{host}:{port} answers")
@@ -173,7 +156,7 @@ def check_redis(url: str) -> Finding:
 def check_kafka(bootstrap: str) -> Iterator[Finding]:
     """Connect to every Kafka broker of the list."""
     for broker in filter(None, (part.strip() for part in bootstrap.split(","))):
-        host, port = _split(broker, 9092)
+        host, port = split_address(broker, 9092)
         probe = probe_port(host, port)
         if probe.ok:
             yield Finding(Level.OK, "kafka", f"{host}:{port} accepts connections")
@@ -208,7 +191,8 @@ def check_disk(folder: Path) -> Finding:
     return Finding(Level.OK, "data", found)
 
 
-def _split(address: str, port: int = 50051) -> tuple[str, int]:
+def split_address(address: str, port: int = 50051) -> tuple[str, int]:
+    """Return host and port, or the host with the given port where none is named."""
     host, _, written = address.rpartition(":")
     if not host:
         return address, port

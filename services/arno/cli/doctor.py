@@ -16,6 +16,8 @@ from rich.text import Text
 
 from arno.cli import checks
 from arno.cli.checks import Finding, Level
+from arno.cli.connecting import Connection, connection_options
+from arno.cli.gateway_check import check_gateway
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.settings_names import KNOWN_SETTINGS
 from arno.cli.up import STATE_FILE
@@ -26,7 +28,7 @@ _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold re
 
 
 @click.command("doctor")
-@click.option("--address", envvar="ARNO_ADDRESS", metavar="HOST:PORT", help="Ask this gateway.")
+@connection_options(default=None)
 @click.option("--redis-url", envvar="ARNO_REDIS_URL", metavar="URL", help="Ask this Redis.")
 @click.option(
     "--kafka-bootstrap", envvar="ARNO_KAFKA_BOOTSTRAP", metavar="HOST:PORT", help="Ask this Kafka."
@@ -44,7 +46,7 @@ _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold re
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a finding.")
 def verb(
-    address: str | None,
+    gateway: Connection,
     redis_url: str | None,
     kafka_bootstrap: str | None,
     model: str,
@@ -62,11 +64,12 @@ def verb(
       arno doctor --address gateway:50051 --redis-url redis://redis:6379/0 --json
     """
     running = _running(folder)
-    address = address or running.get("address")
+    if not gateway.address:
+        gateway = dataclasses.replace(gateway, address=running.get("address", ""))
     redis_url = redis_url or running.get("redis_url")
     findings = [
         *_installed(model, folder),
-        *_reachable(address, redis_url, kafka_bootstrap),
+        *_reachable(gateway, redis_url, kafka_bootstrap),
     ]
     if as_json:
         for finding in findings:
@@ -88,10 +91,10 @@ def _installed(model: str, folder: Path) -> Iterator[Finding]:
 
 
 def _reachable(
-    address: str | None, redis_url: str | None, kafka_bootstrap: str | None
+    gateway: Connection, redis_url: str | None, kafka_bootstrap: str | None
 ) -> Iterator[Finding]:
-    if address:
-        yield checks.check_gateway(address)
+    if gateway.address:
+        yield check_gateway(gateway)
     else:
         yield checks.check_port(int(DEFAULT_ADDRESS.rsplit(":", 1)[1]))
     if redis_url:

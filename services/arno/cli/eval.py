@@ -19,11 +19,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from arno.cli.connecting import Connection, connection_options
 from arno.cli.figures_table import print_figures
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.worst_page import WORST_FILE, write_worst_page
-from arno.client import Client
 from arno.client.requests import task_of
 from arno.errors import ConfigurationError, InvalidFieldError
 from arno.training.data import open_data
@@ -41,7 +41,7 @@ class _Model:
     """Where the answers come from: a model in this process, or a gateway."""
 
     name: str
-    address: str | None
+    gateway: Connection | None
     device: str
     parallel: int
     timeout_s: float
@@ -54,10 +54,8 @@ class _Model:
     help="What is judged: tiny, a folder, or a hub id in the local cache; runs in this process.  "
     "[default: tiny]",
 )
-@click.option(
-    "--address",
-    metavar="HOST:PORT",
-    help="Judge the model behind this gateway instead.",
+@connection_options(
+    default=None, variable=None, purpose="Judge the model behind this gateway instead."
 )
 @click.option(
     "--data",
@@ -115,7 +113,7 @@ class _Model:
 )
 def verb(
     model: str | None,
-    address: str | None,
+    gateway: Connection,
     data: str,
     tasks: str,
     limit: int | None,
@@ -138,7 +136,7 @@ def verb(
       arno eval --model ./Florence-2-base-ft --data coco:instances_val2017.json,images=val2017
       arno eval --address 127.0.0.1:50051 --data my-photos.jsonl --out judged
     """
-    if model is not None and address is not None:
+    if model is not None and gateway.address:
         raise ConfigurationError("--address: a gateway has its own model; leave out --model")
     wanted = tuple(task_of(name) for name in tasks.split(",") if name.strip()) or None
     notes = Console(stderr=True, highlight=False)
@@ -146,7 +144,9 @@ def verb(
         asked = questions_of(open_data(data, tasks=wanted), tasks=wanted, images_max=limit)
     _check(asked, data, notes)
     choice = DecodingChoice(beams, max_tokens)
-    judged = _Model(model or "tiny", address, device, parallel, timeout_s)
+    judged = _Model(
+        model or "tiny", gateway if gateway.address else None, device, parallel, timeout_s
+    )
     with _answerer(judged, choice, notes) as answerer, _progress(notes) as progress:
         bar = progress.add_task("asking", total=len(asked.questions))
         evaluation = evaluate(
@@ -173,8 +173,8 @@ def _check(asked: QuestionSet, data: str, notes: Console) -> None:
 
 @contextlib.contextmanager
 def _answerer(asked: _Model, choice: DecodingChoice, notes: Console) -> Iterator[Answerer]:
-    if asked.address is not None:
-        with Client(asked.address, timeout_s=asked.timeout_s) as client:
+    if asked.gateway is not None:
+        with asked.gateway.client(timeout_s=asked.timeout_s) as client:
             yield RemoteAnswerer(client, choice, parallel=asked.parallel)
         return
     from arno.training.evaluation.local import open_model

@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.pictures import PICTURE_SUFFIXES, pictures_in
 from arno.cli.tables import print_result
@@ -56,7 +57,7 @@ def verb(
     as_json: bool,
     drawn: Path | None,
     parallel: int,
-    address: str,
+    gateway: Connection,
     timeout_s: float,
     **flags: Any,
 ) -> int:
@@ -78,7 +79,7 @@ def verb(
     target = _Target.of(drawn, len(paths))
     console = Console(highlight=False)
     failed = False
-    with Client(address, timeout_s=timeout_s) as client:
+    with gateway.client(timeout_s=timeout_s) as client:
         for asked in _ask(client, paths, tasks, parallel):
             failed |= not _show(console, asked, as_json=as_json)
             if target is not None and isinstance(asked.outcome, InferResult):

@@ -10,9 +10,10 @@ import click
 from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.tables import print_result
-from arno.client import Client, Job, JobState
+from arno.client import Job, JobState
 from arno.client.export import to_json
 from arno.errors import DeadlineExceededError
 
@@ -55,7 +56,7 @@ def submit(
     lane: str,
     key: str,
     time_to_live_s: float | None,
-    address: str,
+    gateway: Connection,
     timeout_s: float,
     **flags: Any,
 ) -> None:
@@ -66,7 +67,7 @@ def submit(
       arno job submit photo.jpg --task DENSE_REGION_CAPTION --key photo-1
     """
     tasks = TaskFlags(**flags).requests()
-    with Client(address, timeout_s=timeout_s) as client:
+    with gateway.client(timeout_s=timeout_s) as client:
         job = client.submit(
             image, *tasks, lane=lane, idempotency_key=key, time_to_live_s=time_to_live_s
         )
@@ -77,14 +78,14 @@ def submit(
 @click.argument("job_id")
 @_json_option
 @address_options
-def get(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
+def get(job_id: str, as_json: bool, gateway: Connection, timeout_s: float) -> int:
     """Print how a job stands, and its results so far.
 
     \b
     Example:
       arno job get 01J9ZK3V --json
     """
-    with Client(address, timeout_s=timeout_s) as client:
+    with gateway.client(timeout_s=timeout_s) as client:
         return _show(client.get(job_id), as_json=as_json)
 
 
@@ -92,7 +93,7 @@ def get(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
 @click.argument("job_id")
 @_json_option
 @address_options
-def watch(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
+def watch(job_id: str, as_json: bool, gateway: Connection, timeout_s: float) -> int:
     """Print every change of a job until it has ended.
 
     \b
@@ -100,7 +101,7 @@ def watch(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
       arno job watch 01J9ZK3V --timeout 3600
     """
     last: Job | None = None
-    with Client(address) as client:
+    with gateway.client() as client:
         try:
             for last in client.watch(job_id, timeout_s=timeout_s):
                 if as_json:
@@ -121,28 +122,28 @@ def watch(job_id: str, as_json: bool, address: str, timeout_s: float) -> int:
 @verb.command("cancel")
 @click.argument("job_id")
 @address_options
-def cancel(job_id: str, address: str, timeout_s: float) -> None:
+def cancel(job_id: str, gateway: Connection, timeout_s: float) -> None:
     """Ask that a job be stopped. One that has ended stays as it is.
 
     \b
     Example:
       arno job cancel 01J9ZK3V
     """
-    with Client(address, timeout_s=timeout_s) as client:
+    with gateway.client(timeout_s=timeout_s) as client:
         click.echo(_state(client.cancel(job_id)))
 
 
 @verb.command("delete")
 @click.argument("job_id")
 @address_options
-def delete(job_id: str, address: str, timeout_s: float) -> None:
+def delete(job_id: str, gateway: Connection, timeout_s: float) -> None:
     """Forget a job and its results; cancel it where it still runs.
 
     \b
     Example:
       arno job delete 01J9ZK3V
     """
-    with Client(address, timeout_s=timeout_s) as client:
+    with gateway.client(timeout_s=timeout_s) as client:
         client.delete(job_id)
     click.echo(f"{job_id}: deleted")
 

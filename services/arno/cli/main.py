@@ -40,6 +40,7 @@ _VERBS: Final[dict[str, str]] = {
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
     "topics": "Create or list the bus's topics.",
+    "keys": "Make, list and revoke API keys; set quotas of tenants.",
     "dead": "Look at jobs that were given up; run them again.",
     "version": "Print the versions.",
 }
@@ -153,6 +154,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
     extra = {
         "worker": "worker",
         "gateway": "gateway",
+        "keys": "Make, list and revoke API keys; set quotas of tenants.",
         "dead": "server",
         "stream": "ingest",
         "model": "worker",

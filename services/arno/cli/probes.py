@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -44,6 +45,20 @@ def probe_port(host: str, port: int) -> Probe:
     except OSError as error:
         return Probe(False, str(error))
     return Probe(True, "")
+
+
+def probe_tls(host: str, port: int, context: ssl.SSLContext) -> Probe:
+    """Shake hands over TLS; what is said of a certificate that was checked is when it ends."""
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_TIMEOUT_S) as connection,
+            context.wrap_socket(connection, server_hostname=host) as encrypted,
+        ):
+            return Probe(True, str((encrypted.getpeercert() or {}).get("notAfter", "")))
+    except ssl.SSLError as error:
+        return Probe(False, getattr(error, "verify_message", "") or error.reason or str(error))
+    except OSError as error:
+        return Probe(False, str(error))
 
 
 def probe_http(url: str) -> Probe:

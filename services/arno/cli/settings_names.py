@@ -8,12 +8,16 @@ from arno.gateway.settings import GatewaySettings
 from arno.training.trainer.settings import TrainSettings
 from arno.worker.settings import WorkerSettings
 
+CONNECTION_NAMES: Final = frozenset(
+    {"address", "tls", "tls_ca", "tls_cert", "tls_key", "api_key", "api_key_file"}
+)
+"""What tells the client verbs where the gateway is and how to speak to it (`cli/connecting.py`)."""
+
 KNOWN_SETTINGS: Final = frozenset(
-    # `address` is where the client verbs look for the gateway: ARNO_ADDRESS.
     {
         *GatewaySettings.model_fields,
         *WorkerSettings.model_fields,
         *TrainSettings.model_fields,
-        "address",
+        *CONNECTION_NAMES,
     }
 )

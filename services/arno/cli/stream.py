@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE
-from arno.client import Client, FrameResult, StreamOptions, StreamPolicy
+from arno.client import FrameResult, StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
 from arno.ingest.events import StreamCounts, VideoRun
 from arno.ingest.frames import SourceOptions, duration_s
@@ -59,7 +60,7 @@ def verb(
     in_flight: int | None,
     frames: int | None,
     realtime: bool,
-    address: str,
+    gateway: Connection,
     timeout_s: float,
     **flags: Any,
 ) -> int:
@@ -80,7 +81,7 @@ def verb(
     video = SourceOptions(source, fps=fps, frame_count_max=frames, realtime=realtime)
     expected = _expected_count(video)
     console = Console(stderr=True, highlight=False)
-    with Client(address) as client, _output(out) as lines:
+    with gateway.client() as client, _output(out) as lines:
         run = VideoRun(client, video, tasks, options)
         with _stopped_by_signal(run), _progress(console) as progress:
             bar = progress.add_task("frames", total=expected, said="")

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2_grpc
 from arno.client import requests
-from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel
+from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel, with_key
 from arno.client.faults import from_rpc
 from arno.client.frames import FrameSource
 from arno.client.images import ImageLike
@@ -38,7 +38,12 @@ class Client:
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 60.0, tls: Tls | None = None
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 60.0,
+        tls: Tls | None = None,
+        api_key: str = "",
     ) -> None:
         """Name the gateway; the connection is made at the first call.
 
@@ -47,12 +52,17 @@ class Client:
             timeout_s: How long a call may take unless it says otherwise; also the deadline of the
                 work behind `infer`.
             tls: How to encrypt; None speaks plain text.
+            api_key: Shown with every call; empty where the gateway asks for none.
+
+        Raises:
+            ConfigurationError: A file of `tls` cannot be read, or the key has another form.
         """
         self.address = address
         self._timeout_s = timeout_s
         self._channel = open_channel(address, tls)
-        self._vision = vision_pb2_grpc.VisionServiceStub(self._channel)
-        self._jobs = job_pb2_grpc.JobServiceStub(self._channel)
+        keyed = with_key(self._channel, api_key)
+        self._vision = vision_pb2_grpc.VisionServiceStub(keyed)
+        self._jobs = job_pb2_grpc.JobServiceStub(keyed)
 
     def infer(
         self,

@@ -1,0 +1,36 @@
+"""Sizes as people write them: 256MiB."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import click
+
+_FORM: Final = re.compile(r"(\d+)\s*(|B|[KMG]iB|[kKMG]B)")
+_FACTORS: Final = {
+    "": 1,
+    "B": 1,
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMG", start=1)},
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMG", start=1)},
+    "kB": 1000,
+}
+
+
+class Bytes(click.ParamType):
+    """A number of bytes above 0, with a unit or without."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        if isinstance(value, int):
+            return value
+        found = _FORM.fullmatch(value.strip())
+        size = int(found[1]) * _FACTORS[found[2]] if found else 0
+        if size < 1:
+            self.fail(f"{value!r} is no size above 0, such as 268435456 or 256MiB", param, ctx)
+        return size
+
+
+BYTES: Final = Bytes()
