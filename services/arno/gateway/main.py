@@ -17,7 +17,7 @@ from arno.errors import ArnoError
 from arno.gateway.access.exposure import exposure_warnings
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
-from arno.ops.config import effective
+from arno.ops.config import chosen, effective
 from arno.ops.flags import settings_options
 from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
@@ -76,7 +76,7 @@ def run(settings: GatewaySettings) -> None:
         trace_id=current_trace_id,
     )
     configure_tracing("gateway")
-    logger.info("settings", extra={"settings": effective(settings)})
+    logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     asyncio.run(_run_until_signal(settings))
 
 

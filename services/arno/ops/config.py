@@ -112,6 +112,14 @@ def effective(settings: Settings) -> dict[str, object]:
     }
 
 
+def chosen(settings: Settings) -> str:
+    """Return the flags of what was set and not left to its default, secrets masked."""
+    shown = effective(settings)
+    return " ".join(
+        f"{flag_name(name)} {shown[name]}" for name in sorted(settings.model_fields_set)
+    )
+
+
 def variable_name(field_name: str) -> str:
     """Return the environment variable of a field."""
     return ENVIRONMENT_PREFIX + field_name.upper()

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from arno.bus.factory import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
-from arno.ops.config import effective
+from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
 from arno.ops.tracing import configure_tracing, current_trace_id
@@ -77,7 +77,7 @@ def run_worker(
     )
     configure_tracing("worker")
     departure = _Departure()
-    logger.info("starts", extra={"settings": effective(settings)})
+    logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
     current: list[Worker] = []

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 import pytest
 from arno.errors import ConfigurationError
-from arno.ops.config import Settings, SettingsSources, effective, load_settings
+from arno.ops.config import Settings, SettingsSources, chosen, effective, load_settings
 from arno.ops.flags import settings_options
 from click.testing import CliRunner
 from pydantic import Field, SecretStr
@@ -107,6 +107,11 @@ def test_secrets_are_masked_where_settings_are_logged() -> None:
     shown = effective(settings)
     assert "hush" not in str(shown)
     assert shown["store_url"] == "redis://**********@example:1/0"
+
+
+def test_what_was_set_is_shown_as_flags_with_secrets_masked() -> None:
+    settings = load(flags={"token": "hush", "heat_celsius": None}, environment={"ARNO_RACKS": "a"})
+    assert chosen(settings) == "--racks ('a',) --token **********"
 
 
 def test_settings_cannot_be_changed_once_built() -> None:

@@ -6,7 +6,8 @@ import json
 import logging
 import sys
 
-from arno.ops.logs import JsonFormatter, TextFormatter
+from arno.ops.logs import JsonFormatter, RepeatFilter, TextFormatter
+from support.clock import ManualClock
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -48,6 +49,29 @@ def test_exceptions_are_one_field_and_one_line() -> None:
     line = JsonFormatter("x", lambda: None).format(made)
     assert "ValueError: boom" in json.loads(line)["exception"]
     assert "\n" not in line
+
+
+def test_text_lines_leave_out_the_list_of_settings() -> None:
+    made = record("starts: --bus redis", settings={"bus": "redis", "window": 64})
+    assert "window" not in TextFormatter("gateway", lambda: None).format(made)
+    assert "window" in JsonFormatter("gateway", lambda: None).format(made)
+
+
+def test_each_place_of_the_library_speaks_once_in_a_while_and_others_always() -> None:
+    clock = ManualClock()
+    repeats = RepeatFilter("kafka", after_s=30, clock=clock.now_s)
+
+    def written(name: str, line: int) -> bool:
+        return repeats.filter(record("away", name=name, pathname="net.py", lineno=line))
+
+    assert [written("kafka.net", 1), written("kafka.net", 2), written("kafka.net", 1)] == [
+        True,
+        True,
+        False,
+    ]
+    assert all(written("kafkaesque", 1) and written("arno.bus", 1) for _ in range(2))
+    clock.advance(30)
+    assert written("kafka.net", 1)
 
 
 def test_text_lines_show_level_message_and_fields() -> None:
