@@ -115,9 +115,9 @@ def effective(settings: Settings) -> dict[str, object]:
 def chosen(settings: Settings) -> str:
     """Return the flags of what was set and not left to its default, secrets masked."""
     shown = effective(settings)
-    return " ".join(
-        f"{flag_name(name)} {shown[name]}" for name in sorted(settings.model_fields_set)
-    )
+    named = ((name, shown[name]) for name in sorted(settings.model_fields_set))
+    flags = (f"{flag_name(name)} {_written(value)}" for name, value in named)
+    return " ".join(flags) or "all defaults"
 
 
 def variable_name(field_name: str) -> str:
@@ -128,6 +128,10 @@ def variable_name(field_name: str) -> str:
 def flag_name(field_name: str) -> str:
     """Return the command line flag of a field."""
     return "--" + field_name.replace("_", "-")
+
+
+def _written(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _file_values(

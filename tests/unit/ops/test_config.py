@@ -110,8 +110,11 @@ def test_secrets_are_masked_where_settings_are_logged() -> None:
 
 
 def test_what_was_set_is_shown_as_flags_with_secrets_masked() -> None:
-    settings = load(flags={"token": "hush", "heat_celsius": None}, environment={"ARNO_RACKS": "a"})
-    assert chosen(settings) == "--racks ('a',) --token **********"
+    settings = load(
+        flags={"token": "hush", "heat_celsius": None}, environment={"ARNO_RACKS": "a,b"}
+    )
+    assert chosen(settings) == "--racks a,b --token **********"
+    assert chosen(load()) == "all defaults"
 
 
 def test_settings_cannot_be_changed_once_built() -> None:
