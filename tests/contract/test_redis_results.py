@@ -197,14 +197,27 @@ async def test_every_key_has_a_time_to_live(
     writer.begin(origin_of(new_claim()))
     writer.begin(origin_of(new_claim(deadline_at_ms=1)))
     await anext(store.watch(claims[5].job_id))
+    writer.report_pace("worker", 1.0)
     keys = list(raw.scan_iter(f"{unique_prefix}:*"))
     kinds = {key.decode().split(":")[1] for key in keys}
-    assert kinds == {"job", "watchers", "idempotency", "done", "blob"}
+    assert kinds == {"job", "watchers", "idempotency", "done", "blob", "paces"}
     left_ms = {key.decode().split(":", 1)[1]: raw.pttl(key) for key in keys}
     assert not [name for name, left in left_ms.items() if left < 0]
     assert 600_000 < left_ms[f"job:{claims[0].job_id}"] <= 660_000
     lives = {left for name, left in left_ms.items() if claims[0].job_id in name}
     assert max(lives) - min(lives) < 1000
+
+
+async def test_worker_that_is_silent_for_long_counts_as_gone(
+    new_store: StoreFactory, writer: RedisResultWriter, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store = await new_store("g1")
+    writer.report_pace("live", 250.5)
+    writer.report_pace("new", 0.0)
+    raw.hset(f"{unique_prefix}:paces", "gone", "100 1700000000")
+    raw.hset(f"{unique_prefix}:paces", "foreign", "no pace")
+    assert sorted(await store.paces()) == [0.0, 250.5]
+    assert raw.hlen(f"{unique_prefix}:paces") == 2
 
 
 async def test_later_ends_are_counted(

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from arno.bus.ports import ConsumerStatistics
 from arno.engine.interface import EngineStatistics
+from arno.gateway.admission import AdmissionStatistics
+from arno.gateway.backlog import Backlog
+from arno.gateway.backlog_metrics import BacklogCollector
 from arno.gateway.metrics import GatewayMetrics
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.tally import Tally
@@ -25,6 +28,7 @@ def declared_metrics() -> list[DeclaredMetric]:
     """Return every metric of gateway and worker."""
     registry = CollectorRegistry()
     GatewayMetrics(registry)
+    registry.register(BacklogCollector(_no_backlog(), _nothing_admitted))
     worker = WorkerMetrics(registry)
     worker.follow(_idle_worker)
     found = []
@@ -32,6 +36,22 @@ def declared_metrics() -> list[DeclaredMetric]:
         suffix = "_total" if family.type == "counter" else ""
         found.append(DeclaredMetric(family.name + suffix, family.type))
     return sorted(found, key=lambda metric: metric.name)
+
+
+def _no_backlog() -> Backlog:
+    async def unasked() -> dict[str, int]:
+        return {}
+
+    async def unheard() -> list[float]:
+        return []
+
+    return Backlog(unfinished=unasked, paces=unheard, interval_s=1.0)
+
+
+def _nothing_admitted() -> AdmissionStatistics:
+    return AdmissionStatistics(
+        jobs_in_flight=0, bytes_in_flight=0, admitted_count=0, refused_counts={}
+    )
 
 
 def _idle_worker() -> WorkerStatistics:

@@ -75,10 +75,12 @@ class Pace:
     Attributes:
         cost_per_s: The estimate, and what it starts from.
         window_s: How long is watched before the estimate moves.
+        look_count: How often it has moved.
     """
 
     cost_per_s: float
     window_s: float = 2.0
+    look_count: int = field(init=False, default=0)
     _began_s: float | None = field(init=False, default=None)
     _done: float = field(init=False, default=0.0)
 
@@ -98,8 +100,11 @@ class Pace:
         self._done += cost
         elapsed_s = now_s - self._began_s
         if elapsed_s >= self.window_s:
-            # A longer look counts for more, so that one slow job weighs what it is worth.
+            # A longer look counts for more, so that one slow job weighs what it is worth; the first
+            # ones count in full, for the guess is worth nothing against them.
+            self.look_count += 1
             trust = 1.0 - (1.0 - _WEIGHT) ** (elapsed_s / self.window_s)
+            trust = max(trust, 1.0 / self.look_count)
             self.cost_per_s += trust * (self._done / elapsed_s - self.cost_per_s)
             self._began_s, self._done = now_s, 0.0
 

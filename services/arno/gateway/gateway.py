@@ -11,6 +11,8 @@ from arno.bus.ports import Lane, Publisher
 from arno.gateway.access.access import open_access
 from arno.gateway.admission import Admission, Budgets
 from arno.gateway.backends import BackendMonitor
+from arno.gateway.backlog import Backlog
+from arno.gateway.backlog_metrics import BacklogCollector
 from arno.gateway.cancellation import Canceller
 from arno.gateway.drain import Drain
 from arno.gateway.entrance import Entrance
@@ -65,7 +67,16 @@ class Gateway:
             timeout_s=settings.backend_check_timeout_s,
             on_change=self._tell_health,
         )
-        self._admission = Admission(_budgets(settings), retry_delay_s=settings.overload_retry_s)
+        self._backlog = Backlog(
+            unfinished=publisher.unfinished,
+            paces=store.paces,
+            interval_s=settings.backlog_interval_s,
+        )
+        self._admission = Admission(
+            _budgets(settings),
+            retry_delay_s=settings.overload_retry_s,
+            predicted_wait_s=self._backlog.wait_s,
+        )
         self._metrics = self._build_metrics(registry)
         submitter = self._build_submitter(gateway_id)
         entrance = Entrance(
@@ -117,6 +128,7 @@ class Gateway:
         await self._publisher.start()
         await self._server.start()
         await self._backends.start()
+        await self._backlog.start()
 
     async def stop(self) -> None:
         """Say so, refuse new calls, finish those in hand inside the grace, and disconnect."""
@@ -125,6 +137,7 @@ class Gateway:
         logger.info("draining", extra={"drain_s": self._settings.drain_s})
         await asyncio.sleep(self._settings.drain_notice_s)
         await self._server.stop(self._settings.drain_s)
+        await self._backlog.close()
         await self._backends.close()
         # Calls that the grace cut off have asked for their jobs to be cancelled.
         await self._canceller.close()
@@ -143,6 +156,7 @@ class Gateway:
                 publish_timeout_s=self._settings.publish_timeout_s,
             ),
             observe_publish_s=self._metrics.publish_seconds.observe,
+            on_published=self._backlog.add,
         )
 
     async def _tell_health(self) -> None:
@@ -154,6 +168,7 @@ class Gateway:
     def _build_metrics(self, registry: CollectorRegistry) -> GatewayMetrics:
         metrics = GatewayMetrics(registry)
         metrics.follow_admission(self._admission.statistics)
+        registry.register(BacklogCollector(self._backlog, self._admission.statistics))
         metrics.follow_cancellations(lambda: self._canceller.sent_count)
         for name in self._backends.names:
             metrics.follow_backend(name, lambda: self._backends.problems)

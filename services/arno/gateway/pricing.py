@@ -37,7 +37,7 @@ def _cost(spec: types_pb2.TaskSpec) -> float:
     options = spec.options
     beams = options.num_beams if options.HasField("num_beams") else _BEAMS
     limit = options.max_new_tokens if options.HasField("max_new_tokens") else None
-    times = min(_FAN_OUT, spec.fan_out_max or _FAN_OUT) if spec.input_from else 1
+    times = max(1, min(_FAN_OUT, spec.fan_out_max or _FAN_OUT)) if spec.input_from else 1
     return times * _LENGTHS.cost(_task(spec.task), beams=max(1, beams), limit=limit)
 
 

@@ -84,6 +84,9 @@ class GatewayLimits(RequestLimits, StreamLimits):
     batch_wait_s_max: float = Field(
         float(_DAY_S), gt=0, description="Longest predicted wait for workers on the batch lane."
     )
+    backlog_interval_s: float = Field(
+        1.0, gt=0, description="How often the bus and the workers are asked how much work waits."
+    )
     overload_retry_s: float = Field(
         1.0, gt=0, description="Retry delay told to callers that are refused for overload."
     )

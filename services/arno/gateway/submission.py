@@ -27,6 +27,7 @@ from arno.bus.ports import Lane, Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.errors import BackendUnavailableError, LimitExceededError
 from arno.gateway.admission import Ask
+from arno.gateway.pricing import predicted_cost
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
 from arno.results.ports import JobClaim, JobSnapshot, JobState, JobStore
@@ -96,12 +97,14 @@ class Submitter:
         settings: SubmissionSettings,
         now_at_ms: Callable[[], int] = unix_ms,
         observe_publish_s: Callable[[float], None] = lambda _: None,
+        on_published: Callable[[Lane, float], None] = lambda lane, cost: None,
     ) -> None:
-        """Take the started adapters."""
+        """Take the started adapters, and whom to tell of the predicted cost of every job."""
         self._store = store
         self._publisher = publisher
         self._settings = settings
         self._now_at_ms = now_at_ms
+        self._on_published = on_published
         self._observe_publish_s = observe_publish_s
 
     async def submit(self, submission: Submission) -> str:
@@ -166,12 +169,16 @@ class Submitter:
             return
 
     async def _publish(self, job: JobClaim | JobSnapshot, submission: Submission) -> None:
-        record = await self._record(job, submission)
+        cost = predicted_cost(submission.request.tasks)
+        record = await self._record(job, submission, cost)
         started_s = time.monotonic()
         await self._publisher.publish(record, timeout_s=self._settings.publish_timeout_s)
         self._observe_publish_s(time.monotonic() - started_s)
+        self._on_published(submission.lane, cost)
 
-    async def _record(self, job: JobClaim | JobSnapshot, submission: Submission) -> Record:
+    async def _record(
+        self, job: JobClaim | JobSnapshot, submission: Submission, cost: float
+    ) -> Record:
         request = submission.request
         record = JobRecord(
             id=job.job_id,
@@ -181,6 +188,7 @@ class Submitter:
             deadline_at_ms=job.deadline_at_ms,
             image_description=request.image,
             tasks=request.tasks,
+            predicted_cost=cost,
         )
         size_bytes = len(request.content)
         if size_bytes <= self._settings.inline_image_bytes_max:

@@ -11,6 +11,8 @@ arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, f
 arno:done:{gateway}            stream 600 s after its newest  every script that moves a job
                                       entry; 10,000 entries
 arno:blob:{sha256}             string what its writer asks    gateways: put_blob
+arno:paces                     hash   5 s after its newest    workers: report_pace
+                                      field
 ============================== ====== ======================= ==================================
 
 ``arno:job:{job}`` holds the truth about a job:
@@ -35,6 +37,9 @@ ended_by             The attempt that wrote it; 0 for a job cancelled before any
 duplicate_count      Ends that came later and were dropped
 ==================== ============================================================================
 
+``arno:paces`` maps each worker to the cost that it gets done in a second, and to the Unix time at
+which it said so.
+
 ``arno:watchers:{job}`` maps the wake-up stream of each gateway that waits to what wakes it: ``end``
 or ``change``. An entry of a stream is a hint to look at ``job``, which is now in ``state``.
 
@@ -46,7 +51,11 @@ either. Jobs are small and short-lived: a primary takes thousands of them a seco
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote
+
+PACE_TIME_TO_LIVE_S: Final = 5
+"""A worker that has not reported for so long counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,10 @@ class KeySpace:
     def wake_ups(self, gateway: str) -> str:
         """Return the stream that wakes a gateway."""
         return f"{self.prefix}:done:{gateway}"
+
+    def paces(self) -> str:
+        """Return the hash of what each worker gets done in a second."""
+        return f"{self.prefix}:paces"
 
     def blob(self, sha256: str) -> str:
         """Return where the content with this digest is kept."""

@@ -7,7 +7,7 @@ is true about a job; wake-ups are only hints to look again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -196,6 +196,9 @@ class JobStore(Protocol):
         begun.
         """
 
+    async def paces(self) -> Sequence[float]:
+        """Return what each live worker gets done in a second, in cost; 0.0: never busy yet."""
+
     async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
         """Keep an image, at least for the given time, and return its name: SHA-256, hex."""
 
@@ -241,6 +244,9 @@ class ResultWriter(Protocol):
 
     def cancelled(self, job_ids: list[str]) -> set[str]:
         """Return which of these jobs somebody asked to stop, or deleted."""
+
+    def report_pace(self, worker: str, cost_per_s: float) -> None:
+        """Say how much this worker gets done in a second; to be repeated every second."""
 
     def get_blob(self, sha256: str) -> bytes | None:
         """Return an image, or None where it is not kept (any more)."""

@@ -8,4 +8,5 @@ Threads, each with one duty and none waiting for another's device or network:
     desk             owns the jobs in hand: what may run next, what each finished sequence means
     store-N          writes progress and outcomes; only then is a delivery done
     cancellations    asks the store which jobs nobody wants any more
+    pace             tells the gateways how much gets done in a second
 """

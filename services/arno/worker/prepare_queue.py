@@ -49,6 +49,9 @@ class PrepareQueue:
         """Wait for the next delivery and return it; None after ``stop``."""
         return self._entries.get().waiting
 
+    def __len__(self) -> int:
+        return self._entries.qsize()
+
     def stop(self, reader_count: int) -> None:
         """Let readers end at once; what waits stays."""
         for _ in range(reader_count):

@@ -10,7 +10,7 @@ from typing import Final
 
 from arno.bus.ports import Consumer, ConsumerStatistics, Publisher
 from arno.engine.interface import Engine, EngineStatistics
-from arno.results.ports import ResultWriter
+from arno.results.ports import JobState, ResultWriter
 from arno.worker.cancellations import Cancellations
 from arno.worker.clock import Clock
 from arno.worker.crew import Crew
@@ -19,6 +19,7 @@ from arno.worker.desk import Desk
 from arno.worker.engine_loop import EngineLoop
 from arno.worker.intake import Intake
 from arno.worker.outcomes import state_from_wire
+from arno.worker.pace import PaceReporter
 from arno.worker.poll_loop import PollLoop
 from arno.worker.prepare_queue import PrepareQueue
 from arno.worker.publication import EndedJob, Publication
@@ -120,6 +121,7 @@ class Worker:
             in_hand=self._desk.job_ids,
             cancel=self._desk.cancel,
         )
+        self._pace = PaceReporter(parts.writer, self._clock, waiting=self._work_waits)
         self._intake = self._make_intake()
         self._polls = {
             channel: PollLoop(
@@ -203,6 +205,7 @@ class Worker:
         self._crew.start("engine", self._loop.run)
         self._crew.start("desk", self._desk.run)
         self._crew.start("cancellations", self._cancellations.run)
+        self._crew.start("pace", self._pace.run)
         for n in range(self._settings.store_threads):
             self._crew.start(f"store-{n}", self._publication.run)
         for n in range(self._settings.prepare_threads):
@@ -219,9 +222,14 @@ class Worker:
         self._quarantine.leave(ended.job.attempt)
         state = state_from_wire(ended.outcome.state)
         self._tally.count_ended(state, first=ended.first)
+        if state is JobState.SUCCEEDED:
+            self._pace.done(ended.job.record.predicted_cost)
         ended.job.span.set_attribute("arno.state", state.value)
         ended.job.span.end()
         self._on_ended(ended)
+
+    def _work_waits(self) -> bool:
+        return len(self._waiting) > 0 or self._parts.engine.statistics().waiting_count > 0
 
     def _fail(self) -> None:
         for poll in self._polls.values():
@@ -233,6 +241,7 @@ class Worker:
         self._quarantine.stop()
         self._waiting.stop(self._settings.prepare_threads)
         self._cancellations.stop()
+        self._pace.stop()
         self._loop.stop()
         self._desk.stop()
         self._publication.stop()

@@ -51,6 +51,15 @@ def test_pace_is_what_ends_while_work_is_in_hand():
     assert pace.seconds(100.0) == pytest.approx(2.0, rel=0.01)
 
 
+def test_first_look_counts_for_more_than_any_guess():
+    pace = Pace(cost_per_s=1.0, window_s=2.0)
+    pace.busy(0.0)
+    pace.done(500.0, 2.0)
+    assert pace.cost_per_s == pytest.approx(250.0)
+    pace.done(100.0, 4.0)
+    assert pace.cost_per_s == pytest.approx((250.0 + 50.0) / 2)
+
+
 def test_idle_time_does_not_slow_the_pace():
     pace = Pace(cost_per_s=50.0, window_s=2.0)
     for began_s in range(0, 10_000, 100):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from arno.errors import BackendUnavailableError
 
@@ -27,3 +27,8 @@ def translated(purpose: str) -> Iterator[None]:
         raise BackendUnavailableError(
             f"the result store could not {purpose}: {cause}", backend="redis"
         ) from error
+
+
+def is_foreign(error: ResponseError) -> bool:
+    """Whether a key holds something that Arno does not keep there: what belongs there is lost."""
+    return str(error).startswith("WRONGTYPE")

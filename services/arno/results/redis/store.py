@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, cast
+
+from redis.exceptions import ResponseError
 
 from arno.api.v1 import job_pb2, types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome
@@ -17,11 +19,11 @@ from arno.errors import (
     IdempotencyConflictError,
     UnknownJobError,
 )
-from arno.results.keys import KeySpace
+from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.ports import JobClaim, JobSnapshot
 from arno.results.redis.cancellation import raise_if_cancelled
 from arno.results.redis.clients import command_client, reading_client
-from arno.results.redis.faults import translated
+from arno.results.redis.faults import is_foreign, translated
 from arno.results.redis.lua import script_text
 from arno.results.redis.script_line import TRIPS_MAX, ScriptLine
 from arno.results.redis.stored_job import read_job
@@ -71,6 +73,7 @@ class RedisJobStore:
         self._look_script = register(script_text("look"))
         self._cancel_script = register(script_text("request_cancel"))
         self._forget_script = register(script_text("forget"))
+        self._paces_script = register(script_text("paces"))
         self._keep_blob_script = register(script_text("keep_blob"))
 
     async def start(self) -> None:
@@ -138,7 +141,14 @@ class RedisJobStore:
     async def get(self, job_id: str) -> JobSnapshot | None:
         """Return the job, or None where there is none."""
         async with self._turn(f"read job {job_id}"):
-            fields: Any = await cast(Awaitable[Any], self._redis.hgetall(self._keys.job(job_id)))
+            try:
+                fields: Any = await cast(
+                    Awaitable[Any], self._redis.hgetall(self._keys.job(job_id))
+                )
+            except ResponseError as error:
+                if not is_foreign(error):
+                    raise
+                fields = {}
         stored = read_job(job_id, fields)
         return None if stored is None else stored.snapshot
 
@@ -183,6 +193,14 @@ class RedisJobStore:
         keys = self._job_keys(job_id)
         with translated(f"cancel job {job_id}"):
             await self._line.run(self._cancel_script, keys=keys, args=[job_id, outcome])
+
+    async def paces(self) -> Sequence[float]:
+        """Return what each live worker gets done in a second, in cost; 0.0: never busy yet."""
+        with translated("read the workers' paces"):
+            found: Any = await self._line.run(
+                self._paces_script, keys=[self._keys.paces()], args=[PACE_TIME_TO_LIVE_S]
+            )
+        return [float(pace) for pace in found]
 
     async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
         """Keep an image, at least for the given time, and return its name: SHA-256, hex."""

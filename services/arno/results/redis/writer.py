@@ -7,12 +7,14 @@ import logging
 import uuid
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from arno.api.v1.job_pb2 import JobState as ProtoJobState
 from arno.bus.v1.records_pb2 import JobOutcome
-from arno.results.keys import KeySpace
+from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.ports import Attempt, JobOrigin, JobState
 from arno.results.redis.clients import writing_client
-from arno.results.redis.faults import translated
+from arno.results.redis.faults import is_foreign, translated
 from arno.results.redis.lua import script_text
 from arno.results.settings import ResultSettings
 
@@ -30,6 +32,7 @@ class RedisResultWriter:
         self._begin_script = register(script_text("begin"))
         self._progress_script = register(script_text("progress"))
         self._finish_script = register(script_text("finish"))
+        self._pace_script = register(script_text("report_pace"))
         self._cancelled_script = register(script_text("cancelled"))
 
     def ping(self) -> None:
@@ -89,10 +92,23 @@ class RedisResultWriter:
             stops: Any = self._cancelled_script(keys=[self._keys.job(name) for name in job_ids])
         return {job_id for job_id, stop in zip(job_ids, stops, strict=True) if stop}
 
+    def report_pace(self, worker: str, cost_per_s: float) -> None:
+        """Say how much this worker gets done in a second; to be repeated every second."""
+        with translated("take the pace of this worker"):
+            self._pace_script(
+                keys=[self._keys.paces()], args=[worker, f"{cost_per_s:g}", PACE_TIME_TO_LIVE_S]
+            )
+
     def get_blob(self, sha256: str) -> bytes | None:
         """Return an image, or None where it is not kept (any more) or is not what its name says."""
+        content: Any
         with translated(f"read image {sha256}"):
-            content: Any = self._redis.get(self._keys.blob(sha256))
+            try:
+                content = self._redis.get(self._keys.blob(sha256))
+            except ResponseError as error:
+                if not is_foreign(error):
+                    raise
+                content = b""
         if content is not None and hashlib.sha256(content).hexdigest() != sha256:
             logger.error("a stored image is not what its name says", extra={"sha256": sha256})
             return None

@@ -4,6 +4,7 @@
 -- Returns {attempt number, state, cancel requested ('1' or '0')}; number 0 where there is nothing to begin.
 local job, watchers, token = KEYS[1], KEYS[2], ARGV[6]
 
+evict_foreign(job, watchers)
 local state = ensure(job, {tenant = ARGV[2], submitted_at_ms = ARGV[3], deadline_at_ms = ARGV[4], time_to_live_s = ARGV[5]})
 if state == DELETED then
   return {0, 'CANCELLED', '1'}

@@ -7,11 +7,14 @@ local job_id, lane, body_sha256, stream = ARGV[1], ARGV[6], ARGV[7], ARGV[8]
 local has_key = ARGV[9] == '1'
 
 if has_key then
-  local held = redis.call('GET', idempotency)
-  if held then
-    return {string.match(held, '^(%S+) (.*)$')}
+  -- What is none of ours, an error table or a text of another form, is overwritten.
+  local held = redis.pcall('GET', idempotency)
+  local holder, holder_sha256 = string.match(type(held) == 'string' and held or '', '^(%S+) (%S*)$')
+  if holder then
+    return {holder, holder_sha256}
   end
 end
+evict_foreign(job, watchers)
 ensure(job, {tenant = ARGV[2], submitted_at_ms = ARGV[3], deadline_at_ms = ARGV[4], time_to_live_s = ARGV[5]})
 redis.call('HSET', job, 'lane', lane, 'body_sha256', body_sha256)
 if has_key then

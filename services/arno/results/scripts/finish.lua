@@ -4,6 +4,7 @@
 -- Returns 1 where this is the end that counts.
 local job, watchers, number, outcome = KEYS[1], KEYS[2], ARGV[6], ARGV[8]
 
+evict_foreign(job, watchers)
 local state = ensure(job, {tenant = ARGV[2], submitted_at_ms = ARGV[3], deadline_at_ms = ARGV[4], time_to_live_s = ARGV[5]})
 if state == DELETED then
   return 0

@@ -4,8 +4,9 @@
 -- ARGV: job id
 local job, watchers = KEYS[1], KEYS[2]
 
-local state = redis.call('HGET', job, 'state')
-if not state or state == DELETED then
+-- What is no job answers with an error table.
+local state = redis.pcall('HGET', job, 'state')
+if type(state) ~= 'string' or state == DELETED then
   return 0
 end
 local left_ms = redis.call('PTTL', job)

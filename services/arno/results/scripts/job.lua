@@ -9,6 +9,17 @@ local function over(state)
   return RANK[state] == 4
 end
 
+-- Clears away what stands under a job's keys and is none of ours: the job is then one that the store has lost.
+local function evict_foreign(job, watchers)
+  for _, key in ipairs({job, watchers}) do
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'hash' and kind ~= 'none' then
+      redis.log(redis.LOG_WARNING, 'arno: ' .. key .. ' held a ' .. kind .. '; removed')
+      redis.call('DEL', key)
+    end
+  end
+end
+
 -- Creates a job, unless it is there or was deleted. Returns its state.
 -- The time to live runs from the deadline; from now where that has passed, so that nothing vanishes while it is written.
 local function ensure(job, origin)
@@ -41,7 +52,8 @@ local function announce(job, watchers, job_id, state)
   local wanted = redis.call('HGETALL', watchers)
   for i = 1, #wanted, 2 do
     if over(state) or wanted[i + 1] == 'change' then
-      redis.call('XADD', wanted[i], 'MAXLEN', '~', STREAM_LENGTH_MAX, '*', 'job', job_id, 'state', state)
+      -- A wake-up is a hint: what stands in a stream's place must not keep a job from ending.
+      redis.pcall('XADD', wanted[i], 'MAXLEN', '~', STREAM_LENGTH_MAX, '*', 'job', job_id, 'state', state)
       redis.call('EXPIRE', wanted[i], STREAM_TIME_TO_LIVE_S)
     end
   end

@@ -4,8 +4,9 @@
 -- Returns the job's fields and values in turn; nothing where there is no job.
 local job, watchers = KEYS[1], KEYS[2]
 
-local state = redis.call('HGET', job, 'state')
-if not state or state == DELETED then
+-- What is no job answers with an error table.
+local state = redis.pcall('HGET', job, 'state')
+if type(state) ~= 'string' or state == DELETED then
   return {}
 end
 if not over(state) then

@@ -5,6 +5,7 @@
 -- Returns 1 to go on, 0 to stop.
 local job, watchers, number, next_state = KEYS[1], KEYS[2], tonumber(ARGV[6]), ARGV[7]
 
+evict_foreign(job, watchers)
 local state = ensure(job, {tenant = ARGV[2], submitted_at_ms = ARGV[3], deadline_at_ms = ARGV[4], time_to_live_s = ARGV[5]})
 if over(state) then
   return 0

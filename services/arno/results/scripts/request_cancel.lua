@@ -3,8 +3,9 @@
 -- ARGV: job id, outcome of a job that nobody has begun
 local job, watchers = KEYS[1], KEYS[2]
 
-local state = redis.call('HGET', job, 'state')
-if not state or over(state) then
+-- What is no job answers with an error table.
+local state = redis.pcall('HGET', job, 'state')
+if type(state) ~= 'string' or over(state) then
   return 0
 end
 local asked_before = redis.call('HGET', job, 'cancel_requested') == '1'

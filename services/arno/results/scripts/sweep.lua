@@ -4,7 +4,7 @@
 -- Returns for each job its revision, or -1 where it has ended or is not there: whoever waits has to look.
 local count, looks = #KEYS / 2, {}
 for i = 1, count do
-  local present = redis.call('HMGET', KEYS[i], 'state', 'revision')
+  local present = redis.pcall('HMGET', KEYS[i], 'state', 'revision')
   if not present[1] or over(present[1]) then
     looks[i] = -1
   else

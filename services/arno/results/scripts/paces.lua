@@ -1,0 +1,13 @@
+-- Returns the paces of the workers that were heard of lately, and forgets the others.
+-- KEYS: paces
+-- ARGV: seconds for which a report is believed
+local now, found, live = redis.call('TIME'), redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #found, 2 do
+  local pace, at = string.match(found[i + 1], '^(%S+) (%d+)$')
+  if pace and tonumber(now[1]) - tonumber(at) <= tonumber(ARGV[1]) then
+    live[#live + 1] = pace
+  else
+    redis.call('HDEL', KEYS[1], found[i])
+  end
+end
+return live

@@ -1,0 +1,66 @@
+"""Tell the gateways how much work this worker gets done in a second, so that they can predict."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from arno.batching import Pace
+from arno.errors import BackendUnavailableError
+from arno.results.ports import ResultWriter
+from arno.worker.clock import Clock
+
+_LOOK_S: Final = 0.25
+_LOOKS_A_REPORT: Final = 4
+
+
+class PaceReporter:
+    """Measures while work waits: time without a line says nothing of what could be done."""
+
+    def __init__(self, writer: ResultWriter, clock: Clock, *, waiting: Callable[[], bool]) -> None:
+        """Take the store, the time, and what says whether work waits for this worker."""
+        self._writer = writer
+        self._clock = clock
+        self._waiting = waiting
+        self._worker = secrets.token_hex(8)
+        self._measuring = threading.Lock()
+        self._pace = Pace(cost_per_s=0.0)
+        self._stopped = threading.Event()
+
+    @property
+    def cost_per_s(self) -> float:
+        """The pace; 0.0 until work has waited for a while."""
+        return self._pace.cost_per_s
+
+    def done(self, cost: float) -> None:
+        """Note that a job of this predicted cost has ended. Any thread."""
+        with self._measuring:
+            self._pace.done(cost, self._clock.monotonic_s())
+
+    def run(self) -> None:
+        """Look and report until stopped: the body of a thread."""
+        looks = 0
+        while not self._stopped.wait(_LOOK_S):
+            self._look()
+            looks += 1
+            if looks % _LOOKS_A_REPORT == 0:
+                self._report()
+
+    def stop(self) -> None:
+        """Let the thread end."""
+        self._stopped.set()
+
+    def _look(self) -> None:
+        with self._measuring:
+            if self._waiting():
+                self._pace.busy(self._clock.monotonic_s())
+            else:
+                self._pace.idle()
+
+    def _report(self) -> None:
+        try:
+            self._writer.report_pace(self._worker, self._pace.cost_per_s)
+        except BackendUnavailableError:
+            return  # the next second will do

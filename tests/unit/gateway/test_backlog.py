@@ -1,0 +1,62 @@
+"""How long new jobs will wait, as far as anybody can know."""
+
+from __future__ import annotations
+
+import pytest
+from arno.bus.ports import Lane
+from arno.gateway.backlog import Prediction
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def prediction(counts: dict[Lane, int], paces: list[float]) -> Prediction:
+    found = Prediction(stale_after_s=5.0)
+    for lane in Lane:
+        found.lanes[lane].add(100.0)
+    found.hear(counts, paces, now_s=10.0)
+    return found
+
+
+def test_wait_is_the_work_ahead_over_the_pace_of_all_workers():
+    found = prediction({Lane.INTERACTIVE: 6}, [10.0, 30.0])
+    assert found.work_s(Lane.INTERACTIVE, 10.0) == pytest.approx(30.0)
+    assert found.wait_s(Lane.INTERACTIVE, 10.0) == pytest.approx(15.0)
+
+
+def test_flood_on_a_lower_lane_is_not_ahead_of_the_upper_ones():
+    found = prediction({Lane.BATCH: 1000}, [10.0])
+    assert found.wait_s(Lane.INTERACTIVE, 10.0) == 0.0
+    assert found.wait_s(Lane.STREAM, 10.0) == 0.0
+    assert found.wait_s(Lane.BATCH, 10.0) == pytest.approx(10_000.0)
+
+
+def test_jobs_accepted_since_the_last_news_count_at_once():
+    found = prediction({}, [10.0])
+    found.lanes[Lane.STREAM].add(50.0)
+    assert found.wait_s(Lane.STREAM, 10.0) == pytest.approx(5.0)
+    found.hear({Lane.STREAM: 0}, [10.0], now_s=11.0)
+    assert found.wait_s(Lane.STREAM, 11.0) == 0.0
+
+
+@pytest.mark.parametrize("paces", [[], [0.0, 0.0]], ids=["no worker", "none was ever busy"])
+def test_nothing_is_predicted_where_no_pace_is_known(paces: list[float]):
+    assert prediction({Lane.BATCH: 9}, paces).wait_s(Lane.BATCH, 10.0) is None
+
+
+def test_worker_that_was_never_busy_is_taken_to_be_like_the_others():
+    found = prediction({Lane.BATCH: 6}, [10.0, 0.0])
+    assert found.wait_s(Lane.BATCH, 10.0) == pytest.approx(30.0)
+
+
+def test_nothing_is_predicted_from_old_news():
+    found = prediction({Lane.BATCH: 9}, [10.0])
+    assert found.wait_s(Lane.BATCH, 15.0) is not None
+    assert found.wait_s(Lane.BATCH, 15.1) is None
+
+
+@given(st.lists(st.floats(1.0, 1e6), min_size=1, max_size=40))
+def test_mean_cost_stays_within_what_was_accepted(costs: list[float]):
+    work = Prediction(stale_after_s=5.0).lanes[Lane.BATCH]
+    for cost in costs:
+        work.add(cost)
+    assert min(costs) * 0.999 <= (work.cost_mean or 0.0) <= max(costs) * 1.001
