@@ -25,6 +25,8 @@ _TWICE_SHARE: Final = 0.1
 _SUBMIT_S: Final = 10.0
 _INFER_S: Final = 20.0
 _READ_S: Final = 5.0
+_READ_ALL_S: Final = 120.0
+_READERS: Final = 8
 _PAUSE_S: Final = 0.1
 _PAUSE_S_MAX: Final = 1.0
 _OPEN_MAX: Final = 500
@@ -163,16 +165,25 @@ class Load:
 
     async def _read_all(self) -> None:
         # Once more, when all is over: an end that has changed since is a second visible result.
-        for number, entry in self._ledger.entries.items():
-            for job_id in entry.job_ids:
-                question = make_question(number, self._run_name)
-                request = job_pb2.GetJobRequest(job_id=job_id)
-                try:
-                    reply = await self._any().jobs.GetJob(request, timeout=_READ_S)
-                except grpc.aio.AioRpcError as error:
-                    self._ledger.refused(number, f"last reading: {error.code().name}")
-                else:
-                    self._note_job(question, reply.job)
+        reading = [
+            self._read_again(number, job_id)
+            for number, entry in self._ledger.entries.items()
+            for job_id in entry.job_ids
+        ]
+        turns = asyncio.Semaphore(_READERS)
+
+        async def in_turn(one: Awaitable[None]) -> None:
+            async with turns:
+                await one
+
+        try:
+            async with asyncio.timeout(_READ_ALL_S):
+                await asyncio.gather(*map(in_turn, reading))
+        except TimeoutError:
+            self._ledger.refused(0, "the last reading took too long")
+
+    async def _read_again(self, number: int, job_id: str) -> None:
+        self._note_job(make_question(number, self._run_name), await self._read(number, job_id))
 
     def _note_job(self, question: Question, job: job_pb2.Job) -> bool:
         if job.state not in _ENDED:

@@ -102,6 +102,11 @@ class JobClient:
         assert snapshot is not None, f"no job {job_id}"
         return snapshot
 
+    def find(self, job_id: str) -> JobOutcome | None:
+        """Return a job's end; None where it has none, or where there is no such job."""
+        snapshot = self._await(self._store.get(job_id))
+        return None if snapshot is None else snapshot.outcome
+
     def outcome(self, job_id: str, *, timeout_s: float = 20.0) -> JobOutcome:
         return eventually(
             lambda: self.look(job_id).outcome, timeout_s=timeout_s, what=f"{job_id} has ended"

@@ -166,8 +166,10 @@ class KafkaConsumer:
 
     def _delivery(self, record: Any, epoch: int) -> Delivery:
         channel = self._channels[record.topic]
+        # A foreign record may have no value at all, and headers without one.
+        headers = {name: value or b"" for name, value in record.headers}
         return Delivery(
-            record=Record(channel, record.value, dict(record.headers)),
+            record=Record(channel, record.value or b"", headers),
             receipt=Receipt(channel, record.partition, str(record.offset), epoch),
             appended_at_ms=record.timestamp,
         )

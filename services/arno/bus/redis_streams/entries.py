@@ -38,7 +38,8 @@ class Entry:
     def record(self) -> Record:
         """The record that was published."""
         headers = {
-            name.removeprefix(_HEADER).decode(): value
+            # Whoever else writes here may name its fields as it likes.
+            name.removeprefix(_HEADER).decode(errors="replace"): value
             for name, value in self.fields.items()
             if name.startswith(_HEADER)
         }
