@@ -1,12 +1,15 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos tiny tiny-smoke bench kafka install tools clean
+.PHONY: help demo test test-unit check format protos tiny tiny-smoke bench chaos kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
 jobs ?= 2
 # Benchmarks whose names hold this word; all if empty.
 only ?=
+# How long `make chaos` strikes, in seconds, and the seed of what it strikes.
+seconds ?= 600
+seed ?= 1
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -16,7 +19,7 @@ demo: install ## Run Arno on this machine and send it the example images; pictur
 
 test: install tools ## Run every test, with a real Kafka broker and redis-server.
 	$(pytest) -n $(jobs) --dist loadgroup tests/unit
-	$(pytest) -n $(jobs) --dist loadfile tests/contract tests/integration tests/e2e
+	$(pytest) -n $(jobs) --dist loadfile tests/contract tests/integration tests/e2e tests/chaos
 
 test-unit: install ## Run the unit tests alone (under a minute).
 	$(pytest) -n $(jobs) tests/unit
@@ -58,6 +61,9 @@ bench: install ## Measure Arno and its peers on this CPU, then write docs/benchm
 	$(bin)/uv pip install --quiet --python $(bin)/python --constraints constraints.txt --editable '.[bench]'
 	$(bin)/python -m benchmarks suite cpu --only "$(only)"
 	$(bin)/python -m benchmarks report
+
+chaos: install tools ## Kill every part under load for ten minutes (seconds=60 seed=7 for less), and say what was lost.
+	PYTHONPATH=tests $(bin)/python -m chaos --seconds $(seconds) --seed $(seed)
 
 kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.
 	scripts/kafka/install
