@@ -7,9 +7,12 @@ is slow or away costs memory for the jobs in hand and no more, and the newest tr
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.results.ports import JobState, ResultWriter
@@ -18,6 +21,10 @@ from arno.worker.retrying import AbandonedError, Backend
 from arno.worker.taken_job import TakenJob
 
 logger = logging.getLogger(__name__)
+
+PROGRESS_PAUSE_S: Final = 0.02
+"""How long mere progress waits for what comes next: on a quick engine that is the end, and nobody
+missed anything. Results of tasks never wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +49,22 @@ class _Update:
     decoded_token_count: int = 0
     task_results: dict[int, bytes] = field(default_factory=dict)
     outcome: JobOutcome | None = None
+    due_s: float = math.inf
 
 
 class Publication:
     """The jobs whose store entry is behind. Any thread fills it, the store threads empty it."""
 
     def __init__(
-        self, writer: ResultWriter, store: Backend, *, on_ended: Callable[[EndedJob], None]
+        self,
+        writer: ResultWriter,
+        store: Backend,
+        *,
+        on_ended: Callable[[EndedJob], None],
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the store and whom to tell that an end is stored and its delivery done."""
+        """Take the store, whom to tell that an end is stored and its delivery done, a clock."""
+        self._monotonic_s = monotonic_s
         self._writer = writer
         self._store = store
         self._on_ended = on_ended
@@ -73,14 +87,15 @@ class Publication:
             update.state = state
             update.decoded_token_count = decoded_token_count
             update.task_results.update(task_results)
-            self._changed.notify()
+            pause_s = 0.0 if task_results else PROGRESS_PAUSE_S
+            self._let_go(update, pause_s)
 
     def end(self, job: TakenJob, outcome: JobOutcome) -> None:
         """Store the end of a job, then declare its delivery done."""
         with self._changed:
             update = self._waiting.setdefault(job.key, _Update(job, JobState.DECODING))
             update.outcome = outcome
-            self._changed.notify()
+            self._let_go(update, 0.0)
 
     def run(self) -> None:
         """Write updates until stopped: the body of each store thread."""
@@ -100,16 +115,25 @@ class Publication:
             self._stopped = True
             self._changed.notify_all()
 
+    def _let_go(self, update: _Update, pause_s: float) -> None:
+        update.due_s = min(update.due_s, self._monotonic_s() + pause_s)
+        self._changed.notify()
+
     def _next(self) -> _Update | None:
         with self._changed:
             while not self._stopped:
+                now_s = self._monotonic_s()
                 # One thread a job, so that its states arrive in order.
-                free = (key for key in self._waiting if key not in self._writing)
-                key = next(free, None)
-                if key is not None:
+                free = {
+                    key: update.due_s
+                    for key, update in self._waiting.items()
+                    if key not in self._writing
+                }
+                key = min(free, key=lambda name: free[name], default=None)
+                if key is not None and free[key] <= now_s:
                     self._writing.add(key)
                     return self._waiting.pop(key)
-                self._changed.wait()
+                self._changed.wait(None if key is None else free[key] - now_s)
             return None
 
     def _write(self, update: _Update) -> None:

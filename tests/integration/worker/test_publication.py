@@ -125,3 +125,22 @@ def test_second_end_of_a_job_is_dropped_and_its_delivery_done(publishing: _Publi
     eventually(lambda: len(publishing.ended) == 2)
     assert sorted(ended.first for ended in publishing.ended) == [False, True]
     assert len(publishing.states_at_done) == 2
+
+
+def test_mere_progress_that_an_end_follows_at_once_is_never_sent(
+    writer: RedisResultWriter, publishing: _Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[JobState] = []
+    monkeypatch.setattr(writer, "progress", lambda attempt, state, **_: sent.append(state) or True)
+    job = publishing.take(_origin())
+    behind = Publication(
+        writer, publishing.store, on_ended=publishing.ended.append, monotonic_s=lambda: 0.0
+    )
+    thread = threading.Thread(target=behind.run)
+    thread.start()
+    behind.progress(job, JobState.ENCODING, decoded_token_count=0, task_results={})
+    behind.end(job, _success(job))
+    eventually(lambda: publishing.ended)
+    behind.stop()
+    thread.join()
+    assert sent == []
