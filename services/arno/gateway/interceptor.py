@@ -127,7 +127,8 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         started_s = time.monotonic()
         code = "OK"
         reason = ""
-        self._metrics.open_requests.labels(method).inc()
+        open_requests = self._metrics.open_requests.labels(method)
+        open_requests.inc()
         try:
             with span(f"gateway {method}", kind=SpanKind.SERVER, carrier=metadata):
                 try:
@@ -145,7 +146,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 finally:
                     self._log(method, notes, code, reason, time.monotonic() - started_s)
         finally:
-            self._metrics.open_requests.labels(method).dec()
+            open_requests.dec()
             self._metrics.requests.labels(method, code).inc()
             self._metrics.request_seconds.labels(method).observe(time.monotonic() - started_s)
             if reason:
@@ -155,8 +156,11 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, notes: CallNotes, code: str, reason: str, duration_s: float
     ) -> None:
         ours = reason and Code[code] in _OUR_FAULTS
+        level = logging.ERROR if ours else logging.DEBUG
+        if not logger.isEnabledFor(level):
+            return
         logger.log(
-            logging.ERROR if ours else logging.DEBUG,
+            level,
             "%s ended with %s",
             method,
             code,

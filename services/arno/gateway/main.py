@@ -10,6 +10,7 @@ import socket
 import sys
 
 import click
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from arno.bus.factory import make_publisher
@@ -77,7 +78,7 @@ def run(settings: GatewaySettings) -> None:
     )
     configure_tracing("gateway")
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
-    asyncio.run(_run_until_signal(settings))
+    uvloop.run(_run_until_signal(settings))
 
 
 async def _run_until_signal(settings: GatewaySettings) -> None:

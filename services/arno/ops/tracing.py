@@ -17,6 +17,8 @@ from opentelemetry.trace import SpanKind, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+# It finds the provider that is set up later.
+_TRACER = trace.get_tracer("arno")
 
 
 def configure_tracing(process: str) -> None:
@@ -52,7 +54,7 @@ def start_span(name: str, *, kind: SpanKind, carrier: Mapping[str, bytes | str])
         for key, value in carrier.items()
     }
     parent = _PROPAGATOR.extract(text, context=context.Context())
-    return trace.get_tracer("arno").start_span(name, context=parent, kind=kind)
+    return _TRACER.start_span(name, context=parent, kind=kind)
 
 
 def trace_headers() -> dict[str, bytes]:
