@@ -12,9 +12,9 @@ from transformers.activations import GELUActivation
 class Linear:
     """``x @ weight.T + bias`` over the last dimension.
 
-    On CPU in float32 the weights are reordered once into oneDNN's blocks; the library behind
-    `nn.functional.linear` does so in every call, which costs several times the product itself
-    where few rows are multiplied, as in every decode step.
+    On CPU the weights are reordered once into oneDNN's blocks; the library behind
+    `nn.functional.linear` does so in every call, which costs more than the product itself where
+    few rows are multiplied, as in every decode step.
     """
 
     def __init__(
@@ -102,8 +102,10 @@ def _has_gelu(module: nn.Module) -> bool:
 
 
 def _blocks_pay(weight: torch.Tensor) -> bool:
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's
-    )
+    available: Any = torch.backends.mkldnn.is_available
+    if weight.device.type != "cpu" or not available():
+        return False
+    if weight.dtype == torch.bfloat16:
+        # Where the processor has no instructions for it, oneDNN refuses.
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
