@@ -1,7 +1,7 @@
 """Puts records on Redis Streams from an asyncio loop.
 
 A record counts as published when Redis has answered its XADD. How much of that survives the server
-is the server's setting: with ``appendonly yes``, everything but a power cut.
+is the server's setting: with ``appendonly yes`` and ``appendfsync always``, everything.
 """
 
 from __future__ import annotations
