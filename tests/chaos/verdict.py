@@ -14,6 +14,8 @@ from chaos.schedule import Blow, Kind, Strike
 # What a client of a broken installation may be told; anything else is a false answer too.
 HONEST_REFUSALS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
+_JUST_BEFORE_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
@@ -157,10 +159,12 @@ def _felt(ledger: Ledger, strikes: Sequence[Strike], began_s: float) -> dict[Kin
 
 
 def _longest_gap(at_s: Sequence[float], window: tuple[float, float]) -> float:
-    """Return the longest time between neighbours, of which the first is in the window."""
-    first = max(0, bisect_left(at_s, window[0]) - 1)
-    last = bisect_right(at_s, window[1]) + 1
-    seen = at_s[first:last]
+    """Return the longest time between neighbours, of which the first is in the window.
+
+    What was said just before a blow begins the silence after it.
+    """
+    first, last = bisect_left(at_s, window[0] - _JUST_BEFORE_S), bisect_right(at_s, window[1])
+    seen = at_s[first : last + 1]
     return max((later - sooner for sooner, later in pairwise(seen)), default=0.0)
 
 
