@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.client.requests import task_of
 from arno.errors import ConfigurationError, InvalidFieldError
+from arno.tasks import Task
 from arno.training.data import open_data
 from arno.training.evaluation.answering import Answerer, DecodingChoice
 from arno.training.evaluation.nouns import nouns_of
@@ -34,6 +35,8 @@ from arno.training.evaluation.report import REPORT_FILE, Setup, report
 from arno.training.evaluation.run import Evaluation, evaluate
 
 _SHOWN_FAULTS = 3
+_MANY = 500
+"""From so many questions on a log is told now and then how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def verb(
     """
     if model is not None and gateway.address:
         raise ConfigurationError("--address: a gateway has its own model; leave out --model")
-    wanted = tuple(task_of(name) for name in tasks.split(",") if name.strip()) or None
+    wanted = _tasks(tasks)
     notes = Console(stderr=True, highlight=False)
     with notes.status("reading the data"):
         asked = questions_of(open_data(data, tasks=wanted), tasks=wanted, images_max=limit)
@@ -147,18 +150,28 @@ def verb(
     judged = _Model(
         model or "tiny", gateway if gateway.address else None, device, parallel, timeout_s
     )
-    with _answerer(judged, choice, notes) as answerer, _progress(notes) as progress:
-        bar = progress.add_task("asking", total=len(asked.questions))
+    total = len(asked.questions)
+    with _answerer(judged, choice, notes) as answerer, _progress(notes, total) as on_progress:
         evaluation = evaluate(
             answerer,
             asked,
             decoding=choice,
             nouns=nouns_of(data),
             folder=out,
-            on_progress=lambda done: progress.update(bar, completed=done),
+            on_progress=on_progress,
         )
     _conclude(evaluation, Setup(data, asked, choice, limit), out, as_json=as_json)
     return EXIT_FAILURE if evaluation.failed else 0
+
+
+def _tasks(names: str) -> tuple[Task, ...] | None:
+    try:
+        return tuple(task_of(name) for name in names.split(",") if name.strip()) or None
+    except InvalidFieldError as fault:
+        facts = fault.metadata
+        raise InvalidFieldError(
+            field="--tasks", problem=fault.problem, limit=facts["limit"], sent=facts["sent"]
+        ) from fault
 
 
 def _check(asked: QuestionSet, data: str, notes: Console) -> None:
@@ -185,23 +198,32 @@ def _answerer(asked: _Model, choice: DecodingChoice, notes: Console) -> Iterator
         yield model
 
 
-def _progress(notes: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
+@contextlib.contextmanager
+def _progress(notes: Console, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield what shows how many are done: a bar on a terminal, else a line for every tenth."""
+    if not notes.is_terminal:
+        marks = {total * tenth // 10 for tenth in range(1, 10)} if total >= _MANY else set()
+        yield lambda done: notes.print(f"{done} of {total} questions") if done in marks else None
+        return
+    columns = (
+        TextColumn("asking"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("questions"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=notes,
-        transient=True,
     )
+    with Progress(*columns, console=notes, transient=True) as progress:
+        bar = progress.add_task("asking", total=total)
+        yield lambda done: progress.update(bar, completed=done)
 
 
 def _conclude(evaluation: Evaluation, setup: Setup, out: Path | None, *, as_json: bool) -> None:
     """Print and write what came of it."""
     for failure in (*evaluation.failed, *evaluation.unasked)[:_SHOWN_FAULTS]:
-        show_error(failure.error, about=failure.question.question_id)
+        name = failure.question.question_id
+        # An unreadable image names its line of the data itself.
+        show_error(failure.error, about="" if name in failure.error.message else name)
     document = json.dumps(report(evaluation, setup), indent=2, ensure_ascii=False)
     if as_json:
         click.echo(document)

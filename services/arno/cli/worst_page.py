@@ -28,7 +28,8 @@ _STYLE: Final = """
 body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .3rem; }
 p.figures, footer, .id { color: #777; margin: 0; } .id { font-size: .8rem; }
-.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.2rem; }
+.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.2rem;
+  align-items: start; margin-top: .8rem; }
 article { border: 1px solid #8884; border-radius: 8px; padding: .8rem; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
 figure { margin: 0; } figcaption { font-size: .8rem; color: #777; }
@@ -72,7 +73,7 @@ def _article(case: Case, goodness: float) -> str:
     )
     return (
         f"<article>{_pictures(case)}<dl>{rows}</dl>"
-        f"<p class='id'>{html.escape(question.question_id)}, {goodness:.2f}</p></article>"
+        f"<p class='id'>{html.escape(question.question_id)}: {goodness:.2f} of 1</p></article>"
     )
 
 

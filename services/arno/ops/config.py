@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from arno.errors import ConfigurationError
+from arno.ops.masking import MASK, masked
 
 ENVIRONMENT_PREFIX = "ARNO_"
 CONFIG_FILE_VARIABLE = "ARNO_CONFIG"
@@ -96,7 +98,7 @@ def load_settings(model: type[SettingsT], sources: SettingsSources) -> SettingsT
     try:
         settings = model.model_validate(values)
     except ValidationError as error:
-        faults += [_describe(fault, origins) for fault in error.errors()]
+        faults += [_describe(model, fault, origins) for fault in error.errors()]
     if faults:
         lines = "".join(f"\n  {fault}" for fault in faults)
         count = "1 setting" if len(faults) == 1 else f"{len(faults)} settings"
@@ -106,10 +108,12 @@ def load_settings(model: type[SettingsT], sources: SettingsSources) -> SettingsT
 
 def effective(settings: Settings) -> dict[str, object]:
     """Return the settings as plain values for the log, secrets masked."""
-    return {
-        name: "**********" if isinstance(value, SecretStr) else _masked_url(value)
-        for name, value in settings.model_dump().items()
-    }
+    return {name: _shown(value) for name, value in settings.model_dump().items()}
+
+
+def is_secret(declared: FieldInfo) -> bool:
+    """Whether a field holds a secret: then no flag takes it, and no message repeats it."""
+    return "SecretStr" in str(declared.annotation)
 
 
 def chosen(settings: Settings) -> str:
@@ -190,17 +194,23 @@ def _split(model: type[Settings], name: str, value: object) -> object:
     return value
 
 
-def _describe(fault: Any, origins: Mapping[str, str]) -> str:
-    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+def _describe(model: type[Settings], fault: Any, origins: Mapping[str, str]) -> str:
+    if not fault["loc"]:  # of several settings that do not go together; their names are in it
+        return str(fault["msg"]).removeprefix("Value error, ")
+    name = str(fault["loc"][0])
     if fault["type"] == "missing":
         return f"{flag_name(name)} ({variable_name(name)}): is needed"
     origin = origins.get(name, "default")
-    sent = f"; sent: {fault['input']!r} ({origin})" if fault["loc"] else ""
-    return f"{flag_name(name)} ({variable_name(name)}): {fault['msg']}{sent}"
+    declared = model.model_fields.get(name)
+    if declared is not None and is_secret(declared):
+        return f"{variable_name(name)}: {fault['msg']} ({origin})"
+    return (
+        f"{flag_name(name)} ({variable_name(name)}): {fault['msg']}; "
+        f"sent: {masked(repr(fault['input']))} ({origin})"
+    )
 
 
-def _masked_url(value: object) -> object:
-    if isinstance(value, str) and "://" in value and "@" in value:
-        scheme, rest = value.split("://", 1)
-        return f"{scheme}://**********@{rest.rsplit('@', 1)[1]}"
-    return value
+def _shown(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return MASK
+    return masked(value) if isinstance(value, str) else value

@@ -33,7 +33,7 @@ def test_six_worst_cases_of_a_task_stand_in_order(tmp_path):
         return answered(TextAnswer(f"number {number}" if number % 2 else "x " * number))
 
     text = page(tmp_path, captions(20), script)
-    names = re.findall(r"class='id'>(q\d+), ([\d.]+)<", text)
+    names = re.findall(r"class='id'>(q\d+): ([\d.]+) of 1<", text)
     assert names == [(f"q{number}", "0.00") for number in (0, 2, 4, 6, 8, 10)]
 
 

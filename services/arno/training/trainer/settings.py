@@ -102,7 +102,7 @@ class TrainSettings(ScheduleSettings):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.lora_rank == 0 and (self.lora_alpha or self.lora_dropout):
-            raise ValueError("lora_alpha and lora_dropout need lora_rank")
+            raise ValueError("--lora-alpha and --lora-dropout need --lora-rank")
         return self
 
     @property
