@@ -15,7 +15,8 @@ class Entry:
         arrived_s: When it was admitted.
         deadline_s: When it is no longer worth starting; None: never.
         group_key: Only entries with equal keys may share a batch.
-        cost: Predicted work, more than 0, in whatever unit the budget has.
+        cost: Predicted work, more than 0: what its lane and its tenant are charged.
+        size: What it takes of a group's budget while it runs, in whatever unit that has.
     """
 
     entry_id: str
@@ -25,6 +26,7 @@ class Entry:
     deadline_s: float | None
     group_key: Hashable
     cost: float
+    size: float = 0.0
 
     def expired(self, now_s: float) -> bool:
         """Return whether its deadline has come."""

@@ -19,11 +19,11 @@ class Budget:
 
     Attributes:
         entries_max: At most so many entries.
-        cost_max: At most so much predicted cost; a single entry may cost more, for it must run too.
+        size_max: At most so much in all; a single entry may be larger, for it must run too.
     """
 
     entries_max: int
-    cost_max: float = float("inf")
+    size_max: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class Scheduler:
         candidates = list(self._waiting.values())
         while candidates and len(group) < budget.entries_max:
             entry = self._next(candidates, now_s)
-            if group and _cost(group) + entry.cost > budget.cost_max:
-                break  # skipping it for a cheaper one would overtake it
+            if group and _size(group) + entry.size > budget.size_max:
+                break  # skipping it for a smaller one would overtake it
             self._charge(entry)
             self._remove([entry])
             group.append(entry)
@@ -114,5 +114,5 @@ class Scheduler:
             del self._waiting[entry.entry_id]
 
 
-def _cost(group: list[Entry]) -> float:
-    return sum(entry.cost for entry in group)
+def _size(group: list[Entry]) -> float:
+    return sum(entry.size for entry in group)

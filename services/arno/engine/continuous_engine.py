@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from transformers import Florence2ForConditionalGeneration
 
-from arno.batching import AdaptiveLimit, Budget, Clock, Stage, StageShare
+from arno.batching import AdaptiveLimit, Budget, Clock, ImagePrice, Stage, StageShare
 from arno.engine.bisect import run_bisecting
 from arno.engine.checkpoint import Checkpoint
 from arno.engine.counts import Counts
@@ -86,6 +86,7 @@ class ContinuousEngine:
         self._live = LiveSequences(clock)
         self._share = StageShare(settings.decode_share)
         self._limit = AdaptiveLimit(settings.batch_sequences_max)
+        self._price = ImagePrice()
         self._counts = Counts()
         self._closed = False
 
@@ -128,7 +129,7 @@ class ContinuousEngine:
         grammar = build_grammar(request.constraint, self._checkpoint.tokenizer, self.vocabulary)
         sequence = LiveSequence(request, prompt_ids, self._clock.now_s(), grammar)
         self._live.add(sequence)
-        self._room.enter(sequence)
+        self._room.enter(sequence, self._price.tokens)
 
     @torch.inference_mode()
     def step(self) -> Sequence[Event]:
@@ -182,7 +183,7 @@ class ContinuousEngine:
         count = min(room, self._room.queued_count, self._settings.admit_sequences_max)
         if count <= 0:
             return None
-        tokens = self._settings.batch_tokens_max - sum(each.sequence.cost for each in in_hand)
+        tokens = self._settings.batch_tokens_max - sum(each.sequence.size for each in in_hand)
         # One alone may be dearer than all: it must run too.
         return Budget(count, tokens) if tokens > 0 or not in_hand else None
 
@@ -192,6 +193,8 @@ class ContinuousEngine:
         digests = [member.sequence.request.image.sha256 for member in encoded.members]
         self._counts.encoded(encoded.images.fresh, digests)
         self._counts.failed_batch_count += encoded.images.failed_batch_count
+        if encoded.images.fresh:
+            self._price.learn_images(len(encoded.images.fresh), encoded.images.encode_s)
         expired = [self._end(name, FinishReason.DEADLINE) for name in encoded.expired_ids]
         failed = [self._fail(sequence, fault) for sequence, fault in encoded.faults]
         went_on = [SequenceProgress(member.sequence_id, True, 0) for member in encoded.members]
@@ -236,7 +239,9 @@ class ContinuousEngine:
 
     def _decode(self) -> list[Event]:
         """Give every sequence one more token."""
+        began_s = self._clock.now_s()
         step = self._pool.step()
+        self._price.learn_tokens(step.beam_count, self._clock.now_s() - began_s)
         self._counts.decoded(step.token_count, step.widest)
         self._counts.failed_batch_count += len(step.faults)
         events: list[Event] = []

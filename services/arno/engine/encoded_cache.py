@@ -25,6 +25,10 @@ class EncodedCache:
         """Memory in use."""
         return self._size_bytes
 
+    def __contains__(self, sha256: str) -> bool:
+        """Return whether an image is kept, which is no use of it."""
+        return sha256 in self._kept
+
     def get(self, sha256: str) -> torch.Tensor | None:
         """Return what an image was encoded to: [V, D]. None where it is not kept."""
         features = self._kept.get(sha256)

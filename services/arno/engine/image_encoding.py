@@ -41,6 +41,10 @@ class ImageEncoding:
         self._network = network
         self._cache = EncodedCache(cache_bytes)
 
+    def keeps(self, sha256: str) -> bool:
+        """Return whether an image is encoded already."""
+        return sha256 in self._cache
+
     def encode(self, images: Sequence[PreparedImage]) -> EncodedImages:
         """Return the encoding of every image; duplicates are welcome."""
         started_s = time.perf_counter()

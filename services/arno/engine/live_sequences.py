@@ -31,15 +31,19 @@ class LiveSequence:
     encode_s: float = 0.0
 
     @property
-    def cost(self) -> int:
-        """Predicted work: tokens, in all beams."""
+    def size(self) -> int:
+        """Predicted tokens, in all beams."""
         options = self.request.options
         return max(1, min(self.request.expected_token_count, options.max_new_tokens)) * (
             options.num_beams
         )
 
-    def entry(self) -> Entry:
-        """Return what the scheduler knows of it."""
+    def entry(self, image_tokens: float) -> Entry:
+        """Return what the scheduler knows of it.
+
+        Args:
+            image_tokens: What its image will cost, in tokens of one beam; 0 if it is there already.
+        """
         request = self.request
         return Entry(
             entry_id=request.sequence_id,
@@ -48,7 +52,8 @@ class LiveSequence:
             arrived_s=self.submitted_s,
             deadline_s=request.deadline_s,
             group_key=None,  # any mix shares a batch
-            cost=self.cost,
+            cost=self.size + image_tokens,
+            size=self.size,
         )
 
 

@@ -89,10 +89,19 @@ class WaitingRoom:
         """How many could join."""
         return len(self._ready)
 
-    def enter(self, sequence: LiveSequence) -> None:
-        """Queue a sequence."""
+    def enter(self, sequence: LiveSequence, image_tokens: float) -> None:
+        """Queue a sequence.
+
+        Args:
+            sequence: It.
+            image_tokens: What encoding an image costs; the first to bring an image is charged.
+        """
+        digest = sequence.request.image.sha256
+        known = self._images.keeps(digest) or any(
+            other.request.image.sha256 == digest for other in self._queued.values()
+        )
         self._queued[sequence.request.sequence_id] = sequence
-        self._scheduler.admit(sequence.entry())
+        self._scheduler.admit(sequence.entry(0.0 if known else image_tokens))
 
     def encode(self, budget: Budget) -> Encoded:
         """Take sequences off the queue, by its rules, and encode their images."""

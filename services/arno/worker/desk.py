@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
+from arno.batching import AnswerLengths
 from arno.engine.interface import Engine, PreparedImage, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, CancelledError, EngineError
 from arno.results.ports import JobState
+from arno.tasks import EXPECTED_TOKENS
 from arno.worker.clock import Clock
 from arno.worker.engine_loop import EngineLoop, Event
 from arno.worker.job_run import JobRun
@@ -70,6 +72,7 @@ class Desk:
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._jobs: dict[str, _JobInHand] = {}
         self._owners: dict[str, _JobInHand] = {}
+        self._lengths = AnswerLengths(EXPECTED_TOKENS)
         self._looking = threading.Lock()
         self._loop: EngineLoop | None = None
 
@@ -116,6 +119,7 @@ class Desk:
             size=image.size,
             vocabulary=self._engine.vocabulary,
             times=StageTimes(job.queue_s, image.prepare_s),
+            lengths=self._lengths,
         )
         in_hand = _JobInHand(job, image, run)
         with self._looking:

@@ -7,8 +7,10 @@ failure of one hides no other. Tasks that follow another one (``input_from``) wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from arno.api.v1 import types_pb2
+from arno.batching import AnswerLengths
 from arno.engine.interface import SequenceFinished
 from arno.errors import (
     ArnoError,
@@ -19,12 +21,15 @@ from arno.errors import (
     InvalidFieldError,
 )
 from arno.results.ports import JobState
-from arno.tasks import FinishReason, ImageSize, Vocabulary
+from arno.tasks import FinishReason, ImageSize, Task, Vocabulary
 from arno.tasks.spec import TaskSpec
 from arno.tasks.wire import spec_from_wire
 from arno.worker.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.worker.task_run import Part, PlannedSequence, TaskRun
 from arno.worker.timings import StageTimes
+
+_OWN_ENDS: Final = frozenset({FinishReason.STOP, FinishReason.LENGTH, FinishReason.LOOP})
+"""Ends that say how long an answer is, and not how long somebody waited for it."""
 
 
 class JobRun:
@@ -37,6 +42,7 @@ class JobRun:
         size: ImageSize,
         vocabulary: Vocabulary,
         times: StageTimes,
+        lengths: AnswerLengths[Task],
     ) -> None:
         """Take the tasks of a request, in its order.
 
@@ -46,11 +52,13 @@ class JobRun:
             size: The image as a viewer shows it, in pixels.
             vocabulary: How to read the engine's token ids.
             times: How long the job waited and its image took to prepare.
+            lengths: How long answers are expected to be; learns from those that end.
         """
         self._tasks = [TaskRun(index, message) for index, message in enumerate(tasks)]
         self._size = size
         self._vocabulary = vocabulary
         self._times = times
+        self._lengths = lengths
         self._parts: dict[str, Part] = {}
         self._new: dict[int, types_pb2.TaskResult] = {}
         self._encoded = False
@@ -121,6 +129,8 @@ class JobRun:
         """Turn a finished sequence into its result: whatever it said, or why it said nothing."""
         part = self._parts[result_id]
         part.token_count = len(end.token_ids)
+        if end.finish_reason in _OWN_ENDS:
+            self._lengths.learn(part.spec.task, part.token_count)
         cut = _cut(end.finish_reason)
         if cut is not None:
             self._cut_by = self._cut_by or cut
@@ -150,7 +160,7 @@ class JobRun:
             task.parts.append(part)
             self._parts[given.result_id] = part
             try:
-                yield part.plan(self._size)
+                yield part.plan(self._size, self._lengths)
             except ArnoError as error:
                 part.fail(error)
                 self._note(part)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from arno.api.v1 import types_pb2
+from arno.batching import AnswerLengths
 from arno.engine.interface import DecodingOptions, SequenceFinished
 from arno.errors import ArnoError
 from arno.tasks import (
     Answer,
     Decoded,
     ImageSize,
+    Task,
     Vocabulary,
     build_prompt,
     check_inputs,
-    expected_tokens,
     parse,
 )
 from arno.tasks.grammars import Constraint
@@ -65,8 +66,12 @@ class Part:
     answer: Answer | None = None
     result: types_pb2.TaskResult | None = None
 
-    def plan(self, size: ImageSize) -> PlannedSequence:
+    def plan(self, size: ImageSize, lengths: AnswerLengths[Task]) -> PlannedSequence:
         """Return the sequence that answers it.
+
+        Args:
+            size: The image as a viewer shows it, in pixels.
+            lengths: How long answers are expected to be.
 
         Raises:
             InvalidFieldError: The task cannot use its input.
@@ -80,7 +85,7 @@ class Part:
             given.result_id,
             prompt,
             _decoding_options(self.spec),
-            expected_tokens(task),
+            lengths.expect(task),
             Constraint(task, given.classes) if self.spec.constrained else None,
         )
 

@@ -21,6 +21,7 @@ def entry(name: str, **changes: object) -> Entry:
         "deadline_s": None,
         "group_key": "k",
         "cost": 1.0,
+        "size": 0.0,
     }
     return Entry(name, **(facts | changes))  # type: ignore[arg-type]  # the keys are its fields
 
@@ -66,10 +67,18 @@ def test_the_same_id_cannot_wait_twice():
         scheduler.admit(entry("a"))
 
 
-def test_an_entry_above_the_cost_budget_runs_alone():
-    scheduler = scheduler_with(entry("giant", cost=100.0), entry("small"))
-    assert ids(scheduler.schedule(Budget(4, cost_max=10.0), 0.0).group) == ["giant"]
-    assert ids(scheduler.schedule(Budget(4, cost_max=10.0), 0.0).group) == ["small"]
+def test_an_entry_above_the_budget_runs_alone():
+    scheduler = scheduler_with(entry("giant", size=100.0), entry("small", size=1.0))
+    assert ids(scheduler.schedule(Budget(4, size_max=10.0), 0.0).group) == ["giant"]
+    assert ids(scheduler.schedule(Budget(4, size_max=10.0), 0.0).group) == ["small"]
+
+
+def test_tenants_share_by_cost_and_not_by_count():
+    long = [entry(f"long{i}", tenant="long", cost=30.0) for i in range(20)]
+    short = [entry(f"short{i}", tenant="short", cost=10.0) for i in range(60)]
+    scheduler = scheduler_with(*long, *short)
+    started = [ids(scheduler.schedule(Budget(1), 0.0).group)[0] for _ in range(40)]
+    assert sum(name.startswith("long") for name in started) == pytest.approx(10, abs=1)
 
 
 def test_the_heavy_lane_goes_first_among_equals():
@@ -109,6 +118,7 @@ arrivals = st.lists(
         tenant=st.sampled_from("xy"),
         group_key=st.sampled_from("kl"),
         cost=st.integers(1, 20).map(float),
+        size=st.integers(0, 20).map(float),
         patience_s=st.one_of(st.none(), st.integers(0, 5).map(float)),
         gap_s=st.integers(0, 2).map(float),
         schedule_now=st.booleans(),
@@ -120,9 +130,9 @@ arrivals = st.lists(
 
 @settings(max_examples=40)
 @given(arrivals, st.integers(1, 5), st.integers(1, 40))
-def test_every_entry_leaves_once_in_order_and_within_the_budget(trace, entries_max, cost_max):
+def test_every_entry_leaves_once_in_order_and_within_the_budget(trace, entries_max, size_max):
     clock, scheduler = ManualClock(0.0), Scheduler(LanePolicy())
-    budget = Budget(entries_max, float(cost_max))
+    budget = Budget(entries_max, float(size_max))
     left: list[str] = []
     queues: dict[tuple[str, str, str], list[str]] = defaultdict(list)
 
@@ -130,7 +140,7 @@ def test_every_entry_leaves_once_in_order_and_within_the_budget(trace, entries_m
         decision = scheduler.schedule(budget, clock.now_s())
         group = decision.group
         assert len(group) <= entries_max
-        assert sum(e.cost for e in group) <= cost_max or len(group) == 1
+        assert sum(e.size for e in group) <= size_max or len(group) == 1
         assert len({e.group_key for e in group}) <= 1
         assert all(e.deadline_s is not None for e in decision.expired)
         assert all(e.deadline_s is None or e.deadline_s > clock.now_s() for e in group)
@@ -149,6 +159,7 @@ def test_every_entry_leaves_once_in_order_and_within_the_budget(trace, entries_m
             tenant=facts["tenant"],
             group_key=facts["group_key"],
             cost=facts["cost"],
+            size=facts["size"],
             arrived_s=now_s,
             deadline_s=None if patience_s is None else now_s + patience_s,
         )

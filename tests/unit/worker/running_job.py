@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from arno.api.v1 import types_pb2
+from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError
-from arno.tasks import FinishReason, ImageSize
+from arno.tasks import EXPECTED_TOKENS, FinishReason, ImageSize, Task
 from arno.worker.job_run import JobRun
 from arno.worker.timings import StageTimes
 
@@ -20,8 +21,14 @@ def task(name: str, **fields: object) -> types_pb2.TaskSpec:
     return types_pb2.TaskSpec(task=types_pb2.Task.Value(f"TASK_{name}"), **fields)  # type: ignore[arg-type]  # fields of the message
 
 
-def start(*tasks: types_pb2.TaskSpec) -> JobRun:
-    return JobRun(tasks, size=SIZE, vocabulary=VOCABULARY, times=StageTimes(1.5, 0.25))
+def start(*tasks: types_pb2.TaskSpec, lengths: AnswerLengths[Task] | None = None) -> JobRun:
+    return JobRun(
+        tasks,
+        size=SIZE,
+        vocabulary=VOCABULARY,
+        times=StageTimes(1.5, 0.25),
+        lengths=lengths or AnswerLengths(EXPECTED_TOKENS),
+    )
 
 
 def token_ids(text: str) -> tuple[int, ...]:

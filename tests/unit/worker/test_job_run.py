@@ -2,10 +2,12 @@ import math
 
 import pytest
 from arno.api.v1 import types_pb2
+from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.errors import CancelledError, EngineError
 from arno.results.ports import JobState
-from arno.tasks import FinishReason
+from arno.tasks import EXPECTED_TOKENS, FinishReason, Task
+from arno.tasks.grammars import Constraint
 from arno.worker.job_run import JobRun
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,28 @@ def test_plan_carries_prompt_options_and_expected_length() -> None:
     assert sequence.prompt == "What does the image describe?"
     assert (sequence.options.num_beams, sequence.options.max_new_tokens) == (1, 7)
     assert sequence.expected_token_count == 12
+
+
+def test_only_answers_that_came_to_their_end_teach_how_long_answers_are() -> None:
+    lengths = AnswerLengths(EXPECTED_TOKENS)
+    for reason, seen in ((FinishReason.CANCELLED, 12), (FinishReason.STOP, 40)):
+        for _ in range(200):
+            run = start(task("CAPTION", id="a"), lengths=lengths)
+            assert planned(run) == ["a"]
+            said(run, "a", "x" * 39, reason=reason)
+        [sequence] = start(task("CAPTION", id="a"), lengths=lengths).plan()
+        assert sequence.expected_token_count == pytest.approx(seen, abs=1)
+    [other] = start(task("OD", id="a"), lengths=lengths).plan()
+    assert other.expected_token_count == EXPECTED_TOKENS[Task.OD]
+
+
+def test_a_task_is_held_to_its_form_and_classes_only_if_asked() -> None:
+    options = types_pb2.GenerationOptions(constrained=True)
+    free = task("OPEN_VOCABULARY_DETECTION", id="a", classes=["car"])
+    held = task("OPEN_VOCABULARY_DETECTION", id="b", classes=["car"], options=options)
+    first, second = start(free, held).plan()
+    assert first.constraint is None
+    assert second.constraint == Constraint(Task.OPEN_VOCABULARY_DETECTION, ("car",))
 
 
 def test_text_answer_becomes_the_followers_text() -> None:

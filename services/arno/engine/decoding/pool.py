@@ -58,12 +58,14 @@ class PoolStep:
         faults: Batches that failed.
         widest: Sequences in the widest batch.
         token_count: Tokens decoded.
+        beam_count: The same, in all beams.
     """
 
     over: tuple[str, ...]
     faults: tuple[BatchFault, ...]
     widest: int
     token_count: int
+    beam_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +136,18 @@ class DecodePool:
         """Give every sequence of every batch one more token."""
         over: list[str] = []
         faults: list[BatchFault] = []
-        sizes = [0]
+        sizes, beam_count = [0], 0
         for key, batch in list(self._batches.items()):
             if not len(batch):
                 continue
             sizes.append(len(batch))
+            beam_count += len(batch) * key.options.num_beams
             try:
                 over += batch.step()
             except Exception as fault:  # noqa: BLE001 - whatever it is, other batches go on
                 faults.append(BatchFault(tuple(batch.sequence_ids), fault))
                 self._drop(key)
-        return PoolStep(tuple(over), tuple(faults), max(sizes), sum(sizes))
+        return PoolStep(tuple(over), tuple(faults), max(sizes), sum(sizes), beam_count)
 
     def token_count(self, sequence_id: str) -> int:
         """Return how many tokens a sequence has."""
