@@ -1,4 +1,4 @@
-"""The metrics of both server processes, as their code declares them."""
+"""The metrics of the server processes and of a training run, as their code declares them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from arno.gateway.admission import AdmissionStatistics
 from arno.gateway.backlog import Backlog
 from arno.gateway.backlog_metrics import BacklogCollector
 from arno.gateway.metrics import GatewayMetrics
+from arno.training.trainer.metrics import TrainMetrics
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.tally import Tally
 from arno.worker.worker import WorkerStatistics
@@ -25,12 +26,13 @@ class DeclaredMetric:
 
 
 def declared_metrics() -> list[DeclaredMetric]:
-    """Return every metric of gateway and worker."""
+    """Return every metric of gateway, worker and training."""
     registry = CollectorRegistry()
     GatewayMetrics(registry)
     registry.register(BacklogCollector(_no_backlog(), _nothing_admitted))
     worker = WorkerMetrics(registry)
     worker.follow(_idle_worker)
+    TrainMetrics(registry)
     found = []
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""
