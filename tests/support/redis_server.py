@@ -57,6 +57,12 @@ class RedisServer:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Run it and wait until it accepts; does nothing when it runs."""
         if self.running:
