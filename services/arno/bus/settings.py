@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from arno.ops.config import Settings
+from arno.ops.redis_access import RedisAccessSettings
 
 
-class BusSettings(Settings):
+class KafkaAccessSettings(Settings):
+    """Who we are to Kafka, and how to encrypt."""
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="SSL encrypts, SASL names a user; as Kafka's own setting."
+    )
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        "SCRAM-SHA-512", description="How the user is proven with a SASL protocol."
+    )
+    kafka_username: str = Field("", description="User of Kafka with a SASL protocol.")
+    kafka_password: SecretStr | None = Field(None, description="That user's password.")
+    kafka_password_file: Path | None = Field(
+        None, description="File that holds it; ARNO_KAFKA_PASSWORD may do so itself."
+    )
+    kafka_ca: Path | None = Field(
+        None, description="PEM file of authorities to trust; default: the system's."
+    )
+    kafka_client_cert: Path | None = Field(
+        None, description="PEM file of our certificate, where Kafka asks for one."
+    )
+    kafka_client_key: Path | None = Field(None, description="PEM file of its key.")
+
+
+class BusSettings(KafkaAccessSettings, RedisAccessSettings):
     """Which bus, where it is, and the bounds that both of its ends must agree on."""
 
     bus: Literal["kafka", "redis"] = Field(
@@ -17,10 +42,6 @@ class BusSettings(Settings):
     )
     kafka_bootstrap: str = Field(
         "127.0.0.1:9092", description="Kafka brokers to begin with: HOST:PORT, comma-separated."
-    )
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        description="Redis server that holds results, and the streams when bus is redis.",
     )
     topic_prefix: str = Field(
         "arno.jobs",

@@ -17,7 +17,7 @@ _FACTORS: Final = {
 }
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType[int]):
     """A number of bytes above 0, with a unit or without."""
 
     name = "bytes"

@@ -1,4 +1,4 @@
-"""Command line flags made from settings: one flag a field, its description as its help."""
+"""Command line flags made from settings: one a field, with its description; none for secrets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from arno.ops.config import (
     Settings,
     SettingsSources,
     flag_name,
+    is_secret,
     load_settings,
     variable_name,
 )
@@ -37,10 +38,14 @@ def settings_options(
         known_elsewhere: Names of other processes' fields, which may stand in a shared environment
             or file.
     """
+    # Secrets have no flag: everybody on a machine can read command lines.
+    open_fields = {
+        name: declared for name, declared in model.model_fields.items() if not is_secret(declared)
+    }
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def run(config: Path | None, **options: Any) -> Any:
-            flags = {name: options.pop(name) for name in model.model_fields}
+            flags = {name: options.pop(name) for name in open_fields}
             sources = SettingsSources(
                 process=process,
                 flags=flags,
@@ -54,7 +59,7 @@ def settings_options(
         run.__doc__ = command.__doc__
         # Keep the options that decorators below this one have already added.
         vars(run)["__click_params__"] = list(getattr(command, "__click_params__", []))
-        for name, declared in reversed(model.model_fields.items()):
+        for name, declared in reversed(open_fields.items()):
             run = _option(name, declared)(run)
         return click.option(
             "--config",

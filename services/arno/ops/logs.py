@@ -2,6 +2,7 @@
 
 Every line carries the process's name and, where there is one, the trace id; whatever a caller gives
 through ``extra=`` becomes a field of its own (``job_id``, ``partition``, ``offset``, ...).
+Passwords in addresses, bearer tokens and API keys are masked, whoever wrote them there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Literal
+
+from arno.ops.masking import masked
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _TOO_LONG_FOR_PEOPLE = frozenset({"settings"})
@@ -111,7 +114,7 @@ class JsonFormatter(_EventFormatter):
         }
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event, default=str, ensure_ascii=False)
+        return masked(json.dumps(event, default=str, ensure_ascii=False))
 
 
 class TextFormatter(_EventFormatter):
@@ -130,4 +133,6 @@ class TextFormatter(_EventFormatter):
             f"\x1b[2m{stamp}\x1b[0m \x1b[{colour}m{record.levelname:<7}\x1b[0m "
             f"\x1b[2m{self._process}\x1b[0m {record.getMessage()}{fields}"
         )
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return masked(line)

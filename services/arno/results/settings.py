@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from arno.ops.config import Settings
+from arno.ops.redis_access import RedisAccessSettings
 
 
-class ResultSettings(Settings):
+class ResultSettings(RedisAccessSettings):
     """Settings of every process that reads or writes results."""
 
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        description="The Redis that holds jobs, results and large images; rediss:// for TLS.",
-    )
     redis_key_prefix: str = Field(
         "arno",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",

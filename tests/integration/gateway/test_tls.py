@@ -137,8 +137,8 @@ async def test_client_speaks_mutual_tls(tls_settings, running_gateway, authority
         ({"tls_server_cert": None}, "give both"),
         ({"tls_server_cert": Path("absent.pem")}, "absent.pem: No such file"),
         ({"tls_server_key": "other"}, "do not fit together"),
-        ({"tls_server_cert": "text"}, "text with .*: not a PEM file"),
-        ({"tls_client_ca": "text"}, "text: not a PEM file"),
+        ({"tls_server_cert": "text"}, "text with .*: not the PEM file that belongs here"),
+        ({"tls_client_ca": "text"}, "text: not the PEM file that belongs here"),
     ],
 )
 async def test_files_that_cannot_be_used_stop_the_start(

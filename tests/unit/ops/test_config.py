@@ -135,9 +135,36 @@ def test_every_field_is_a_flag_with_its_description_variable_and_default() -> No
     assert "Bake a dish." in text
     assert "--dish" in text
     for name, declared in OvenSettings.model_fields.items():
+        if name == "token":
+            continue
         assert "--" + name.replace("_", "-") in text
         assert str(declared.description).rstrip(".") in " ".join(text.split())
         assert "ARNO_" + name.upper() in text
+
+
+def test_secret_has_no_flag_and_comes_from_variable_or_file(tmp_path: Path) -> None:
+    result = CliRunner().invoke(bake, ["--token", "hush"])
+    assert (result.exit_code, "No such option" in result.output) == (2, True)
+    assert load(environment={"ARNO_TOKEN": "hush"}).token.get_secret_value() == "hush"
+    file = write(tmp_path, 'token = "hush"')
+    assert load(file=file).token.get_secret_value() == "hush"
+
+
+def test_fault_of_a_setting_repeats_no_secret(tmp_path: Path) -> None:
+    class KilnSettings(OvenSettings):
+        """A stricter oven."""
+
+        token: SecretStr = Field(SecretStr("long enough"), min_length=8, description="Secret.")
+        store_url: str = Field("http://h", pattern="^http://", description="Where.")
+
+    environment = {"ARNO_TOKEN": "hush", "ARNO_STORE_URL": "redis://me:hush@example:1/0"}
+    sources = SettingsSources(process="kiln", environment=environment)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(KilnSettings, sources)
+    assert "hush" not in str(caught.value)
+    assert "ARNO_TOKEN: Value should have at least 8 items" in str(caught.value)
+    assert "redis://**********@example:1/0" in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_flags_reach_the_command_beside_its_own_options() -> None:

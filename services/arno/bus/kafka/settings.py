@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
+from arno.bus.kafka.security import security_config
 from arno.bus.limits import HEADER_BYTES_MAX
 from arno.bus.settings import BusSettings
 from arno.errors import MissingExtraError
@@ -49,6 +50,7 @@ def _connection(settings: BusSettings) -> dict[str, Any]:
         "bootstrap_timeout_ms": _CONNECT_TIMEOUT_MS,
         # The default of 30 s leaves a client asleep long after its broker is back.
         "reconnect_backoff_max_ms": 1000,
+        **security_config(settings),
     }
 
 

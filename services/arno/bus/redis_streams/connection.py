@@ -25,6 +25,7 @@ def connect(settings: BusSettings) -> redis.Redis:
     """Return a blocking client that tells of every fault: the consumer decides what to repeat."""
     return redis.Redis.from_url(
         settings.redis_url,
+        **settings.redis_options(),
         # The shapes of replies to stream commands differ between the protocol's versions.
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -37,6 +38,7 @@ def connect_async(settings: BusSettings) -> redis.asyncio.Redis:
     """Return a client for an asyncio loop, with a bound on its connections."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.redis_url,
+        **settings.redis_options(),
         max_connections=_PUBLISHER_CONNECTIONS_MAX,
         # The publisher's own timeout ends the wait for a connection.
         timeout=None,

@@ -44,9 +44,8 @@ def open_access(settings: AccessSettings, *, retry_delay_s: float) -> Access:
         ConfigurationError: A file cannot be used, or settings contradict each other.
     """
     files = certificate_files(settings)
-    keys = settings.keys_file and KeyRing(
-        settings.keys_file, check_interval_s=settings.keys_check_interval_s
-    )
+    path, interval_s = settings.keys_file, settings.keys_check_interval_s
+    keys = None if path is None else KeyRing(path, check_interval_s=interval_s)
     quotas = TenantQuotas(
         keys.limits if keys else _no_limits,
         share=settings.quota_share,

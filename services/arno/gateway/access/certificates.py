@@ -15,6 +15,7 @@ import grpc
 
 from arno.errors import ConfigurationError
 from arno.gateway.access.settings import AccessSettings
+from arno.ops.tls import tls_fault
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class ServerCertificates:
         """Return what a port is bound with."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
-            self._changed,
+            self._changed,  # type: ignore[arg-type] # None is "no change", as its docs say
             require_client_authentication=self._files.client_ca is not None,
         )
 
@@ -131,18 +132,12 @@ def _require_usable(files: CertificateFiles) -> None:
         # Without a password here, OpenSSL would ask the terminal for one.
         context.load_cert_chain(files.chain, files.key, password="")
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"tls: {files.chain} with {files.key}: {_said(error)}") from error
+        raise ConfigurationError(
+            f"tls: {files.chain} with {files.key}: {tls_fault(error)}"
+        ) from error
     if files.client_ca is None:
         return
     try:
         context.load_verify_locations(files.client_ca)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"tls: {files.client_ca}: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        # OpenSSL's words for a file that is anything else are "PEM lib", or none at all.
-        mismatch = "MISMATCH" in (error.reason or "")
-        return "certificate and key do not fit together" if mismatch else "not a PEM file"
-    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+        raise ConfigurationError(f"tls: {files.client_ca}: {tls_fault(error)}") from error

@@ -44,9 +44,9 @@ class _Part(BaseModel):
 class TenantLimits(_Part):
     """What a tenant may take; None is no limit."""
 
-    requests_per_s: float | None = Field(None, gt=0)
-    jobs_in_flight: int | None = Field(None, ge=1)
-    bytes_in_flight: int | None = Field(None, ge=1)
+    requests_per_s: float | None = Field(default=None, gt=0)
+    jobs_in_flight: int | None = Field(default=None, ge=1)
+    bytes_in_flight: int | None = Field(default=None, ge=1)
 
 
 class KeyEntry(_Part):
@@ -58,7 +58,7 @@ class KeyEntry(_Part):
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
     revoked_at: AwareDatetime | None = None
-    note: str = Field("", max_length=200)
+    note: str = Field(default="", max_length=200)
 
 
 class KeyFile(_Part):

@@ -27,6 +27,7 @@ def command_client(settings: ResultSettings) -> redis.asyncio.Redis:
     """
     pool = redis.asyncio.ConnectionPool.from_url(
         settings.redis_url,
+        **settings.redis_options(),
         max_connections=settings.redis_connection_count_max + UNQUEUED_COUNT_MAX,
         socket_timeout=settings.redis_timeout_s,
         socket_connect_timeout=settings.redis_connect_timeout_s,
@@ -39,6 +40,7 @@ def reading_client(settings: ResultSettings) -> redis.asyncio.Redis:
     """Return the client of the one connection on which a gateway waits for wake-ups."""
     return redis.asyncio.Redis.from_url(
         settings.redis_url,
+        **settings.redis_options(),
         max_connections=1,
         socket_timeout=settings.redis_timeout_s,
         socket_connect_timeout=settings.redis_connect_timeout_s,
@@ -50,6 +52,7 @@ def writing_client(settings: ResultSettings) -> redis.Redis:
     """Return a worker's client; its threads share the connections."""
     pool = redis.BlockingConnectionPool.from_url(
         settings.redis_url,
+        **settings.redis_options(),
         max_connections=settings.redis_connection_count_max,
         timeout=settings.redis_timeout_s,
         socket_timeout=settings.redis_timeout_s,
