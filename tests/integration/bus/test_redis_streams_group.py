@@ -126,7 +126,24 @@ def test_backlog_of_one_lane_does_not_hide_another(settings: BusSettings) -> Non
     assert first.count(Lane.INTERACTIVE) == 4
 
 
-def test_key_that_is_no_stream_stops_the_consumer(
+def test_key_that_stops_being_a_stream_is_waited_out(
+    settings: BusSettings, client: redis.Redis, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with PolledConsumer(settings, ["batch"]) as one:
+        publish_all(settings, numbered(1))
+        eventually(lambda: one.deliveries)
+        client.delete(stream)
+        client.set(stream, "not a stream")
+        eventually(lambda: "WRONGTYPE" in caplog.text)
+        client.delete(stream)
+        eventually(lambda: client.exists(stream), what="the stream is made again")
+        publish_all(settings, numbered(1, first=1))
+        eventually(lambda: b"1" in one.values)
+    warnings = [record for record in caplog.records if "WRONGTYPE" in record.getMessage()]
+    assert len(warnings) == 1
+
+
+def test_key_that_is_no_stream_keeps_a_consumer_from_starting(
     settings: BusSettings, client: redis.Redis, stream: str
 ) -> None:
     client.delete(stream)

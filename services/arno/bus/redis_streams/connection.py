@@ -63,6 +63,11 @@ def group_missing(error: redis.RedisError) -> bool:
     )
 
 
+def foreign_key(error: redis.RedisError) -> bool:
+    """Whether something else stands where a stream should: until somebody removes it."""
+    return str(error).startswith("WRONGTYPE")
+
+
 def translate(error: redis.RedisError) -> ArnoError:
     """Return what to raise for a fault of the client or the server."""
     fault = type(error).__name__

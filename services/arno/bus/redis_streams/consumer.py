@@ -17,7 +17,7 @@ import redis
 
 from arno.bus.ports import ConsumerStatistics, Delivery, Receipt
 from arno.bus.redis_streams.admin import RedisStreamsAdmin
-from arno.bus.redis_streams.connection import connect, group_missing, translate
+from arno.bus.redis_streams.connection import connect, foreign_key, group_missing, translate
 from arno.bus.redis_streams.entries import Entry
 from arno.bus.redis_streams.group import Group
 from arno.bus.redis_streams.hand import Hand
@@ -223,9 +223,9 @@ class RedisStreamsConsumer:
             else:
                 return
         fault = translate(error)
-        if isinstance(fault, ConfigurationError):
+        if isinstance(fault, ConfigurationError) and not foreign_key(error):
             raise fault from error
         if not self._away:
             self._away = True
-            logger.warning("redis is away; work in hand goes on", extra={"fault": str(error)})
+            logger.warning("redis is away; work in hand goes on: %s", error)
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))
