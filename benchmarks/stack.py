@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from support import tied_process
@@ -36,11 +36,13 @@ class Stack:
         target: The gateway's address.
         pids: By the part's name: kafka, redis, gateway, worker.
         metrics_urls: Likewise, of the parts that are Arno's.
+        folder: With their logs: ``gateway.log`` and so on.
     """
 
     target: str
     pids: Mapping[str, int]
     metrics_urls: Mapping[str, str]
+    folder: Path
 
     def busy_s(self) -> dict[str, float]:
         """Return the processor seconds of every part since its start."""
@@ -55,19 +57,28 @@ class Stack:
 def running_stack(
     folder: Path,
     *,
+    bus: Literal["kafka", "redis"] = "kafka",
     gateway: Mapping[str, Any] | None = None,
     worker: Mapping[str, Any] | None = None,
+    worker_module: str = "arno.cli",
 ) -> Iterator[Stack]:
     """Start everything, wait until it is ready, and end it.
 
     Args:
         folder: Empty; for data and logs.
+        bus: Without Kafka, everything goes through Redis.
         gateway: Settings of the gateway, by field.
         worker: Settings of the worker; the model is ``null`` where it is not said.
+        worker_module: What is run with the verb ``worker``.
     """
     with ExitStack() as stack:
-        broker, redis = _servers(folder, stack)
-        shared = {"bus": "kafka", "kafka_bootstrap": broker.bootstrap, "redis_url": redis.url}
+        redis = _redis(folder, stack)
+        shared = {"bus": bus, "redis_url": redis.url}
+        servers = {"redis": redis.port}
+        if bus == "kafka":
+            broker = _kafka(folder, stack)
+            shared["kafka_bootstrap"] = broker.bootstrap
+            servers["kafka"] = broker.port
         _arno(folder, "topics create", shared).wait()
         ports = {"listen": f"127.0.0.1:{tied_process.free_port()}"}
         parts = {
@@ -77,31 +88,40 @@ def running_stack(
         metrics_urls, children = {}, {}
         for name, settings in parts.items():
             port = tied_process.free_port()
-            children[name] = _arno(folder, name, {**settings, "metrics_port": port})
+            module = worker_module if name == "worker" else "arno.cli"
+            children[name] = _arno(folder, name, {**settings, "metrics_port": port}, module)
             stack.callback(tied_process.stop, children[name], timeout_s=_LEAVE_S)
             metrics_urls[name] = f"http://127.0.0.1:{port}"
         for name, child in children.items():
             _await_ready(child, metrics_urls[name], folder / f"{name}.log")
-        pids = {"kafka": _pid_of(broker.port), "redis": _pid_of(redis.port)}
+        pids = {name: _pid_of(port) for name, port in servers.items()}
         pids |= {name: child.pid for name, child in children.items()}
-        yield Stack(ports["listen"], pids, metrics_urls)
+        yield Stack(ports["listen"], pids, metrics_urls, folder)
 
 
-def _servers(folder: Path, stack: ExitStack) -> tuple[KafkaBroker, RedisServer]:
-    executables = list(redis_executables().values())
-    if not kafka_available() or not executables:
-        sys.exit(KAFKA_IS_MISSING if executables else REDIS_IS_MISSING)
+def _kafka(folder: Path, stack: ExitStack) -> KafkaBroker:
+    if not kafka_available():
+        sys.exit(KAFKA_IS_MISSING)
     broker = KafkaBroker(folder / "kafka")
     stack.callback(broker.stop)
     broker.start()
+    return broker
+
+
+def _redis(folder: Path, stack: ExitStack) -> RedisServer:
+    executables = list(redis_executables().values())
+    if not executables:
+        sys.exit(REDIS_IS_MISSING)
     redis = RedisServer(folder / "redis", executables[0])
     stack.callback(redis.stop)
     redis.start()
-    return broker, redis
+    return redis
 
 
-def _arno(folder: Path, verb: str, settings: Mapping[str, Any]) -> Popen[bytes]:
-    command = [sys.executable, "-m", "arno.cli", *verb.split()]
+def _arno(
+    folder: Path, verb: str, settings: Mapping[str, Any], module: str = "arno.cli"
+) -> Popen[bytes]:
+    command = [sys.executable, "-m", module, *verb.split()]
     named = {f"ARNO_{field.upper()}": str(value) for field, value in settings.items()}
     return tied_process.start_tied(
         command,
