@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -28,18 +29,27 @@ def main() -> None:
     help="Where checkpoints, log and model go. A checkpoint found there is continued.",
 )
 @click.option(
+    "--start-from",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with weights of this network to start from, in place of random ones.",
+)
+@click.option(
+    "--first-scene",
+    default=0,
+    show_default=True,
+    help="Number of the first scene; with --start-from, how many those weights have seen.",
+)
+@click.option(
     "--by-heart",
     type=int,
     help="Repeat so many scenes: proves that the model can learn them at all.",
 )
-def tiny(
-    steps: int, batch: int, seed: int, workers: int, folder: Path, by_heart: int | None
-) -> None:
-    """Train arno-tiny from nothing on rendered scenes."""
+def tiny(folder: Path, workers: int, by_heart: int | None, **recipe: Any) -> None:
+    """Train arno-tiny on rendered scenes, from nothing or from earlier weights."""
     from arno.training.tiny.launch import launch
     from arno.training.tiny.loop import Recipe
 
-    launch(folder, Recipe(steps=steps, batch=batch, seed=seed, repeat_every=by_heart), workers)
+    launch(folder, Recipe(repeat_every=by_heart, **recipe), workers)
 
 
 @main.command("tiny-smoke")

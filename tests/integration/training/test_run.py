@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from arno.training.tiny.architecture import save
 from arno.training.tiny.crew import Crew
 from arno.training.tiny.launch import launch
 from arno.training.tiny.loop import Recipe, Run
@@ -86,3 +87,13 @@ def test_the_loss_falls_on_scenes_that_come_again(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["answer"] for line in lines if "answer" in line]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_takes_up_the_weights_that_an_earlier_one_saved(tmp_path: Path) -> None:
+    first = Run(tmp_path / "first", RECIPE, Console(quiet=True), Crew())
+    save(first.model, tmp_path / "model")
+    recipe = replace(RECIPE, seed=1, start_from=tmp_path / "model")
+    second = Run(tmp_path / "second", recipe, Console(quiet=True), Crew())
+    own = dict(second.model.named_parameters())
+    for name, weight in first.model.named_parameters():
+        assert torch.equal(own[name], weight.half().float()), name

@@ -137,3 +137,18 @@ def save(model: Florence2ForConditionalGeneration, folder: Path) -> None:
     halved.half()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     halved.save_pretrained(folder)
     build_processor(build_tokenizer()).save_pretrained(folder)
+
+
+def load_weights(model: Florence2ForConditionalGeneration, folder: Path) -> None:
+    """Give a model the weights that ``save`` wrote.
+
+    Raises:
+        ValueError: They are another network's.
+    """
+    saved = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    own, theirs = model.state_dict(), saved.state_dict()
+    if {name: one.shape for name, one in own.items()} != {
+        name: one.shape for name, one in theirs.items()
+    }:
+        raise ValueError(f"{folder} holds a network of another shape than arno-tiny has now")
+    model.load_state_dict(theirs)

@@ -19,6 +19,7 @@ class Making:
         minutes: Time that training took.
         precision: Of its matrix products.
         seed: Of the starting weights.
+        earlier_scenes: What the weights had seen that it started from; 0 where it had none.
         commit: Of the code; unknown where it is installed.
         machine: What it ran on.
     """
@@ -28,6 +29,7 @@ class Making:
     minutes: float
     precision: str
     seed: int
+    earlier_scenes: int
     commit: str
     machine: str
 
@@ -75,9 +77,10 @@ What was given up so that two cores can train it: small things and small print, 
 on their side, small letters. The generator has them (`WorldOptions`, `FULL`).
 
 ## Training
-{making.steps * making.batch:,} scenes, each seen once; seeds of the test split are never among
-them. {making.steps:,} steps of {making.batch} in {making.minutes:.0f} minutes on {making.machine},
-{making.precision}, Muon and AdamW, seed {making.seed}, commit {making.commit}:
+{making.earlier_scenes + making.steps * making.batch:,} scenes, each seen once; seeds of the test
+split are never among them. {_before(making)}{making.steps:,} steps of
+{making.batch} in {making.minutes:.0f} minutes on {making.machine}, {making.precision}, Muon and
+AdamW, seed {making.seed}, commit {making.commit}:
 
     make tiny
 
@@ -99,3 +102,9 @@ Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the
 Emoji (SIL Open Font License 1.1) and DejaVu (Bitstream Vera licence), of which nothing is in this
 folder.
 """
+
+
+def _before(making: Making) -> str:
+    if not making.earlier_scenes:
+        return ""
+    return f"{making.earlier_scenes:,} of them in earlier runs, whose weights this one took up. "

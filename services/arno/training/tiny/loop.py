@@ -19,7 +19,7 @@ from rich.console import Console
 from arno.tasks import Task
 from arno.training.tiny import origin
 from arno.training.tiny.aids import start_near
-from arno.training.tiny.architecture import build_model, build_processor, save
+from arno.training.tiny.architecture import build_model, build_processor, load_weights, save
 from arno.training.tiny.average import AverageWeights
 from arno.training.tiny.batches import TASKS, Batch, Diet, SceneBatches, stream
 from arno.training.tiny.crew import Crew
@@ -47,6 +47,8 @@ class Recipe:
         warm_up_steps: How long it rises, at the start and when the answers join.
         weight_decay: Of all weights.
         seed: Of the starting weights.
+        start_from: A folder of weights to start from in place of random ones.
+        first_scene: Number of the first scene; behind those of the run that made ``start_from``.
         dense_steps: First steps, which train DaViT alone.
         cool_down: Last part of the steps, in which the learning rate falls to nothing.
         checkpoint_steps: How often to save.
@@ -65,6 +67,8 @@ class Recipe:
     learning_rate: float = 1.0e-3
     weight_decay: float = 0.02
     seed: int = 0
+    start_from: Path | None = None
+    first_scene: int = 0
     warm_up_steps: int = 100
     dense_steps: int = 400
     cool_down: float = 0.25
@@ -91,7 +95,10 @@ class Run:
         self.model = build_model(tokenizer)
         self.objective = Objective(self.model, tokenizer)
         widen_attention(self.model)
-        start_near(self.model, self.objective.first_location_id)
+        if recipe.start_from is None:
+            start_near(self.model, self.objective.first_location_id)
+        else:
+            load_weights(self.model, recipe.start_from)
         self.average = AverageWeights(self.model)
         self.optimiser = SplitOptimiser(
             self.objective, self.model.model, weight_decay=recipe.weight_decay
@@ -144,9 +151,8 @@ class Run:
             weights=task_weights(self.scores),
             repeat_every=self.recipe.repeat_every,
         )
-        batches = SceneBatches(
-            diet, self.step * self.recipe.batch, worker=self.crew.rank, workers=self.crew.size
-        )
+        first = self.recipe.first_scene + self.step * self.recipe.batch
+        batches = SceneBatches(diet, first, worker=self.crew.rank, workers=self.crew.size)
         return stream(batches)
 
     def _step(self, batch: Batch) -> Losses:
@@ -190,6 +196,7 @@ class Run:
             "trained_s": self.trained_s,
             "scores": {str(task): score for task, score in self.scores.items()},
             "seed": self.recipe.seed,
+            "first_scene": self.recipe.first_scene,
             "bfloat16": self.recipe.bfloat16,
             "commit": origin.commit(),
             "machine": origin.machine(),

@@ -40,6 +40,7 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
         minutes=state["trained_s"] / 60,
         precision="bfloat16" if state["bfloat16"] else "float32",
         seed=state["seed"],
+        earlier_scenes=state["first_scene"],
         commit=state["commit"],
         machine=state["machine"],
     )
