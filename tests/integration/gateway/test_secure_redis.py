@@ -1,0 +1,257 @@
+"""Gateway, worker and operator on a redis-server behind TLS, each with the rights of its own user.
+
+The rules are those of deploy/redis/users.acl, as docs/security.md tells people to use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import redis
+from arno.api.v1 import job_pb2
+from arno.bus import DEAD, Lane, Record
+from arno.bus.factory import make_admin, make_consumer, make_letter_box, make_publisher
+from arno.bus.settings import BusSettings
+from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
+from arno.gateway.settings import GatewaySettings
+from arno.results.redis import RedisJobStore
+from support import images
+from support.availability import require
+from support.certificates import Authority
+from support.eventually import eventually
+from support.gateway_calls import infer_request
+from support.secure_redis import WAYS_TO_GET_IT, SecureRedisServer, tls_executable
+from support.stand_in_worker import StandInWorker
+
+pytestmark = pytest.mark.redis
+
+RULES = Path(__file__).parents[3] / "deploy" / "redis" / "users.acl"
+ADMIN = "user admin on >admin-password ~* &* +@all\n"
+PASSWORDS = {name: f"{name}-password-0123" for name in ("gateway", "worker", "operator")}
+
+
+def rules() -> str:
+    text = RULES.read_text()
+    for name, password in PASSWORDS.items():
+        text = text.replace(f"@{name.upper()}_PASSWORD@", password)
+    return text + ADMIN
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, authority):
+    executable = tls_executable()
+    require(executable, WAYS_TO_GET_IT)
+    server = SecureRedisServer(
+        tmp_path_factory.mktemp("redis"),
+        executable,
+        pair=authority.pair("redis"),
+        ca=authority.ca,
+        acl=rules(),
+        mutual=True,
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def admin(server, authority):
+    pair = authority.pair("admin")
+    client = redis.Redis.from_url(
+        server.url,
+        username="admin",
+        password="admin-password",
+        ssl_ca_certs=str(authority.ca),
+        ssl_certfile=str(pair.certificate),
+        ssl_keyfile=str(pair.key),
+    )
+    client.flushall()
+    client.acl_log_reset()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def settings_of(server, authority, tmp_path):
+    def build(name, **fields):
+        password = tmp_path / f"{name}-password"
+        password.write_text(f"{PASSWORDS[name]}\n")
+        pair = authority.pair(name)
+        given = {
+            "bus": "redis",
+            "redis_url": server.url,
+            "redis_username": f"arno-{name}",
+            "redis_password_file": password,
+            "redis_ca": authority.ca,
+            "redis_client_cert": pair.certificate,
+            "redis_client_key": pair.key,
+            "listen": "127.0.0.1:0",
+            "drain_s": 2,
+            "inline_image_bytes_max": 1000,
+            "claim_timeout_s": 0.5,
+        }
+        return GatewaySettings(**{**given, **fields})
+
+    return build
+
+
+@pytest.fixture
+def topics(settings_of, admin):
+    operator = make_admin(settings_of("operator"))
+    assert operator.ensure_topics()
+    operator.close()
+
+
+def denied(admin) -> list[str]:
+    return [f"{one['username']}: {one['object']} ({one['reason']})" for one in admin.acl_log()]
+
+
+@pytest.mark.usefixtures("topics")
+async def test_users_may_do_all_that_arno_does(settings_of, admin, running_gateway):
+    worker = StandInWorker(settings_of("worker"))
+    worker.start()
+    try:
+        async with running_gateway(settings_of("gateway")) as gateway:
+            large = images.png(300, 200) + b"\0" * 2000
+            for content in (None, large):
+                answer = await gateway.vision.Infer(infer_request(content=content))
+                assert answer.results[0].HasField("answer")
+            request = infer_request(idempotency_key="again")
+            await gateway.vision.Infer(request)
+            await gateway.vision.Infer(request)
+            submit = job_pb2.SubmitJobRequest(image=request.image, tasks=request.tasks)
+            job_id = (await gateway.jobs.SubmitJob(submit)).job.id
+            seen = [
+                one.job.state
+                async for one in gateway.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=job_id))
+            ]
+            assert seen[-1] == job_pb2.JOB_STATE_SUCCEEDED
+            await gateway.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=job_id))
+            await gateway.jobs.DeleteJob(job_pb2.DeleteJobRequest(job_id=job_id))
+    finally:
+        worker.close()
+    assert worker.taken
+    assert denied(admin) == []
+
+
+@pytest.mark.usefixtures("topics")
+async def test_operator_may_handle_dead_letters(settings_of, admin):
+    publisher = make_publisher(settings_of("worker"))
+    await publisher.start()
+    await publisher.publish(Record(DEAD, b"a letter"), timeout_s=10)
+    await publisher.close()
+
+    def handle():
+        box = make_letter_box(settings_of("operator"))
+        try:
+            return [letter.value for letter in box.read()], box.purge(2**62)
+        finally:
+            box.close()
+
+    assert await asyncio.to_thread(handle) == ([b"a letter"], 1)
+    assert denied(admin) == []
+
+
+@pytest.mark.usefixtures("topics")
+async def test_worker_may_take_over_what_another_left(settings_of, admin):
+    publisher = make_publisher(settings_of("gateway"))
+    await publisher.start()
+    await publisher.publish(Record(Lane.BATCH, b"a job"), timeout_s=10)
+    await publisher.close()
+
+    def take_over():
+        first, second = (make_consumer(settings_of("worker"), [Lane.BATCH]) for _ in range(2))
+        first.start()
+        assert eventually(lambda: first.poll(0.05))
+        second.start()
+        (delivery,) = eventually(lambda: second.poll(0.05))
+        second.done(delivery.receipt)
+        second.close()
+        first.close()
+        return delivery.record.value
+
+    assert await asyncio.to_thread(take_over) == b"a job"
+    assert denied(admin) == []
+
+
+@pytest.mark.parametrize(
+    ("user", "command"),
+    [
+        ("gateway", ["FLUSHALL"]),
+        ("gateway", ["CONFIG", "GET", "*"]),
+        ("gateway", ["KEYS", "*"]),
+        ("gateway", ["GET", "another:key"]),
+        ("gateway", ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "arno.jobs.batch", ">"]),
+        ("worker", ["GET", "arno:idempotency:acme:key"]),
+        ("worker", ["DEL", "arno:blob:digest"]),
+        ("worker", ["EVAL", "return 1", "0"]),
+        ("operator", ["ACL", "LIST"]),
+        ("operator", ["KEYS", "*"]),
+    ],
+)
+def test_users_may_do_nothing_else(settings_of, user, command):
+    settings = settings_of(user)
+    client = redis.Redis.from_url(settings.redis_url, **settings.redis_options())
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"redis_url": "redis"},
+        {"redis_ca": None},
+        {"redis_client_cert": None, "redis_client_key": None},
+        {"redis_password_file": "wrong"},
+        {"redis_username": "", "redis_password_file": None},
+    ],
+    ids=["plain text", "unknown authority", "no certificate", "wrong password", "no user"],
+)
+async def test_who_lacks_anything_is_not_let_in_and_says_no_secret(
+    settings_of, tmp_path, caplog, change
+):
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong-password-0123")
+    settings = settings_of("gateway")
+    fields = {name: wrong if value == "wrong" else value for name, value in change.items()}
+    if fields.get("redis_url") == "redis":
+        fields = {"redis_url": settings.redis_url.replace("rediss:", "redis:")}
+        fields |= {"redis_ca": None, "redis_client_cert": None, "redis_client_key": None}
+    settings = settings.model_copy(update=fields)
+    store = RedisJobStore(settings, gateway="g")
+    with pytest.raises(BackendUnavailableError) as caught:
+        await store.start()
+    await store.close()
+    with pytest.raises(ArnoError) as refused:
+        make_admin(settings).ensure_topics()
+    for text in (str(caught.value), str(refused.value), caplog.text):
+        assert "password-0123" not in text
+
+
+@pytest.mark.usefixtures("topics")
+async def test_password_is_rotated_without_a_restart(settings_of, admin, tmp_path):
+    settings = settings_of("gateway")
+    store = RedisJobStore(settings, gateway="g")
+    await store.start()
+    try:
+        admin.execute_command("ACL", "SETUSER", "arno-gateway", "resetpass", ">new-password")
+        admin.execute_command("CLIENT", "KILL", "USER", "arno-gateway")
+        (tmp_path / "gateway-password").write_text("new-password\n")
+        await store.get("absent")
+    finally:
+        await store.close()
+        old = f">{PASSWORDS['gateway']}"
+        admin.execute_command("ACL", "SETUSER", "arno-gateway", "resetpass", old)
+
+
+def test_contradicting_settings_stop_the_start_before_any_connection():
+    with pytest.raises(ConfigurationError, match="rediss"):
+        make_admin(BusSettings(bus="redis", redis_ca=Path("ca.pem"))).ensure_topics()
