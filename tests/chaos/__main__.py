@@ -15,7 +15,7 @@ from support.kafka_broker import WAYS_TO_GET_IT, kafka_available
 @click.command()
 @click.option("--seconds", default=600.0, show_default=True, help="How long to strike.")
 @click.option("--seed", default=1, show_default=True, help="Of the schedule of blows.")
-@click.option("--rate", "rate_per_s", default=15.0, show_default=True, help="Questions a second.")
+@click.option("--rate", "rate_per_s", default=20.0, show_default=True, help="Questions a second.")
 @click.option("--every", "every_s", default=11.0, show_default=True, help="Mean time of a blow, s.")
 @click.option("--bus", type=click.Choice(["kafka", "redis"]), default="kafka", show_default=True)
 @click.option("--brokers", type=click.Choice(["1", "3"]), default="1", show_default=True)
