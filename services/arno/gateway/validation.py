@@ -67,10 +67,13 @@ def check_request(
         LimitExceededError: Too large. Not retryable.
     """
     # Without the image first: a request with a hundred tasks is not worth reading a header for.
-    check_tasks(tasks, limits=limits, field=tasks_field)
+    checked = check_tasks(tasks, limits=limits, field=tasks_field)
     allowed = ImageLimits(bytes_max=limits.image_bytes_max, pixels_max=limits.image_pixels_max)
     found = inspect_image(content, allowed, field=image_field)
     size = ImageSize(found.width_px, found.height_px)
+    if any(spec.HasField("region") for spec in checked):
+        # Only a region has anything to do with the size of its image.
+        checked = check_tasks(tasks, limits=limits, field=tasks_field, size=size)
     return CheckedRequest(
         content=content,
         image=types_pb2.ImageDescription(
@@ -79,7 +82,7 @@ def check_request(
             mime_type=found.mime_type,
             sha256=hashlib.sha256(content).hexdigest(),
         ),
-        tasks=check_tasks(tasks, limits=limits, field=tasks_field, size=size),
+        tasks=checked,
     )
 
 
