@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from arno.bus.settings import BusSettings
 from arno.errors import ConfigurationError
+from arno.ops.masking import MASK
 from arno.ops.secret_text import secret_text
 from arno.ops.tls import client_context
 
@@ -53,5 +54,14 @@ def _who(settings: BusSettings, *, with_user: bool) -> dict[str, Any]:
     return {
         "sasl_mechanism": settings.kafka_sasl_mechanism,
         "sasl_plain_username": settings.kafka_username,
-        "sasl_plain_password": password,
+        "sasl_plain_password": _Hidden(password),
     }
+
+
+class _Hidden(str):
+    """A password that does not show where the client logs its settings, as it does at DEBUG."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
