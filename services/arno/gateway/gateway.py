@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 
 from arno.bus.ports import Lane, Publisher
+from arno.errors import BackendUnavailableError
 from arno.gateway.access.access import open_access
 from arno.gateway.admission import Admission, Budgets
 from arno.gateway.backends import BackendMonitor
@@ -121,11 +123,10 @@ class Gateway:
 
         Raises:
             ConfigurationError: The address cannot be had.
-            BackendUnavailableError: The bus or the store is not there to begin with.
         """
         self.port = listen(self._server, self._settings.listen, self._access.credentials)
-        await self._store.start()
-        await self._publisher.start()
+        await self._insist("result store", self._store.start)
+        await self._insist("bus", self._publisher.start)
         await self._server.start()
         await self._backends.start()
         await self._backlog.start()
@@ -143,6 +144,18 @@ class Gateway:
         await self._canceller.close()
         await self._publisher.close()
         await self._store.close()
+
+    async def _insist(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
+        """Wait for a backend that is away: a gateway started in an outage is there after it."""
+        told = ""
+        while True:
+            try:
+                return await start()
+            except BackendUnavailableError as error:
+                if error.message != told:
+                    told = error.message
+                    logger.warning("waits for the %s: %s", name, told)
+            await asyncio.sleep(self._settings.backend_check_interval_s)
 
     def _build_submitter(self, gateway_id: str) -> Submitter:
         return Submitter(

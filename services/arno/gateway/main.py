@@ -54,14 +54,29 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
     )
     side_door.start()
     try:
-        await gateway.start()
-        ports = {"port": gateway.port, "metrics_port": side_door.port}
-        logger.info("serving on %s", settings.listen, extra={"gateway_id": gateway_id, **ports})
-        await stop.wait()
+        if await _started(gateway, stop):
+            ports = {"port": gateway.port, "metrics_port": side_door.port}
+            logger.info("serving on %s", settings.listen, extra={"gateway_id": gateway_id, **ports})
+            await stop.wait()
     finally:
         await gateway.stop()
         side_door.close()
     logger.info("stopped")
+
+
+async def _started(gateway: Gateway, stop: asyncio.Event) -> bool:
+    """Start, unless a signal comes while a backend is still waited for."""
+    starting, leaving = asyncio.create_task(gateway.start()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            return True
+        return False
+    finally:
+        for task in (starting, leaving):
+            task.cancel()
+        await asyncio.gather(starting, leaving, return_exceptions=True)
 
 
 def run(settings: GatewaySettings) -> None:
