@@ -59,9 +59,10 @@ class BackendMonitor:
         Raises:
             BackendUnavailableError: One did not. Retryable after the interval.
         """
-        for name, problem in self._problems.items():
+        for name in self._problems:
+            # Why not is in the log and at /readyz: it names hosts.
             raise BackendUnavailableError(
-                f"the {name} does not answer: {problem}",
+                f"the {name} does not answer",
                 retry_delay_s=self._interval_s,
                 backend=name,
             )

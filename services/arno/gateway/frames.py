@@ -8,6 +8,7 @@ from collections.abc import Callable
 from arno.api.v1 import vision_pb2
 from arno.errors import InvalidFieldError
 from arno.gateway.access.gatekeeper import Gatekeeper
+from arno.gateway.admission import Ask
 from arno.gateway.calls import this_caller
 from arno.gateway.deadlines import time_budget
 from arno.gateway.inference import Inference
@@ -74,15 +75,15 @@ class FrameRunner:
         budget = time_budget(
             timeout_s if remaining_s is None else min(timeout_s, remaining_s), limits=self._limits
         )
-        checked = await check_request_off_loop(
-            frame.image.content,
-            self._settings.tasks,
-            limits=self._limits,
-            image_field="frame.image.content",
-            tasks_field="config.tasks",
-        )
-        self._metrics.image_bytes.observe(len(checked.content))
-        submission = Submission(
-            checked, tenant=caller.tenant, lane=self._settings.lane, work_s=budget.work_s
-        )
-        return await self._inference.run(submission, budget=budget, started_s=started_s)
+        lane, content = self._settings.lane, frame.image.content
+        with self._inference.enter(caller.tenant, Ask(len(content), lane, budget.work_s)):
+            checked = await check_request_off_loop(
+                content,
+                self._settings.tasks,
+                limits=self._limits,
+                image_field="frame.image.content",
+                tasks_field="config.tasks",
+            )
+            self._metrics.image_bytes.observe(len(content))
+            submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
+            return await self._inference.run(submission, budget=budget, started_s=started_s)

@@ -23,6 +23,7 @@ from arno.gateway.inference import Inference
 from arno.gateway.interceptor import GatewayInterceptor
 from arno.gateway.job_service import JobService
 from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.receiving import Receiving
 from arno.gateway.server import build_server, listen
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.submission import SubmissionSettings, Submitter
@@ -84,6 +85,11 @@ class Gateway:
         entrance = Entrance(
             quotas=self._access.quotas, admission=self._admission, backends=self._backends
         )
+        receiving = Receiving(
+            at_once_max=settings.receives_max,
+            timeout_s=settings.receive_timeout_s,
+            retry_delay_s=settings.overload_retry_s,
+        )
         inference = Inference(
             entrance=entrance,
             submitter=submitter,
@@ -93,10 +99,14 @@ class Gateway:
         self._server = build_server(
             limits=settings,
             interceptor=GatewayInterceptor(
-                gatekeeper=self._access.gatekeeper, metrics=self._metrics, drain=self._drain
+                gatekeeper=self._access.gatekeeper,
+                receiving=receiving,
+                metrics=self._metrics,
+                drain=self._drain,
             ),
             vision=VisionService(
                 gatekeeper=self._access.gatekeeper,
+                receiving=receiving,
                 inference=inference,
                 limits=settings,
                 drain=self._drain,

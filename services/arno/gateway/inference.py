@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractContextManager
 
 from arno.api.v1 import vision_pb2
 from arno.errors import BackendUnavailableError, UnknownJobError
+from arno.gateway.admission import Ask
 from arno.gateway.calls import note_job
 from arno.gateway.cancellation import Canceller
 from arno.gateway.deadlines import TimeBudget
@@ -34,6 +36,15 @@ class Inference:
         self._store = store
         self._canceller = canceller
 
+    def enter(self, tenant: str, ask: Ask) -> AbstractContextManager[None]:
+        """Hold a place for a request, before its image is looked at, until it is answered.
+
+        Raises:
+            QuotaExceededError: The tenant has as much in flight as it may. Retryable.
+            UnavailableError: So has the gateway, or a backend is away. Retryable.
+        """
+        return self._entrance.enter(tenant, ask)
+
     async def run(
         self, submission: Submission, *, budget: TimeBudget, started_s: float
     ) -> vision_pb2.InferResponse:
@@ -51,15 +62,14 @@ class Inference:
             ArnoError: The request was not accepted.
             JobFailedError: It was, and no task was answered.
         """
-        with self._entrance.enter(submission.tenant, submission.ask):
-            job_id = await self._submitter.submit(submission)
-            note_job(job_id)
-            try:
-                snapshot = await self._wait(job_id, submission, started_s + budget.answer_s)
-            except asyncio.CancelledError:
-                if not submission.idempotency_key:
-                    self._canceller.cancel_soon(job_id)
-                raise
+        job_id = await self._submitter.submit(submission)
+        note_job(job_id)
+        try:
+            snapshot = await self._wait(job_id, submission, started_s + budget.answer_s)
+        except asyncio.CancelledError:
+            if not submission.idempotency_key:
+                self._canceller.cancel_soon(job_id)
+            raise
         return final_response(snapshot, submission.request.tasks, submission.request.image)
 
     async def _wait(self, job_id: str, submission: Submission, until_s: float) -> JobSnapshot:

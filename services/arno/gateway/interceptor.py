@@ -24,6 +24,7 @@ from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.calls import CallNotes, begin_call
 from arno.gateway.drain import Drain
 from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.receiving import Receiving
 from arno.gateway.status import fault_to_wire, wire_to_grpc
 from arno.ops.tracing import span
 
@@ -36,6 +37,7 @@ _OUR_FAULTS: Final = frozenset({Code.INTERNAL, Code.UNKNOWN})
 # services, and this module only passes messages through.
 _Context = Any
 _Handler = Any
+_Receive = Callable[[AsyncIterator[Any]], Awaitable[Any]]
 
 
 class _Malformed:
@@ -45,8 +47,16 @@ class _Malformed:
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of Arno's services. Lives in the server's loop."""
 
-    def __init__(self, *, gatekeeper: Gatekeeper, metrics: GatewayMetrics, drain: Drain) -> None:
-        """Take who may call, what is told of each call, and whether calls are still taken."""
+    def __init__(
+        self,
+        *,
+        gatekeeper: Gatekeeper,
+        receiving: Receiving,
+        metrics: GatewayMetrics,
+        drain: Drain,
+    ) -> None:
+        """Take who may call, how messages come in, what is told of each call, and the drain."""
+        self._receiving = receiving
         self._gatekeeper = gatekeeper
         self._metrics = metrics
         self._drain = drain
@@ -82,38 +92,40 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(refuse)
 
     def _wrapped(self, method: str, handler: _Handler, caller: Caller) -> _Handler:
+        receive = _stream if handler.request_streaming else self._receiving.only
         if handler.response_streaming:
-            behaviour = self._streaming(
-                method, handler.unary_stream or handler.stream_stream, caller
-            )
+            behaviour = handler.unary_stream or handler.stream_stream
+            call = self._streaming(method, receive, behaviour, caller)
         else:
-            behaviour = self._unary(method, handler.unary_unary or handler.stream_unary, caller)
-        rebuild = _REBUILD[handler.request_streaming, handler.response_streaming]
+            behaviour = handler.unary_unary or handler.stream_unary
+            call = self._unary(method, receive, behaviour, caller)
+        # As a stream of requests, whatever the method is: `receiving` says why.
+        rebuild = _REBUILD[handler.response_streaming]
         return rebuild(
-            behaviour,
+            call,
             request_deserializer=_tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
     def _unary(
-        self, method: str, behaviour: Callable[..., Any], caller: Caller
+        self, method: str, receive: _Receive, behaviour: Callable[..., Any], caller: Caller
     ) -> Callable[..., Any]:
-        async def call(request: Any, context: _Context) -> Any:
+        async def call(requests: Any, context: _Context) -> Any:
             async with self._around(method, context, caller):
-                return await behaviour(_checked(request), context)
+                return await behaviour(await receive(_checked_each(requests)), context)
             raise AssertionError("a call that fails has been aborted")
 
         return call
 
     def _streaming(
-        self, method: str, behaviour: Callable[..., Any], caller: Caller
+        self, method: str, receive: _Receive, behaviour: Callable[..., Any], caller: Caller
     ) -> Callable[..., Any]:
-        async def call(request: Any, context: _Context) -> None:
+        async def call(requests: Any, context: _Context) -> None:
             # Not a generator itself: one that is dropped half-way would leave its span and its
             # numbers open until the garbage collector comes.
             async with (
                 self._around(method, context, caller),
-                aclosing(behaviour(_checked(request), context)) as responses,
+                aclosing(behaviour(await receive(_checked_each(requests)), context)) as responses,
             ):
                 async for response in responses:
                     await context.write(response)
@@ -177,13 +189,11 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         )
 
 
-_REBUILD: Final[dict[tuple[bool, bool], Callable[..., _Handler]]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
+_REBUILD: Final[dict[bool, Callable[..., _Handler]]] = {
+    False: grpc.stream_unary_rpc_method_handler,
+    True: grpc.stream_stream_rpc_method_handler,
 }
-"""By whether requests and responses are streams."""
+"""By whether responses are a stream."""
 
 
 def _gone(context: _Context) -> str:
@@ -203,14 +213,16 @@ def _tolerant(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return read
 
 
-def _checked(request: Any) -> Any:
-    if isinstance(request, _Malformed):
-        raise InvalidFieldError(
-            field="request", problem="not a message of this method", limit="its protobuf encoding"
-        )
-    return _checked_each(request) if hasattr(request, "__aiter__") else request
+async def _stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    return requests
 
 
 async def _checked_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _checked(request)
+        if isinstance(request, _Malformed):
+            raise InvalidFieldError(
+                field="request",
+                problem="not a message of this method",
+                limit="its protobuf encoding",
+            )
+        yield request

@@ -10,6 +10,7 @@ from typing import Any, cast
 from arno.api.v1 import job_pb2, job_pb2_grpc
 from arno.bus.ports import Lane
 from arno.errors import UnknownJobError
+from arno.gateway.admission import Ask
 from arno.gateway.calls import note_job, this_caller
 from arno.gateway.drain import Drain
 from arno.gateway.entrance import Entrance
@@ -57,18 +58,17 @@ class JobService(job_pb2_grpc.JobServiceServicer):
             default_s=self._limits.job_time_to_live_s,
             max_s=self._limits.job_time_to_live_s_max,
         )
-        checked = await check_request_off_loop(
-            request.image.content, request.tasks, limits=self._limits
-        )
-        submission = Submission(
-            checked,
-            tenant=this_caller().tenant,
-            lane=lane,
-            work_s=work_s,
-            idempotency_key=key,
-            waited_for=False,
-        )
-        with self._entrance.enter(submission.tenant, submission.ask):
+        tenant, content = this_caller().tenant, request.image.content
+        with self._entrance.enter(tenant, Ask(len(content), lane, work_s)):
+            checked = await check_request_off_loop(content, request.tasks, limits=self._limits)
+            submission = Submission(
+                checked,
+                tenant=tenant,
+                lane=lane,
+                work_s=work_s,
+                idempotency_key=key,
+                waited_for=False,
+            )
             job_id = await self._submitter.submit(submission)
         return job_pb2.SubmitJobResponse(job=job_to_wire(await self._own_job(job_id)))
 

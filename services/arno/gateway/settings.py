@@ -43,6 +43,9 @@ class StreamLimits(Settings):
     stream_in_flight_default: int = Field(
         4, ge=1, le=64, description="Frames of a stream open at once where it does not say."
     )
+    stream_idle_s: float = Field(
+        300.0, gt=0, description="A stream that sends no frame for so long is ended."
+    )
     stream_backlog_max: int = Field(
         4096, ge=1, description="Frames of a stream waiting to be answered, dropped ones included."
     )
@@ -119,6 +122,16 @@ class GatewayLimits(RequestLimits, StreamLimits):
     )
     drain_notice_s: float = Field(
         0.0, ge=0, description="How long to say NOT_SERVING before connections are closed."
+    )
+    receives_max: int = Field(
+        128,
+        ge=1,
+        description="Messages of unary calls that are received at once; more wait, unread.",
+    )
+    receive_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="How long a message may take to arrive, and how long it waits for its turn.",
     )
     calls_max: int = Field(
         8192, ge=1, description="Calls open at once; above it gRPC answers RESOURCE_EXHAUSTED."

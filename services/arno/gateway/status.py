@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from arno.api.v1 import types_pb2
-from arno.errors import ArnoError, Code
+from arno.errors import FOREIGN_FAULT, ArnoError, BackendUnavailableError, Code
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +63,25 @@ def fault_to_wire(error: Exception) -> types_pb2.Error:
     match error:
         case JobFailedError():
             return error.error
+        case ArnoError() if FOREIGN_FAULT in error.metadata:
+            return error_to_wire(_without_foreign_words(error))
         case ArnoError():
             return error_to_wire(error)
         case _:
             return unexpected_to_wire(error)
+
+
+def _without_foreign_words(error: ArnoError) -> ArnoError:
+    """Log what a backend's client said, with hosts and ports in it, and return what callers hear."""
+    logger.warning("%s", error.message, extra=dict(error.metadata))
+    kept = {
+        name: value
+        for name, value in error.metadata.items()
+        if name in {"backend", "retry_delay_s"}
+    }
+    delay_s = float(kept.pop("retry_delay_s", "1"))
+    sentence = "the bus or the result store does not answer"
+    return BackendUnavailableError(sentence, retry_delay_s=delay_s, **kept)
 
 
 def wire_to_status(error: types_pb2.Error) -> status_pb2.Status:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from arno.api.v1 import vision_pb2
-from arno.errors import InvalidFieldError
+from arno.errors import DeadlineExceededError, InvalidFieldError
 from arno.gateway.drain import Drain
 from arno.gateway.stream_settings import StreamPolicy, StreamSettings
 
@@ -50,9 +50,16 @@ class FrameStream:
     """One stream. Lives in one asyncio loop; ``responses`` is called once."""
 
     def __init__(
-        self, settings: StreamSettings, *, answer: AnswerFrame, backlog_max: int, drain: Drain
+        self,
+        settings: StreamSettings,
+        *,
+        answer: AnswerFrame,
+        backlog_max: int,
+        idle_s: float,
+        drain: Drain,
     ) -> None:
-        """Take the stream's settings and what answers a frame."""
+        """Take the stream's settings, what answers a frame, and how long there may be none."""
+        self._idle_s = idle_s
         self._settings = settings
         self._answer = answer
         self._drain = drain
@@ -76,6 +83,7 @@ class FrameStream:
 
         Raises:
             InvalidFieldError: A message held no frame; frames before it are answered first.
+            DeadlineExceededError: No frame came for too long; those before are answered first.
             DrainingError: This gateway is leaving.
         """
         reader = asyncio.create_task(self._read_until_drain(requests))
@@ -110,13 +118,24 @@ class FrameStream:
                 self._changed.notify_all()
 
     async def _read(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> None:
-        async for request in requests:
+        while (request := await self._next_request(requests)) is not None:
             if request.WhichOneof("payload") != "frame":
                 problem = "each message after the first must hold a frame"
                 sent = request.WhichOneof("payload") or "nothing"
                 raise InvalidFieldError(field="frame", problem=problem, sent=sent)
             await self._backlog.acquire()
             await self._join(request.frame)
+
+    async def _next_request(
+        self, requests: AsyncIterator[vision_pb2.InferStreamRequest]
+    ) -> vision_pb2.InferStreamRequest | None:
+        try:
+            async with asyncio.timeout(self._idle_s):
+                return await anext(requests, None)
+        except TimeoutError as late:
+            raise DeadlineExceededError(
+                f"frame: none was sent for {self._idle_s:g} s", field="frame"
+            ) from late
 
     async def _join(self, frame: vision_pb2.Frame) -> None:
         """Put a frame in the line, as the policy says; may wait for a place."""

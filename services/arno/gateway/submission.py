@@ -26,7 +26,6 @@ from arno.api.v1 import types_pb2
 from arno.bus.ports import Lane, Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.errors import BackendUnavailableError, LimitExceededError
-from arno.gateway.admission import Ask
 from arno.gateway.pricing import predicted_cost
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
@@ -55,11 +54,6 @@ class Submission:
     work_s: float
     idempotency_key: str = ""
     waited_for: bool = True
-
-    @property
-    def ask(self) -> Ask:
-        """How much room it needs."""
-        return Ask(len(self.request.content), self.lane, self.work_s)
 
 
 @dataclass(frozen=True, slots=True)

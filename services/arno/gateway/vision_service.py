@@ -10,12 +10,14 @@ from arno.api.v1 import vision_pb2, vision_pb2_grpc
 from arno.bus.ports import Lane
 from arno.errors import InvalidFieldError, OverloadedError
 from arno.gateway.access.gatekeeper import Gatekeeper
+from arno.gateway.admission import Ask
 from arno.gateway.calls import this_caller
 from arno.gateway.deadlines import time_budget
 from arno.gateway.drain import Drain
 from arno.gateway.frames import FrameRunner
 from arno.gateway.inference import Inference
 from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.receiving import Receiving
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.stream import FrameStream
 from arno.gateway.stream_settings import check_stream_config
@@ -30,6 +32,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self,
         *,
         gatekeeper: Gatekeeper,
+        receiving: Receiving,
         inference: Inference,
         limits: GatewayLimits,
         drain: Drain,
@@ -37,6 +40,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
     ) -> None:
         """Take the started parts."""
         self._gatekeeper = gatekeeper
+        self._receiving = receiving
         self._inference = inference
         self._limits = limits
         self._drain = drain
@@ -51,18 +55,14 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         budget = time_budget(context.time_remaining(), limits=self._limits)
         lane = check_lane(request.lane, default=Lane.INTERACTIVE)
         key = check_idempotency_key(request.idempotency_key)
-        checked = await check_request_off_loop(
-            request.image.content, request.tasks, limits=self._limits
-        )
-        self._metrics.image_bytes.observe(len(checked.content))
-        submission = Submission(
-            checked,
-            tenant=this_caller().tenant,
-            lane=lane,
-            work_s=budget.work_s,
-            idempotency_key=key,
-        )
-        return await self._inference.run(submission, budget=budget, started_s=started_s)
+        tenant, content = this_caller().tenant, request.image.content
+        with self._inference.enter(tenant, Ask(len(content), lane, budget.work_s)):
+            checked = await check_request_off_loop(content, request.tasks, limits=self._limits)
+            self._metrics.image_bytes.observe(len(content))
+            submission = Submission(
+                checked, tenant=tenant, lane=lane, work_s=budget.work_s, idempotency_key=key
+            )
+            return await self._inference.run(submission, budget=budget, started_s=started_s)
 
     async def InferStream(
         self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
@@ -77,7 +77,8 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             )
         self._stream_count += 1
         try:
-            settings = check_stream_config(await _config(request_iterator), limits=self._limits)
+            first = await self._receiving.first(request_iterator, field="config")
+            settings = check_stream_config(_config(first), limits=self._limits)
             runner = FrameRunner(
                 settings,
                 gatekeeper=self._gatekeeper,
@@ -90,6 +91,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
                 settings,
                 answer=runner.answer,
                 backlog_max=self._limits.stream_backlog_max,
+                idle_s=self._limits.stream_idle_s,
                 drain=self._drain,
             )
             async for response in stream.responses(request_iterator):
@@ -99,16 +101,12 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             self._stream_count -= 1
 
 
-async def _config(
-    requests: AsyncIterator[vision_pb2.InferStreamRequest],
-) -> vision_pb2.StreamConfig:
-    async for request in requests:
-        if request.WhichOneof("payload") == "config":
-            return request.config
-        problem = "the first message of a stream must hold its settings"
-        sent = request.WhichOneof("payload") or "nothing"
-        raise InvalidFieldError(field="config", problem=problem, sent=sent)
-    raise InvalidFieldError(field="config", problem="the stream ended before its settings")
+def _config(request: vision_pb2.InferStreamRequest) -> vision_pb2.StreamConfig:
+    if request.WhichOneof("payload") == "config":
+        return request.config
+    problem = "the first message of a stream must hold its settings"
+    sent = request.WhichOneof("payload") or "nothing"
+    raise InvalidFieldError(field="config", problem=problem, sent=sent)
 
 
 def _outcome(response: vision_pb2.InferStreamResponse) -> str:

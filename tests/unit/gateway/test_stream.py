@@ -20,7 +20,9 @@ class HandDriven:
         self.responses: list[vision_pb2.InferStreamResponse] = []
         self._requests: asyncio.Queue[int | None] = asyncio.Queue()
         self._read_count = 0
-        stream = FrameStream(settings, answer=self._answer, backlog_max=backlog_max, drain=Drain())
+        stream = FrameStream(
+            settings, answer=self._answer, backlog_max=backlog_max, idle_s=60, drain=Drain()
+        )
         self.pump = asyncio.create_task(self._collect(stream))
 
     @property
