@@ -227,7 +227,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for fault in facts["faults"]:
         console.print(f"[red]{escape(fault)}[/]", soft_wrap=True)
     if not facts["faults"]:
-        console.print("[green]nothing is wrong with it[/]")
+        console.print("[green]nothing is wrong with it[/] (`arno model verify` reads values, too)")
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,8 @@ BEGIN_ID: Final = 0
 PAD_ID: Final = 1
 END_ID: Final = 2
 """BART's, and so Florence-2's. `END_ID` is also what the decoder starts with."""
+_TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json")
+"""Any of them is a tokenizer; `vocab.json` needs `merges.txt` beside it."""
 
 
 class PromptTokenizer:
@@ -87,10 +89,13 @@ def load_tokenizer(folder: Path, *, older_rows: int | None = None) -> PromptToke
 
 
 def _load_native(folder: Path) -> PreTrainedTokenizerBase:
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelError(f"model: {folder} has no tokenizer: no {' or '.join(_TOKENIZER_FILES)}")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as fault:  # the libraries raise nearly anything on bad files
-        raise ModelError(f"model: the tokenizer of {folder} cannot be read: {fault}") from fault
+        problem = str(fault).partition("\n")[0] or type(fault).__name__
+        raise ModelError(f"model: the tokenizer of {folder} cannot be read: {problem}") from fault
     return tokenizer

@@ -87,7 +87,10 @@ FAULTS = {
         lambda folder: (folder / "config.json").write_text("{"),
         "not JSON",
     ),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer"),
+    "no tokenizer": (
+        lambda folder: (folder / "tokenizer.json").unlink(),
+        "has no tokenizer: no tokenizer.json or vocab.json",
+    ),
     "no image recipe": (
         lambda folder: (folder / "preprocessor_config.json").unlink(),
         "how images are prepared",

@@ -8,6 +8,7 @@ everything else.
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -173,9 +174,14 @@ def _unpickled(file: Path) -> dict[Any, Any]:
     return found
 
 
+_REASON: Final = re.compile(
+    r"(?:WeightsUnpickler error:|Trying to load) *(.*?)(?: Please use|$)", re.M
+)
+
+
 def _first_words(fault: Exception) -> str:
     # What torch says is a page of advice on how to run the code after all.
     text = str(fault)
-    _, found, rest = text.partition("WeightsUnpickler error:")
-    line = (rest if found else text).strip().partition("\n")[0]
+    told = _REASON.search(text)
+    line = (told[1] if told else text).strip().partition("\n")[0]
     return line[:_WORDS_MAX] or type(fault).__name__
