@@ -48,9 +48,10 @@ class Finding:
     advice: str = ""
 
 
+_SERVER: Final = ("kafka", "opentelemetry", "prometheus_client", "redis")
 _EXTRAS: Final = {
-    "gateway": ("grpc_reflection", "redis", "kafka", "prometheus_client", "opentelemetry"),
-    "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "redis", "kafka"),
+    "gateway": ("grpc_reflection", "uvloop", *_SERVER),
+    "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", *_SERVER),
     "ingest": ("av",),
 }
 _WORKER_EXTRA: Final = "pip install 'arno[worker]'"

@@ -1,8 +1,34 @@
+import importlib.metadata
 import io
+import re
+import tomllib
+from pathlib import Path
 
+import pytest
+from arno.cli import checks
 from arno.cli.checks import Finding, Level
 from arno.cli.doctor import _table
 from rich.console import Console
+
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+
+
+def required(extra):
+    for requirement in PROJECT["optional-dependencies"][extra]:
+        name, more = re.match(r"([\w.-]+)(?:\[([\w,]+)\])?", requirement).groups()
+        if name != "arno":
+            yield name.replace("_", "-")
+        elif more is not None:
+            yield from (found for part in more.split(",") for found in required(part))
+
+
+@pytest.mark.parametrize("extra", checks._EXTRAS)
+def test_parts_that_are_looked_for_are_those_of_the_extra(extra):
+    distributions = importlib.metadata.packages_distributions()
+    looked_for = {
+        name.replace("_", "-") for module in checks._EXTRAS[extra] for name in distributions[module]
+    }
+    assert set(required(extra)) <= looked_for
 
 
 def test_advice_is_shown_as_it_must_be_typed():
