@@ -31,7 +31,10 @@ the gateway translates once, in ``arno.gateway.status``.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+FOREIGN_FAULT: Final = "fault"
+"""Metadata of errors that repeat what a backend's client said: for us, not for callers."""
 
 
 class Code(IntEnum):

@@ -72,7 +72,7 @@ def fault_to_wire(error: Exception) -> types_pb2.Error:
 
 
 def _without_foreign_words(error: ArnoError) -> ArnoError:
-    """Log what a backend's client said, with hosts and ports in it, and return what callers hear."""
+    """Log what a backend's client said, hosts and all, and return what callers hear."""
     logger.warning("%s", error.message, extra=dict(error.metadata))
     kept = {
         name: value

@@ -70,6 +70,15 @@ def test_unexpected_exception_is_internal_and_keeps_its_secrets(caplog):
     assert vars(caplog.records[0])["error_id"] == error.metadata["error_id"]
 
 
+@pytest.mark.parametrize("kind", [errors.BackendUnavailableError, errors.ConfigurationError])
+def test_what_a_backend_said_is_logged_and_not_told(kind, caplog):
+    found = fault_to_wire(kind("kafka: 10.0.0.3:9092 refuses user arno", fault="SaslError"))
+    assert (found.reason, found.retryable) == ("BACKEND_UNAVAILABLE", True)
+    assert dict(found.metadata) == {"retry_delay_s": "1"}
+    assert "10.0.0.3" not in str(found)
+    assert "10.0.0.3:9092 refuses" in caplog.text
+
+
 def test_code_that_this_release_does_not_know_is_unknown_and_never_ok():
     for code in (0, 99):
         status = wire_to_grpc(types_pb2.Error(code=code, reason="NEW", message="m"))

@@ -25,7 +25,9 @@ def translated(purpose: str) -> Iterator[None]:
     except REDIS_FAULTS as error:
         cause = str(error) or type(error).__name__
         raise BackendUnavailableError(
-            f"the result store could not {purpose}: {cause}", backend="redis"
+            f"the result store could not {purpose}: {cause}",
+            backend="redis",
+            fault=type(error).__name__,
         ) from error
 
 
