@@ -206,9 +206,12 @@ def _tolerant(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     # An exception here would reach the client as UNKNOWN, without a reason.
     def read(content: bytes) -> Any:
         try:
-            return deserialise(content)
+            message = deserialise(content)
         except DecodeError:
             return _Malformed()
+        # What nobody here understands must not travel on in records.
+        message.DiscardUnknownFields()
+        return message
 
     return read
 

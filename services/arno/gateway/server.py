@@ -66,6 +66,9 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         # Answers hold text and regions; only a client's own limit bounds what it takes.
         ("grpc.max_send_message_length", limits.message_bytes_max),
         ("grpc.max_concurrent_streams", limits.http2_streams_max),
+        ("grpc.max_metadata_size", limits.metadata_bytes_max),
+        # gRPC refuses some of what is between the two limits, at random.
+        ("grpc.absolute_max_metadata_size", limits.metadata_bytes_max),
         ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.min_ping_interval_without_data_ms", round(limits.ping_interval_s_min * 1000)),

@@ -145,6 +145,9 @@ class GatewayLimits(RequestLimits, StreamLimits):
     ping_interval_s_min: float = Field(
         10.0, gt=0, description="Clients that ping more often than this are disconnected."
     )
+    metadata_bytes_max: int = Field(
+        16 * _KIB, ge=1024, description="Largest metadata of a call, keys and traces included."
+    )
     http2_streams_max: int = Field(
         1024, ge=1, description="Calls open at once on one connection; more wait in the client."
     )
