@@ -296,7 +296,7 @@ class ContinuousEngine:
         sequence_id = sequence.request.sequence_id
         if not isinstance(fault, ArnoError):
             logger.error("a sequence failed", exc_info=fault, extra={"sequence_id": sequence_id})
-            fault = EngineError(f"{_FAILED}: {type(fault).__name__}: {fault}")
+            fault = EngineError(_FAILED)
         return self._end(sequence_id, FinishReason.ERROR, error=fault)
 
     def _drop(self, sequence_id: str, reason: FinishReason) -> SequenceFinished:

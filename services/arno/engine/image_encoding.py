@@ -12,6 +12,7 @@ from transformers import Florence2ForConditionalGeneration
 from arno.engine.bisect import run_bisecting
 from arno.engine.encoded_cache import EncodedCache
 from arno.engine.interface import PreparedImage
+from arno.engine.memory import ran_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,13 @@ class ImageEncoding:
         pixels = [image.pixels for image in images if image.pixels is not None]
         if len(pixels) < len(images):
             raise ValueError("an image without pixels, which another engine prepared")
+        try:
+            return encode_images(self._network, pixels)
+        except Exception as fault:
+            if not ran_out(fault):
+                raise
+        # What is kept for later is worth less than what is wanted now.
+        self._cache.clear()
         return encode_images(self._network, pixels)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from arno.engine import DecodingOptions, continuous_engine
+from arno.engine import DecodingOptions, continuous_engine, image_encoding
 from arno.engine.decoding.decoder import Decoder
 from arno.errors import EngineError, LimitExceededError
 from arno.tasks import FinishReason
@@ -94,6 +94,77 @@ def test_running_out_of_memory_makes_fewer_run_together_and_loses_nothing(
     for asked in requests:
         assert ends[asked.sequence_id].token_ids == reference.answer(asked)
     assert max(sizes) > 1
+
+
+def test_after_memory_was_scarce_as_many_run_together_again_as_before(
+    make_engine, reference, monkeypatch
+):
+    engine = make_engine(batch_sequences_max=6)
+    engine._limit.calm = 2
+    real, sizes, scarce = Decoder.step, [], [True]
+
+    def step(self, ids, *rest, **named):
+        if scarce[0] and len(ids) > 2:
+            raise torch.OutOfMemoryError("no memory for so many")
+        sizes.append(len(ids))
+        return real(self, ids, *rest, **named)
+
+    monkeypatch.setattr(Decoder, "step", step)
+    requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(24)]
+    submit_all(engine, requests[:6])
+    ends = run_all(engine)
+    assert max(sizes) <= 2
+    scarce[0] = False
+    submit_all(engine, requests[6:])
+    ends |= run_all(engine)
+    assert max(sizes) == 6
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked)
+
+
+def test_a_budget_for_one_runs_one_at_a_time_and_loses_nothing(make_engine, reference):
+    engine = make_engine(decode_cache_bytes=1)
+    requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(4)]
+    submit_all(engine, requests)
+    widths = []
+    ends = run_all(engine, watch=lambda: widths.append(engine.statistics().batch_size_last))
+    assert max(widths) == 1
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked)
+
+
+def test_an_encoder_without_memory_gives_up_kept_images_first(engine, reference, monkeypatch):
+    first, second = (request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in (0, 1))
+    submit_all(engine, [first])
+    run_all(engine)
+    real, failures = image_encoding.encode_images, []
+
+    def scarce(network, pixels):
+        if not failures:
+            failures.append(len(pixels))
+            raise torch.OutOfMemoryError("no memory")
+        return real(network, pixels)
+
+    monkeypatch.setattr(image_encoding, "encode_images", scarce)
+    submit_all(engine, [second])
+    assert run_all(engine)["s1"].token_ids == reference.answer(second)
+    assert engine.statistics().failed_batch_count == 0
+    submit_all(engine, [first])
+    assert run_all(engine)["s0"].token_ids == reference.answer(first)
+    assert engine.statistics().encoded_image_count == 3
+
+
+def test_equal_images_that_wait_together_are_encoded_once_though_nothing_is_kept(
+    make_engine, reference
+):
+    engine = make_engine(encoded_cache_bytes=0, admit_sequences_max=1)
+    image = engine.prepare(picture(0))
+    requests = [request(f"s{i}", image, f"What {i}", GREEDY) for i in range(3)]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    assert engine.statistics().encoded_image_count == 1
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
 
 def test_a_sequence_too_large_for_the_device_alone_ends_in_an_error(engine, monkeypatch):

@@ -37,3 +37,25 @@ def test_the_same_image_is_counted_once():
     cache.put("a", features())
     cache.put("a", features())
     assert cache.size_bytes == ROW_BYTES
+
+
+def test_what_somebody_holds_is_found_though_there_is_no_room_to_keep_it():
+    cache = EncodedCache(0)
+    held = features()
+    cache.put("a", held)
+    assert "a" in cache
+    assert cache.get("a") is held
+    del held
+    assert "a" not in cache
+    assert cache.get("a") is None
+
+
+def test_clearing_forgets_what_nobody_holds():
+    cache = EncodedCache(10 * ROW_BYTES)
+    held = features()
+    cache.put("held", held)
+    cache.put("free", features())
+    cache.clear()
+    assert cache.size_bytes == 0
+    assert cache.get("held") is held
+    assert cache.get("free") is None
