@@ -16,12 +16,16 @@ import torch
 from benchmarks.ask import Serving
 from benchmarks.comparison import Plan, compare
 from benchmarks.engines import ENGINES
+from benchmarks.journal import Journal
 from benchmarks.models import find_model
-from benchmarks.overhead import measure_overhead
-from benchmarks.report import draw_plots, load_results, page
+from benchmarks.overhead import Overhead, measure_overhead
+from benchmarks.plots import draw_plots
+from benchmarks.precision import Precision, measure_precision
+from benchmarks.report import load_results, page
 from benchmarks.schedule import WORKLOADS
 from benchmarks.stages import Sizes, measure_stages
 from benchmarks.suites import SUITES, Measurement
+from benchmarks.sweep import Sweep, sweep
 
 logger = logging.getLogger("benchmarks")
 
@@ -45,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     suite.add_argument("--only", default="", help="measurements whose names hold this word")
     suite.add_argument("--seconds", type=float, default=0.0,
                        help="start nothing that would end after so long; 0: no limit")  # fmt: skip
+    suite.add_argument("--again", action="store_true", help="do not go on with a run cut off")
     _common(suite)
     suite.set_defaults(verb=_suite)
     one = verbs.add_parser("compare", help="compare engines on one workload")
@@ -95,8 +100,15 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _suite(arguments: argparse.Namespace) -> None:
     began_s = time.monotonic()
-    for measurement in SUITES[arguments.suite]:
+    suite = SUITES[arguments.suite]
+    journal = Journal(arguments.models / f"run-{arguments.suite}.json")
+    if arguments.again or arguments.only:
+        journal.close()
+    for measurement in suite:
         if arguments.only not in measurement.name:
+            continue
+        if journal.holds(measurement):
+            logger.info("%s: this run has measured it already", measurement.name)
             continue
         elapsed_s = time.monotonic() - began_s
         if arguments.seconds and elapsed_s + measurement.seconds > arguments.seconds:
@@ -107,14 +119,26 @@ def _suite(arguments: argparse.Namespace) -> None:
         except Exception:
             # The machine may be lent for minutes only: the others still count.
             logger.exception("%s failed", measurement.name)
+        else:
+            journal.note(measurement)
+    if arguments.only or all(map(journal.holds, suite)):
+        journal.close()
 
 
 def _measure(measurement: Measurement, arguments: argparse.Namespace) -> dict[str, Any]:
-    model = measurement.model
+    model, work = measurement.model, measurement.work
+    if isinstance(work, Overhead):
+        return measure_overhead(seconds=work.seconds)
     serving = _serving(model, arguments, dtype=measurement.dtype, wide=measurement.wide)
-    if isinstance(measurement.work, Plan):
-        return compare(measurement.work, serving)
-    return measure_stages(measurement.name, model, serving, measurement.work)
+    match work:
+        case Plan():
+            return compare(work, serving)
+        case Sweep():
+            return sweep(work, serving)
+        case Precision():
+            return measure_precision(work, serving)
+        case Sizes():
+            return measure_stages(measurement.name, model, serving, work)
 
 
 def _compare(arguments: argparse.Namespace) -> None:

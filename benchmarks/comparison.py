@@ -17,6 +17,7 @@ from benchmarks.load import follow, saturate
 from benchmarks.machine import describe
 from benchmarks.schedule import (
     WORKLOADS,
+    Item,
     items,
     mean_tokens,
     poisson_arrivals_s,
@@ -66,10 +67,8 @@ def compare(plan: Plan, serving: Serving) -> dict[str, Any]:
     """Return the result of a comparison, ready for JSON."""
     machine = describe(serving.device)
     with contextlib.ExitStack() as stack:
-        running, skipped = _start_all(plan, serving, stack)
-        for name, engine in running.items():
-            logger.info("%s: warming %s up", plan.name, name)
-            saturate(engine, _asks(plan, _WARM_UP_SEED)[:2], concurrency=2)
+        running, skipped = start_all(plan, serving, stack)
+        warm_up(plan, running)
         runs = _rounds(plan, running)
     chosen = _items(plan, seed=1)
     return {
@@ -84,9 +83,10 @@ def compare(plan: Plan, serving: Serving) -> dict[str, Any]:
     }
 
 
-def _start_all(
+def start_all(
     plan: Plan, serving: Serving, stack: contextlib.ExitStack
 ) -> tuple[dict[str, RunningEngine], dict[str, str]]:
+    """Start the engines of a plan, to be closed with the stack; say why others are skipped."""
     running: dict[str, RunningEngine] = {}
     skipped: dict[str, str] = {}
     for name in plan.engines:
@@ -101,6 +101,13 @@ def _start_all(
     return running, skipped
 
 
+def warm_up(plan: Plan, running: dict[str, RunningEngine]) -> None:
+    """Have every engine answer two requests, which do not count."""
+    for name, engine in running.items():
+        logger.info("%s: warming %s up", plan.name, name)
+        saturate(engine, asks_of(plan, seed=_WARM_UP_SEED)[:2], concurrency=2)
+
+
 def _rounds(plan: Plan, running: dict[str, RunningEngine]) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in running}
     began_s = time.monotonic()
@@ -108,7 +115,7 @@ def _rounds(plan: Plan, running: dict[str, RunningEngine]) -> dict[str, list[Run
         if plan.seconds and number and time.monotonic() - began_s > plan.seconds:
             logger.info("%s: out of time after %d rounds", plan.name, number)
             break
-        asked = _asks(plan, seed=number + 1)
+        asked = asks_of(plan, seed=number + 1)
         names = list(running)
         # Whoever goes first meets another machine than whoever goes last: take turns in that too.
         for name in names[number % len(names) :] + names[: number % len(names)]:
@@ -135,10 +142,11 @@ def _summaries(plan: Plan, runs: dict[str, list[Run]]) -> dict[str, Any]:
     return found
 
 
-def _items(plan: Plan, seed: int) -> list[Any]:
+def _items(plan: Plan, seed: int, count: int = 0) -> list[Item]:
     workload = WORKLOADS[plan.workload]
-    return items(workload, plan.requests, seed=seed, length_factor=plan.length_factor)
+    return items(workload, count or plan.requests, seed=seed, length_factor=plan.length_factor)
 
 
-def _asks(plan: Plan, seed: int) -> list[Ask]:
-    return asks(_items(plan, seed), num_beams=plan.num_beams)
+def asks_of(plan: Plan, *, seed: int, count: int = 0) -> list[Ask]:
+    """Return the requests of a round; as many as the plan says, unless a count is given."""
+    return asks(_items(plan, seed, count), num_beams=plan.num_beams)

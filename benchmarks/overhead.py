@@ -12,6 +12,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +54,13 @@ def noise_jpeg(size_bytes: int, seed: int) -> bytes:
     Image.frombytes("RGB", (width_px, height_px), pixels).save(file, "JPEG", quality=90)
     # Readers stop at the end marker.
     return file.getvalue().ljust(size_bytes, b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """How long each load runs, in seconds."""
+
+    seconds: float
 
 
 def measure_overhead(

@@ -85,7 +85,7 @@ def host(name: str, serving: Serving, pipe: Connection) -> None:
 
 
 def _answerer(name: str, serving: Serving, reply: Reply) -> Answerer:
-    if name == "arno":
+    if name.startswith("arno"):
         from benchmarks.engines.arno_engine import ArnoAnswerer
 
         return ArnoAnswerer(serving, reply)

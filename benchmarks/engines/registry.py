@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -40,6 +40,7 @@ class EngineKind:
         needs: The package that it is made of; empty for what Arno's own extras bring.
         server: Module with the server of a peer over HTTP; empty for what runs through a pipe.
         path: Where that server takes requests.
+        dtype: Number format that it always has; empty for that of the comparison.
     """
 
     name: str
@@ -47,6 +48,7 @@ class EngineKind:
     needs: str = ""
     server: str = ""
     path: str = ""
+    dtype: str = ""
 
 
 ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
@@ -54,6 +56,9 @@ ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
         kind.name: kind
         for kind in (
             EngineKind("arno", "Arno's engine in the worker's own loop"),
+            EngineKind(
+                "arno-bfloat16", "the same with `--dtype bfloat16`, its fastest", dtype="bfloat16"
+            ),
             EngineKind("transformers", "transformers `generate`, request by request"),
             EngineKind(
                 "static", "transformers `generate` over padded batches of whatever has arrived"
@@ -92,6 +97,7 @@ def start(name: str, serving: Serving) -> RunningEngine:
         UnavailableError: It is not installed, or does not start.
     """
     kind = ENGINES[name]
+    serving = replace(serving, dtype=kind.dtype or serving.dtype)
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         raise UnavailableError(f"{name}: {kind.needs} is not installed")
     if name == "vllm":

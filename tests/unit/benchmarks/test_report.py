@@ -1,9 +1,13 @@
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.report import comparison, comparison_rows, figure, page, stages, table
+from benchmarks.plots import draw_plots
+from benchmarks.report import page
+from benchmarks.tables import comparison, comparison_rows, figure, stages, sweep, table
+from benchmarks.targets import target_rows
 
 MACHINE = {
     "measured_at": "2026-01-02T03:04:05+00:00",
@@ -120,3 +124,37 @@ def test_page_shows_results_and_pictures() -> None:
     text = page([RESULT], {"a curve": "benchmarks/curve.png"})
     assert "### tiny-mix" in text
     assert "![a curve](benchmarks/curve.png)" in text
+
+
+SWEPT: dict[str, Any] = {
+    "kind": "sweep",
+    "name": "tiny-concurrency",
+    "machine": MACHINE,
+    "plan": {"model": "tiny", "workload": "mix", "engines": ["static", "arno"], "num_beams": 3},
+    "serving": {"dtype": "float32"},
+    "skipped": {"static": "static: broke"},
+    "points": [
+        {"concurrency": at, "engines": {"arno": ENGINE | {"throughput": float(at)}}}
+        for at in (1, 8)
+    ],
+}
+
+
+def test_sweep_has_a_row_for_every_concurrency_and_no_skipped_engine() -> None:
+    text = sweep(SWEPT)
+    assert "| at once | arno /s | arno p50 s | arno p95 s |" in text
+    assert "| 8 | 8.00 | 0.50 | 1.25 |" in text
+
+
+def test_aims_are_ratios_of_what_was_measured_and_dashes_where_nothing_was() -> None:
+    found = {row[0]: row[2] for row in target_rows({"tiny-mix": RESULT})}
+    assert found["tiny, mix, over transformers one by one"] == "7.50x"
+    assert found["tiny, mix, over the best peer"] == "-"
+    assert found["base, one decode step, 4 requests x 3 beams, float32"] == "-"
+
+
+def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = draw_plots([RESULT, SWEPT], tmp_path)
+    assert sorted(drawn.values()) == ["tiny-concurrency.png", "tiny-ratios.png"]
+    assert all((tmp_path / name).stat().st_size > 0 for name in drawn.values())

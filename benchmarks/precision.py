@@ -1,0 +1,147 @@
+"""Measure how far bfloat16's answers are from float32's: boxes by their overlap, words by edits.
+
+On the bundled model, since random weights have no opinion: their first two choices are so close
+that any rounding changes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from arno.engine import (
+    DecodingOptions,
+    Engine,
+    EngineSettings,
+    SequenceFinished,
+    SequenceRequest,
+    create_engine,
+)
+from arno.tasks import (
+    Answer,
+    Decoded,
+    Task,
+    bounding_box,
+    build_prompt,
+    expected_tokens,
+    iou,
+    parse,
+)
+from arno.training.evaluation.metrics.characters import edit_distance
+
+from benchmarks.ask import Serving
+from benchmarks.machine import describe
+from benchmarks.pictures import picture
+
+TASKS = (Task.OD, Task.CAPTION)
+"""What the bundled model knows best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How much is asked.
+
+    Attributes:
+        name: Of the result.
+        images: Each with all of `TASKS`.
+        dtype: The number format that is compared with float32.
+    """
+
+    name: str
+    images: int = 100
+    dtype: str = "bfloat16"
+
+
+def measure_precision(work: Precision, serving: Serving) -> dict[str, Any]:
+    """Return the differences, ready for JSON."""
+    exact, rounded = (_answers(work, serving, dtype) for dtype in ("float32", work.dtype))
+    return {
+        "kind": "precision",
+        "name": work.name,
+        "machine": describe(serving.device),
+        "dtype": work.dtype,
+        "images": work.images,
+        "tasks": {task: difference(exact[task], rounded[task]) for task in TASKS},
+    }
+
+
+def difference(exact: Sequence[Answer], rounded: Sequence[Answer]) -> dict[str, float]:
+    """Return how far answers are from those that they should be.
+
+    Boxes are compared in the answer's order where both have as many, and count as 0 where one has
+    more; edits are those of the raw text, over its length.
+    """
+    pairs = list(zip(exact, rounded, strict=True))
+    overlaps = [overlap for one, other in pairs for overlap in _overlaps(one, other)]
+    edits = [
+        edit_distance(one.raw_text, other.raw_text) / max(1, len(one.raw_text), len(other.raw_text))
+        for one, other in pairs
+    ]
+    found = {
+        "answers": float(len(pairs)),
+        "equal_part": mean(one.raw_text == other.raw_text for one, other in pairs),
+        "edit_distance_mean": mean(edits),
+        "label_equal_part": mean(_labels(one) == _labels(other) for one, other in pairs),
+    }
+    if overlaps:
+        found |= {
+            "boxes": float(len(overlaps)),
+            "iou_mean": mean(overlaps),
+            "iou_90_part": mean(overlap >= 0.9 for overlap in overlaps),
+        }
+    return found
+
+
+def _overlaps(one: Answer, other: Answer) -> Iterable[float]:
+    mine = [bounding_box(region.shape) for region in one.regions]
+    theirs = [bounding_box(region.shape) for region in other.regions]
+    yield from (iou(a, b) for a, b in zip(mine, theirs, strict=False))
+    yield from [0.0] * abs(len(mine) - len(theirs))
+
+
+def _labels(answer: Answer) -> list[str]:
+    return [region.label for region in answer.regions]
+
+
+def _answers(work: Precision, serving: Serving, dtype: str) -> dict[Task, list[Answer]]:
+    settings = {"model": serving.model, "device": serving.device, "dtype": dtype}
+    engine = create_engine(EngineSettings.model_validate(settings))
+    try:
+        ends = _run(engine, work.images)
+        size = engine.prepare(picture(0)).size
+        return {
+            task: [
+                parse(task, ends[f"{task}-{n}"], engine.vocabulary, size)
+                for n in range(work.images)
+            ]
+            for task in TASKS
+        }
+    finally:
+        engine.close()
+
+
+def _run(engine: Engine, images: int) -> dict[str, Decoded]:
+    for n in range(images):
+        image = engine.prepare(picture(n))
+        for task in TASKS:
+            engine.submit(
+                SequenceRequest(
+                    sequence_id=f"{task}-{n}",
+                    image=image,
+                    prompt=build_prompt(task, size=image.size),
+                    options=DecodingOptions(max_new_tokens=128),
+                    deadline_s=None,
+                    lane="batch",
+                    tenant="benchmark",
+                    expected_token_count=expected_tokens(task),
+                )
+            )
+    ends: dict[str, Decoded] = {}
+    while len(ends) < images * len(TASKS):
+        for event in engine.step():
+            if isinstance(event, SequenceFinished):
+                decoded = Decoded(event.token_ids, event.logprobs, event.finish_reason)
+                ends[event.sequence_id] = decoded
+    return ends

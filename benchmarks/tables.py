@@ -1,0 +1,204 @@
+"""Turn results into the sections of the page, one function for each kind of result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.schedule import WORKLOADS
+
+NOISY_CORES = 0.2
+"""Where others kept more of the machine busy than this, a figure is marked."""
+
+Result = dict[str, Any]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def figure(value: float) -> str:
+    """Return a number with three digits that count."""
+    if value >= 100:
+        return f"{value:.0f}"
+    if value < 0.1:
+        return f"{value:.2g}"
+    return f"{value:.{1 if value >= 10 else 2}f}"
+
+
+def milliseconds(value_s: float) -> str:
+    """Return seconds as milliseconds."""
+    return figure(value_s * 1000)
+
+
+def where(machine: Mapping[str, Any]) -> str:
+    """Return on what, when and at which commit something was measured."""
+    device = "" if machine["device"] == "cpu" else f"{machine['device']}; "
+    load = machine["load_average"][0]
+    return (
+        f"{device}{machine['processor']}, {machine['core_count']} cores; commit "
+        f"{machine['commit']}; load {load} at the start; {machine['measured_at'][:10]}."
+    )
+
+
+def comparison_rows(result: Result) -> list[list[str]]:
+    """Return a row for every engine of a comparison, the reference's ratio being 1."""
+    engines: Mapping[str, Any] = result["engines"]
+    names = [name for name in result["plan"]["engines"] if name in engines]
+    reference = engines[names[0]]["throughput"] if names else 1.0
+    rows = []
+    for name in names:
+        found = engines[name]
+        late = found["latency_s"]
+        rows.append(
+            [
+                marked(name, found),
+                figure(found["throughput"]),
+                f"{found['throughput'] / reference:.2f}",
+                *(figure(late[part]) if late else "-" for part in ("p50", "p95", "p99")),
+                f"{found['equal_count']} of {found['request_count']}",
+                f"{found['rss_bytes'] / 2**30:.1f}",
+                f"{found['others_cores']:.1f}",
+            ]
+        )
+    return rows
+
+
+def comparison(result: Result) -> str:
+    """Return the section of a comparison."""
+    plan, machine = result["plan"], result["machine"]
+    arrivals = (
+        f"arrivals at {plan['rate']:g}/s" + (", evenly" if plan["steady"] else ", Poisson")
+        if plan["rate"]
+        else f"saturation, {plan['concurrency']} at once"
+    )
+    rounds = max((len(e["throughputs"]) for e in result["engines"].values()), default=0)
+    head = ["engine", "answers/s", "ratio", "p50 s", "p95 s", "p99 s", "equal", "RSS GiB", "others"]
+    lines = [
+        f"### {result['name']}",
+        f"{plan['model']}, {result['serving']['dtype']}, {plan['num_beams']} beams; "
+        f"{WORKLOADS[plan['workload']].description}; {arrivals}; {rounds} rounds of "
+        f"{plan['requests']} requests, {result['mean_tokens']:.0f} tokens at most on average. "
+        + where(machine),
+        table(head, comparison_rows(result)),
+    ]
+    lines += [f"Skipped: {reason}" for reason in result["skipped"].values()]
+    return "\n\n".join(lines)
+
+
+def sweep(result: Result) -> str:
+    """Return the section of a measurement at several concurrencies."""
+    plan = result["plan"]
+    names = [name for name in plan["engines"] if name not in result["skipped"]]
+    head = ["at once", *(f"{name} {what}" for name in names for what in ("/s", "p50 s", "p95 s"))]
+    rows = []
+    for point in result["points"]:
+        row = [str(point["concurrency"])]
+        for name in names:
+            found = point["engines"][name]
+            late = found["latency_s"]
+            row += [marked(figure(found["throughput"]), found)]
+            row += [figure(late[part]) if late else "-" for part in ("p50", "p95")]
+        rows.append(row)
+    return "\n\n".join(
+        [
+            f"### {result['name']}",
+            f"{plan['model']}, {result['serving']['dtype']}, {plan['num_beams']} beams; "
+            f"{WORKLOADS[plan['workload']].description}; saturation. " + where(result["machine"]),
+            table(head, rows),
+        ]
+    )
+
+
+def stages(result: Result) -> str:
+    """Return the section of a measurement of the stages."""
+    reach = result["reach"]
+    rows = [
+        [
+            name,
+            milliseconds(found["took_s"]),
+            milliseconds(found["floor_s"]) if "floor_s" in found else "-",
+            f"{found['over_floor']:.1f}" if "over_floor" in found else "-",
+            milliseconds(found["transformers_s"]) if "transformers_s" in found else "-",
+            _ratio(found),
+        ]
+        for name, found in result["stages"].items()
+    ]
+    head = ["stage", "Arno ms", "floor ms", "over floor", "transformers ms", "ratio"]
+    noisy = " **Noisy.**" if result["others_cores"] > NOISY_CORES else ""
+    return "\n\n".join(
+        [
+            f"### {result['name']}",
+            f"{result['model']}, {result['dtype']}. The machine reached "
+            f"{reach['flops_per_s'] / 1e9:.0f} GFLOP/s in a product of square matrices and "
+            f"{reach['bytes_per_s'] / 1e9:.1f} GB/s reading, in the same run; a floor is the "
+            f"longer of the two. Others used {result['others_cores']:.1f} cores.{noisy} "
+            + where(result["machine"]),
+            table(head, rows),
+        ]
+    )
+
+
+def precision(result: Result) -> str:
+    """Return the section of a comparison of number formats."""
+    head = ["task", "answers", "equal", "same labels", "edits", "boxes", "mean IoU", "IoU >= 0.9"]
+    rows = [
+        [
+            task,
+            figure(found["answers"]),
+            f"{found['equal_part']:.1%}",
+            f"{found['label_equal_part']:.1%}",
+            f"{found['edit_distance_mean']:.3f}",
+            f"{found['boxes']:.0f}" if "boxes" in found else "-",
+            f"{found['iou_mean']:.4f}" if "boxes" in found else "-",
+            f"{found['iou_90_part']:.1%}" if "boxes" in found else "-",
+        ]
+        for task, found in result["tasks"].items()
+    ]
+    return "\n\n".join(
+        [
+            f"### {result['name']}",
+            f"arno-tiny, {result['dtype']} against float32, 3 beams, {result['images']} images. "
+            "Edits are those of the raw text over its length, location tokens and all; a box that "
+            "only one of the two has counts as an IoU of 0. " + where(result["machine"]),
+            table(head, rows),
+        ]
+    )
+
+
+def overhead(result: Result) -> str:
+    """Return the section of what everything but the model costs."""
+    head = ["load", "jobs/s", "p50 ms", "p99 ms", "others"]
+    rows = []
+    for run in result["runs"]:
+        load = f"{run['rate']:g}/s" if run["rate"] else f"{run['concurrency']} at once"
+        late = run["latency_s"]
+        rows.append(
+            [
+                marked(load, run),
+                figure(run["jobs_per_s"]),
+                milliseconds(late["p50"]),
+                milliseconds(late["p99"]),
+                f"{run['others_cores']:.1f}",
+            ]
+        )
+    return "\n\n".join(
+        [
+            f"### {result['name']}",
+            f"Gateway to answer with the null engine, real Kafka and Redis, images of "
+            f"{result['image_bytes'] // 1000} kB. " + where(result["machine"]),
+            table(head, rows),
+        ]
+    )
+
+
+def marked(text: str, found: Mapping[str, Any]) -> str:
+    """Return a text with a star where the machine was not quiet."""
+    return text + (" *" if found["others_cores"] > NOISY_CORES else "")
+
+
+def _ratio(found: Mapping[str, float]) -> str:
+    theirs_s = found.get("transformers_s")
+    return "-" if theirs_s is None else f"{theirs_s / found['took_s']:.1f}"

@@ -1,0 +1,98 @@
+"""What was aimed at, and what came out: ratios within one result, or between two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.tables import Result, figure
+
+_BATCHING: Final = ("static", "litserve", "mosec", "ray-serve")
+_STEP: Final = "step, 4 requests x 3 beams"
+
+Results = Mapping[str, Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One aim.
+
+    Attributes:
+        text: What should hold.
+        aim: As the page shows it.
+        unit: Behind the figure that came out.
+        measure: Finds that figure; raises KeyError where its results are missing.
+    """
+
+    text: str
+    aim: str
+    unit: str
+    measure: Callable[[Results], float]
+
+
+def _throughput(results: Results, name: str, engine: str = "arno") -> float:
+    return float(results[name]["engines"][engine]["throughput"])
+
+
+def _over(name: str, engine: str, other: str) -> Callable[[Results], float]:
+    def measure(results: Results) -> float:
+        return _throughput(results, name, engine) / _throughput(results, name, other)
+
+    return measure
+
+
+def _over_best_peer(name: str) -> Callable[[Results], float]:
+    def measure(results: Results) -> float:
+        found = results[name]["engines"]
+        best = max(_throughput(results, name, peer) for peer in _BATCHING if peer in found)
+        return _throughput(results, name) / best
+
+    return measure
+
+
+def _shared_images(model: str) -> Callable[[Results], float]:
+    def measure(results: Results) -> float:
+        own = _throughput(results, f"{model}-three-images")
+        return _throughput(results, f"{model}-three-tasks") / own
+
+    return measure
+
+
+def _step_ms(results: Results) -> float:
+    return 1000.0 * float(results["base-stages"]["stages"][_STEP]["took_s"])
+
+
+def _caption_p95(results: Results) -> float:
+    def p95(name: str) -> float:
+        by_task: Any = results[name]["engines"]["arno"]["latency_s_by_task"]
+        return float(by_task["CAPTION"]["p95"])
+
+    return p95("tiny-mix-open") / p95("tiny-caption-open")
+
+
+TARGETS: Final = (
+    Target("base, mix, same precision and tokens, over transformers one by one", ">= 3", "x",
+           _over("base-mix", "arno", "transformers")),
+    Target("base, mix, same precision, over static batches", ">= 2.5", "x",
+           _over("base-mix", "arno", "static")),
+    Target("base, mix, bfloat16, over transformers' default", ">= 5", "x",
+           _over("base-mix", "arno-bfloat16", "transformers")),
+    Target("base, three tasks an image, over three images", ">= 2.2", "x", _shared_images("base")),
+    Target("base, one decode step, 4 requests x 3 beams, float32", "<= 110", " ms", _step_ms),
+    Target("tiny, mix, over transformers one by one", ">= 8", "x",
+           _over("tiny-mix", "arno", "transformers")),
+    Target("tiny, mix, over the best peer", ">= 2.5", "x", _over_best_peer("tiny-mix")),
+    Target("tiny, p95 of captions within the mix, over captions alone", "<= 1.5", "x",
+           _caption_p95),
+)  # fmt: skip
+
+
+def target_rows(results: Results) -> Iterator[list[str]]:
+    """Yield what was aimed at and what came out; a dash where it was not measured."""
+    for target in TARGETS:
+        try:
+            found = f"{figure(target.measure(results))}{target.unit}"
+        except (KeyError, ValueError):
+            found = "-"
+        yield [target.text, target.aim, found]
