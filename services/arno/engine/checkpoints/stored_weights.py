@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -161,7 +162,10 @@ def _unpickled(file: Path) -> dict[Any, Any]:
     try:
         # Files of before torch 1.6 are no archives, and cannot be mapped.
         archive = zipfile.is_zipfile(file)
-        found = torch.load(file, map_location="cpu", weights_only=True, mmap=archive)
+        with warnings.catch_warnings():
+            # What it cannot read it says by an error as well.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            found = torch.load(file, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as fault:
         raise ModelError(
             f"model: {file} holds something else than tensors, such as code, and is not read: "
@@ -175,7 +179,7 @@ def _unpickled(file: Path) -> dict[Any, Any]:
 
 
 _REASON: Final = re.compile(
-    r"(?:WeightsUnpickler error:|Trying to load) *(.*?)(?: Please use|$)", re.M
+    r"(?:WeightsUnpickler error:|Trying to load)\s*(.+?)(?: Please use|$)", re.MULTILINE
 )
 
 
