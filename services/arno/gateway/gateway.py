@@ -137,9 +137,10 @@ class Gateway:
         self.port = listen(self._server, self._settings.listen, self._access.credentials)
         await self._insist("result store", self._store.start)
         await self._insist("bus", self._publisher.start)
-        await self._server.start()
+        # Asked before the first call can come: nobody is refused because nobody has asked yet.
         await self._backends.start()
         await self._backlog.start()
+        await self._server.start()
 
     async def stop(self) -> None:
         """Say so, refuse new calls, finish those in hand inside the grace, and disconnect."""
