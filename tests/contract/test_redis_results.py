@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -16,7 +17,7 @@ from arno.results.redis.wake_ups import WakeUpLoop
 from arno.results.settings import ResultSettings
 from contract.results_suite import WAIT_S, ResultsSuite, new_claim, origin_of, outcome, progress
 from support.eventually import eventually, eventually_async
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, redis_executables
 from support.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.redis
@@ -331,3 +332,19 @@ async def test_close_tells_those_who_still_wait(new_store: StoreFactory) -> None
     await store.close()
     with pytest.raises(BackendUnavailableError, match="closed"):
         await waiting
+
+
+@pytest.mark.parametrize("appendfsync", ["always", "everysec"])
+async def test_redis_that_can_forget_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, appendfsync: str
+) -> None:
+    executable = next(iter(redis_executables().values()))
+    server = RedisServer(tmp_path / "redis", executable, appendfsync=appendfsync)
+    server.start()
+    store = RedisJobStore(ResultSettings(redis_url=server.url), gateway="g1")
+    await store.start()
+    await store.close()
+    server.stop()
+    told = [record.getMessage() for record in caplog.records if "can lose" in record.getMessage()]
+    assert len(told) == (appendfsync == "everysec")
+    assert all("appendfsync everysec" in sentence for sentence in told)

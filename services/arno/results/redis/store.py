@@ -23,6 +23,7 @@ from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.ports import JobClaim, JobSnapshot
 from arno.results.redis.cancellation import raise_if_cancelled
 from arno.results.redis.clients import command_client, reading_client
+from arno.results.redis.durability import warn_of_forgetting
 from arno.results.redis.faults import is_foreign, translated
 from arno.results.redis.lua import script_text
 from arno.results.redis.script_line import TRIPS_MAX, ScriptLine
@@ -80,6 +81,7 @@ class RedisJobStore:
         """Connect, and begin to listen for wake-ups (before the first job is claimed)."""
         with translated("be reached"):
             await self._wake_ups.find_start()
+        await warn_of_forgetting(self._redis)
         self._loop = asyncio.create_task(self._wake_ups.run(), name="result wake-ups")
 
     async def close(self) -> None:
