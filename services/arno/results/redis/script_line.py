@@ -28,7 +28,7 @@ TRIPS_MAX: Final = 2
 class _Asked:
     script: AsyncScript
     keys: Sequence[str]
-    arguments: Sequence[str | int]
+    arguments: Sequence[str | bytes | int]
     answer: asyncio.Future[Any]
 
 
@@ -46,7 +46,7 @@ class ScriptLine:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(
-        self, script: AsyncScript, *, keys: Sequence[str], args: Sequence[str | int]
+        self, script: AsyncScript, *, keys: Sequence[str], args: Sequence[str | bytes | int]
     ) -> Any:
         """Return what the script returns.
 
