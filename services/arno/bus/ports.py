@@ -38,11 +38,14 @@ class Record:
         channel: A lane's value, or ``DEAD``.
         value: The payload; at most the bus's configured maximum.
         headers: Short ASCII names to bytes.
+        spread_key: Records with one key keep to some of the lines that a bus has for a channel, so
+            that a flood of them leaves others free; empty: all of them. Does not travel.
     """
 
     channel: str
     value: bytes
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    spread_key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

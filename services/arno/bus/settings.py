@@ -57,6 +57,13 @@ class BusSettings(KafkaAccessSettings, RedisAccessSettings):
         le=10_000,
         description="Partitions of a topic that Arno creates: the most workers that share a lane.",
     )
+    tenant_partition_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of a topic's partitions that one tenant's jobs keep to, where there are "
+        "API keys; the rest is free of its floods.",
+    )
     replication: int = Field(
         1, ge=1, le=10, description="Copies of a topic that Arno creates; 3 in production."
     )

@@ -26,6 +26,10 @@ class Window:
             self.paused = False
         return self.paused
 
+    def share(self, line_count: int) -> int:
+        """Return how many unfinished deliveries one of so many lines may have, at least 1."""
+        return -(-self._limit // max(1, line_count))
+
     def room(self, unfinished_count: int) -> int:
         """Return how many more deliveries fit; 0 while paused."""
         return 0 if self.look(unfinished_count) else self._limit - unfinished_count

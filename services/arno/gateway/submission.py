@@ -27,6 +27,7 @@ from arno.bus.ports import Lane, Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.errors import BackendUnavailableError, LimitExceededError
 from arno.gateway.pricing import predicted_cost
+from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
 from arno.results.ports import JobClaim, JobSnapshot, JobState, JobStore
@@ -193,7 +194,9 @@ class Submitter:
                 request.content, time_to_live_s=left_s + self._settings.blob_time_to_live_s
             )
             record.blob.CopyFrom(BlobReference(sha256=sha256, size_bytes=size_bytes))
-        return Record(submission.lane, record.SerializeToString(), headers=trace_headers())
+        # Without API keys everybody is one tenant, which may use all there is.
+        key = "" if job.tenant == DEFAULT_TENANT else job.tenant
+        return Record(submission.lane, record.SerializeToString(), trace_headers(), spread_key=key)
 
     def _spent(self, job: JobSnapshot) -> bool:
         """Say whether the key's job will never give a success, while another might."""

@@ -20,3 +20,8 @@ def test_room_is_what_fits(unfinished: int, room: int) -> None:
 def test_window_of_one_holds_one_at_a_time() -> None:
     window = Window(1)
     assert [window.room(count) for count in (0, 1, 0)] == [1, 0, 1]
+
+
+def test_lines_share_the_window_and_each_has_a_place():
+    window = Window(64)
+    assert [window.share(lines) for lines in (0, 1, 2, 12, 100)] == [64, 64, 32, 6, 1]

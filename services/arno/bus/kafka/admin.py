@@ -84,14 +84,14 @@ class KafkaTopicAdmin:
         except KafkaError as error:
             raise translate(error) from error
 
-    def unfinished(self, channels: Collection[str]) -> dict[str, int]:
-        """Return how many records of these channels the workers' group has not committed."""
+    def unfinished(self, channels: Collection[str]) -> dict[str, dict[int, int]]:
+        """Return what the workers' group has not committed, by channel and partition."""
         names = {topic_name(self._settings.topic_prefix, one): one for one in channels}
         counts = self.partition_counts(names)
         partitions = [TopicPartition(name, n) for name in counts for n in range(counts[name])]
-        unfinished = dict.fromkeys(channels, 0)
+        unfinished: dict[str, dict[int, int]] = {channel: {} for channel in channels}
         for one, count in self._uncommitted(partitions).items():
-            unfinished[names[one.topic]] += count
+            unfinished[names[one.topic]][one.partition] = count
         return unfinished
 
     def ping(self) -> None:

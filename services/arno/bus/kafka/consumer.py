@@ -141,18 +141,24 @@ class KafkaConsumer:
         return self._member
 
     def _keep_window(self, member: _Member) -> int:
-        client = member.client
+        """Pause what is full; return how many records the next poll may bring."""
+        client, ledger = member.client, self._holdings.ledger
         with self._holdings.lock:
-            room = self._window.room(self._holdings.ledger.unfinished_count())
+            room = self._window.room(ledger.unfinished_count())
+            # Partitions with work share the window, so that a flood in one leaves room for others.
+            counts = {one: ledger.unfinished_count([one]) for one in ledger.partitions}
+        share = self._window.share(sum(count > 0 for count in counts.values()))
         if self._draining:
             room = 0
         # Set before the partitions are listed, so that one that arrives now is paused either way.
         member.listener.paused = room == 0
-        if room == 0:
-            client.pause(*(client.assignment() - client.paused()))
-        elif client.paused():
-            client.resume(*client.paused())
-        return room
+        assigned, paused = client.assignment(), client.paused()
+        full = {one for one in assigned if room == 0 or counts.get(one, 0) >= share}
+        if full - paused:
+            client.pause(*(full - paused))
+        if paused - full:
+            client.resume(*(paused - full))
+        return min(room, share)
 
     def _receive(self, polled: Mapping[TopicPartition, Sequence[Any]]) -> list[Delivery]:
         deliveries = []

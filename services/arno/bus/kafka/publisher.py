@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.faults import translate
 from arno.bus.kafka.settings import producer_config, require_crc32c
+from arno.bus.kafka.spread import Spread
 from arno.bus.limits import ByteBudget, record_size
 from arno.bus.ports import DEAD, Lane, Record, topic_name
 from arno.bus.settings import BusSettings
@@ -41,6 +42,7 @@ class KafkaPublisher:
         self._admin = KafkaTopicAdmin(settings)
         # The client's own buffer has no bound.
         self._budget = ByteBudget(settings.publish_buffer_bytes_max)
+        self._spreads: dict[str, Spread] = {}
         self._producer: KafkaProducer | None = None
 
     async def start(self) -> None:
@@ -82,7 +84,11 @@ class KafkaPublisher:
 
     async def unfinished(self) -> Mapping[str, int]:
         """Return how many records of each lane are not committed."""
-        return await self._ask(lambda: self._admin.unfinished(list(Lane)))
+        found = await self._ask(lambda: self._admin.unfinished(list(Lane)))
+        for channel, lengths in found.items():
+            if lengths:
+                self._spreads[channel].hear(lengths)
+        return {channel: sum(lengths.values()) for channel, lengths in found.items()}
 
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
@@ -105,7 +111,12 @@ class KafkaPublisher:
             producer = KafkaProducer(**producer_config(self._settings))
             for channel in _CHANNELS:
                 # A send to a topic without metadata would block the event loop.
-                producer.partitions_for(topic_name(self._settings.topic_prefix, channel))
+                partitions = producer.partitions_for(
+                    topic_name(self._settings.topic_prefix, channel)
+                )
+                self._spreads[channel] = Spread(
+                    partitions or {0}, self._settings.tenant_partition_share
+                )
         except KafkaError as error:
             if producer is not None:
                 _close(producer)
@@ -117,9 +128,13 @@ class KafkaPublisher:
         if self._producer is None:
             raise BackendUnavailableError("kafka: the publisher is not started, or closed")
         topic = topic_name(self._settings.topic_prefix, record.channel)
+        key = record.spread_key
         try:
             return self._producer.send(
-                topic, value=record.value, headers=list(record.headers.items())
+                topic,
+                value=record.value,
+                headers=list(record.headers.items()),
+                partition=self._spreads[record.channel].choose(key) if key else None,
             )
         except KafkaError as error:
             raise translate(error) from error
