@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
@@ -18,10 +18,8 @@ _WANTED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-polic
 async def warn_of_forgetting(client: Redis) -> None:
     """Log a warning for each setting with which accepted jobs or their ends can be lost."""
     try:
-        found: dict[str, Any] = {
-            **await client.config_get("append*"),
-            **await client.config_get("maxmemory-policy"),
-        }
+        found = await client.config_get("append*")
+        found |= await client.config_get("maxmemory-policy")
     except REDIS_FAULTS:
         # A hosted Redis, or a user with few rights, does not tell.
         return
