@@ -22,6 +22,7 @@ Reply = TypeVar("Reply")
 
 _DURABLE_SHARE: Final = 0.7
 _TWICE_SHARE: Final = 0.1
+_WATCHED_SHARE: Final = 0.5
 _SUBMIT_S: Final = 10.0
 _INFER_S: Final = 20.0
 _READ_S: Final = 5.0
@@ -148,9 +149,21 @@ class Load:
             )
             job_id = reply.job.id
             self._ledger.accepted(question.number, job_id)
-        await self._follow(question, job_id)
+        follow = self._watch if self._chance.random() < _WATCHED_SHARE else self._poll
+        await follow(question, job_id)
 
-    async def _follow(self, question: Question, job_id: str) -> None:
+    async def _watch(self, question: Question, job_id: str) -> None:
+        request = job_pb2.WatchJobRequest(job_id=job_id)
+        while True:
+            try:
+                async for change in self._any().jobs.WatchJob(request, timeout=_INFER_S):
+                    if self._note_job(question, change.job):
+                        return
+            except grpc.aio.AioRpcError as error:
+                self._ledger.refused(question.number, error.code().name)
+            await asyncio.sleep(self._chance.uniform(0.2, 1.0))
+
+    async def _poll(self, question: Question, job_id: str) -> None:
         ended = False
         while not ended:
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
