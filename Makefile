@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos tiny tiny-smoke bench chaos fuzz kafka install tools clean
+.PHONY: help demo test test-unit check format protos tiny tiny-smoke bench chaos fuzz audit kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
@@ -67,6 +67,9 @@ chaos: install tools ## Kill every part under load for ten minutes (seconds=60 s
 
 fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated calls to a real gateway (seed=7 for others).
 	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed)
+
+audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX), and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
+	$(bin)/python scripts/audit.py
 
 kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.
 	scripts/kafka/install

@@ -1,0 +1,105 @@
+"""Write the bill of materials of what ships, and ask for known vulnerabilities in it.
+
+What ships is the closure of ``arno[all]`` as installed in this environment; tools of tests and
+checks are not part of it. The two programs live in an environment of their own, .tools/audit:
+
+- cyclonedx-py writes ``dist/sbom.cdx.json`` (CycloneDX 1.6). Works offline.
+- pip-audit asks the advisories of PyPI about ``dist/shipped.txt``. Where they cannot be reached it
+  would report success for what it skipped; ``--strict`` makes that a failure, and so do we.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools" / "audit"
+DIST = ROOT / "dist"
+SBOM = DIST / "sbom.cdx.json"
+PINS = DIST / "shipped.txt"
+
+
+def main() -> int:
+    """Run the command line."""
+    install_tools()
+    DIST.mkdir(exist_ok=True)
+    shipped = closure("arno", frozenset({"all"}))
+    write_sbom(shipped)
+    print(f"audit: {SBOM.relative_to(ROOT)} names {len(shipped)} packages")  # noqa: T201
+    pins = sorted(f"{name}=={version}" for name, version in shipped.items() if name != "arno")
+    PINS.write_text("".join(f"{pin}\n" for pin in pins))
+    command = [TOOLS / "bin" / "pip-audit", "--strict", "--no-deps", "--disable-pip"]
+    command += ["--progress-spinner", "off", "--requirement", PINS]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        sys.stderr.write(
+            "audit: NOT clean, or the advisories cannot be reached from here; the lines above say "
+            "which\n"
+        )
+    return code
+
+
+def install_tools() -> None:
+    """Make the environment of the two programs, once."""
+    if (TOOLS / "bin" / "pip-audit").exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", TOOLS], check=True)
+    uv = Path(sys.executable).parent / "uv"
+    command = [uv, "pip", "install", "--quiet", "--python", TOOLS / "bin" / "python"]
+    command += ["--constraints", ROOT / "constraints.txt", "cyclonedx-bom", "pip-audit"]
+    subprocess.run(command, check=True)
+
+
+def closure(name: str, extras: frozenset[str]) -> dict[str, str]:
+    """Return name to version of a package, with its extras, and all that they need."""
+    found: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    waiting = [(name, extra) for extra in ("", *extras)]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        found[name] = metadata.version(name)
+        for line in metadata.requires(name) or ():
+            need = Requirement(line)
+            if need.marker is None or need.marker.evaluate({"extra": extra}):
+                waiting += [(canonical(need.name), one) for one in ("", *need.extras)]
+    return found
+
+
+def canonical(name: str) -> str:
+    """Return a package's name in the one spelling that all of its spellings stand for."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def write_sbom(shipped: dict[str, str]) -> None:
+    """Describe the environment, and keep what ships."""
+    command = [TOOLS / "bin" / "cyclonedx-py", "environment", "--output-reproducible"]
+    command += ["--pyproject", ROOT / "pyproject.toml", sys.executable]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    SBOM.write_text(json.dumps(reduced(json.loads(done.stdout), shipped), indent=2) + "\n")
+
+
+def reduced(bom: dict[str, Any], shipped: dict[str, str]) -> dict[str, Any]:
+    """Return the bill with what ships alone, dependencies included."""
+    kept = [one for one in bom["components"] if canonical(one["name"]) in shipped]
+    refs = {one["bom-ref"] for one in kept} | {bom["metadata"]["component"]["bom-ref"]}
+    dependencies = [
+        {**one, "dependsOn": [ref for ref in one.get("dependsOn", ()) if ref in refs]}
+        for one in bom["dependencies"]
+        if one["ref"] in refs
+    ]
+    return {**bom, "components": kept, "dependencies": dependencies}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
