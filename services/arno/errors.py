@@ -22,6 +22,7 @@ the gateway translates once, in ``arno.gateway.status``.
     +-- CancelledError               CANCELLED
     +-- InputUnavailableError        FAILED_PRECONDITION: the task it follows gave nothing to use
     +-- PoisonedJobError             ABORTED: given up after too many attempts
+    +-- StoredJobError               INTERNAL: under the job's key is what Arno did not write
     +-- EngineError                  INTERNAL: the engine failed on this sequence alone
     +-- ModelError                   FAILED_PRECONDITION: a checkpoint that cannot be served
     +-- ConfigurationError           FAILED_PRECONDITION: a process refuses to start
@@ -227,6 +228,13 @@ class PoisonedJobError(ArnoError):
 
     code = Code.ABORTED
     reason = "POISONED_JOB"
+
+
+class StoredJobError(ArnoError):
+    """Under the job's key the store holds what Arno did not write; asking again cannot help."""
+
+    code = Code.INTERNAL
+    reason = "STORED_JOB_INVALID"
 
 
 class EngineError(ArnoError):

@@ -97,3 +97,50 @@ def test_job_that_is_something_else_is_unknown_to_whoever_asks(
         assert client.find("strange") is None
         client.cancel("strange")
         client.delete("strange")
+
+
+@pytest.mark.parametrize("settings", ["redis"], indirect=True)
+@pytest.mark.parametrize("spoiled_when", ["before it is begun", "before it ends"])
+def test_job_whose_hash_others_wrote_into_is_buried_and_holds_nobody_up(
+    settings: WorkerSettings, raw: redis.Redis, tmp_path: Path, spoiled_when: str
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    with (
+        JobClient(settings) as client,
+        contextlib.closing(make_letter_box(settings)) as box,
+    ):
+        spoiled, neighbour = client.submit_all([job_record() for _ in range(2)])
+        key = f"{settings.redis_key_prefix}:job:{spoiled}"
+        if spoiled_when == "before it is begun":
+            raw.hset(key, "attempt_count", "foreign")
+        with RunningWorker(settings, gate) as running:
+            if spoiled_when == "before it ends":
+                eventually(lambda: client.look(spoiled).attempt_count == 1)
+                raw.hset(key, "attempt_count", "foreign")
+            gate.unlink()
+            assert client.outcome(neighbour).state == job_pb2.JOB_STATE_SUCCEEDED
+            (letter,) = eventually(lambda: list(box.read()), timeout_s=60)
+            dead = DeadJob.FromString(letter.value)
+            assert (dead.job.id, dead.error.reason) == (spoiled, "STORED_JOB_INVALID")
+            eventually(
+                lambda: (
+                    running.worker.statistics().consumers["interactive"].lag == {"interactive": 0}
+                )
+            )
+
+
+def test_times_that_no_store_could_keep_are_buried(
+    settings: WorkerSettings, tmp_path: Path
+) -> None:
+    absurd = job_record()
+    absurd.deadline_at_ms = 2**62
+    with (
+        JobClient(settings) as client,
+        RunningWorker(settings, tmp_path / "no-gate"),
+        contextlib.closing(make_letter_box(settings)) as box,
+    ):
+        client.publish(absurd.SerializeToString())
+        assert client.outcome(client.submit(job_record())).state == job_pb2.JOB_STATE_SUCCEEDED
+        (letter,) = eventually(lambda: list(box.read()), timeout_s=60)
+        assert "deadline_at_ms" in DeadJob.FromString(letter.value).error.message

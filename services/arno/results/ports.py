@@ -207,7 +207,8 @@ class ResultWriter(Protocol):
     """The worker's side: blocking, thread-safe.
 
     Every method may raise BackendUnavailableError, and may then be called again with the same
-    arguments: what was applied before the reply was lost is not applied twice.
+    arguments: what was applied before the reply was lost is not applied twice. Those that change a
+    job may raise StoredJobError, and would again: what the store holds for it is not Arno's.
     """
 
     def ping(self) -> None:

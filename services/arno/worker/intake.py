@@ -23,6 +23,7 @@ from arno.errors import (
     EngineError,
     InvalidImageError,
     PoisonedJobError,
+    StoredJobError,
 )
 from arno.ops.tracing import start_span
 from arno.results.ports import JobOrigin, JobState, ResultWriter
@@ -82,7 +83,12 @@ class Intake:
             self._bury_unreadable(delivery, error)
             done()
             return
-        job = self._begin(record, delivery, done)
+        try:
+            job = self._begin(record, delivery, done)
+        except StoredJobError as error:
+            self.bury(record, delivery.record.channel, error, attempt_count=0)
+            done()
+            return
         if job.attempt.state.terminal:
             self._leave(job)
             return
@@ -163,7 +169,7 @@ class Intake:
 
     def _end(self, job: TakenJob, error: ArnoError) -> None:
         if isinstance(error, PoisonedJobError):
-            self._bury_poisoned(job, error)
+            self.bury(job.record, job.channel, error, attempt_count=job.attempt.number - 1)
         outcome = build_outcome(
             job.record,
             _STATES.get(type(error), JobState.FAILED),
@@ -173,17 +179,22 @@ class Intake:
         )
         self.publication.end(job, outcome)
 
-    def _bury_poisoned(self, job: TakenJob, error: PoisonedJobError) -> None:
-        # Before the outcome is stored: a crash between the two costs a second letter, the other
-        # order would lose the only one.
-        logger.error("a job was given up: %s", error, extra=job.log_fields)
+    def bury(
+        self, record: JobRecord, channel: str, error: ArnoError, *, attempt_count: int
+    ) -> None:
+        """Publish the dead letter of a job.
+
+        Before its end is stored and its delivery done: a crash between the two costs a second
+        letter, the other order would lose the only one.
+        """
+        logger.error("a job was given up: %s", error, extra={"job_id": record.id})
         self.dead_letters.publish(
             DeadJob(
-                job=job.record,
+                job=record,
                 error=error_to_wire(error),
-                attempt_count=job.attempt.number - 1,
+                attempt_count=attempt_count,
                 died_at_ms=self.clock.wall_ms(),
-                channel=job.channel,
+                channel=channel,
             )
         )
         self.tally.count_dead_letter(error.reason)

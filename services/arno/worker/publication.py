@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from arno.bus.v1.records_pb2 import JobOutcome
+from arno.errors import StoredJobError
 from arno.results.ports import JobState, ResultWriter
 from arno.worker.outcomes import state_from_wire
 from arno.worker.retrying import AbandonedError, Backend
@@ -61,9 +62,19 @@ class Publication:
         store: Backend,
         *,
         on_ended: Callable[[EndedJob], None],
+        on_refused: Callable[[TakenJob, StoredJobError], None] = lambda job, error: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the store, whom to tell that an end is stored and its delivery done, a clock."""
+        """Take the store and whom to tell.
+
+        Args:
+            writer: Of the store.
+            store: For insisting on it.
+            on_ended: Is told that an end is stored and its delivery done.
+            on_refused: Is told, before its delivery is done, of a job whose end cannot be stored.
+            monotonic_s: A clock.
+        """
+        self._on_refused = on_refused
         self._monotonic_s = monotonic_s
         self._writer = writer
         self._store = store
@@ -137,18 +148,31 @@ class Publication:
             return None
 
     def _write(self, update: _Update) -> None:
-        job, outcome = update.job, update.outcome
-        if outcome is None:
+        if update.outcome is None:
+            self._write_progress(update)
+        else:
+            self._write_end(update.job, update.outcome)
+
+    def _write_progress(self, update: _Update) -> None:
+        try:
             self._store.insist(
                 lambda: self._writer.progress(
-                    job.attempt,
+                    update.job.attempt,
                     update.state,
                     decoded_token_count=update.decoded_token_count,
                     task_results=update.task_results,
                 )
             )
-            return
-        first = self._store.insist(lambda: self._writer.finish(job.attempt, outcome))
+        except StoredJobError:
+            # Its end will tell.
+            logger.debug("the progress of a job cannot be stored", extra=update.job.log_fields)
+
+    def _write_end(self, job: TakenJob, outcome: JobOutcome) -> None:
+        try:
+            first = self._store.insist(lambda: self._writer.finish(job.attempt, outcome))
+        except StoredJobError as error:
+            self._on_refused(job, error)
+            first = False
         # Done only after the outcome is stored: a crash between the two costs a repeat, the other
         # order would lose the job.
         job.done()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from google.protobuf.message import DecodeError
 
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import InvalidRequestError
+
+_LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: the last moment that the API's timestamps can name."""
 
 
 class UnreadableRecordError(InvalidRequestError):
@@ -36,4 +41,9 @@ def read_job(value: bytes) -> JobRecord:
     missing = ", ".join(name for name, there in present.items() if not there)
     if missing:
         raise UnreadableRecordError(f"the record's value lacks {missing}", missing=missing)
+    for name in ("submitted_at_ms", "deadline_at_ms"):
+        at_ms = getattr(record, name)
+        if not 0 <= at_ms <= _LAST_MS:
+            # The store would refuse it for ever, and everything behind it would wait.
+            raise UnreadableRecordError(f"the record's {name} is no time: {at_ms}", field=name)
     return record

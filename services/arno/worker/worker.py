@@ -10,6 +10,7 @@ from typing import Final
 
 from arno.bus.ports import Consumer, ConsumerStatistics, Publisher
 from arno.engine.interface import Engine, EngineStatistics
+from arno.errors import StoredJobError
 from arno.results.ports import JobState, ResultWriter
 from arno.worker.cancellations import Cancellations
 from arno.worker.clock import Clock
@@ -26,6 +27,7 @@ from arno.worker.publication import EndedJob, Publication
 from arno.worker.quarantine import Quarantine
 from arno.worker.retrying import AbandonedError, Backend
 from arno.worker.settings import WorkerSettings
+from arno.worker.taken_job import TakenJob
 from arno.worker.tally import Tally, TallyCounts
 
 logger = logging.getLogger(__name__)
@@ -106,7 +108,9 @@ class Worker:
             parts.make_publisher, Backend("the dead letters' bus", self._abandon)
         )
         self._waiting = PrepareQueue(self._clock)
-        self._publication = Publication(parts.writer, self._store, on_ended=self._ended)
+        self._publication = Publication(
+            parts.writer, self._store, on_ended=self._ended, on_refused=self._refused
+        )
         self._desk = Desk(
             parts.engine,
             self._publication,
@@ -217,6 +221,9 @@ class Worker:
                 self._intake.take(waiting.delivery, waiting.done)
             except AbandonedError:
                 return
+
+    def _refused(self, job: TakenJob, error: StoredJobError) -> None:
+        self._intake.bury(job.record, job.channel, error, attempt_count=job.attempt.number)
 
     def _ended(self, ended: EndedJob) -> None:
         self._quarantine.leave(ended.job.attempt)

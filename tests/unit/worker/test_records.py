@@ -33,3 +33,13 @@ def test_record_that_lacks_what_every_job_has_is_refused_by_name(field: str) -> 
 def test_foreign_bytes_are_refused(value: bytes) -> None:
     with pytest.raises(UnreadableRecordError):
         read_job(value)
+
+
+@pytest.mark.parametrize("field", ["submitted_at_ms", "deadline_at_ms"])
+@pytest.mark.parametrize("at_ms", [-1, 253_402_300_800_000, 2**63 - 1])
+def test_moment_outside_the_calendar_is_refused_by_name(field: str, at_ms: int) -> None:
+    record = JobRecord()
+    record.CopyFrom(_WHOLE)
+    setattr(record, field, at_ms)
+    with pytest.raises(UnreadableRecordError, match=field):
+        read_job(record.SerializeToString())

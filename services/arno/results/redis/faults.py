@@ -1,4 +1,4 @@
-"""Turns what the Redis client raises into the one fault that callers know."""
+"""Turns what the Redis client raises into the two faults that callers know."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 from redis.exceptions import RedisError, ResponseError
 
-from arno.errors import BackendUnavailableError
+from arno.errors import BackendUnavailableError, StoredJobError
 
 REDIS_FAULTS = (RedisError, OSError)
 """Everything that the client raises when Redis is away, slow, full or refuses a command."""
+
+# What a command or a script says of values that it cannot use. Other refusals, such as LOADING,
+# OOM, READONLY or NOPERM, pass by themselves or when somebody has changed a setting.
+_OF_THE_DATA = ("WRONGTYPE", "is not an integer", "is not a valid", "attempt to ")
 
 
 @contextmanager
@@ -23,12 +27,25 @@ def translated(purpose: str) -> Iterator[None]:
     try:
         yield
     except REDIS_FAULTS as error:
-        cause = str(error) or type(error).__name__
         raise BackendUnavailableError(
-            f"the result store could not {purpose}: {cause}",
-            backend="redis",
-            fault=type(error).__name__,
+            _sentence(purpose, error), backend="redis", fault=type(error).__name__
         ) from error
+
+
+@contextmanager
+def translated_for_job(purpose: str) -> Iterator[None]:
+    """Do what ``translated`` does, but raise StoredJobError where asking again cannot help."""
+    with translated(purpose):
+        try:
+            yield
+        except ResponseError as error:
+            if any(mark in str(error) for mark in _OF_THE_DATA):
+                raise StoredJobError(_sentence(purpose, error)) from error
+            raise
+
+
+def _sentence(purpose: str, error: Exception) -> str:
+    return f"the result store could not {purpose}: {str(error) or type(error).__name__}"
 
 
 def is_foreign(error: ResponseError) -> bool:

@@ -14,7 +14,7 @@ from arno.bus.v1.records_pb2 import JobOutcome
 from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.ports import Attempt, JobOrigin, JobState
 from arno.results.redis.clients import writing_client
-from arno.results.redis.faults import is_foreign, translated
+from arno.results.redis.faults import is_foreign, translated, translated_for_job
 from arno.results.redis.lua import script_text
 from arno.results.settings import ResultSettings
 
@@ -42,7 +42,7 @@ class RedisResultWriter:
 
     def begin(self, origin: JobOrigin) -> Attempt:
         """Count an attempt, before any work."""
-        with translated(f"begin job {origin.job_id}"):
+        with translated_for_job(f"begin job {origin.job_id}"):
             reply: Any = self._begin_script(
                 keys=self._job_keys(origin), args=[*_fields(origin), uuid.uuid4().hex]
             )
@@ -59,7 +59,7 @@ class RedisResultWriter:
     ) -> bool:
         """Write state and new task results (index to bytes); say whether to go on."""
         results = [part for indexed in task_results.items() for part in indexed]
-        with translated(f"write the progress of job {attempt.job_id}"):
+        with translated_for_job(f"write the progress of job {attempt.job_id}"):
             go_on: Any = self._progress_script(
                 keys=self._job_keys(attempt.origin),
                 args=[
@@ -77,7 +77,7 @@ class RedisResultWriter:
         state = JobState(ProtoJobState.Name(outcome.state).removeprefix("JOB_STATE_"))
         # Deterministic, so that the same outcome sent again is known by its bytes.
         content = outcome.SerializeToString(deterministic=True)
-        with translated(f"write the end of job {attempt.job_id}"):
+        with translated_for_job(f"write the end of job {attempt.job_id}"):
             first: Any = self._finish_script(
                 keys=self._job_keys(attempt.origin),
                 args=[*_fields(attempt.origin), attempt.number, state, content],
