@@ -112,6 +112,28 @@ def test_job_that_takes_longer_than_the_watch_says_how_it_stands(up, image):
     assert error.message == f"{name}: queued; it has not ended within --timeout 0.5"
 
 
+def test_eval_asks_the_model_behind_the_gateway(up, image, tmp_path):
+    line = {"file": str(image), "task": "OD"}
+    answers = [
+        {"label": "null", "box": [160, 120, 480, 360]},
+        {"label": "cat", "box": [0, 0, 9, 9]},
+    ]
+    (tmp_path / "data.jsonl").write_text(json.dumps({**line, "answer": answers}))
+    words = ["eval", "--data", tmp_path / "data.jsonl", "--address", up.address, "--json"]
+    said = CliRunner().invoke(root, list(map(str, words)), standalone_mode=False)
+    assert said.exception is None
+    report = json.loads(said.stdout)
+    assert report["model"]["where"] == up.address
+    assert report["figures"]["OD"] == {
+        "questions": 1,
+        "map_50": 0.5,
+        "map_50_95": 0.5,
+        "precision_50": 1,
+        "recall_50": 0.5,
+        "mean_iou": pytest.approx(0.99, abs=0.01),
+    }
+
+
 def test_stream_writes_one_event_a_sampled_frame_in_order(up, tmp_path):
     video = write_video(tmp_path / "v.mp4", duration_s=10, rate=10)
     events = tmp_path / "events.jsonl"
