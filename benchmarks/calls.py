@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
@@ -71,7 +72,7 @@ class Load:
             number += 1
 
     async def _send(self, number: int, began_s: float, due_s: float) -> None:
-        ask = self.channel.unary_unary(_INFER)
+        ask: Any = self.channel.unary_unary(_INFER)
         code = grpc.StatusCode.OK
         try:
             await ask(

@@ -64,7 +64,7 @@ class Overhead:
 
 
 def measure_overhead(
-    *, seconds: float, settings: Mapping[str, Mapping[str, Any]] | None = None
+    *, seconds: float, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the result of all loads, each of which runs for so long."""
     machine = describe("cpu")
