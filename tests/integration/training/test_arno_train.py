@@ -53,21 +53,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(data: str, out: Path, *flags: str) -> list[str]:
     return [
-        *("-m", "arno.cli", "train", "--data", data, "--out", str(out), "--device", "cpu"),
+        *("train", "--data", data, "--out", str(out), "--device", "cpu"),
         *("--threads", "1", "--learning-rate", "1e-4", *flags),
     ]
 
 
-def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, check=False
-    )
+def start(words: Sequence[str]) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", "arno.cli", *words]
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -94,7 +87,9 @@ def assert_equal(one: Path, other: Path) -> None:
 PLAN = ("--epochs", "2", "--batch", "5", "--checkpoint-steps", "3", "--loader-processes", "0")
 
 
-def test_killed_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(data, tmp_path):
+def test_killed_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(
+    warm_arno, data, tmp_path
+):
     name = f"coco:{data}"
     killed = start(command(name, tmp_path / "killed", *PLAN))
     eventually(lambda: steps_logged(tmp_path / "killed") >= 4, timeout_s=200)
@@ -103,11 +98,11 @@ def test_killed_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(data, 
     done = torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"]
     assert 3 <= done < 20
     assert not (tmp_path / "killed" / "model").exists()
-    resumed = run(command(name, tmp_path / "killed", *PLAN))
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"step {done} of 20" in resumed.stderr
-    whole = run(command(name, tmp_path / "whole", *PLAN))
-    assert whole.returncode == 0, whole.stderr
+    resumed = warm_arno(*command(name, tmp_path / "killed", *PLAN))
+    assert resumed.exit_code == 0, resumed.err
+    assert f"step {done} of 20" in resumed.err
+    whole = warm_arno(*command(name, tmp_path / "whole", *PLAN))
+    assert whole.exit_code == 0, whole.err
     assert_equal(tmp_path / "killed", tmp_path / "whole")
     facts = json.loads((tmp_path / "killed" / "model" / "training.json").read_text())
     assert (facts["steps"], facts["sample_count"], facts["base"]) == (20, SAMPLES, "tiny")
@@ -115,12 +110,13 @@ def test_killed_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(data, 
     assert losses(tmp_path / "whole")[-1] < losses(tmp_path / "whole")[0]
 
 
-def test_two_processes_learn_what_one_learns_in_micro_batches(data, tmp_path):
+def test_two_processes_learn_what_one_learns_in_micro_batches(warm_arno, data, tmp_path):
     plan = ("--steps", "4", "--batch", "6", "--micro-batch", "2", "--loader-processes", "0")
-    alone = run(command(f"coco:{data}", tmp_path / "one", *plan))
-    assert alone.returncode == 0, alone.stderr
+    alone = warm_arno(*command(f"coco:{data}", tmp_path / "one", *plan))
+    assert alone.exit_code == 0, alone.err
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    both = run([*launcher, *command(f"coco:{data}", tmp_path / "two", *plan)])
+    words = [*launcher, "-m", "arno.cli", *command(f"coco:{data}", tmp_path / "two", *plan)]
+    both = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert both.returncode == 0, both.stderr
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     # Adam makes steps of one size from gradients that are all but zero, so single weights differ.
@@ -147,12 +143,13 @@ def test_asked_to_stop_the_run_saves_its_step_and_tells_prometheus(data, tmp_pat
     assert done == steps_logged(tmp_path / "out")
 
 
-def test_folder_of_another_run_is_refused_by_name(data, tmp_path):
+def test_folder_of_another_run_is_refused_by_name(warm_arno, data, tmp_path):
     plan = ("--steps", "1", "--batch", "2", "--loader-processes", "0")
-    assert run(command(f"coco:{data}", tmp_path / "out", *plan)).returncode == 0
-    again = run(command(f"coco:{data}", tmp_path / "out", *plan, "--seed", "5"))
-    assert again.returncode != 0
-    assert "seed was 0, is 5" in again.stderr
+    first = warm_arno(*command(f"coco:{data}", tmp_path / "out", *plan))
+    assert first.exit_code == 0, first.err
+    again = warm_arno(*command(f"coco:{data}", tmp_path / "out", *plan, "--seed", "5"))
+    assert again.exit_code == 2
+    assert "seed was 0, is 5" in again.err
 
 
 def broken_lines(data: Path, count: int) -> Path:
@@ -164,25 +161,25 @@ def broken_lines(data: Path, count: int) -> Path:
     return path
 
 
-def test_broken_samples_are_passed_over_and_counted(data, tmp_path):
+def test_broken_samples_are_passed_over_and_counted(warm_arno, data, tmp_path):
     name = str(broken_lines(data, 2))
     plan = ("--epochs", "2", "--batch", "4", "--loader-processes", "1", "--bad-samples-max", "2")
-    done = run(command(name, tmp_path / "out", *plan))
-    assert done.returncode == 0, done.stderr
-    assert "broken, passed over" in done.stderr
+    done = warm_arno(*command(name, tmp_path / "out", *plan))
+    assert done.exit_code == 0, done.err
+    assert "broken, passed over" in done.err
     facts = json.loads((tmp_path / "out" / "model" / "training.json").read_text())
     assert facts["bad_sample_count"] == 2
 
 
 @pytest.mark.parametrize("limit", ["1", "100"])
-def test_too_many_broken_samples_stop_the_run_and_are_listed(data, tmp_path, limit):
+def test_too_many_broken_samples_stop_the_run_and_are_listed(warm_arno, data, tmp_path, limit):
     path = broken_lines(data, 3)
     if limit == "100":
         # Not more than the limit, and yet nothing is left to learn from.
         path.write_text("\n".join(path.read_text().splitlines()[:3]))
     plan = ("--epochs", "2", "--batch", "4", "--loader-processes", "0", "--bad-samples-max", limit)
-    done = run(command(str(path), tmp_path / "out", *plan))
-    assert done.returncode != 0
-    assert "samples are broken" in done.stderr
-    assert ":1: answer.detection.regions[0]" in done.stderr.replace("\n", "")
+    done = warm_arno(*command(str(path), tmp_path / "out", *plan))
+    assert done.exit_code != 0
+    assert "samples are broken" in done.err
+    assert ":1: answer.detection.regions[0]" in done.err.replace("\n", "")
     assert not (tmp_path / "out" / "model").exists()

@@ -16,6 +16,7 @@ from arno.engine.settings import EngineSettings
 from arno.tasks import CATALOGUE, Box, Decoded, Task, iou, parse
 from arno.training.data import Sample, open_data
 from support.engine_runs import request, run_all, submit_all
+from support.warm_arno import WarmArno
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
@@ -23,23 +24,17 @@ ROOT = Path(__file__).resolve().parents[3]
 NEW = "pizza"
 
 
-def ends_well(*arguments: object) -> None:
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(warm_arno: WarmArno, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example of docs/training.md."""
     folder = tmp_path_factory.mktemp("lora")
-    ends_well(ROOT / "examples/fine_tune/draw_pizzas.py", folder)
-    ends_well(
-        *("-m", "arno.cli", "train", "--data", folder / "train.jsonl", "--out", folder / "run"),
+    example = ROOT / "examples/fine_tune/draw_pizzas.py"
+    subprocess.run([sys.executable, example, folder], check=True, capture_output=True)
+    done = warm_arno(
+        *("train", "--data", folder / "train.jsonl", "--out", folder / "run", "--device", "cpu"),
         *("--lora-rank", 16, "--learning-rate", "4e-3", "--steps", 400, "--threads", 1),
-        *("--device", "cpu"),
     )
+    assert done.exit_code == 0, done.err
     return folder
 
 
