@@ -22,7 +22,7 @@ VERSION = "1.36.0"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 KUBECONFORM = ROOT / ".tools" / "bin" / "kubeconform"
 KEDA = ROOT / ".tools" / "keda" / "keda.sh_scaledobjects.yaml"
-BUILDS = ("k8s/base",)
+BUILDS = ("k8s/base", "k8s/overlays/secure")
 
 
 def main() -> int:
@@ -97,10 +97,11 @@ def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
     pods = [one["spec"]["template"]["metadata"]["labels"].items() for one in workloads]
     for one in objects:
         where = f"{one['kind']}/{one['metadata']['name']}"
-        selector = one.get("spec", {}).get("selector", {})
-        labels = selector.get("matchLabels", selector)
-        if labels and not any(labels.items() <= pod for pod in pods):
-            faults.append(f"{where}: the selector {labels} matches no pod template")
+        spec = one.get("spec", {})
+        selector = spec.get("selector", spec.get("podSelector", {}))
+        for labels in selected(selector):
+            if not any(labels.items() <= pod for pod in pods):
+                faults.append(f"{where}: the selector {labels} matches no pod template")
         if one["kind"] == "ScaledObject":
             target = one["spec"]["scaleTargetRef"]["name"]
             if target not in {load["metadata"]["name"] for load in workloads}:
@@ -117,6 +118,14 @@ def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
             if set(container.get("resources", {})) != {"requests", "limits"}:
                 faults.append(f"{where}: {container['name']} lacks requests or limits")
     return faults
+
+
+def selected(selector: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the labels that a selector names; each of its alternatives must exist."""
+    expressions = selector.get("matchExpressions", [])
+    alternatives = [{one["key"]: value} for one in expressions for value in one["values"]]
+    labels = {} if expressions else selector.get("matchLabels", selector)
+    return [*alternatives, *([labels] if labels else [])]
 
 
 if __name__ == "__main__":
