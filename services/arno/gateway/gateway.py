@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import grpc
 from prometheus_client import CollectorRegistry
 
 from arno.bus.ports import Lane, Publisher
@@ -81,47 +82,7 @@ class Gateway:
             predicted_wait_s=self._backlog.wait_s,
         )
         self._metrics = self._build_metrics(registry)
-        submitter = self._build_submitter(gateway_id)
-        entrance = Entrance(
-            quotas=self._access.quotas, admission=self._admission, backends=self._backends
-        )
-        receiving = Receiving(
-            at_once_max=settings.receives_max,
-            timeout_s=settings.receive_timeout_s,
-            retry_delay_s=settings.overload_retry_s,
-        )
-        inference = Inference(
-            entrance=entrance,
-            submitter=submitter,
-            store=store,
-            canceller=self._canceller,
-        )
-        self._server = build_server(
-            limits=settings,
-            interceptor=GatewayInterceptor(
-                gatekeeper=self._access.gatekeeper,
-                receiving=receiving,
-                metrics=self._metrics,
-                drain=self._drain,
-            ),
-            vision=VisionService(
-                gatekeeper=self._access.gatekeeper,
-                receiving=receiving,
-                inference=inference,
-                limits=settings,
-                drain=self._drain,
-                metrics=self._metrics,
-            ),
-            jobs=JobService(
-                entrance=entrance,
-                submitter=submitter,
-                store=store,
-                limits=settings,
-                drain=self._drain,
-            ),
-            serving=self._serving,
-            reflected=settings.reflection != "off",
-        )
+        self._server = self._build_server(self._build_submitter(gateway_id))
         self.port = 0
 
     def not_ready(self) -> list[str]:
@@ -181,6 +142,49 @@ class Gateway:
             ),
             observe_publish_s=self._metrics.publish_seconds.observe,
             on_published=self._backlog.add,
+        )
+
+    def _build_server(self, submitter: Submitter) -> grpc.aio.Server:
+        settings = self._settings
+        entrance = Entrance(
+            quotas=self._access.quotas, admission=self._admission, backends=self._backends
+        )
+        receiving = Receiving(
+            at_once_max=settings.receives_max,
+            timeout_s=settings.receive_timeout_s,
+            retry_delay_s=settings.overload_retry_s,
+        )
+        inference = Inference(
+            entrance=entrance,
+            submitter=submitter,
+            store=self._store,
+            canceller=self._canceller,
+        )
+        return build_server(
+            limits=settings,
+            interceptor=GatewayInterceptor(
+                gatekeeper=self._access.gatekeeper,
+                receiving=receiving,
+                metrics=self._metrics,
+                drain=self._drain,
+            ),
+            vision=VisionService(
+                gatekeeper=self._access.gatekeeper,
+                receiving=receiving,
+                inference=inference,
+                limits=settings,
+                drain=self._drain,
+                metrics=self._metrics,
+            ),
+            jobs=JobService(
+                entrance=entrance,
+                submitter=submitter,
+                store=self._store,
+                limits=settings,
+                drain=self._drain,
+            ),
+            serving=self._serving,
+            reflected=settings.reflection != "off",
         )
 
     async def _tell_health(self) -> None:
