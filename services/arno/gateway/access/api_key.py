@@ -5,7 +5,7 @@
          the id: public, for log lines, listings and revocation
 
 A file holds the SHA-256 of the whole key. No slow hash is needed: nobody picks these keys, so there
-is no dictionary to try (docs/decisions/0006-api-keys.md).
+is no dictionary to try (docs/decisions/0008-api-keys.md).
 """
 
 from __future__ import annotations
