@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from arno import __version__
 from arno.cli.probes import probe_port, probe_redis
 from arno.engine.find_model import find_model
 from arno.errors import ArnoError
 from arno.ops.embedded_redis import find_redis_server
+from arno.ops.redis_access import RedisAccessSettings
+from arno.ops.tls import client_context
 
 
 class Level(StrEnum):
@@ -144,14 +148,27 @@ def check_model(model: str) -> Finding:
     return Finding(Level.OK, "model", f"{model}: {size_bytes / 1e6:.0f} MB of weights")
 
 
-def check_redis(url: str) -> Finding:
-    """Ask the Redis of a URL whether it answers."""
-    host, port = split_address(url.split("://", 1)[-1].rsplit("@", 1)[-1].split("/", 1)[0], 6379)
-    probe = probe_redis(host, port)
+def check_redis(settings: RedisAccessSettings) -> Finding:
+    """Ask the Redis of these settings whether it answers; its password is not tried."""
+    url = urlsplit(settings.redis_url)
+    host, port = url.hostname or "", url.port or 6379
+    try:
+        settings.redis_options()
+        probe = probe_redis(host, port, _redis_context(settings))
+    except ArnoError as error:
+        return Finding(Level.FAIL, "redis", error.message, "correct the settings that it names")
     if probe.ok:
-        return Finding(Level.OK, "redis", f"{host}:{port} answers")
-    advice = "start it, or correct --redis-url"
+        tls = ", over TLS" if url.scheme == "rediss" else ""
+        return Finding(Level.OK, "redis", f"{host}:{port} answers{tls}")
+    advice = "start it, or correct --redis-url; rediss:// and ARNO_REDIS_CA for TLS"
     return Finding(Level.FAIL, "redis", f"{host}:{port}: {probe.said}", advice)
+
+
+def _redis_context(settings: RedisAccessSettings) -> ssl.SSLContext | None:
+    if not settings.redis_url.startswith("rediss://"):
+        return None
+    files = (settings.redis_ca, settings.redis_client_cert, settings.redis_client_key)
+    return client_context(*files, prefix="redis")
 
 
 def check_kafka(bootstrap: str) -> Iterator[Finding]:

@@ -22,7 +22,8 @@ from arno.cli.main import EXIT_FAILURE
 from arno.cli.settings_names import KNOWN_SETTINGS
 from arno.cli.up import STATE_FILE
 from arno.client import DEFAULT_ADDRESS
-from arno.ops.config import ENVIRONMENT_PREFIX
+from arno.ops.config import ENVIRONMENT_PREFIX, variable_name
+from arno.ops.redis_access import RedisAccessSettings
 
 _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -98,9 +99,19 @@ def _reachable(
     else:
         yield checks.check_port(int(DEFAULT_ADDRESS.rsplit(":", 1)[1]))
     if redis_url:
-        yield checks.check_redis(redis_url)
+        yield checks.check_redis(_redis_settings(redis_url))
     if kafka_bootstrap:
         yield from checks.check_kafka(kafka_bootstrap)
+
+
+def _redis_settings(url: str) -> RedisAccessSettings:
+    """Return how the servers of this environment would reach that Redis."""
+    given = {
+        name: os.environ[variable_name(name)]
+        for name in RedisAccessSettings.model_fields
+        if variable_name(name) in os.environ
+    }
+    return RedisAccessSettings.model_validate({**given, "redis_url": url})
 
 
 def _variables() -> Iterator[Finding]:

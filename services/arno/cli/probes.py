@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import urllib.error
@@ -26,12 +27,21 @@ class Probe:
     said: str
 
 
-def probe_redis(host: str, port: int) -> Probe:
-    """PING a redis-server; one that still loads its file is not ready."""
+def probe_redis(host: str, port: int, context: ssl.SSLContext | None = None) -> Probe:
+    """PING a redis-server, over TLS with a context; one that still loads its file is not ready."""
     try:
-        with socket.create_connection((host, port), timeout=_TIMEOUT_S) as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(
+                socket.create_connection((host, port), timeout=_TIMEOUT_S)
+            )
+            if context is not None:
+                connection = stack.enter_context(
+                    context.wrap_socket(connection, server_hostname=host)
+                )
             connection.sendall(b"PING\r\n")
             said = connection.recv(256).decode("ascii", "replace").strip()
+    except ssl.SSLError as error:
+        return Probe(False, _tls_fault(error))
     except OSError as error:
         return Probe(False, str(error))
     # A server with a password answers NOAUTH: it is there, and the URL has the password.
@@ -56,9 +66,13 @@ def probe_tls(host: str, port: int, context: ssl.SSLContext) -> Probe:
         ):
             return Probe(True, str((encrypted.getpeercert() or {}).get("notAfter", "")))
     except ssl.SSLError as error:
-        return Probe(False, getattr(error, "verify_message", "") or error.reason or str(error))
+        return Probe(False, _tls_fault(error))
     except OSError as error:
         return Probe(False, str(error))
+
+
+def _tls_fault(error: ssl.SSLError) -> str:
+    return getattr(error, "verify_message", "") or error.reason or str(error)
 
 
 def probe_http(url: str) -> Probe:
