@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from arno.api.v1 import job_pb2
+from arno.bus import DEAD, Record
+from arno.bus.v1.records_pb2 import DeadJob
 from arno.worker.settings import WorkerSettings
 from support import tied_process
 from support.arno_up import Said, arno, start_arno
+from support.bus_load import publish_all
 from support.eventually import eventually
 from support.gated_engine import KILLING_PROMPT
 from support.job_client import JobClient, job_record, png, task
@@ -105,6 +108,25 @@ def test_record_that_cannot_be_read_is_shown_and_put_back_as_it_was(
         assert "interactive as it was" in dead("replay", "--all", *flags).out
         eventually(lambda: len(_listed(flags)) == 2, timeout_s=60)
         tied_process.stop(worker, timeout_s=15)
+
+
+def test_large_image_of_a_letter_comes_from_the_store(
+    settings: WorkerSettings, tmp_path: Path, flags: list[str]
+) -> None:
+    shown, image = tmp_path / "shown.png", png(40, 30)
+    with JobClient(settings) as client:
+        record = job_record()
+        record.blob.sha256 = client.put_blob(image)
+        record.blob.size_bytes = len(image)
+        publish_all(settings, [Record(DEAD, DeadJob(job=record).SerializeToString())])
+        dead("show", record.id, "--image", shown, *flags)
+        assert shown.read_bytes() == image
+        record.blob.sha256 = "0" * 64
+        record.id = "lost"
+        publish_all(settings, [Record(DEAD, DeadJob(job=record).SerializeToString())])
+    said = arno("dead", "show", "lost", "--image", shown, *flags)
+    assert said.exit_code == 2
+    assert "neither the letter nor the store" in said.err
 
 
 def test_letter_that_does_not_exist_is_named(flags: list[str]) -> None:

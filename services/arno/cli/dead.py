@@ -18,6 +18,7 @@ from arno.bus.factory import make_letter_box
 from arno.cli.letters import (
     DeadLetter,
     DeadSettings,
+    letter_image,
     letter_table,
     read_letters,
     replay_letters,
@@ -91,9 +92,11 @@ def show(settings: DeadSettings, letter: str, image: Path | None) -> None:
     body = MessageToDict(slim, preserving_proto_field_name=True)
     click.echo(json.dumps({**found.facts(), "letter": body}, indent=2))
     if image is not None:
-        content = found.dead.job.inline_image
-        if not content:
-            raise InvalidFieldError(field="image", problem="the letter holds none", sent=letter)
+        content = letter_image(settings, found)
+        if content is None:
+            raise InvalidFieldError(
+                field="image", problem="neither the letter nor the store holds it", sent=letter
+            )
         image.write_bytes(content)
 
 

@@ -17,7 +17,7 @@ from arno.bus.ports import Lane, LetterBox, Publisher, Record
 from arno.bus.settings import BusSettings
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
 from arno.results.ports import JobClaim, JobStore
-from arno.results.redis import RedisJobStore
+from arno.results.redis import RedisJobStore, RedisResultWriter
 from arno.results.settings import ResultSettings
 
 _PUBLISH_TIMEOUT_S = 10.0
@@ -99,6 +99,18 @@ def letter_table(letters: Sequence[DeadLetter]) -> Table:
         names = ("id", "died", "reason", "attempts", "job_id", "lane", "size_bytes")
         table.add_row(*(str(facts[name]) for name in names))
     return table
+
+
+def letter_image(settings: DeadSettings, letter: DeadLetter) -> bytes | None:
+    """Return the image of a letter's job, large ones from the store; None where it is gone."""
+    job = letter.dead.job
+    if job.WhichOneof("image") != "blob":
+        return job.inline_image or None
+    writer = RedisResultWriter(settings)
+    try:
+        return writer.get_blob(job.blob.sha256)
+    finally:
+        writer.close()
 
 
 async def replay_letters(
