@@ -113,6 +113,8 @@ def _with_lora(network: Any, settings: TrainSettings) -> PeftModel:
     with warnings.catch_warnings():
         # It asks whether a tied matrix is a target; none is.
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
+        # It reads a property by the name of transformers 4.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
         wrapped: PeftModel = get_peft_model(
             network,
             LoraConfig(
