@@ -59,6 +59,10 @@ async def test_waiting_call_is_told_to_ask_again_and_a_job_on_kafka_runs_all_the
         fault = fault_of(told.value)
         assert (fault.code, fault.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
         assert fault.retry_delay_s is not None
+        # Not NOT_FOUND: the job is on Kafka, and will be known again.
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await jobs.GetJob(look, timeout=20)
+        assert fault_of(told.value).code == "UNAVAILABLE"
 
         worker.launch()
 

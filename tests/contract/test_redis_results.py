@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 from arno.errors import BackendUnavailableError, UnknownJobError
+from arno.results.job_ids import new_job_id
 from arno.results.ports import JobClaim, JobState
 from arno.results.redis import RedisJobStore, RedisResultWriter
 from arno.results.redis.clients import reading_client
@@ -201,7 +203,7 @@ async def test_every_key_has_a_time_to_live(
     writer.report_pace("worker", 1.0)
     keys = list(raw.scan_iter(f"{unique_prefix}:*"))
     kinds = {key.decode().split(":")[1] for key in keys}
-    assert kinds == {"job", "watchers", "idempotency", "done", "blob", "paces"}
+    assert kinds == {"job", "watchers", "idempotency", "done", "blob", "paces", "since"}
     left_ms = {key.decode().split(":", 1)[1]: raw.pttl(key) for key in keys}
     assert not [name for name, left in left_ms.items() if left < 0]
     assert 600_000 < left_ms[f"job:{claims[0].job_id}"] <= 660_000
@@ -348,3 +350,24 @@ async def test_redis_that_can_forget_is_told_at_the_start(
     told = [record.getMessage() for record in caplog.records if "can lose" in record.getMessage()]
     assert len(told) == (appendfsync == "everysec")
     assert all("appendfsync everysec" in sentence for sentence in told)
+
+
+async def test_store_that_came_up_empty_may_have_forgotten_what_is_older(
+    own_redis_server: RedisServer,
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    store = RedisJobStore(ResultSettings(redis_url=own_redis_server.url), gateway="g1")
+    await store.start()
+    before, after = new_job_id(now_ms - 1000), new_job_id(now_ms + 60_000)
+    assert not await store.may_have_forgotten(after)
+    assert await store.may_have_forgotten(before)
+    own_redis_server.restart_after_kill()
+    kept = new_job_id(time.time_ns() // 1_000_000)
+    assert not await store.may_have_forgotten(kept)
+    own_redis_server.kill_and_forget()
+    own_redis_server.start()
+    assert await store.may_have_forgotten(kept)
+    assert not await store.may_have_forgotten(after)
+    assert not await store.may_have_forgotten(new_job_id(now_ms - 100 * 86_400_000))
+    assert not await store.may_have_forgotten("not-a-name-of-ours")
+    await store.close()

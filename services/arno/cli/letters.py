@@ -16,6 +16,7 @@ from arno.bus.factory import make_publisher
 from arno.bus.ports import Lane, LetterBox, Publisher, Record
 from arno.bus.settings import BusSettings
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
+from arno.results.job_ids import new_job_id
 from arno.results.ports import JobClaim, JobStore
 from arno.results.redis import RedisJobStore, RedisResultWriter
 from arno.results.settings import ResultSettings
@@ -162,8 +163,8 @@ def _new_job(old: JobRecord, time_to_live_s: int) -> JobRecord:
     # A new id: the old job has its end, and the first end counts.
     record = JobRecord()
     record.CopyFrom(old)
-    record.id = secrets.token_hex(16)
     record.submitted_at_ms = time.time_ns() // 1_000_000
+    record.id = new_job_id(record.submitted_at_ms)
     record.deadline_at_ms = record.submitted_at_ms + 1000 * time_to_live_s
     return record
 

@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager
 
 from arno.api.v1 import vision_pb2
-from arno.errors import BackendUnavailableError, UnknownJobError
+from arno.errors import UnknownJobError
 from arno.gateway.admission import Ask
 from arno.gateway.calls import note_job
 from arno.gateway.cancellation import Canceller
@@ -15,7 +15,7 @@ from arno.gateway.deadlines import TimeBudget
 from arno.gateway.entrance import Entrance
 from arno.gateway.outcomes import final_response
 from arno.gateway.submission import Submission, Submitter
-from arno.gateway.tenancy import owned
+from arno.gateway.tenancy import lost_sight, owned
 from arno.results.ports import JobSnapshot, JobStore
 
 
@@ -79,14 +79,6 @@ class Inference:
             snapshot = await self._store.get(job_id)
             if snapshot is not None:
                 return owned(snapshot, job_id=job_id, tenant=submission.tenant)
-            raise _lost(job_id) from None
+            raise lost_sight(job_id) from None
         except UnknownJobError:
-            raise _lost(job_id) from None
-
-
-def _lost(job_id: str) -> BackendUnavailableError:
-    # The job was there when it was submitted. That a store has come back without its memory says
-    # nothing about the job, which may still run; the caller may ask again.
-    return BackendUnavailableError(
-        f"the result store has lost sight of job {job_id}; ask again", job_id=job_id
-    )
+            raise lost_sight(job_id) from None

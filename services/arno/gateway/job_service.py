@@ -17,7 +17,7 @@ from arno.gateway.entrance import Entrance
 from arno.gateway.outcomes import job_to_wire
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.submission import Submission, Submitter
-from arno.gateway.tenancy import owned
+from arno.gateway.tenancy import lost_sight, owned
 from arno.gateway.validation import (
     check_idempotency_key,
     check_job_id,
@@ -80,8 +80,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         self, request: job_pb2.WatchJobRequest, context: Any
     ) -> AsyncIterator[job_pb2.WatchJobResponse]:
         """Tell every change of a job until it has ended."""
-        job_id = check_job_id(request.job_id)
-        note_job(job_id)
+        job_id = (await self._own_job(request.job_id)).job_id
         # The adapter's iterator is a generator; closing it gives back its connection.
         async with aclosing(cast("Any", self._store.watch(job_id))) as changes:
             while (snapshot := await self._next_change(changes)) is not None:
@@ -111,6 +110,8 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         job_id = check_job_id(job_id)
         note_job(job_id)
         snapshot = await self._store.get(job_id)
+        if snapshot is None and await self._store.may_have_forgotten(job_id):
+            raise lost_sight(job_id)
         return owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
 
     async def _next_change(self, changes: AsyncIterator[JobSnapshot]) -> JobSnapshot | None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from arno.gateway.pricing import predicted_cost
 from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
+from arno.results.job_ids import new_job_id
 from arno.results.ports import JobClaim, JobSnapshot, JobState, JobStore
 
 _CLAIM_TRIES: Final = 4
@@ -133,7 +133,7 @@ class Submitter:
     def _new_claim(self, submission: Submission) -> JobClaim:
         now_at_ms = self._now_at_ms()
         return JobClaim(
-            job_id=secrets.token_hex(16),
+            job_id=new_job_id(now_at_ms),
             tenant=submission.tenant,
             lane=submission.lane,
             submitted_at_ms=now_at_ms,

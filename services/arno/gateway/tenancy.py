@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from arno.errors import UnknownJobError
+from arno.errors import BackendUnavailableError, UnknownJobError
 from arno.results.ports import JobSnapshot
 
 DEFAULT_TENANT: Final = "default"
@@ -20,3 +20,13 @@ def owned(snapshot: JobSnapshot | None, *, job_id: str, tenant: str) -> JobSnaps
     if snapshot is None or snapshot.tenant != tenant:
         raise UnknownJobError(job_id)
     return snapshot
+
+
+def lost_sight(job_id: str) -> BackendUnavailableError:
+    """Return the error of a job that a store has forgotten: it may still run, and be known again.
+
+    That a store has come back without its memory says nothing about the job.
+    """
+    return BackendUnavailableError(
+        f"the result store has lost sight of job {job_id}; ask again", job_id=job_id
+    )

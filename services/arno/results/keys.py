@@ -11,6 +11,8 @@ arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, f
 arno:done:{gateway}            stream 600 s after its newest  every script that moves a job
                                       entry; 10,000 entries
 arno:blob:{sha256}             string what its writer asks    gateways: put_blob
+arno:since                     string 30 days after a gateway gateways: ping, may_have_forgotten
+                                      asked
 arno:paces                     hash   5 s after its newest    workers: report_pace
                                       field
 ============================== ====== ======================= ==================================
@@ -84,6 +86,10 @@ class KeySpace:
     def wake_ups(self, gateway: str) -> str:
         """Return the stream that wakes a gateway."""
         return f"{self.prefix}:done:{gateway}"
+
+    def since(self) -> str:
+        """Return what says since when the store has its memory."""
+        return f"{self.prefix}:since"
 
     def paces(self) -> str:
         """Return the hash of what each worker gets done in a second."""

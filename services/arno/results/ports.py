@@ -165,6 +165,12 @@ class JobStore(Protocol):
     async def get(self, job_id: str) -> JobSnapshot | None:
         """Return the job, or None where there is none."""
 
+    async def may_have_forgotten(self, job_id: str) -> bool:
+        """Say of a job that ``get`` does not know whether it may be there all the same.
+
+        It may, where it was named before the store came up empty: its record can be on the bus.
+        """
+
     async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
         """Return the job when it has ended.
 

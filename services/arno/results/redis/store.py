@@ -19,6 +19,7 @@ from arno.errors import (
     IdempotencyConflictError,
     UnknownJobError,
 )
+from arno.results.job_ids import made_at_ms
 from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.ports import JobClaim, JobSnapshot
 from arno.results.redis.cancellation import raise_if_cancelled
@@ -31,6 +32,10 @@ from arno.results.redis.stored_job import read_job
 from arno.results.redis.waiting_room import Waiter, WaitingRoom, Wanted
 from arno.results.redis.wake_ups import WakeUpLoop, WakeUpStatistics
 from arno.results.settings import ResultSettings
+
+_SINCE_LIVES_MS = 30 * 86_400_000
+_LIFETIME_MS_MAX = 9 * 86_400_000
+"""By default a job may take 7 days, and is kept for one more; older ones are simply over."""
 
 
 class RedisJobStore:
@@ -73,6 +78,7 @@ class RedisJobStore:
         self._claim_script = register(script_text("claim"))
         self._look_script = register(script_text("look"))
         self._cancel_script = register(script_text("request_cancel"))
+        self._since_script = register(script_text("since"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
         self._keep_blob_script = register(script_text("keep_blob"))
@@ -81,6 +87,7 @@ class RedisJobStore:
         """Connect, and begin to listen for wake-ups (before the first job is claimed)."""
         with translated("be reached"):
             await self._wake_ups.find_start()
+            await self._since()
         await warn_of_forgetting(self._redis)
         self._loop = asyncio.create_task(self._wake_ups.run(), name="result wake-ups")
 
@@ -102,7 +109,18 @@ class RedisJobStore:
         if self._loop is None or self._loop.done():
             raise BackendUnavailableError("the result store does not listen", backend="redis")
         with translated("answer a ping"):
-            await self._redis.ping()
+            # Asked so often, it says to the second when Redis came up empty.
+            await self._since()
+
+    async def may_have_forgotten(self, job_id: str) -> bool:
+        """Say of a job that ``get`` does not know whether it may be there all the same."""
+        made_ms = made_at_ms(job_id)
+        if made_ms is None:
+            return False
+        with translated(f"say whether it may have forgotten job {job_id}"):
+            since_ms = await self._since()
+        age_ms = time.time_ns() // 1_000_000 - made_ms
+        return made_ms < since_ms and age_ms < _LIFETIME_MS_MAX
 
     async def claim(self, claim: JobClaim) -> str:
         """Create the job in state QUEUED, unless its idempotency key is known; return its id."""
@@ -218,6 +236,10 @@ class RedisJobStore:
     def statistics(self) -> WakeUpStatistics:
         """Return the numbers of this moment."""
         return self._wake_ups.statistics()
+
+    async def _since(self) -> int:
+        since: Any = await self._since_script(keys=[self._keys.since()], args=[_SINCE_LIVES_MS])
+        return int(since)
 
     async def _forget(self, job_id: str, verb: str) -> None:
         self._room.forget(job_id)
