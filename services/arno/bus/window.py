@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_RESERVING_LIMIT = 16
+
 
 class Window:
     """A bound on unfinished deliveries: full at the limit, open again at half of it.
@@ -29,6 +31,18 @@ class Window:
     def share(self, line_count: int) -> int:
         """Return how many unfinished deliveries one of so many lines may have, at least 1."""
         return -(-self._limit // max(1, line_count))
+
+    def unreserved(self, unfinished_count: int) -> int:
+        """Return how many more deliveries fit from lines that have some already.
+
+        A quarter is kept for lines without any. A small window is too dear for that.
+        """
+        reserved = self._limit // 4 if self._limit >= _RESERVING_LIMIT else 0
+        return max(0, self._limit - reserved - unfinished_count)
+
+    def crowded(self, unfinished_count: int) -> bool:
+        """Say whether so much is unfinished that who comes next should be chosen with care."""
+        return unfinished_count > self._limit // 4
 
     def room(self, unfinished_count: int) -> int:
         """Return how many more deliveries fit; 0 while paused."""

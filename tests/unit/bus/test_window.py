@@ -25,3 +25,9 @@ def test_window_of_one_holds_one_at_a_time() -> None:
 def test_lines_share_the_window_and_each_has_a_place():
     window = Window(64)
     assert [window.share(lines) for lines in (0, 1, 2, 12, 100)] == [64, 64, 32, 6, 1]
+
+
+def test_quarter_is_reserved_for_lines_that_have_nothing_yet():
+    window = Window(64)
+    assert [window.unreserved(count) for count in (0, 47, 48, 64)] == [48, 1, 0, 0]
+    assert Window(4).unreserved(3) == 1

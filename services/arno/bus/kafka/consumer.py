@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _DRAIN_POLL_S = 0.05
 _FAULT_PAUSE_S = 0.1
+_CROWDED_POLL_S = 0.01
+"""While partitions are paused in turn, whose turn it is must be looked at often."""
 _CLOSE_TIMEOUT_MS = 5000
 
 
@@ -77,12 +79,16 @@ class KafkaConsumer:
         """Commit what is finished, and return new records."""
         member = self._joined()
         _keep_joining(member.client)
+        _keep_parked(member.client)
         try:
             room = self._keep_window(member)
             self._commit(member)
             # A poll also drives the group, so it happens even when nothing may be fetched. It
             # comes last: once records are noted as received, nothing may keep them from the caller.
-            polled = member.client.poll(int(timeout_s * 1000), max_records=max(1, room))
+            polled = self._poll_newcomers(member, room)
+            if not polled:
+                wait_s = min(timeout_s, _CROWDED_POLL_S) if self._crowded() else timeout_s
+                polled = member.client.poll(int(wait_s * 1000), max_records=max(1, room))
         except KafkaError as error:
             self._survive(error, timeout_s)
             return []
@@ -142,23 +148,52 @@ class KafkaConsumer:
 
     def _keep_window(self, member: _Member) -> int:
         """Pause what is full; return how many records the next poll may bring."""
-        client, ledger = member.client, self._holdings.ledger
-        with self._holdings.lock:
-            room = self._window.room(ledger.unfinished_count())
-            # Partitions with work share the window, so that a flood in one leaves room for others.
-            counts = {one: ledger.unfinished_count([one]) for one in ledger.partitions}
-        share = self._window.share(sum(count > 0 for count in counts.values()))
-        if self._draining:
-            room = 0
+        client, window = member.client, self._window
+        counts = self._counts()
+        total = sum(counts.values())
+        room = 0 if self._draining else window.room(total)
+        # Partitions with work share what is not reserved for others, so that a flood in one leaves
+        # room for those that have nothing in hand.
+        share = window.share(len(counts))
+        free = window.unreserved(total)
         # Set before the partitions are listed, so that one that arrives now is paused either way.
         member.listener.paused = room == 0
         assigned, paused = client.assignment(), client.paused()
-        full = {one for one in assigned if room == 0 or counts.get(one, 0) >= share}
+        full = {one for one in assigned if counts.get(one, 0) >= (share if free else 1)}
+        full = full if room else set(assigned)
         if full - paused:
             client.pause(*(full - paused))
         if paused - full:
             client.resume(*(paused - full))
-        return min(room, share)
+        return min(room, share, free) if free else room
+
+    def _poll_newcomers(self, member: _Member, room: int) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return records of partitions with nothing in hand, while others crowd them.
+
+        The client hands out all that it has fetched of one partition before that of the next, and
+        of a flood it may have fetched hundreds.
+        """
+        client, counts = member.client, self._counts()
+        held = (counts.keys() & client.assignment()) - client.paused()
+        if not (room and held and self._crowded()):
+            return {}
+        client.pause(*held)
+        try:
+            found: Mapping[TopicPartition, Sequence[Any]] = client.poll(0, max_records=room)
+        finally:
+            client.resume(*(held & client.assignment()))
+        return found
+
+    def _crowded(self) -> bool:
+        counts = self._counts()
+        return self._window.crowded(sum(counts.values())) and not self._window.paused
+
+    def _counts(self) -> dict[TopicPartition, int]:
+        """Return how many records are unfinished in each partition that has any."""
+        with self._holdings.lock:
+            ledger = self._holdings.ledger
+            counts = {one: ledger.unfinished_count([one]) for one in ledger.partitions}
+        return {one: count for one, count in counts.items() if count}
 
     def _receive(self, polled: Mapping[TopicPartition, Sequence[Any]]) -> list[Delivery]:
         deliveries = []
@@ -251,3 +286,14 @@ def _keep_joining(client: Client) -> None:
     coordinator = client._coordinator
     if coordinator.rejoining:
         coordinator.request_rejoin()
+
+
+def _keep_parked(client: Client) -> None:
+    """Let records come that were set aside when their partition was paused.
+
+    kafka-python 3.0.12 takes them back only while it has no partition in line, and a partition that
+    is drained stays in line for it: they would never be delivered, nor fetched again.
+    """
+    fetcher = client._fetcher
+    if not fetcher._next_partition_records:
+        fetcher._next_partition_records = None
