@@ -17,6 +17,7 @@ from benchmarks.ask import Serving
 from benchmarks.comparison import Plan, compare
 from benchmarks.engines import ENGINES
 from benchmarks.journal import Journal
+from benchmarks.fairness import measure_fairness
 from benchmarks.models import find_model
 from benchmarks.overhead import Overhead, measure_overhead
 from benchmarks.plots import draw_plots
@@ -82,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     overhead.add_argument("--seconds", type=float, default=10.0, help="of each load")
     overhead.add_argument("--out", type=Path, default=_HERE / "results")
     overhead.set_defaults(verb=_overhead)
+    fairness = verbs.add_parser(
+        "fairness", help="what a flood does to its neighbours: a paced engine, real Kafka and Redis"
+    )
+    fairness.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    fairness.add_argument("--out", type=Path, default=_HERE / "results")
+    fairness.set_defaults(verb=_fairness)
     report = verbs.add_parser("report", help="write the page from the results")
     report.add_argument("--results", type=Path, default=_HERE / "results")
     report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")
@@ -151,6 +158,10 @@ def _stages(arguments: argparse.Namespace) -> None:
     sizes = Sizes(arguments.requests, arguments.beams, arguments.tokens, arguments.repeats)
     serving = _serving(arguments.model, arguments)
     _write(measure_stages(arguments.name, arguments.model, serving, sizes), arguments.out)
+
+
+def _fairness(arguments: argparse.Namespace) -> None:
+    _write(measure_fairness(seconds=arguments.seconds), arguments.out)
 
 
 def _overhead(arguments: argparse.Namespace) -> None:
