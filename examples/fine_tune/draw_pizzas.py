@@ -3,7 +3,7 @@
     python examples/fine_tune/draw_pizzas.py pizzas
 
 writes pizzas/train.jsonl, pizzas/test.jsonl and the images they name. Each picture holds a pizza
-and up to two things that arno-tiny knows, so that it learns to tell them apart. docs/training.md
+and up to two things that arno-tiny knows, so that it learns to tell them apart. README.md
 goes on from here.
 """
 
