@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -46,10 +47,13 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
 def print_figures(console: Console, evaluation: Evaluation, data: str) -> None:
     """Print a line a figure, the main one of each task in bold."""
     model = evaluation.model
-    table = Table(
-        title=f"[bold]{model.name}[/] [dim]{model.fingerprint[:12]} {model.dtype}[/] on {data}",
-        title_justify="left",
+    # No title of the table, which would be broken at the table's width.
+    console.print(
+        f"[bold]{escape(model.name)}[/] [dim]{model.fingerprint[:12]} {model.dtype}[/] "
+        f"on {escape(data)}",
+        soft_wrap=True,
     )
+    table = Table()
     table.add_column("task", style="cyan", no_wrap=True)
     table.add_column("questions", justify="right")
     table.add_column("measure", no_wrap=True)

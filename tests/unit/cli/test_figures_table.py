@@ -15,7 +15,7 @@ from support.judging import GREEDY, ScriptedAnswerer, answered, box, captions, q
 
 def printed(evaluation: Evaluation) -> str:
     console = Console(file=io.StringIO(), width=80)
-    print_figures(console, evaluation, "photos.jsonl")
+    print_figures(console, evaluation, "[a]/folder/with-a/long-name/photos.jsonl")
     return console.file.getvalue()
 
 
@@ -23,8 +23,8 @@ def test_main_figure_of_a_task_stands_beside_its_name():
     found = DetectionAnswer((box("cat", 0, 0, 40, 40),))
     asked = QuestionSet((question(Task.OD, found),), "d")
     lines = printed(evaluate(ScriptedAnswerer(), asked, decoding=GREEDY, nouns={})).splitlines()
-    assert "scripted" in lines[0]
-    assert "photos.jsonl" in lines[0]
+    assert lines[0].startswith("scripted ffffffffffff float32 on [a]/folder/")
+    assert lines[0].endswith("photos.jsonl")
     (main,) = (line for line in lines if " OD " in line)
     assert [word.strip() for word in main.strip("│").split("│")] == ["OD", "1", "mAP@0.5", "1.000"]
 
