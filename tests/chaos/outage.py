@@ -29,6 +29,23 @@ _CHANNEL = [("grpc.max_reconnect_backoff_ms", 500), ("grpc.max_concurrent_stream
 
 
 @dataclass(frozen=True, slots=True)
+class WaveOptions:
+    """A wave.
+
+    Attributes:
+        call_count: How many calls.
+        image_bytes: Size of each image.
+        deadline_s: Of each call.
+        gateway_pid: Whose memory is looked at.
+    """
+
+    call_count: int
+    image_bytes: int
+    deadline_s: float
+    gateway_pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wave:
     """Many calls at once.
 
@@ -77,23 +94,6 @@ async def ask_wave(stub: vision_pb2_grpc.VisionServiceAsyncStub, options: WaveOp
         slowest_s=max(took_s for _, took_s in answers),
         resident_bytes=_resident_bytes(options.gateway_pid),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class WaveOptions:
-    """A wave.
-
-    Attributes:
-        call_count: How many calls.
-        image_bytes: Size of each image.
-        deadline_s: Of each call.
-        gateway_pid: Whose memory is looked at.
-    """
-
-    call_count: int
-    image_bytes: int
-    deadline_s: float
-    gateway_pid: int
 
 
 async def suffer(machine: Machine, *, call_count: int, image_bytes: int, wave_count: int) -> Outage:
