@@ -57,6 +57,11 @@ class Load:
         await asyncio.gather(*(self._repeat(n, began_s, seconds) for n in range(concurrency)))
         return time.monotonic() - began_s
 
+    async def burst(self, count: int) -> None:
+        """Send so many calls at once, and wait for all of them."""
+        began_s = time.monotonic()
+        await asyncio.gather(*(self._send(n, began_s, 0.0) for n in range(count)))
+
     async def follow(self, *, rate: float, seconds: float, seed: int = 0) -> float:
         """Send at random moments, whatever the gateway does; return how long it all took."""
         arrivals, due_s, began_s = random.Random(seed), 0.0, time.monotonic()

@@ -56,10 +56,10 @@ def _key_file(keys: dict[str, ApiKey]) -> KeyFile:
     now = datetime.now(UTC)
     return KeyFile(
         version=1,
-        keys=[
+        keys=tuple(
             KeyEntry(id=key.id, tenant=tenant, sha256=key.sha256, created_at=now)
             for tenant, key in keys.items()
-        ],
+        ),
     )
 
 
@@ -134,7 +134,7 @@ class _Site:
 
         async def submit() -> None:
             for _ in numbers:
-                call = self._channel.unary_unary(_SUBMIT)
+                call: Any = self._channel.unary_unary(_SUBMIT)
                 await call(content, timeout=30, metadata=self._key("night"))
 
         await asyncio.gather(*(submit() for _ in range(16)))
