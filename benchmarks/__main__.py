@@ -19,6 +19,7 @@ from benchmarks.engines import ENGINES
 from benchmarks.journal import Journal
 from benchmarks.fairness import measure_fairness
 from benchmarks.models import find_model
+from benchmarks.outage import measure_outage
 from benchmarks.overhead import Overhead, measure_overhead
 from benchmarks.plots import draw_plots
 from benchmarks.precision import Precision, measure_precision
@@ -89,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     fairness.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     fairness.add_argument("--out", type=Path, default=_HERE / "results")
     fairness.set_defaults(verb=_fairness)
+    outage = verbs.add_parser("outage", help="a thousand requests while Kafka stands still")
+    outage.add_argument("--out", type=Path, default=_HERE / "results")
+    outage.set_defaults(verb=_outage)
     report = verbs.add_parser("report", help="write the page from the results")
     report.add_argument("--results", type=Path, default=_HERE / "results")
     report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")
@@ -162,6 +166,10 @@ def _stages(arguments: argparse.Namespace) -> None:
 
 def _fairness(arguments: argparse.Namespace) -> None:
     _write(measure_fairness(seconds=arguments.seconds), arguments.out)
+
+
+def _outage(arguments: argparse.Namespace) -> None:
+    _write(measure_outage(), arguments.out)
 
 
 def _overhead(arguments: argparse.Namespace) -> None:
