@@ -20,7 +20,36 @@ def test_calm_raises_it_step_by_step_up_to_the_most():
     for _ in range(8):
         limit.went_well()
         values.append(limit.value)
-    assert values == [2, 3, 3, 4, 4, 4, 4, 4]
+    assert values == [2, 2, 2, 3, 3, 3, 3, 4]
+
+
+def test_a_shortage_that_lasts_is_tried_ever_more_rarely():
+    """Work of 300 steps comes to an end although no more than one has room, ever."""
+    limit, longest, run, failures = AdaptiveLimit(8), 0, 0, 0
+    limit.too_high(8)
+    for _ in range(20_000):
+        if limit.value > 1:
+            failures += 1
+            limit.too_high(limit.value)
+            run = 0
+        limit.went_well()
+        run += 1
+        longest = max(longest, run)
+    assert longest > 300
+    assert failures < 20
+
+
+def test_back_at_the_most_it_is_as_bold_as_at_first():
+    limit = AdaptiveLimit(2, calm=1)
+    for _ in range(5):
+        limit.too_high(2)
+    for _ in range(100):
+        limit.went_well()
+    assert limit.value == 2
+    limit.too_high(2)
+    limit.went_well()
+    limit.went_well()
+    assert limit.value == 2
 
 
 def test_trouble_ends_the_calm():
