@@ -16,6 +16,7 @@ import torch
 from arno.engine.checkpoint import Checkpoint, load_checkpoint
 from arno.engine.decoding.batch import DecodeBatch, Joining
 from arno.engine.decoding.decoder import Decoder
+from arno.engine.decoding.stepping import StepShape
 from arno.engine.image_encoding import encode_images
 from arno.engine.image_preparation import prepare_image
 from arno.engine.interface import DecodingOptions
@@ -238,7 +239,8 @@ def _arno_steps(
 ) -> _Steps:
     sizes, count = bench.sizes, states.shape[0]
     options = DecodingOptions(num_beams=sizes.beams, max_new_tokens=sizes.tokens)
-    batch = DecodeBatch(decoder, options, count, bench.checkpoint.card.position_count)
+    positions = bench.checkpoint.card.position_count
+    batch = DecodeBatch(decoder, options, StepShape(count, positions, positions))
     synchronise(bench.device)
     began_s = time.perf_counter()
     started = decoder.start(states, padding)

@@ -7,6 +7,7 @@ and is in exactly one of them: the queue, `_ready` (its image is encoded), and t
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -41,9 +42,11 @@ from arno.engine.loops import goes_round
 from arno.engine.memory import cache_bytes, ran_out
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.prompt_tokens import END_ID
-from arno.engine.self_test import check_answers
+from arno.engine.self_test import check_answers, probe_picture
 from arno.engine.settings import EngineSettings
+from arno.engine.uploads import Uploads
 from arno.engine.waiting_room import Member, WaitingRoom
+from arno.engine.warming import warm_width, widths
 from arno.errors import ArnoError, EngineError
 from arno.ops.images import ImageLimits
 from arno.tasks import FinishReason, Vocabulary
@@ -56,7 +59,7 @@ _AT_ONCE = Hypothesis((END_ID,), (0.0,), 0.0, ended=True)
 """The answer to a limit of one token: the end, which is forced."""
 
 _PROGRESS_TOKENS = 16
-"""Progress is told every so many tokens."""
+"""Progress is told, and loops are looked for, every so many tokens."""
 
 Event: TypeAlias = SequenceProgress | SequenceFinished
 
@@ -84,6 +87,7 @@ class ContinuousEngine:
         _lay_out_encoders(checkpoint.network)
         self._running: dict[str, Member] = {}
         self._live = LiveSequences(clock)
+        self._uploads = Uploads(device)
         self._share = StageShare(settings.decode_share)
         self._limit = AdaptiveLimit(settings.batch_sequences_max)
         self._price = ImagePrice()
@@ -101,12 +105,16 @@ class ContinuousEngine:
         return self._checkpoint.vocabulary
 
     def warm_up(self) -> None:
-        """Answer a few probes, in both kinds of search.
+        """Answer a few probes, in both kinds of search; on a GPU, at every width.
 
         Raises:
             ModelError: None of the answers holds anything but special tokens.
         """
         check_answers(self, allow_untrained=self._settings.allow_untrained)
+        if self._checkpoint.network.device.type == "cuda":
+            image = self.prepare(probe_picture())
+            for count in widths(self._settings.batch_sequences_max):
+                warm_width(self, image, count)
         self._counts = Counts()
 
     def prepare(self, content: bytes) -> PreparedImage:
@@ -127,6 +135,7 @@ class ContinuousEngine:
         """
         prompt_ids = self._checkpoint.tokenizer.encode(request.prompt)
         grammar = build_grammar(request.constraint, self._checkpoint.tokenizer, self.vocabulary)
+        request = dataclasses.replace(request, image=self._uploads.send(request.image))
         sequence = LiveSequence(request, prompt_ids, self._clock.now_s(), grammar)
         self._live.add(sequence)
         self._room.enter(sequence, self._price.tokens)
@@ -189,6 +198,7 @@ class ContinuousEngine:
 
     def _encode(self, budget: Budget) -> list[Event]:
         """Take sequences off the queue and encode their images; who cannot go on ends here."""
+        self._uploads.wait()
         encoded = self._room.encode(budget)
         digests = [member.sequence.request.image.sha256 for member in encoded.members]
         self._counts.encoded(encoded.images.fresh, digests)
@@ -252,10 +262,18 @@ class ContinuousEngine:
         if not step.faults:
             self._limit.went_well()
         if self._counts.step_count % _PROGRESS_TOKENS == 0:
+            events += [self._drop(name, FinishReason.LOOP) for name in self._looping()]
             events += [
                 SequenceProgress(name, True, self._pool.token_count(name)) for name in self._running
             ]
         return events
+
+    def _looping(self) -> list[str]:
+        """Return those that go round in circles and should not, by the settings."""
+        least = self._settings.loop_tokens
+        long = [name for name in self._running if 0 < least <= self._pool.token_count(name)]
+        locations = self.vocabulary.location_ids
+        return [name for name in long if goes_round(self._pool.best(name).token_ids, locations)]
 
     def _sort_out(self, lost: list[Member], fault: Exception) -> list[Event]:
         """Begin again with the members of a batch that failed, so that only the guilty end.
@@ -329,7 +347,11 @@ class ContinuousEngine:
 
 
 def _lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
-    """Lay out what `Decoder` did not: the vision encoder, its projection and the text encoder."""
+    """Lay out, or compile, what `Decoder` did not: the vision and the text encoder."""
     untyped: Any = network.model
     for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
         lay_out(part)
+    if network.device.type == "cuda":
+        # Once for each number of images, all of them before readiness. On a CPU it gains a tenth
+        # and takes minutes: docs/decisions/0005.
+        untyped.vision_tower.compile(dynamic=False)

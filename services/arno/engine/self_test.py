@@ -77,7 +77,7 @@ def ask_probes(engine: Engine) -> tuple[ProbeAnswer, ...]:
     Raises:
         ModelError: One of them fails.
     """
-    image = engine.prepare(_picture())
+    image = engine.prepare(probe_picture())
     for task, options in _PROBES:
         request = SequenceRequest(
             sequence_id=_name(task),
@@ -122,7 +122,7 @@ def _run(engine: Engine, count: int) -> list[SequenceFinished]:
     return answers
 
 
-def _picture() -> bytes:
+def probe_picture() -> bytes:
     """Return a red square on a bright ground, as a PNG."""
     picture = Image.new("RGB", (64, 64), "lightblue")
     picture.paste("red", (16, 16, 48, 48))

@@ -59,6 +59,12 @@ class EngineSettings(Settings):
         lt=1.0,
         description="Part of the time that decoding gets while new sequences wait to be encoded.",
     )
+    loop_tokens: int = Field(
+        0,
+        ge=0,
+        description="Stop answers of at least so many tokens that go round in circles; 0 lets them "
+        "run to their limit, as transformers does.",
+    )
     decode_cache_bytes: int = Field(
         0,
         ge=0,

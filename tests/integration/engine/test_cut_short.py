@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.engine import DecodingOptions, SequenceFinished, SequenceProgress
+from arno.engine import DecodingOptions, SequenceFinished, SequenceProgress, continuous_engine
 from arno.tasks import FinishReason
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all, until_idle
 
@@ -148,3 +148,25 @@ def test_progress_tells_of_tokens_now_and_then(engine):
     told = [e.token_count for e in until_idle(engine) if isinstance(e, SequenceProgress)]
     assert told[:4] == [0] * 4
     assert max(told) >= 16
+
+
+def test_an_answer_that_goes_round_is_stopped_only_if_the_settings_say_so(
+    make_engine, reference, monkeypatch
+):
+    monkeypatch.setattr(continuous_engine, "goes_round", lambda token_ids, _: token_ids[1] == seen)
+    free, stopping = make_engine(), make_engine(loop_tokens=20)
+    long = DecodingOptions(num_beams=1, max_new_tokens=90, no_repeat_ngram_size=1)
+    requests = [request(f"s{i}", free.prepare(picture(i)), "?", long) for i in range(4)]
+    seen = reference.answer(requests[0])[1]
+    for engine in (free, stopping):
+        submit_all(engine, requests)
+    whole, stopped = run_all(free), run_all(stopping)
+    for asked in requests:
+        answer, end = reference.answer(asked), stopped[asked.sequence_id]
+        assert whole[asked.sequence_id].token_ids == answer
+        if answer[1] == seen:
+            assert end.finish_reason is FinishReason.LOOP
+            assert 20 <= len(end.token_ids) < 20 + 17 < len(answer)
+            assert end.token_ids == answer[: len(end.token_ids)]
+        else:
+            assert end.token_ids == answer

@@ -44,7 +44,8 @@ def test_a_prompt_that_breaks_the_text_encoder_fails_alone(engine, reference, mo
     requests = [request(prompt, image, prompt, GREEDY) for prompt in ("abc", "xbc", "dbc")]
     submit_all(engine, requests)
     ends = run_all(engine)
-    assert "device-side assert" in str(ends["xbc"].error)
+    assert isinstance(ends["xbc"].error, EngineError)
+    assert "device-side assert" not in str(ends["xbc"].error), "a caller is told no internals"
     assert ends["abc"].token_ids == reference.answer(requests[0])
     assert ends["dbc"].token_ids == reference.answer(requests[2])
 
@@ -68,7 +69,7 @@ def test_a_sequence_that_breaks_the_decoder_fails_alone(engine, reference, monke
     monkeypatch.setattr(Decoder, "step", poisoned)
     submit_all(engine, requests)
     ends = run_all(engine)
-    assert "device-side assert" in str(ends[guilty].error)
+    assert isinstance(ends[guilty].error, EngineError)
     for asked in requests:
         if asked.sequence_id != guilty:
             assert ends[asked.sequence_id].token_ids == answers[asked.sequence_id]
@@ -99,25 +100,25 @@ def test_running_out_of_memory_makes_fewer_run_together_and_loses_nothing(
 def test_after_memory_was_scarce_as_many_run_together_again_as_before(
     make_engine, reference, monkeypatch
 ):
-    engine = make_engine(batch_sequences_max=6)
-    engine._limit.calm = 2
+    engine = make_engine(batch_sequences_max=3)
+    engine._limit.calm = 1
     real, sizes, scarce = Decoder.step, [], [True]
 
     def step(self, ids, *rest, **named):
-        if scarce[0] and len(ids) > 2:
+        if scarce[0] and len(ids) > 1:
             raise torch.OutOfMemoryError("no memory for so many")
         sizes.append(len(ids))
         return real(self, ids, *rest, **named)
 
     monkeypatch.setattr(Decoder, "step", step)
     requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(24)]
-    submit_all(engine, requests[:6])
+    submit_all(engine, requests[:3])
     ends = run_all(engine)
-    assert max(sizes) <= 2
+    assert max(sizes) == 1
     scarce[0] = False
-    submit_all(engine, requests[6:])
+    submit_all(engine, requests[3:])
     ends |= run_all(engine)
-    assert max(sizes) == 6
+    assert max(sizes) == 3
     for asked in requests:
         assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
@@ -186,6 +187,23 @@ def test_pixels_that_are_no_numbers_end_in_an_error_and_not_in_an_answer(engine,
     ends = run_all(engine)
     assert ends["bad"].finish_reason is FinishReason.ERROR
     assert ends["good"].token_ids == reference.answer(requests[0])
+
+
+def test_whoever_takes_the_place_of_one_without_numbers_is_answered(engine, reference):
+    """Beside a longer answer, whose length everybody's past is read to."""
+    good = engine.prepare(picture(0))
+    bad = dataclasses.replace(good, sha256="nan", pixels=torch.full_like(good.pixels, torch.nan))
+    endless = DecodingOptions(num_beams=3, max_new_tokens=60, no_repeat_ngram_size=1)
+    long = request("long", good, "?", endless)
+    late = request("late", engine.prepare(picture(1)), "?", endless)
+    submit_all(engine, [long, request("bad", bad, "?", endless)])
+    for _ in range(20):
+        engine.step()
+    engine.cancel("bad")
+    engine.submit(late)
+    ends = run_all(engine)
+    for asked in (long, late):
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
 
 def test_a_prompt_beyond_the_positions_is_refused_with_both_numbers(engine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from arno.engine.decoding.beam_table import OPENING, BeamTable, Hypothesis
 from arno.engine.decoding.cache import SlotCache
 from arno.engine.decoding.constraint_table import ConstraintTable, TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
+from arno.engine.decoding.stepping import Stepping, StepShape, choose_stepping
 from arno.engine.interface import DecodingOptions
 from arno.tasks.grammar import Grammar
 
@@ -46,25 +48,31 @@ class DecodeBatch:
         self,
         decoder: Decoder,
         options: DecodingOptions,
-        slots: int,
-        positions: int,
+        most: StepShape,
+        *,
         kinds: TokenKinds | None = None,
+        stepping: Stepping | None = None,
     ) -> None:
         """Start empty.
 
         Args:
             decoder: The model.
             options: Of every sequence, but for its limit.
-            slots: Most sequences at a time.
-            positions: Most tokens that the model can write.
+            most: Sequences, tokens of an answer and places of a prompt, at most.
             kinds: Makes it a batch whose members are held to grammars.
+            stepping: How steps are launched; by default what suits the device.
         """
         self._decoder = decoder
         self._beams = options.num_beams
-        constraints = ConstraintTable(kinds, slots, self._beams) if kinds is not None else None
-        self._table = BeamTable(options, slots, positions + 1, decoder.device, constraints)
-        self._cache = SlotCache(decoder, slots, self._beams)
+        constraints = ConstraintTable(kinds, most.count, self._beams) if kinds else None
+        width = most.longest + 1
+        self._table = BeamTable(options, most.count, width, decoder.device, constraints)
+        self._cache = SlotCache(decoder, most.count, self._beams)
         self._slots: list[_Slot] = []
+        self._stepping = stepping or choose_stepping(decoder.device)
+        self._most = most
+        if self._stepping.few_shapes:
+            self._cache.reserve(most.encoded, most.longest, used=0)
 
     def __len__(self) -> int:
         """Return how many decode."""
@@ -92,7 +100,9 @@ class DecodeBatch:
                 self._table.open(first + member, each.limit + 1, each.grammar)
                 self._slots.append(_Slot(each.sequence_id, len(OPENING), each.encoded))
             logits = started.logits[:, None].expand(-1, self._beams, -1)
-            return self._advance(slice(first, len(self._slots)), logits)
+            joined = self._slots[first:]
+            part = slice(first, len(self._slots))
+            return self._told(joined, self._update(part, logits, len(OPENING)))
         except Exception:
             del self._slots[first:]  # those who were here before notice nothing
             raise
@@ -103,13 +113,22 @@ class DecodeBatch:
         Returns:
             The ids of those that are over: read what they found with `leave`.
         """
-        count = len(self._slots)
-        longest = max(slot.length for slot in self._slots)
-        encoded = max(slot.encoded for slot in self._slots)
-        positions = torch.tensor(
-            [slot.length - 1 for slot in self._slots], device=self._decoder.device
+        shape = StepShape(
+            count=len(self._slots),
+            longest=max(slot.length for slot in self._slots),
+            encoded=max(slot.encoded for slot in self._slots),
         )
-        step = self._cache.write(count, positions, longest)
+        if self._stepping.few_shapes:
+            shape = shape.rounded(self._most)
+        finished = self._stepping.run(shape, self._launch)
+        return self._told(self._slots, finished[: len(self._slots)])
+
+    def _launch(self, shape: StepShape) -> torch.Tensor:
+        """Do a step's work on the device; return which searches are over, [S]."""
+        count, encoded = shape.count, shape.encoded
+        # What a slot that holds nobody comes to may lie beyond the step's room.
+        positions = self._table.positions(count).clamp(max=shape.longest - 1)  # [S]
+        step = self._cache.write(count, positions, shape.longest)
         logits = self._decoder.step(
             ids=self._table.newest(count),
             positions=positions[:, None],
@@ -118,7 +137,7 @@ class DecodeBatch:
             remember=step.remember,
             visible=step.visible,
         )
-        return self._advance(slice(0, count), logits)
+        return self._update(slice(0, count), logits, shape.longest)
 
     def best(self, sequence_id: str) -> Hypothesis:
         """Return the best that a sequence has found so far."""
@@ -134,17 +153,22 @@ class DecodeBatch:
             self._cache.move(last, place)
             self._table.move(last, place)
             self._slots[place] = self._slots[last]
+        elif any(map(math.isnan, best.logprobs)):
+            self._cache.wipe(place)
         self._slots.pop()
         return best
 
-    def _advance(self, part: slice, logits: torch.Tensor) -> list[str]:
-        slots = self._slots[part]
-        longest = max(slot.length for slot in slots)
+    def _update(self, part: slice, logits: torch.Tensor, longest: int) -> torch.Tensor:
         advance = self._table.update(part, logits, longest)
         self._cache.inherit(part, advance.parents)
+        return advance.finished
+
+    @staticmethod
+    def _told(slots: Sequence[_Slot], over: torch.Tensor) -> list[str]:
+        """Note that slots have one more token; return the ids of those that are over."""
         for slot in slots:
             slot.length += 1
-        finished = advance.finished.tolist()  # the one wait for the device
+        finished = over.tolist()  # the one wait for the device
         return [slot.sequence_id for slot, over in zip(slots, finished, strict=True) if over]
 
     def _place(self, sequence_id: str) -> int:

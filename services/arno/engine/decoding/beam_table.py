@@ -120,11 +120,13 @@ class BeamTable:
             options.early_stopping is True or self._beams == 1
         )  # greedy ends with its only beam
         self._rows = _Rows.empty(rows, self._beams, width, device)
+        self._rows.lengths.fill_(len(OPENING))  # rows that hold nobody have places, too
         first = torch.full((self._beams,), _NEVER, device=device)
         first[0] = 0.0  # the beams are equal at first, so only one of them may be continued
         self._first_scores = first
         self._opening = torch.tensor(OPENING, device=device)
         self._ranks = torch.arange(2 * self._beams, device=device)
+        self._width = width
         self._places = torch.arange(width, device=device)
 
     def open(self, row: int, limit: int, grammar: Grammar | None = None) -> None:
@@ -155,6 +157,10 @@ class BeamTable:
         if self._constraints is not None:
             self._constraints.move(source, target)
 
+    def positions(self, count: int) -> torch.Tensor:
+        """Return the position of the last token of the first rows, [count]."""
+        return self._rows.lengths[:count, 0] - 1
+
     def newest(self, count: int) -> torch.Tensor:
         """Return the last token of each beam of the first rows, [count, K]."""
         rows = self._rows
@@ -176,7 +182,8 @@ class BeamTable:
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
         self._merge_ended(rows, top, hits, longest)
         parents = self._continue(rows, top, hits, longest)
-        rows.lengths += 1
+        # Rows that hold nobody are moved on with the others, and must not leave the table.
+        rows.lengths.add_(1).clamp_(max=self._width - 1)
         if self._constraints is not None:
             self._constraints.advance(part, parents, _newest(rows.tokens, rows.lengths))
         return Advance(parents=parents, finished=self._finished(rows, hits))

@@ -45,7 +45,7 @@ class SlotCache:
         device, dtype = self._device, self._dtype = decoder.device, decoder.dtype
         self._cross_keys, self._cross_values = self._room(0)
         self._keys, self._values = self._room(0)
-        self._padding = torch.empty(slots, 1, 1, 0, device=device, dtype=dtype)
+        self._padding = torch.zeros(slots, 1, 1, 0, device=device, dtype=dtype)
         self._own = torch.empty(slots, beams, 0, dtype=torch.bool, device=device)
         self._each_beam = torch.arange(beams, device=device)
         self._each_slot = torch.arange(slots, device=device)
@@ -66,7 +66,7 @@ class SlotCache:
             encoded: The length of its encoded prompt; what stands behind it is padding.
         """
         opening = started.opening[0].values.shape[2]
-        self._reserve(encoded, opening, used=slot)
+        self.reserve(encoded, opening, used=slot)
         for layer, (cross, new) in enumerate(zip(started.cross, started.opening, strict=True)):
             self._cross_keys[layer, slot, :, :, :encoded] = cross.keys[member, :, :, :encoded]
             self._cross_values[layer, slot, :, :encoded] = cross.values[member, :, :encoded]
@@ -84,6 +84,11 @@ class SlotCache:
             tensor[:, target] = tensor[:, source]
         for tensor in (self._padding, self._own):
             tensor[target] = tensor[source]
+
+    def wipe(self, slot: int) -> None:
+        """Leave nothing in a slot whose numbers were none: even what is masked is multiplied."""
+        for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
+            tensor[:, slot] = 0.0
 
     def inherit(self, part: slice, parents: torch.Tensor) -> None:
         """Give every beam of some slots the past of the beam that it continues, [S, K]."""
@@ -109,7 +114,7 @@ class SlotCache:
             positions: Where each writes its beams' new token, [S].
             longest: One more than the largest of them.
         """
-        self._reserve(0, longest, used=count)
+        self.reserve(0, longest, used=count)
         places = positions[:, None] * self._beams + self._each_beam  # [S, K]
         own = self._own[:count, :, : longest * self._beams]
         fresh = places[:, :, None]  # each beam sees its own new token
@@ -124,11 +129,13 @@ class SlotCache:
             visible=hidden[:, None],
         )
 
-    def _reserve(self, encoded: int, positions: int, used: int) -> None:
+    def reserve(self, encoded: int, positions: int, used: int) -> None:
         """Make room, all of it or none, for longer prompts and answers than there were so far."""
         if encoded > self._cross_values.shape[3]:
             encoded = -(-encoded // _PROMPT_ROOM) * _PROMPT_ROOM
-            padding = self._padding.new_full((self._slots, 1, 1, encoded), -torch.inf)
+            # Nothing is hidden from slots that hold nobody: a mask of everything is no number.
+            padding = self._padding.new_zeros(self._slots, 1, 1, encoded)
+            padding[:used] = -torch.inf
             padding[..., : self._padding.shape[-1]] = self._padding
             keys, values = self._grown(self._cross_keys, self._cross_values, encoded, used)
             self._cross_keys, self._cross_values, self._padding = keys, values, padding

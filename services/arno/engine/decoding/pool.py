@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.cache import slot_bytes
 from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
+from arno.engine.decoding.stepping import AsItComes, Stepping, StepShape, choose_stepping
 from arno.engine.interface import DecodingOptions
 
 
@@ -88,9 +89,24 @@ class PoolLimits:
 class DecodePool:
     """The batches. The engine's thread only."""
 
-    def __init__(self, decoder: Decoder, limits: PoolLimits, kinds: TokenKinds) -> None:
-        """Start empty."""
+    def __init__(
+        self,
+        decoder: Decoder,
+        limits: PoolLimits,
+        kinds: TokenKinds,
+        make_stepping: Callable[[], Stepping] | None = None,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            decoder: The model.
+            limits: Of the batches.
+            kinds: What its tokens are, for batches that are held to grammars.
+            make_stepping: How the steps of a new batch are launched; by default what suits the
+                device.
+        """
         self._decoder = decoder
+        self._make_stepping = make_stepping or (lambda: choose_stepping(decoder.device))
         self._kinds = kinds
         self._limits = limits
         self._batches: dict[BatchKey, DecodeBatch] = {}
@@ -124,9 +140,10 @@ class DecodePool:
             self._batches[key] = DecodeBatch(
                 self._decoder,
                 key.options,
-                self._slots(key),
-                self._limits.positions,
-                self._kinds if key.constrained else None,
+                StepShape(self._slots(key), self._limits.positions, self._limits.encoded_max),
+                kinds=self._kinds if key.constrained else None,
+                # The tables of grammars grow, which no recording survives.
+                stepping=AsItComes() if key.constrained else self._make_stepping(),
             )
         over = self._batches[key].join(started, joining)
         self._keys.update((each.sequence_id, key) for each in joining)
@@ -152,6 +169,10 @@ class DecodePool:
     def token_count(self, sequence_id: str) -> int:
         """Return how many tokens a sequence has."""
         return self._batches[self._keys[sequence_id]].token_count(sequence_id)
+
+    def best(self, sequence_id: str) -> Hypothesis:
+        """Return the best that a sequence has found so far."""
+        return self._batches[self._keys[sequence_id]].best(sequence_id)
 
     def leave(self, sequence_id: str) -> Hypothesis:
         """Let a sequence go, with the best that it found."""

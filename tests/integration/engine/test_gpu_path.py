@@ -1,0 +1,49 @@
+"""What only a GPU uses, as far as a CPU can run it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from arno.engine.decoding.stepping import AsItComes
+from arno.engine.image_encoding import encode_images
+from arno.engine.self_test import probe_picture
+from arno.engine.uploads import Uploads
+from arno.engine.warming import warm_width, widths
+from support.engine_runs import picture
+
+pytestmark = pytest.mark.model
+
+
+def test_the_vision_encoder_can_be_traced_and_gives_the_same(checkpoint, engine):
+    """By the compiler's front end; what it generates for a GPU is not run here."""
+    pixels = [engine.prepare(picture(i)).pixels for i in range(2)]
+    expected = encode_images(checkpoint.network, pixels)
+    tower = checkpoint.network.model.vision_tower
+    tower.compile(dynamic=False, backend="eager", fullgraph=True)
+    try:
+        traced = encode_images(checkpoint.network, pixels)
+    finally:
+        tower._compiled_call_impl = None
+        torch.compiler.reset()
+    for ours, theirs in zip(traced, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1, [1]), (4, [1, 2, 4]), (6, [1, 2, 4, 6])])
+def test_every_width_is_warmed(most, expected):
+    assert list(widths(most)) == expected
+
+
+def test_warming_decodes_at_the_full_width_and_leaves_nothing_behind(make_engine):
+    engine = make_engine(batch_sequences_max=5)
+    engine._pool._make_stepping = lambda: AsItComes(few_shapes=True)
+    warm_width(engine, engine.prepare(probe_picture()), 5)
+    assert engine.statistics().batch_size_last >= 1
+    assert (engine.statistics().waiting_count, engine.statistics().running_count) == (0, 0)
+
+
+def test_on_a_cpu_pixels_stay_where_they_are(engine):
+    image = engine.prepare(picture(0))
+    uploads = Uploads(torch.device("cpu"))
+    assert uploads.send(image) is image
+    uploads.wait()

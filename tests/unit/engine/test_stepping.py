@@ -1,0 +1,79 @@
+"""Steps in a few shapes, each recorded once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from arno.engine.decoding.stepping import AsItComes, Recorded, StepShape  # noqa: E402
+
+MOST = StepShape(12, 200, 1000)
+SHAPE, OTHER = StepShape(2, 64, 640), StepShape(4, 64, 640)
+
+shapes = st.builds(StepShape, st.integers(1, 12), st.integers(1, 200), st.integers(1, 1000))
+
+
+@given(shapes)
+def test_a_rounded_shape_holds_the_step_and_keeps_the_limits(shape):
+    rounded = shape.rounded(MOST)
+    assert shape.count <= rounded.count <= 12
+    assert shape.longest <= rounded.longest <= 200
+    assert shape.encoded <= rounded.encoded <= 1000
+    assert rounded.rounded(MOST) == rounded
+
+
+def test_shapes_are_few():
+    every = {
+        StepShape(count, longest, 600).rounded(MOST)
+        for count in range(1, 13)
+        for longest in range(1, 201)
+    }
+    assert len(every) == 5 * 4
+
+
+class Graph:
+    """Stands for a CUDA graph: counts what is done with it."""
+
+    def __init__(self) -> None:
+        self.captured = self.replayed = 0
+
+    def replay(self) -> None:
+        self.replayed += 1
+
+
+@contextmanager
+def capture(graph):
+    graph.captured += 1
+    yield
+
+
+def test_a_shape_runs_once_by_itself_is_then_recorded_and_from_then_on_replayed():
+    graphs, ran = [], []
+
+    def make() -> Graph:
+        graphs.append(Graph())
+        return graphs[-1]
+
+    def body(shape: StepShape) -> torch.Tensor:
+        ran.append(shape)
+        return torch.tensor([shape.count])
+
+    recorded = Recorded(make, capture)
+    results = [recorded.run(shape, body) for shape in (SHAPE, OTHER, SHAPE, SHAPE, SHAPE)]
+    assert ran == [SHAPE, OTHER, SHAPE], "the last of them while it is recorded"
+    (graph,) = graphs
+    assert (graph.captured, graph.replayed) == (1, 3)
+    assert [int(result) for result in results] == [2, 4, 2, 2, 2]
+    assert results[3] is results[4], "a recording's result stays where it is"
+
+
+def test_nothing_is_recorded_where_kernels_are_launched_as_they_come():
+    ran = []
+    for _ in range(3):
+        AsItComes().run(SHAPE, lambda shape: ran.append(shape) or torch.zeros(1))
+    assert ran == [SHAPE] * 3
