@@ -16,8 +16,8 @@ import torch
 from benchmarks.ask import Serving
 from benchmarks.comparison import Plan, compare
 from benchmarks.engines import ENGINES
-from benchmarks.journal import Journal
 from benchmarks.fairness import measure_fairness
+from benchmarks.journal import Journal
 from benchmarks.models import find_model
 from benchmarks.outage import measure_outage
 from benchmarks.overhead import Overhead, measure_overhead
@@ -25,6 +25,7 @@ from benchmarks.plots import draw_plots
 from benchmarks.precision import Precision, measure_precision
 from benchmarks.report import load_results, page
 from benchmarks.schedule import WORKLOADS
+from benchmarks.soak import Soak, soak
 from benchmarks.stages import Sizes, measure_stages
 from benchmarks.suites import SUITES, Measurement
 from benchmarks.sweep import Sweep, sweep
@@ -146,6 +147,8 @@ def _measure(measurement: Measurement, arguments: argparse.Namespace) -> dict[st
             return compare(work, serving)
         case Sweep():
             return sweep(work, serving)
+        case Soak():
+            return soak(work, serving)
         case Precision():
             return measure_precision(work, serving)
         case Sizes():

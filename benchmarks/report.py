@@ -20,6 +20,7 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[Result], str]]]] = MappingProxyT
         "sweep": ("By requests at once", tables.sweep),
         "stages": ("What a stage costs", tables.stages),
         "precision": ("What bfloat16 changes", tables.precision),
+        "soak": ("Memory over many requests", tables.soak),
         "overhead": ("What all the rest costs", tables.overhead),
     }
 )

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from benchmarks.comparison import Plan
 from benchmarks.overhead import Overhead
 from benchmarks.precision import Precision
+from benchmarks.soak import Soak
 from benchmarks.stages import Sizes
 from benchmarks.sweep import Sweep
 
@@ -18,7 +19,7 @@ _OWN: Final = ("transformers", "static", "arno")
 _BATCHING: Final = ("static", "arno")
 _FASTEST: Final = ("transformers", "static", "arno", "arno-bfloat16")
 
-Work: TypeAlias = Plan | Sweep | Sizes | Precision | Overhead
+Work: TypeAlias = Plan | Sweep | Sizes | Precision | Soak | Overhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,13 @@ def _cpu() -> tuple[Measurement, ...]:
         _compared(Plan("base-mix", "base", "mix", _FASTEST, 8, 1, concurrency=8), seconds=400),
         _compared(shared, seconds=60),
         _compared(images, seconds=90),
+        Measurement("dry-soak", "dry", Soak(_soak("dry-soak", 20_000)), 180),
         Measurement("overhead", "", Overhead(seconds=8.0), 120),
     )
+
+
+def _soak(name: str, requests: int) -> Plan:
+    return Plan(name, "dry", "mix", ("arno",), requests, concurrency=64, length_factor=0.3)
 
 
 def _gpu(model: str, big: str) -> tuple[Measurement, ...]:
@@ -113,6 +119,7 @@ def _dry() -> tuple[Measurement, ...]:
         _compared(mix, seconds=60),
         Measurement("dry-concurrency", "dry", Sweep(swept, (1, 4), 4), 20),
         _compared(video, seconds=20),
+        Measurement("dry-soak-short", "dry", Soak(_soak("dry-soak-short", 64), parts=2), 20),
     )
 
 

@@ -168,6 +168,22 @@ def precision(result: Result) -> str:
     )
 
 
+def soak(result: Result) -> str:
+    """Return the section of memory over many requests."""
+    rows = [
+        [str(point["answered"]), f"{point['rss_bytes'] / 2**20:.0f}", str(point["faults"])]
+        for point in result["points"]
+    ]
+    return "\n\n".join(
+        [
+            f"### {result['name']}",
+            "Arno's engine over a Florence-2 of no size, so that requests are many; memory after "
+            "each part. " + where(result["machine"]),
+            table(["answered", "RSS MiB", "faults"], rows),
+        ]
+    )
+
+
 def overhead(result: Result) -> str:
     """Return the section of what everything but the model costs."""
     head = ["load", "jobs/s", "p50 ms", "p99 ms", "others"]
