@@ -25,6 +25,8 @@ class Uploads:
             return image
         with torch.cuda.stream(self._stream):
             pixels = image.pixels.pin_memory().to(self._device, non_blocking=True)
+        # Their memory must not be given to the next ones while these are still being read.
+        pixels.record_stream(torch.cuda.current_stream(self._device))
         return dataclasses.replace(image, pixels=pixels)
 
     def wait(self) -> None:
