@@ -15,7 +15,7 @@ import psutil
 import torch
 
 _ROOT = Path(__file__).resolve().parent.parent
-_LIBRARIES = ("torch", "transformers", "litserve", "mosec", "ray", "vllm")
+_LIBRARIES = ("torch", "transformers", "litserve", "mosec", "ray")
 
 
 def describe(device: str) -> dict[str, Any]:

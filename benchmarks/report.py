@@ -77,7 +77,10 @@ reference's. `RSS` is the peak of an engine's processes together. `others` is ho
 processes that have nothing to do with the run kept
 busy meanwhile, at its worst: above {NOISY_CORES} the row has a star, and its figures are
 **noisy**; ratios from such rows are hints. A busy machine
-hurts whoever synchronises threads most often, which is transformers."""
+hurts whoever synchronises threads most often, which is transformers.
+
+vLLM is not among the peers: its Florence-2 plugin has no beam search, which all of this is about,
+and it was not tried here."""
 
 _AIMS = """## What was aimed at
 

@@ -84,7 +84,6 @@ ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
                 "benchmarks.engines.ray_server",
                 "/",
             ),
-            EngineKind("vllm", "vLLM with its Florence-2 plugin, greedy only", "vllm"),
         )
     }
 )
@@ -100,9 +99,6 @@ def start(name: str, serving: Serving) -> RunningEngine:
     serving = replace(serving, dtype=kind.dtype or serving.dtype)
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         raise UnavailableError(f"{name}: {kind.needs} is not installed")
-    if name == "vllm":
-        # Its BART plugin greedily decodes only, so that nothing here is comparable with beams.
-        raise UnavailableError("vllm: installed, and no peer is written for it yet")
     if kind.server:
         from benchmarks.engines.over_http import HttpEngine
 
