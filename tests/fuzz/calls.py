@@ -13,6 +13,7 @@ import grpc
 from fuzz.mutations import mutated
 from fuzz.seeds import call_seeds, stream_seeds
 
+SLOW_S = 1.0
 _TIMEOUT_S = 10.0
 _CLIENT_FAULT = "Internal error from Core"
 """What grpc.aio makes of writing to a call that the server has ended meanwhile."""
@@ -41,12 +42,14 @@ class CallReport:
         faults: Calls that ended as none may, with the number of the mutation.
         slowest_s: The longest that one took.
         slowest: Its number.
+        slow: The numbers of those that took longer than a second.
     """
 
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     slowest: int = -1
+    slow: list[int] = field(default_factory=list)
 
     def note(self, number: int, code: grpc.StatusCode | None, took_s: float, said: str) -> None:
         """Note the end of a call; without a code it was no call at all."""
@@ -54,6 +57,8 @@ class CallReport:
         self.codes[ended] += 1
         if code in _OUR_FAULTS and said != _CLIENT_FAULT:
             self.faults.append(f"call {number}: {code.name}: {said}")
+        if took_s > SLOW_S:
+            self.slow.append(number)
         if took_s > self.slowest_s:
             self.slowest_s, self.slowest = took_s, number
 
@@ -72,6 +77,13 @@ class CallFuzzer:
         numbers = iter(range(first, first + count))
         async with grpc.aio.insecure_channel(self._target) as channel:
             await asyncio.gather(*(self._send_all(channel, numbers) for _ in range(self._at_once)))
+
+    async def hanging(self) -> list[int]:
+        """Return the slow ones that are slow alone as well: on a busy machine any call may be."""
+        again = CallFuzzer(self._target, at_once=1)
+        for number in self.report.slow:
+            await again.run(number, 1)
+        return again.report.slow
 
     async def _send_all(self, channel: grpc.aio.Channel, numbers: Iterator[int]) -> None:
         for number in numbers:
