@@ -13,9 +13,10 @@ def exposure_warnings(listen: str, settings: AccessSettings) -> list[str]:
         return []
     warnings = []
     if settings.tls_server_cert is None:
-        keys = " and API keys" if settings.keys_file is not None else ""
+        keyed = settings.keys_file is not None
+        what = "images, answers and API keys" if keyed else "images and answers"
         warnings.append(
-            f"listening on {listen} without TLS: images, answers{keys} travel readable; set "
+            f"listening on {listen} without TLS: {what} travel readable; set "
             "--tls-server-cert and --tls-server-key, or keep this port inside a trusted network"
         )
     if settings.keys_file is None and settings.tls_client_ca is None:
