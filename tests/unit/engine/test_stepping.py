@@ -45,10 +45,14 @@ class Graph:
     def replay(self) -> None:
         self.replayed += 1
 
+    def pool(self) -> str:
+        return "shared"
+
 
 @contextmanager
-def capture(graph):
+def capture(graph, pool):
     graph.captured += 1
+    graph.memory = pool
     yield
 
 
@@ -70,6 +74,19 @@ def test_a_shape_runs_once_by_itself_is_then_recorded_and_from_then_on_replayed(
     assert (graph.captured, graph.replayed) == (1, 3)
     assert [int(result) for result in results] == [2, 4, 2, 2, 2]
     assert results[3] is results[4], "a recording's result stays where it is"
+
+
+def test_recordings_share_the_memory_of_the_first():
+    graphs = []
+
+    def make() -> Graph:
+        graphs.append(Graph())
+        return graphs[-1]
+
+    recorded = Recorded(make, capture)
+    for shape in (SHAPE, SHAPE, OTHER, OTHER):
+        recorded.run(shape, lambda _: torch.zeros(1))
+    assert [graph.memory for graph in graphs] == [None, "shared"]
 
 
 def test_nothing_is_recorded_where_kernels_are_launched_as_they_come():

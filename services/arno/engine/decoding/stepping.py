@@ -76,8 +76,9 @@ class AsItComes:
 class Recorded:
     """Records each shape the second time that it comes; the first time warms the kernels up.
 
-    One batch's, since a recording holds the addresses of its tensors. `graph` and `capture` are
-    torch's, or a test's.
+    One batch's, since a recording holds the addresses of its tensors. All recordings share the
+    memory of what is computed on the way, so a result is to be read before the next run. `graph`
+    and `capture` are torch's, or a test's.
     """
 
     few_shapes: Final = True
@@ -85,12 +86,13 @@ class Recorded:
     def __init__(
         self,
         graph: Callable[[], Any] = torch.cuda.CUDAGraph,
-        capture: Callable[[Any], Any] = torch.cuda.graph,
+        capture: Callable[..., Any] = torch.cuda.graph,
     ) -> None:
         """Start without recordings."""
         self._graph, self._capture = graph, capture
         self._seen: set[StepShape] = set()
         self._recordings: dict[StepShape, tuple[Any, torch.Tensor]] = {}
+        self._memory: Any = None
 
     def run(self, shape: StepShape, body: Body) -> torch.Tensor:
         """Run a step: a recording, if there is one."""
@@ -99,8 +101,9 @@ class Recorded:
             return body(shape)
         if shape not in self._recordings:
             graph = self._graph()
-            with self._capture(graph):  # records, and runs nothing
+            with self._capture(graph, pool=self._memory):  # records, and runs nothing
                 result = body(shape)
+            self._memory = self._memory or graph.pool()
             self._recordings[shape] = graph, result
         graph, result = self._recordings[shape]
         graph.replay()
