@@ -1,0 +1,55 @@
+"""What the flood of one sender leaves to the others on Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import pytest
+from arno.bus import BusSettings, Lane, Record, make_admin, make_consumer
+from support.bus_load import publish_all
+from support.kafka_broker import KafkaBroker
+
+pytestmark = pytest.mark.kafka
+
+FLOOD, OTHERS, WINDOW = 400, 12, 16
+
+
+@pytest.fixture
+def settings(kafka_broker: KafkaBroker, unique_prefix: str) -> BusSettings:
+    made = BusSettings(
+        kafka_bootstrap=kafka_broker.bootstrap,
+        topic_prefix=unique_prefix,
+        group=unique_prefix,
+        partitions=8,
+        window=WINDOW,
+    )
+    admin = make_admin(made)
+    admin.ensure_topics()
+    admin.close()
+    return made
+
+
+def test_records_behind_the_flood_of_another_key_come_soon_and_none_is_forgotten(
+    settings: BusSettings,
+) -> None:
+    flood = [Record(Lane.BATCH, b"flood", spread_key="flood") for _ in range(FLOOD)]
+    others = [Record(Lane.BATCH, b"other", spread_key="other") for _ in range(OTHERS)]
+    publish_all(settings, [*flood, *others])
+    consumer = make_consumer(settings, [Lane.BATCH])
+    consumer.start()
+    came: list[bytes] = []
+    in_hand: deque = deque()
+    until_s = time.monotonic() + 40
+    while len(came) < FLOOD + OTHERS and time.monotonic() < until_s:
+        deliveries = consumer.poll(0.05)
+        came += [delivery.record.value for delivery in deliveries]
+        in_hand.extend(deliveries)
+        assert len(in_hand) <= WINDOW
+        # A worker that is slower than the bus: one record is done for every poll.
+        if in_hand:
+            consumer.done(in_hand.popleft().receipt)
+    consumer.close()
+    assert len(came) == FLOOD + OTHERS
+    last = max(n for n, value in enumerate(came) if value == b"other")
+    assert last < FLOOD // 2
