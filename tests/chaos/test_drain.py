@@ -46,6 +46,7 @@ def test_rolling_restart_of_every_process_under_load_fails_no_call(machine: Mach
     assert callers.failures == []
 
 
+@pytest.mark.parametrize("machine", ["kafka"], indirect=True)
 def test_sigterm_of_the_only_worker_finishes_its_work_and_the_next_one_takes_the_rest(
     machine: Machine,
 ) -> None:

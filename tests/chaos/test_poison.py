@@ -21,6 +21,9 @@ from support.workers import start_child
 
 pytestmark = pytest.mark.timeout(400)
 
+# What differs between the buses is in the contract suite; the rest need not run twice.
+one_bus = pytest.mark.parametrize("settings", ["redis"], indirect=True)
+
 
 @pytest.fixture
 def flags(settings: WorkerSettings) -> list[str]:
@@ -93,6 +96,7 @@ def test_image_that_kills_its_worker_three_times_is_given_up_shown_replayed_and_
     assert dead("list", *flags).out == "no dead letters\n"
 
 
+@one_bus
 def test_record_that_cannot_be_read_is_shown_and_put_back_as_it_was(
     settings: WorkerSettings, tmp_path: Path, flags: list[str]
 ) -> None:
@@ -110,6 +114,7 @@ def test_record_that_cannot_be_read_is_shown_and_put_back_as_it_was(
         tied_process.stop(worker, timeout_s=15)
 
 
+@one_bus
 def test_large_image_of_a_letter_comes_from_the_store(
     settings: WorkerSettings, tmp_path: Path, flags: list[str]
 ) -> None:
@@ -129,6 +134,7 @@ def test_large_image_of_a_letter_comes_from_the_store(
     assert "neither the letter nor the store" in said.err
 
 
+@one_bus
 def test_letter_that_does_not_exist_is_named(flags: list[str]) -> None:
     said = arno("dead", "show", "no-such-letter", *flags)
     assert said.exit_code == 2
