@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from safetensors.torch import save_file
 from transformers import (
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     Florence2Config,
     Florence2Processor,
     PreTrainedTokenizerBase,
@@ -113,7 +113,7 @@ def _write_processor(
     target: Path, config: Florence2Config, tokenizer: PreTrainedTokenizerBase, recipe: PixelRecipe
 ) -> None:
     square = {"height": recipe.side_px, "width": recipe.side_px}
-    images = CLIPImageProcessor(
+    images = CLIPImageProcessorPil(
         size=square,
         crop_size=square,
         do_center_crop=False,

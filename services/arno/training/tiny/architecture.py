@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import (
     BartConfig,
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     Florence2Config,
     Florence2ForConditionalGeneration,
     Florence2Processor,
@@ -105,7 +105,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Florence2ForConditionalGe
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> Florence2Processor:
     """Return the processor: squeeze to a square, ImageNet statistics, Florence-2's prompts."""
-    image_processor = CLIPImageProcessor(
+    image_processor = CLIPImageProcessorPil(
         size={"height": IMAGE_SIDE_PX, "width": IMAGE_SIDE_PX},
         crop_size={"height": IMAGE_SIDE_PX, "width": IMAGE_SIDE_PX},
         do_center_crop=False,
