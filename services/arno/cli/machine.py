@@ -10,7 +10,6 @@ from typing import Final
 
 from arno.cli.child import ChildSpec
 from arno.cli.probes import free_port, probe_http, probe_redis
-from arno.client import Client
 from arno.errors import ConfigurationError
 from arno.ops.embedded_redis import find_redis_server, redis_server_command
 
@@ -108,9 +107,3 @@ def _process(name: str, flags: Sequence[str], metrics: dict[str, str], address: 
         ready=lambda: probe_http(f"{metrics_url}/readyz").ok,
         address=address,
     )
-
-
-def answers(address: str) -> bool:
-    """Say whether a gateway answers gRPC and takes work."""
-    with Client(address) as client:
-        return client.ready(timeout_s=2.0)
