@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from arno.tasks import CATALOGUE, Box, ImageSize, Task, iou, parse
-from arno.training.evaluation import generate, vocabulary_of
+from arno.tasks import CATALOGUE, Box, DetectionAnswer, ImageSize, Task, TaskSpec, iou
+from arno.training.data import Sample
+from arno.training.tiny.scorecard import answer
 from PIL import Image, ImageOps
 from transformers import AutoProcessor, Florence2ForConditionalGeneration, Florence2Processor
 
@@ -35,19 +36,23 @@ def _shown(name: str) -> Image.Image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
 
+def _asked(name: str) -> Sample:
+    size = ImageSize(*_shown(name).size)
+    spec = TaskSpec(Task.OD)
+    return Sample(name, name, lambda: _shown(name), size, spec, DetectionAnswer(()))
+
+
 def test_it_finds_a_labelled_object_in_most_examples(
     model: Florence2ForConditionalGeneration, processor: Florence2Processor
 ) -> None:
-    images = [_shown(truth["file"]) for truth in TRUTH]
-    vocabulary = vocabulary_of(processor)
+    said = answer(
+        model, processor, [_asked(each["file"]) for each in TRUTH], beams=3, tokens_max=64
+    )
     right = 0
-    for decoded, image, truth in zip(
-        generate(model, processor, images, Task.OD, beams=3), images, TRUTH, strict=True
-    ):
-        regions = parse(Task.OD, decoded, vocabulary, ImageSize(*image.size)).value.regions
+    for one, truth in zip(said, TRUTH, strict=True):
         right += any(
             region.label == seen["label"] and iou(region.shape, Box(*seen["box"])) >= 0.5
-            for region in regions
+            for region in one.value.regions
             for seen in truth["objects"]
         )
     assert right >= len(TRUTH) * 2 / 3
