@@ -79,6 +79,9 @@ busy meanwhile, at its worst: above {NOISY_CORES} the row has a star, and its fi
 **noisy**; ratios from such rows are hints. A busy machine
 hurts whoever synchronises threads most often, which is transformers.
 
+In bfloat16 the answers of random weights are seldom `equal`, since all of their tokens are about
+equally likely; what bfloat16 changes in the answers of a trained model has a chapter of its own.
+
 vLLM is not among the peers: its Florence-2 plugin has no beam search, which all of this is about,
 and it was not tried here."""
 
