@@ -188,9 +188,14 @@ def test_who_lacks_anything_is_not_let_in_and_says_no_secret(
     with caplog.at_level(logging.DEBUG), pytest.raises(ArnoError) as caught:
         admin.describe()
     admin.close()
+    told = str(caught.value)
+    logged = " ".join(str(vars(record)) for record in caplog.records)
+    # Whatever still knows the socket lets go of it here, where its warning is expected.
+    del admin, caught
+    caplog.clear()
     gc.collect()
-    assert "password-0123" not in str(caught.value)
-    assert "password-0123" not in " ".join(str(vars(record)) for record in caplog.records)
+    assert "password-0123" not in told
+    assert "password-0123" not in logged
 
 
 @pytest.mark.parametrize(
