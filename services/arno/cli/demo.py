@@ -25,17 +25,13 @@ from arno.cli.up import STATE_FILE
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
-from arno.engine.find_model import TINY_MODEL
 from arno.errors import ArnoError, InvalidFieldError
 from arno.tasks import Task
 
-_SIMPLE_TASKS: Final = (
+_TASKS: Final = (
     TaskRequest(Task.OD, id="objects"),
     TaskRequest(Task.CAPTION, id="caption"),
-)
-# The caption is the text of the grounding, and each object's box asks for its description.
-# arno-tiny has not learned these two tasks: asking it would show nothing but noise.
-_CASCADES: Final = (
+    # The caption is the text of the grounding, and each object's box asks for its description.
     TaskRequest(Task.CAPTION_TO_PHRASE_GROUNDING, id="grounding", input_from="caption"),
     TaskRequest(Task.REGION_TO_DESCRIPTION, id="description", input_from="objects"),
 )
@@ -75,8 +71,7 @@ def verb(folder: Path, out: Path, model: str) -> int:
         raise InvalidFieldError(field="FOLDER", problem="holds no pictures", sent=str(folder))
     truth = read_truth(folder)
     out.mkdir(parents=True, exist_ok=True)
-    tasks = _SIMPLE_TASKS if model == TINY_MODEL else _SIMPLE_TASKS + _CASCADES
-    demo = _Demo(Console(highlight=False), out, truth, tasks)
+    demo = _Demo(Console(highlight=False), out, truth)
     began_s = time.monotonic()
     with _server(model, demo.console) as address, Client(address) as client:
         asked_s = time.monotonic()
@@ -93,7 +88,6 @@ class _Demo:
     console: Console
     out: Path
     truth: Mapping[str, Sequence[TrueObject]]
-    tasks: Sequence[TaskRequest]
     failed: bool = False
     compared_count: int = 0
     right_count: int = 0
@@ -104,7 +98,7 @@ class _Demo:
         with (self.out / "results.jsonl").open("w", encoding="utf-8") as lines:
             for image in images:
                 try:
-                    result = client.infer(image, *self.tasks)
+                    result = client.infer(image, *_TASKS)
                 except ArnoError as error:
                     self.failed = True
                     show_error(error, about=image.name)
@@ -128,7 +122,7 @@ class _Demo:
     def _show(self, image: Path, result: InferResult) -> None:
         print_result(self.console, image.name, result)
         picture = self.out / f"{image.name}.annotated.png"
-        draw(image, [one for one in result if one.id in {"objects"}]).save(picture)
+        draw(image, [one for one in result if one.id == "objects"]).save(picture)
         self.failed |= not result.ok
         objects = self.truth.get(image.name)
         if objects is not None and result["objects"].ok:
