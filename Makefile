@@ -51,7 +51,7 @@ format: install ## Format and fix what can be fixed by machine.
 protos: install ## Generate the Python modules of protos/.
 	$(bin)/python scripts/generate_protos.py
 
-tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (hours: see services/arno/training/tiny/README.md).
+tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (over an hour: see services/arno/training/tiny/README.md).
 	$(bin)/python -m arno.training tiny --folder .runs/tiny
 
 tiny-smoke: install ## Train arno-tiny for 3 minutes: the loss falls, and transformers and Arno read the same from what comes out.

@@ -84,9 +84,9 @@ AdamW, seed {making.seed}, commit {making.commit}:
 
     make tiny
 
-Aids in training, of which nothing is in the saved model: dense heads on the image tokens (kind,
-colour, box, letters), location targets softened over neighbouring bins, and sine-cosine starting
-values for positions and locations.
+`training.jsonl` is the run's log. Aids in training, of which nothing is in the saved model: dense
+heads on the image tokens (kind, colour, box, letters), location targets softened over neighbouring
+bins, and sine-cosine starting values for positions and locations.
 
 ## Measured
 On {measured.scenes} scenes of the test split, by Arno's engine, 3 beams:

@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+LOG_FILE: Final = "log.jsonl"
 _SHOWN: Final = ("grid", "letters", "token", "answer")
 """Of the losses, those that a person watches; the file has all."""
 
@@ -20,7 +21,7 @@ class RunLog:
 
     def __init__(self, folder: Path, console: Console, *, step_count: int, batch: int) -> None:
         """Write into ``folder``, and show on ``console``."""
-        self._path = folder / "log.jsonl"
+        self._path = folder / LOG_FILE
         self._console = console
         self._batch = batch
         self._sums: dict[str, float] = defaultdict(float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from arno.training.evaluation.questions import questions_of
 from arno.training.evaluation.run import evaluate
 from arno.training.tiny.architecture import build_model, save
 from arno.training.tiny.card import Making, Measurement, card
+from arno.training.tiny.run_log import LOG_FILE
 from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import Split
 
@@ -21,10 +23,10 @@ _SEED = 0
 
 
 def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
-    """Write weights, configuration and model card into ``folder``; return what was measured.
+    """Write weights, configuration, card and the run's log into ``folder``; return the figures.
 
     Raises:
-        FileNotFoundError: There is no checkpoint.
+        FileNotFoundError: There is no checkpoint, or no log beside it.
     """
     state = torch.load(checkpoint, weights_only=True)
     model = build_model(build_tokenizer())
@@ -33,6 +35,7 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
         for parameter, kept in zip(model.parameters(), average, strict=True):
             parameter.copy_(kept)
     save(model, folder)
+    shutil.copyfile(checkpoint.with_name(LOG_FILE), folder / "training.jsonl")
     measured = measure(folder, scenes)
     making = Making(
         steps=state["step"],
