@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import threading
 from collections.abc import Sequence
-from types import TracebackType
 
 import grpc
 from arno.api.v1 import vision_pb2, vision_pb2_grpc
 from chaos.workload import make_question
+from support.background import Background
 
 # What docs/api.md tells clients to use.
 SERVICE_CONFIG = json.dumps(
@@ -34,45 +33,31 @@ SERVICE_CONFIG = json.dumps(
 _DEADLINE_S = 30.0
 
 
-class Callers:
+class Callers(Background):
     """So many callers, each with one call open at any time, from ``with`` to the end of it."""
 
     def __init__(self, addresses: Sequence[str], *, count: int, run: str) -> None:
         """Take the gateways, all of them behind one channel."""
+        super().__init__("callers")
         self._target = f"ipv4:{','.join(addresses)}"
         self._count = count
         self._run_name = run
         self._numbers = itertools.count()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="callers")
         self.answered_count = 0
         self.failures: list[str] = []
 
-    def __enter__(self) -> Callers:
-        self._thread.start()
-        return self
+    def work(self) -> None:
+        """Ask until told to stop, and wait for what is open."""
+        asyncio.run(self._ask_all())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ask nothing more, and wait for what is open. Idempotent."""
-        self._stop.set()
-        self._thread.join()
-
-    async def _run(self) -> None:
+    async def _ask_all(self) -> None:
         options = [("grpc.service_config", SERVICE_CONFIG), ("grpc.enable_retries", 1)]
         async with grpc.aio.insecure_channel(self._target, options=options) as channel:
             stub = vision_pb2_grpc.VisionServiceStub(channel)
             await asyncio.gather(*(self._ask(stub) for _ in range(self._count)))
 
     async def _ask(self, stub: vision_pb2_grpc.VisionServiceAsyncStub) -> None:
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             question = make_question(next(self._numbers), self._run_name)
             request = vision_pb2.InferRequest(
                 image=question.image, tasks=question.tasks, idempotency_key=question.key

@@ -190,7 +190,7 @@ class BusSuite:
             BackgroundLoad(topics) as load,
         ):
             eventually(lambda: len(one.deliveries) > 5 and len(two.deliveries) > 5)
-            load.stop()
+            load.close()
             eventually(lambda: load.acknowledged <= {*one.values, *two.values})
 
     def test_closed_member_hands_back_at_once(self, topics: BusSettings) -> None:
@@ -261,7 +261,7 @@ class BusSuite:
             server.start()
             after_kill = len(load.acknowledged)
             eventually(lambda: len(load.acknowledged) > after_kill + 20, timeout_s=60)
-            load.stop()
+            load.close()
             eventually(lambda: load.acknowledged <= set(one.values), timeout_s=60)
             assert one.drain(20)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 from collections.abc import Iterable
-from types import TracebackType
 
 from arno.bus import BusSettings, Lane, Publisher, Record, make_publisher
 from arno.errors import BackendUnavailableError
+from support.background import Background
 
 
 def publish_all(settings: BusSettings, records: Iterable[Record], timeout_s: float = 20) -> None:
@@ -32,42 +31,28 @@ def numbered(count: int, channel: str = Lane.BATCH, first: int = 0) -> list[Reco
     return [Record(channel, b"%d" % number) for number in range(first, first + count)]
 
 
-class BackgroundLoad:
+class BackgroundLoad(Background):
     """Publishes numbered records until the end of its ``with``, and notes which were accepted."""
 
     def __init__(self, settings: BusSettings, *, interval_s: float = 0.01) -> None:
         """Take the pause between two records."""
+        super().__init__("load")
         self.acknowledged: set[bytes] = set()
         self.refused_count = 0
         self.sent_count = 0
         self._settings = settings
         self._interval_s = interval_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._publish()), name="load")
 
-    def stop(self) -> None:
-        """Publish nothing more, and wait for the answers that are due. Idempotent."""
-        self._stop.set()
-        self._thread.join()
-
-    def __enter__(self) -> BackgroundLoad:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def work(self) -> None:
+        """Publish until told to stop, and wait for the answers that are due."""
+        asyncio.run(self._publish())
 
     async def _publish(self) -> None:
         publisher = make_publisher(self._settings)
         await publisher.start()
         async with asyncio.TaskGroup() as sending:
             for number in itertools.count():
-                if self._stop.is_set():
+                if self.stopping.is_set():
                     break
                 sending.create_task(self._publish_one(publisher, number))
                 await asyncio.sleep(self._interval_s)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from arno.bus import BusSettings, Consumer, Delivery, make_consumer
+from support.background import Background
 
 _POLL_S = 0.05
 
@@ -21,7 +20,7 @@ def finish(_: Delivery) -> bool:
     return True
 
 
-class PolledConsumer:
+class PolledConsumer(Background):
     """Polls from ``with`` to the end of it; what came is in ``deliveries``."""
 
     def __init__(
@@ -31,15 +30,13 @@ class PolledConsumer:
         handle: Callable[[Delivery], bool] = finish,
     ) -> None:
         """Take what to do with a delivery: the handler says whether it is done at once."""
+        super().__init__("polled-consumer")
         self.consumer: Consumer = make_consumer(settings, channels)
         self.deliveries: list[Delivery] = []
         self.most_unfinished = 0
         self._handle = handle
-        self._stop = threading.Event()
         self._drain_s: float | None = None
         self._drained = False
-        self._fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="polled-consumer")
 
     @property
     def values(self) -> list[bytes]:
@@ -57,37 +54,14 @@ class PolledConsumer:
         self.close()
         return self._drained
 
-    def close(self) -> None:
-        """Stop polling, close the consumer, and raise what went wrong. Idempotent."""
-        self._stop.set()
-        self._thread.join()
-        if self._fault is not None:
-            fault, self._fault = self._fault, None
-            raise fault
-
-    def __enter__(self) -> PolledConsumer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _run(self) -> None:
-        try:
-            self.consumer.start()
-            while not self._stop.is_set():
-                self._poll()
-            if self._drain_s is not None:
-                self._drained = self.consumer.drain(self._drain_s)
-            self.consumer.close()
-        # Raised again by the test's thread.
-        except BaseException as fault:  # noqa: BLE001
-            self._fault = fault
+    def work(self) -> None:
+        """Poll until told to stop, then close the consumer."""
+        self.consumer.start()
+        while not self.stopping.is_set():
+            self._poll()
+        if self._drain_s is not None:
+            self._drained = self.consumer.drain(self._drain_s)
+        self.consumer.close()
 
     def _poll(self) -> None:
         for delivery in self.consumer.poll(_POLL_S):

@@ -5,7 +5,6 @@ It answers at once, or leaves every job in the test's hands, to end it when and 
 
 from __future__ import annotations
 
-import threading
 import time
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
@@ -15,6 +14,7 @@ from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.gateway.settings import GatewaySettings
 from arno.results.ports import Attempt, JobOrigin, JobState
 from arno.results.redis import RedisResultWriter
+from support.background import Background
 
 
 def answer(spec: types_pb2.TaskSpec, text: str) -> types_pb2.TaskResult:
@@ -38,29 +38,31 @@ def success(record: JobRecord) -> JobOutcome:
     )
 
 
-class StandInWorker:
+class StandInWorker(Background):
     """One worker on its own thread. Any thread may look at it and end jobs."""
 
     def __init__(self, settings: GatewaySettings, *, answers: bool = True) -> None:
         """Take where bus and store are; ``answers=False`` leaves the jobs to the test."""
+        super().__init__("stand-in worker")
         self._consumer = make_consumer(settings, [lane.value for lane in Lane])
         self._writer = RedisResultWriter(settings)
         self._ttl_s = settings.result_time_to_live_s
         self._answers = answers
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stand-in worker", daemon=True)
         self.deliveries: list[Delivery] = []
         self.taken: list[JobRecord] = []
         self.attempts: dict[str, Attempt] = {}
 
-    def start(self) -> None:
-        """Begin to take jobs."""
-        self._thread.start()
+    def work(self) -> None:
+        """Take jobs until told to stop."""
+        self._consumer.start()
+        while not self.stopping.is_set():
+            for delivery in self._consumer.poll(0.05):
+                self._take(delivery)
+        self._consumer.close()
 
     def close(self) -> None:
         """Take no more, and disconnect."""
-        self._stop.set()
-        self._thread.join(20)
+        super().close()
         self._writer.close()
 
     def progress(self, record: JobRecord, results: dict[int, types_pb2.TaskResult]) -> bool:
@@ -85,13 +87,6 @@ class StandInWorker:
         if record.WhichOneof("image") == "blob":
             return self._writer.get_blob(record.blob.sha256)
         return record.inline_image
-
-    def _run(self) -> None:
-        self._consumer.start()
-        while not self._stop.is_set():
-            for delivery in self._consumer.poll(0.05):
-                self._take(delivery)
-        self._consumer.close()
 
     def _take(self, delivery: Delivery) -> None:
         record = JobRecord.FromString(delivery.record.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from arno.bus.settings import BusSettings
 from arno.gateway.access.settings import AccessSettings
@@ -14,6 +14,7 @@ from arno.results.settings import ResultSettings
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
 _DAY_S: Final = 24 * 3600
+_PORTS: Final = 65_536
 
 MESSAGE_OVERHEAD_BYTES: Final = 4 * _MIB
 """Room in a message beside the image: 64 tasks with 8 KiB of text each take half a MiB. The rest
@@ -151,6 +152,15 @@ class GatewayLimits(RequestLimits, StreamLimits):
     http2_streams_max: int = Field(
         1024, ge=1, description="Calls open at once on one connection; more wait in the client."
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _has_a_port(cls, listen: str) -> str:
+        # gRPC takes an address without a port, and listens where nobody looks for it.
+        host, _, port = listen.rpartition(":")
+        if listen.startswith("unix:") or (host and port.isdecimal() and int(port) < _PORTS):
+            return listen
+        raise ValueError(f"needs HOST:PORT, with a port below {_PORTS}, or unix:PATH")
 
     @property
     def message_bytes_max(self) -> int:

@@ -157,7 +157,7 @@ def check_time_to_live(duration: Duration | None, *, default_s: int, max_s: int)
     if duration is None:
         return float(default_s)
     seconds = duration.seconds + duration.nanos / 1e9
-    field, limit, sent = "time_to_live", f"above 0 s, at most {max_s} s", f"{seconds:g} s"
+    field, limit, sent = "time_to_live", f"above 0 s, at most {max_s} s", f"{seconds:.12g} s"
     if seconds <= 0:
         raise InvalidFieldError(field=field, problem="not positive", limit=limit, sent=sent)
     if seconds > max_s:

@@ -195,17 +195,18 @@ def _split(model: type[Settings], name: str, value: object) -> object:
 
 
 def _describe(model: type[Settings], fault: Any, origins: Mapping[str, str]) -> str:
+    problem = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:  # of several settings that do not go together; their names are in it
-        return str(fault["msg"]).removeprefix("Value error, ")
+        return problem
     name = str(fault["loc"][0])
     if fault["type"] == "missing":
         return f"{flag_name(name)} ({variable_name(name)}): is needed"
     origin = origins.get(name, "default")
     declared = model.model_fields.get(name)
     if declared is not None and is_secret(declared):
-        return f"{variable_name(name)}: {fault['msg']} ({origin})"
+        return f"{variable_name(name)}: {problem} ({origin})"
     return (
-        f"{flag_name(name)} ({variable_name(name)}): {fault['msg']}; "
+        f"{flag_name(name)} ({variable_name(name)}): {problem}; "
         f"sent: {masked(repr(fault['input']))} ({origin})"
     )
 

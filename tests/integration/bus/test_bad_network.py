@@ -86,7 +86,7 @@ def test_bad_network_loses_nothing_that_was_acknowledged(
             timeout_s=60,
             what="the bus goes on",
         )
-        load.stop()
+        load.close()
         eventually(lambda: load.acknowledged <= set(one.values), timeout_s=60)
     assert load.refused_count == 0
 
@@ -106,7 +106,7 @@ def test_network_that_is_away_for_a_while_loses_nothing(
         sent = load.sent_count
         eventually(lambda: load.sent_count > sent + 50, what="records wait for the network")
         proxy.set()
-        load.stop()
+        load.close()
         eventually(lambda: load.acknowledged <= set(one.values), timeout_s=60)
     assert len(load.acknowledged) + load.refused_count == load.sent_count
     assert load.refused_count == 0

@@ -100,7 +100,7 @@ def test_full_disk_takes_back_nothing_that_was_acknowledged(
         else:
             server.start()
         eventually(lambda: len(load.acknowledged) > accepted + 20, timeout_s=60)
-        load.stop()
+        load.close()
         eventually(lambda: load.acknowledged <= set(one.values), timeout_s=60)
 
 

@@ -168,7 +168,7 @@ def test_commits_never_pass_unfinished_work_while_members_come_and_go(
                 eventually(lambda: guest.deliveries)
                 for _ in range(5):
                     checked_count += _check_commits(group.committed(), work)
-        load.stop()
+        load.close()
         eventually(lambda: group.committed() == group.ends(), what="all is committed")
         checked_count += _check_commits(group.committed(), work)
         assert stays.drain(10)
@@ -187,7 +187,7 @@ def test_killed_members_lose_nothing(settings: BusSettings, tmp_path: Path) -> N
             _await_work(logs[number - 2])
             tied_process.kill(members[number - 2])
             members.append(start(number))
-        load.stop()
+        load.close()
         eventually(
             lambda: load.acknowledged <= {value for log in logs for value in lines(log, "did")},
             timeout_s=30,

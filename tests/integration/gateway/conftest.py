@@ -88,19 +88,15 @@ async def arno(gateway_settings: Callable[..., GatewaySettings]) -> AsyncIterato
 @pytest.fixture
 def worker(arno: RunningGateway) -> Iterator[StandInWorker]:
     """A worker that answers at once."""
-    worker = StandInWorker(arno.settings)
-    worker.start()
-    yield worker
-    worker.close()
+    with StandInWorker(arno.settings) as worker:
+        yield worker
 
 
 @pytest.fixture
 def patient_worker(arno: RunningGateway) -> Iterator[StandInWorker]:
     """A worker that takes jobs and leaves their end to the test."""
-    worker = StandInWorker(arno.settings, answers=False)
-    worker.start()
-    yield worker
-    worker.close()
+    with StandInWorker(arno.settings, answers=False) as worker:
+        yield worker
 
 
 @pytest.fixture

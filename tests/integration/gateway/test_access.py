@@ -67,18 +67,14 @@ async def guarded(keys, gateway_settings, running_gateway):
 
 @pytest.fixture
 def worker(guarded):
-    worker = StandInWorker(guarded.settings)
-    worker.start()
-    yield worker
-    worker.close()
+    with StandInWorker(guarded.settings) as worker:
+        yield worker
 
 
 @pytest.fixture
 def patient_worker(guarded):
-    worker = StandInWorker(guarded.settings, answers=False)
-    worker.start()
-    yield worker
-    worker.close()
+    with StandInWorker(guarded.settings, answers=False) as worker:
+        yield worker
 
 
 async def call(channel, method, request=None, **options):

@@ -48,10 +48,8 @@ async def guarded(tmp_path, authority, key, gateway_settings, running_gateway):
 
 @pytest.fixture
 def worker(guarded):
-    worker = StandInWorker(guarded.settings)
-    worker.start()
-    yield worker
-    worker.close()
+    with StandInWorker(guarded.settings) as worker:
+        yield worker
 
 
 @pytest.fixture

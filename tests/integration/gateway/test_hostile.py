@@ -30,9 +30,7 @@ async def guarded(gateway_settings, running_gateway) -> AsyncIterator[Callable]:
         async def start(**limits: object):
             settings: GatewaySettings = gateway_settings(**limits)
             gateway = await stack.enter_async_context(running_gateway(settings))
-            worker = StandInWorker(settings)
-            worker.start()
-            stack.callback(worker.close)
+            stack.enter_context(StandInWorker(settings))
             return gateway
 
         yield start

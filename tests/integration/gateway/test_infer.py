@@ -74,17 +74,13 @@ async def test_deadline_hands_out_what_was_answered_and_errors_for_the_rest(
     gateway_settings, running_gateway
 ):
     async with running_gateway(gateway_settings(default_deadline_s=3)) as arno:
-        worker = StandInWorker(arno.settings, answers=False)
-        worker.start()
-        try:
+        with StandInWorker(arno.settings, answers=False) as worker:
             call = arno.vision.Infer(
                 infer_request(caption(id="late"), caption(id="done"), caption(id="later"))
             )
             (record,) = await taken(worker)
             worker.progress(record, {1: answer(record.tasks[1], "in time")})
             response = await call
-        finally:
-            worker.close()
     assert [result.id for result in response.results] == ["late", "done", "later"]
     assert response.results[1].answer.text.text == "in time"
     for result in (response.results[0], response.results[2]):
@@ -170,9 +166,7 @@ async def test_full_budget_refuses_at_once_with_a_retry_delay_and_recovers(
     gateway_settings: Callable[..., GatewaySettings], limit, running_gateway
 ):
     async with running_gateway(gateway_settings(**{limit: 1, "overload_retry_s": 2.5})) as arno:
-        worker = StandInWorker(arno.settings, answers=False)
-        worker.start()
-        try:
+        with StandInWorker(arno.settings, answers=False) as worker:
             call = arno.vision.Infer(infer_request(), timeout=20)
             (record,) = await taken(worker)
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -185,8 +179,6 @@ async def test_full_budget_refuses_at_once_with_a_retry_delay_and_recovers(
             next_call = asyncio.ensure_future(arno.vision.Infer(infer_request(), timeout=20))
             worker.finish((await taken(worker, 2))[1])
             assert (await next_call).results
-        finally:
-            worker.close()
 
 
 async def test_metrics_count_calls_by_method_and_code(arno, worker):

@@ -165,9 +165,7 @@ async def test_stream_above_the_limit_is_refused_and_others_go_on(
     gateway_settings, running_gateway
 ):
     async with running_gateway(gateway_settings(streams_max=1)) as arno:
-        worker = StandInWorker(arno.settings)
-        worker.start()
-        try:
+        with StandInWorker(arno.settings):
             call = await opened(arno)
             await call.write(frame(1))
             assert (await call.read()).response.results
@@ -178,17 +176,13 @@ async def test_stream_above_the_limit_is_refused_and_others_go_on(
             assert (await arno.vision.Infer(infer_request(), timeout=20)).results
             await call.done_writing()
             assert await call.read() is grpc.aio.EOF
-        finally:
-            worker.close()
 
 
 async def test_drain_answers_open_frames_and_then_ends_the_stream(
     gateway_settings, running_gateway
 ):
     async with running_gateway(gateway_settings(drain_s=10)) as arno:
-        worker = StandInWorker(arno.settings, answers=False)
-        worker.start()
-        try:
+        with StandInWorker(arno.settings, answers=False) as worker:
             call = await opened(arno)
             await call.write(frame(1))
             (record,) = await taken(worker, 1)
@@ -199,8 +193,6 @@ async def test_drain_answers_open_frames_and_then_ends_the_stream(
                 await call.read()
             assert fault_of(ended.value).reason == "DRAINING"
             await stop
-        finally:
-            worker.close()
 
 
 async def test_large_frames_keep_their_order_too(arno, worker):

@@ -76,21 +76,15 @@ async def test_outage_is_told_quickly_with_a_retry_delay_and_ends_by_itself(
             return await health(arno.channel, "") == STATES.SERVING
 
         await eventually_async(serving)
-        worker = StandInWorker(settings)
-        worker.start()
-        try:
+        with StandInWorker(settings):
             assert (await arno.vision.Infer(infer_request(), timeout=20)).results
-        finally:
-            worker.close()
 
 
 async def test_draining_gateway_refuses_new_calls_and_finishes_those_in_hand(
     gateway_settings, running_gateway
 ):
     async with running_gateway(gateway_settings(drain_s=20, drain_notice_s=2)) as arno:
-        worker = StandInWorker(arno.settings, answers=False)
-        worker.start()
-        try:
+        with StandInWorker(arno.settings, answers=False) as worker:
             call = asyncio.ensure_future(arno.vision.Infer(infer_request(), timeout=20))
 
             async def taken():
@@ -111,8 +105,6 @@ async def test_draining_gateway_refuses_new_calls_and_finishes_those_in_hand(
             worker.finish(worker.taken[0])
             assert (await call).results
             await stop
-        finally:
-            worker.close()
 
 
 async def test_unexpected_failure_is_internal_with_an_id_that_the_log_has(
@@ -147,19 +139,17 @@ async def test_process_serves_logs_its_ports_and_leaves_in_order(gateway_setting
     }
     command = [sys.executable, "-m", "arno.gateway.main", *(w for p in flags.items() for w in p)]
     process = tied_process.start_tied(command, log=log)
-    worker = StandInWorker(settings)
-    worker.start()
     try:
         ports = eventually(lambda: _serving_line(log), timeout_s=40, what="the gateway serves")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['port']}") as channel:
             stub = vision_pb2_grpc.VisionServiceStub(channel)
-            assert (await stub.Infer(infer_request(), timeout=20)).results
+            with StandInWorker(settings):
+                assert (await stub.Infer(infer_request(), timeout=20)).results
         side_door = f"http://127.0.0.1:{ports['metrics_port']}"
         assert await asyncio.to_thread(_fetch, f"{side_door}/readyz") == "ok\n"
         metrics = await asyncio.to_thread(_fetch, f"{side_door}/metrics")
         assert 'arno_gateway_requests_total{code="OK",method="Infer"} 1.0' in metrics
     finally:
-        worker.close()
         tied_process.stop(process, timeout_s=20)
     assert process.returncode == 0
     events = [json.loads(line) for line in log.read_text().splitlines()]

@@ -124,9 +124,7 @@ def denied(admin) -> list[str]:
 
 @pytest.mark.usefixtures("topics")
 async def test_users_may_do_all_that_arno_does(settings_of, admin, running_gateway):
-    worker = StandInWorker(settings_of("worker"))
-    worker.start()
-    try:
+    with StandInWorker(settings_of("worker")) as worker:
         async with running_gateway(settings_of("gateway")) as gateway:
             large = images.png(300, 200) + b"\0" * 2000
             for content in (None, large):
@@ -144,8 +142,6 @@ async def test_users_may_do_all_that_arno_does(settings_of, admin, running_gatew
             assert seen[-1] == job_pb2.JOB_STATE_SUCCEEDED
             await gateway.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=job_id))
             await gateway.jobs.DeleteJob(job_pb2.DeleteJobRequest(job_id=job_id))
-    finally:
-        worker.close()
     assert worker.taken
     assert denied(admin) == []
 

@@ -1,0 +1,48 @@
+"""Work in a thread of its own, from ``with`` to the end of it."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class Background:
+    """Runs ``work`` in a thread until it is closed; what went wrong there is raised here."""
+
+    def __init__(self, name: str) -> None:
+        """Take the thread's name; it starts with the ``with``."""
+        self.stopping = threading.Event()
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def work(self) -> None:
+        """Do it until ``stopping`` is set."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ask it to stop, wait until it has, and raise what went wrong. Idempotent."""
+        self.stopping.set()
+        self._thread.join()
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        try:
+            self.work()
+        # Raised again by whoever closes it.
+        except BaseException as fault:  # noqa: BLE001
+            self._fault = fault
