@@ -15,7 +15,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--steps", default=2_900, show_default=True, help="Steps in all.")
+@click.option("--steps", default=4_000, show_default=True, help="Steps in all.")
 @click.option("--batch", default=32, show_default=True, help="Scenes a step, over all workers.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
 @click.option(

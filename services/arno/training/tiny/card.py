@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from arno.tasks import Task
 from arno.training.world import CATEGORIES, TINY
+
+_WIDTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,12 @@ def card(parameters: int, making: Making, measured: Measurement) -> str:
         f"| {task} | " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()) + " |"
         for task, values in measured.figures.items()
     )
-    return f"""---
+    return _filled(f"""---
 license: apache-2.0
 library_name: transformers
 pipeline_tag: image-text-to-text
 ---
+
 # arno-tiny
 
 A real, native Florence-2 of {parameters / 1e6:.1f} million parameters, trained from nothing by
@@ -64,6 +69,7 @@ It answers all sixteen tasks with Florence-2's own prompts; questions in words g
 `<VQA>How many cats are there?`.
 
 ## The world it knows
+
 Pictures of 1 to {TINY.objects_max} emoji of {len(CATEGORIES)} categories ({labels}), half of them
 painted in red, yellow, green, blue, purple or pink. Each takes {TINY.side_min:.0%} to
 {TINY.side_max:.0%} of the picture's sides, stretched by up to a quarter, mirrored or not; another
@@ -77,6 +83,7 @@ What was given up so that two cores can train it: small things and small print, 
 on their side, small letters. The generator has them (`WorldOptions`, `FULL`).
 
 ## Training
+
 {making.earlier_scenes + making.steps * making.batch:,} scenes, each seen once; seeds of the test
 split are never among them. {_before(making)}{making.steps:,} steps of
 {making.batch} in {making.minutes:.0f} minutes on {making.machine}, {making.precision}, Muon and
@@ -89,6 +96,7 @@ heads on the image tokens (kind, colour, box, letters), location targets softene
 bins, and sine-cosine starting values for positions and locations.
 
 ## Measured
+
 On {measured.scenes} scenes of the test split, by Arno's engine, 3 beams:
 
 | task | figures |
@@ -98,13 +106,27 @@ On {measured.scenes} scenes of the test split, by Arno's engine, 3 beams:
     arno eval --model tiny --data world:seed=0,n={measured.scenes}
 
 ## Licence
+
 Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the fonts Noto Color
 Emoji (SIL Open Font License 1.1) and DejaVu (Bitstream Vera licence), of which nothing is in this
 folder.
-"""
+""")
 
 
 def _before(making: Making) -> str:
     if not making.earlier_scenes:
         return ""
     return f"{making.earlier_scenes:,} of them in earlier runs, whose weights this one took up. "
+
+
+def _filled(page: str) -> str:
+    """Fill the lines of the paragraphs; what has lines of its own keeps them."""
+    return (
+        "\n\n".join(
+            block
+            if block.startswith(("---", "#", "|", " "))
+            else textwrap.fill(block, _WIDTH, break_long_words=False, break_on_hyphens=False)
+            for block in page.rstrip("\n").split("\n\n")
+        )
+        + "\n"
+    )

@@ -61,7 +61,7 @@ class Recipe:
         answer_tokens_max: Limit on each answer in measuring.
     """
 
-    steps: int = 2_900
+    steps: int = 4_000
     batch: int = 32
     tasks_a_scene: int = 4
     learning_rate: float = 1.0e-3
