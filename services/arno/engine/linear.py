@@ -22,11 +22,12 @@ class Linear:
     ) -> None:
         """Take [O, I] and [O]; ``then_gelu`` applies GELU to what comes out."""
         self._then_gelu = then_gelu
-        self._weight, self._bias = weight, bias
+        self._bias = bias
         self._size = weight.shape[0]
-        self._blocks: torch.Tensor | None = None
-        if _blocks_pay(weight):
-            self._blocks = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
+        self._in_blocks = _blocks_pay(weight)
+        if self._in_blocks:  # and the weight itself is not kept
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
+        self._weight = weight
 
     @classmethod
     def of(cls, *modules: nn.Linear) -> Linear:
@@ -43,20 +44,15 @@ class Linear:
         """Of what comes out, O."""
         return int(self._size)
 
-    def forget_source(self) -> None:
-        """Give the original weights back, where the blocks have taken their place."""
-        if self._blocks is not None:
-            self._weight = self._blocks
-
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return [..., O] of [..., I]."""
-        if self._blocks is None:
+        if not self._in_blocks:
             y = nn.functional.linear(x, self._weight, self._bias)
             return nn.functional.gelu(y) if self._then_gelu else y
         # The activation rides along with the product; its second name is GELU's exact form.
         activation, form = ("gelu", "none") if self._then_gelu else ("none", "")
         fused: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._blocks, self._bias, activation, [], form
+            x, self._weight, self._bias, activation, [], form
         )
         return fused
 
@@ -85,7 +81,6 @@ def lay_out(module: nn.Module) -> None:
             lay_out(child)
         elif _blocks_pay(child.weight):
             linear = Linear(child.weight, child.bias, then_gelu=fused and name == "fc1")
-            linear.forget_source()
             setattr(module, name, LinearModule(linear))
             if fused and name == "fc1":
                 untyped: Any = module
