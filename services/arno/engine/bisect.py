@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from arno.engine.memory import let_go
+
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")
 
@@ -51,14 +53,16 @@ def run_bisecting(
     try:
         outcomes = run(members)
     except Exception as fault:  # noqa: BLE001 - whatever it is, neighbours must not share it
+        let_go(fault)
         if len(members) == 1:
             return Bisected((), (Casualty(members[0], fault),), 1)
-        middle = len(members) // 2
-        first, second = run_bisecting(members[:middle], run), run_bisecting(members[middle:], run)
-        return Bisected(
-            first.survivors + second.survivors,
-            first.casualties + second.casualties,
-            first.failed_batch_count + second.failed_batch_count + 1,
-        )
-    pairs = zip(members, outcomes, strict=True)
-    return Bisected(tuple(Survivor(member, outcome) for member, outcome in pairs))
+    else:
+        pairs = zip(members, outcomes, strict=True)
+        return Bisected(tuple(Survivor(member, outcome) for member, outcome in pairs))
+    middle = len(members) // 2
+    first, second = run_bisecting(members[:middle], run), run_bisecting(members[middle:], run)
+    return Bisected(
+        first.survivors + second.survivors,
+        first.casualties + second.casualties,
+        first.failed_batch_count + second.failed_batch_count + 1,
+    )

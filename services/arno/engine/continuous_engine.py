@@ -39,14 +39,14 @@ from arno.engine.interface import (
 from arno.engine.linear import lay_out
 from arno.engine.live_sequences import LiveSequence, LiveSequences
 from arno.engine.loops import goes_round
-from arno.engine.memory import cache_bytes, ran_out
+from arno.engine.memory import cache_bytes, let_go, ran_out
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.prompt_tokens import END_ID
 from arno.engine.self_test import check_answers, probe_picture
 from arno.engine.settings import EngineSettings
 from arno.engine.uploads import Uploads
 from arno.engine.waiting_room import Member, WaitingRoom
-from arno.engine.warming import warm_width, widths
+from arno.engine.warming import warm_images, warm_width, widths
 from arno.errors import ArnoError, EngineError
 from arno.ops.images import ImageLimits
 from arno.tasks import FinishReason, Vocabulary
@@ -105,17 +105,20 @@ class ContinuousEngine:
         return self._checkpoint.vocabulary
 
     def warm_up(self) -> None:
-        """Answer a few probes, in both kinds of search; on a GPU, at every width.
+        """Answer a few probes, in both kinds of search; on a GPU, all that is compiled there.
 
         Raises:
             ModelError: None of the answers holds anything but special tokens.
         """
         check_answers(self, allow_untrained=self._settings.allow_untrained)
         if self._checkpoint.network.device.type == "cuda":
-            image = self.prepare(probe_picture())
-            for count in widths(self._settings.batch_sequences_max):
+            image, most = self.prepare(probe_picture()), self._settings.batch_sequences_max
+            for count in range(1, min(most, self._settings.admit_sequences_max) + 1):
+                warm_images(self, image, count)
+            for count in widths(most):
                 warm_width(self, image, count)
-        self._counts = Counts()
+        # What first runs cost says nothing of the others.
+        self._counts, self._price = Counts(), ImagePrice()
 
     def prepare(self, content: bytes) -> PreparedImage:
         """Decode, orient, resize and normalise an image file. Any thread.
@@ -256,6 +259,7 @@ class ContinuousEngine:
         self._counts.failed_batch_count += len(step.faults)
         events: list[Event] = []
         for batch in step.faults:
+            let_go(batch.fault)
             lost = [self._running.pop(name) for name in batch.sequence_ids]
             events += self._sort_out(lost, batch.fault)
         events += self._leave(self._running[name] for name in step.over)
@@ -305,7 +309,7 @@ class ContinuousEngine:
             return self._fail(member.sequence, EngineError(f"{_FAILED}: it computed no numbers"))
         reason = FinishReason.STOP
         if len(found.token_ids) >= self._token_limit(member):
-            looping = goes_round(found.token_ids, self.vocabulary.location_ids)
+            looping = goes_round(found.token_ids[:-1], self.vocabulary.location_ids)
             reason = FinishReason.LOOP if looping else FinishReason.LENGTH
         return self._end(member.sequence_id, reason, found)
 

@@ -135,7 +135,7 @@ class EngineStatistics:
 
     Attributes:
         waiting_count: Submitted and not started.
-        running_count: In the present batch.
+        running_count: Decoding, or encoded and about to.
         step_count: Decode steps, each of every sequence in the batch.
         encoded_image_count: Images that went through the vision encoder.
         reused_image_count: Sequences whose image was already encoded.

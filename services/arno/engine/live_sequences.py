@@ -96,10 +96,6 @@ class LiveSequences:
             self._cancelled.discard(sequence_id)
             return self._live.pop(sequence_id)
 
-    def get(self, sequence_id: str) -> LiveSequence:
-        """Return one that is here."""
-        return self._live[sequence_id]
-
     def cancel(self, sequence_id: str) -> None:
         """Note that nobody wants it; unknown ids are ignored."""
         with self._lock:
@@ -108,20 +104,19 @@ class LiveSequences:
 
     def unwanted(self) -> list[Unwanted]:
         """Return those that should stop now, cancelled ones in the order in which they came."""
-        found: list[Unwanted] = []
+        found: dict[str, Unwanted] = {}
         if self._cancelled:  # rarely, so that most calls take no lock
             with self._lock:
                 cancelled = [name for name in self._live if name in self._cancelled]
-            found = [Unwanted(name, FinishReason.CANCELLED) for name in cancelled]
+            found = {name: Unwanted(name, FinishReason.CANCELLED) for name in cancelled}
         now_s = self._clock.now_s()
         while self._deadlines and self._deadlines[0][0] <= now_s:
             deadline_s, name = heapq.heappop(self._deadlines)
             sequence = self._live.get(name)
-            # The id may be another sequence's by now.
-            late = sequence is not None and sequence.request.deadline_s == deadline_s
-            if late and name not in self._cancelled:
-                found.append(Unwanted(name, FinishReason.DEADLINE))
-        return found
+            # The id may be another sequence's by now, and even have come again with its deadline.
+            if sequence is not None and sequence.request.deadline_s == deadline_s:
+                found.setdefault(name, Unwanted(name, FinishReason.DEADLINE))
+        return list(found.values())
 
     def clear(self) -> None:
         """Forget all."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import torch
 
 from arno.ops.memory import available_bytes
@@ -18,6 +20,11 @@ def cache_bytes(asked: int, device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _GPU_PART)
     return int(available_bytes() * _HOST_PART)
+
+
+def let_go(fault: BaseException) -> None:
+    """Forget what the calls that raised a fault computed: its traceback would keep that alive."""
+    traceback.clear_frames(fault.__traceback__)
 
 
 def ran_out(fault: BaseException) -> bool:

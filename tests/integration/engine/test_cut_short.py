@@ -101,8 +101,9 @@ def test_a_late_comer_joins_the_running_batch(engine, reference):
     for _ in range(4):
         engine.step()
     engine.submit(second)
-    ends = run_all(engine)
-    assert engine.statistics().batch_size_last >= 1
+    widths = []
+    ends = run_all(engine, watch=lambda: widths.append(engine.statistics().batch_size_last))
+    assert max(widths) == 2
     for asked in (first, second):
         assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
@@ -115,6 +116,17 @@ def test_an_id_may_come_again_after_a_cancel(engine):
     engine.cancel("s")
     engine.submit(request("s", image))
     assert run_all(engine)["s"].finish_reason is not FinishReason.CANCELLED
+
+
+def test_an_id_may_come_again_with_the_deadline_that_it_had(engine, clock):
+    late = request("s", engine.prepare(picture(0)), deadline_s=clock.now_s() + 1)
+    for _ in range(2):
+        engine.submit(late)
+        engine.cancel("s")
+        run_all(engine)
+    engine.submit(late)
+    clock.advance(1)
+    assert run_all(engine)["s"].finish_reason is FinishReason.DEADLINE
 
 
 def test_an_id_in_use_is_refused(engine):
@@ -148,6 +160,17 @@ def test_progress_tells_of_tokens_now_and_then(engine):
     told = [e.token_count for e in until_idle(engine) if isinstance(e, SequenceProgress)]
     assert told[:4] == [0] * 4
     assert max(told) >= 16
+
+
+def test_an_answer_that_goes_round_to_its_limit_says_so(engine):
+    repeating = DecodingOptions(num_beams=1, max_new_tokens=26, no_repeat_ngram_size=0)
+    submit_all(
+        engine, [request(f"s{i}", engine.prepare(picture(i)), "?", repeating) for i in (0, 5)]
+    )
+    ends = run_all(engine)
+    assert len(set(ends["s5"].token_ids[12:-1])) == 1, "what this model does with this picture"
+    assert (ends["s5"].finish_reason, len(ends["s5"].token_ids)) == (FinishReason.LOOP, 26)
+    assert (ends["s0"].finish_reason, len(ends["s0"].token_ids)) == (FinishReason.LENGTH, 26)
 
 
 def test_an_answer_that_goes_round_is_stopped_only_if_the_settings_say_so(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from arno.engine.decoding.pool import DecodePool
 from arno.engine.decoding.stepping import AsItComes
-from arno.engine.image_encoding import encode_images
+from arno.engine.image_encoding import ImageEncoding, encode_images
 from arno.engine.self_test import probe_picture
 from arno.engine.uploads import Uploads
-from arno.engine.warming import warm_width, widths
+from arno.engine.warming import warm_images, warm_width, widths
 from support.engine_runs import picture
 
 pytestmark = pytest.mark.model
@@ -34,11 +35,35 @@ def test_every_width_is_warmed(most, expected):
     assert list(widths(most)) == expected
 
 
-def test_warming_decodes_at_the_full_width_and_leaves_nothing_behind(make_engine):
+def noted(monkeypatch, owner, name, fact):
+    """Keep a fact of whatever a method returns."""
+    real, facts = getattr(owner, name), []
+
+    def method(self, *args):
+        result = real(self, *args)
+        facts.append(fact(result))
+        return result
+
+    monkeypatch.setattr(owner, name, method)
+    return facts
+
+
+def test_warming_encodes_as_many_images_together_as_may_come(make_engine, monkeypatch):
+    engine = make_engine(admit_sequences_max=3)
+    counts = noted(monkeypatch, ImageEncoding, "encode", lambda images: len(images.fresh))
+    for count in (1, 2, 3):
+        warm_images(engine, engine.prepare(probe_picture()), count)
+    assert counts == [1, 2, 3]
+    assert engine.statistics().step_count == 0
+    assert (engine.statistics().waiting_count, engine.statistics().running_count) == (0, 0)
+
+
+def test_warming_decodes_at_the_full_width_and_leaves_nothing_behind(make_engine, monkeypatch):
     engine = make_engine(batch_sequences_max=5)
     engine._pool._make_stepping = lambda: AsItComes(few_shapes=True)
+    shapes = noted(monkeypatch, DecodePool, "step", lambda step: step.widest)
     warm_width(engine, engine.prepare(probe_picture()), 5)
-    assert engine.statistics().batch_size_last >= 1
+    assert max(shapes) == 5
     assert (engine.statistics().waiting_count, engine.statistics().running_count) == (0, 0)
 
 

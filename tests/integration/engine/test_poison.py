@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -74,6 +76,24 @@ def test_a_sequence_that_breaks_the_decoder_fails_alone(engine, reference, monke
         if asked.sequence_id != guilty:
             assert ends[asked.sequence_id].token_ids == answers[asked.sequence_id]
     assert engine.statistics().running_count == 0
+
+
+def test_a_batch_that_failed_gives_its_memory_back_at_once(engine, monkeypatch):
+    def scarce(*_, **__):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(Decoder, "step", scarce)
+    requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(2)]
+    submit_all(engine, requests)
+    while not engine._pool._batches:
+        engine.step()
+    (batch,) = map(weakref.ref, engine._pool._batches.values())
+    gc.disable()  # a cycle would live until it comes round
+    try:
+        engine.step()
+        assert batch() is None
+    finally:
+        gc.enable()
 
 
 def test_running_out_of_memory_makes_fewer_run_together_and_loses_nothing(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 from arno.engine.bisect import run_bisecting
@@ -33,3 +35,26 @@ def test_a_batch_that_is_too_large_runs_in_parts():
     done = run_bisecting(range(10), run)
     assert [each.outcome for each in done.survivors] == list(range(10))
     assert not done.casualties
+
+
+def test_a_part_does_not_hold_what_the_whole_had_computed():
+    class Activations:
+        pass
+
+    computed: list[weakref.ref[Activations]] = []
+
+    def run(members: Sequence[int]) -> list[int]:
+        assert all(earlier() is None for earlier in computed)
+        activations = Activations()
+        computed.append(weakref.ref(activations))
+        if len(members) > 1 or 1 in members:
+            raise MemoryError
+        return list(members)
+
+    gc.disable()
+    try:
+        done = run_bisecting(range(4), run)
+    finally:
+        gc.enable()
+    assert [type(each.fault) for each in done.casualties] == [MemoryError]
+    assert len(done.survivors) == 3

@@ -33,6 +33,14 @@ def test_text_is_not():
     assert not goes_round(random.Random(2).choices(range(500), k=1000), LOCATIONS)
 
 
+def test_an_outline_of_many_points_is_not():
+    assert not goes_round([7, 8, *random.Random(4).choices(LOCATIONS, k=200)], LOCATIONS)
+
+
+def test_the_same_places_again_and_again_are_a_loop():
+    assert goes_round([7, 8, *[1001, 1002, 1003, 1004] * 50], LOCATIONS)
+
+
 @pytest.mark.parametrize("answer", [[], [1], [1, 1, 1]])
 def test_too_little_to_tell_is_not(answer):
     assert not goes_round(answer, LOCATIONS)
