@@ -98,14 +98,16 @@ def choose_device(name: str) -> torch.device:
     """Return the device of a name; `auto` takes a GPU where there is one.
 
     Raises:
-        ModelError: A GPU is asked for and there is none.
+        ModelError: A GPU is asked for that is not there.
     """
-    available = torch.cuda.is_available()
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if available else "cpu")
-    if name.startswith("cuda") and not available:
-        raise ModelError(f"device: {name} was asked for, and this machine has no usable GPU")
-    return torch.device(name)
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = f"its last GPU is cuda:{count - 1}" if count else "it has no usable GPU"
+        raise ModelError(f"device: {name} was asked for of this machine, and {found}")
+    return device
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

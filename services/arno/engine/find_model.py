@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from arno.engine.checkpoints.layout import CONFIG_FILE, read_json
 from arno.errors import ModelError
 
 TINY_MODEL: Final = "tiny"
-CONFIG_FILE: Final = "config.json"
 ADAPTER_CONFIG_FILE: Final = "adapter_config.json"
 
 _DOWNLOADED: Final = ("*.json", "merges.txt", "*.safetensors", "*.bin", "README.md")
@@ -95,11 +94,7 @@ def _find_base(folder: Path, name: str, *, download: bool) -> Path:
 
 def _trained_on(folder: Path) -> str:
     path = folder / ADAPTER_CONFIG_FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as fault:
-        raise ModelError(f"model: {path} is not JSON: {fault}") from fault
-    name = found.get("base_model_name_or_path") if isinstance(found, dict) else None
+    name = read_json(path).get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise ModelError(f"model: {path} does not say which model it adapts: name it: --base-model")
     return name

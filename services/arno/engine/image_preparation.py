@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from arno.engine.checkpoints.layout import read_json
 from arno.engine.interface import PreparedImage
 from arno.errors import ModelError
 from arno.ops.images import ImageLimits, decode_image
@@ -50,6 +50,11 @@ def read_recipe(folder: Path) -> PixelRecipe:
         raise ModelError(f"model: {folder} asks for images of size {size}, not for a square")
     if config.get("do_center_crop"):
         raise ModelError(f"model: {folder} asks for cropped images, Florence-2 sees whole ones")
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if not config.get(step, True):
+            raise ModelError(
+                f"model: {folder} leaves out {step}, without which Florence-2 sees nothing"
+            )
     try:
         return PixelRecipe(
             side_px=int(size["height"]),
@@ -59,7 +64,9 @@ def read_recipe(folder: Path) -> PixelRecipe:
             resample=Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
         )
     except (KeyError, TypeError, ValueError) as fault:
-        raise ModelError(f"model: the image processor of {folder} lacks {fault}") from fault
+        raise ModelError(
+            f"model: the image processor of {folder} lacks a field, or has a bad one: {fault!r}"
+        ) from fault
 
 
 def prepare_image(content: bytes, recipe: PixelRecipe, limits: ImageLimits) -> PreparedImage:
@@ -99,13 +106,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = folder / name
         if path.is_file():
-            try:
-                config = json.loads(path.read_text())
-            except ValueError as fault:
-                raise ModelError(f"model: {path} is not JSON: {fault}") from fault
+            config = read_json(path)
             found = config.get("image_processor", config)
-            if "image_mean" in found:
-                return dict(found)
+            if isinstance(found, dict) and "image_mean" in found:
+                return found
     raise ModelError(f"model: {folder} does not say how images are prepared")
 
 

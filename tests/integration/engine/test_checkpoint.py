@@ -154,7 +154,11 @@ def test_devices_and_formats_are_chosen_by_what_there_is(monkeypatch):
     with pytest.raises(ModelError, match="no usable GPU"):
         choose_device("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto").type == "cuda"
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ModelError, match="last GPU is cuda:1"):
+        choose_device("cuda:2")
     assert choose_dtype("auto", torch.device("cuda")) is torch.bfloat16
     assert choose_dtype("auto", torch.device("cpu")) is torch.float32
 

@@ -65,6 +65,7 @@ def test_a_recipe_inside_a_processor_config_is_found(tmp_path):
         {"size": {"shortest_edge": 64}},
         {"size": None},
         {"do_center_crop": True},
+        {"do_normalize": False},
         {"image_std": [1.0]},
         {"resample": 99},
     ],
@@ -72,6 +73,13 @@ def test_a_recipe_inside_a_processor_config_is_found(tmp_path):
 def test_a_recipe_that_florence_2_does_not_have_is_refused(tmp_path, changes):
     with pytest.raises(ModelError):
         read_recipe(write(tmp_path, changes))
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"image_processor": null}', "\xff"])
+def test_a_file_that_holds_no_recipe_is_refused(tmp_path, text):
+    (tmp_path / "preprocessor_config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelError):
+        read_recipe(tmp_path)
 
 
 def test_a_folder_without_a_recipe_is_refused(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 
-from arno.engine.checkpoints.assembly import HEAD, SHARED
+from arno.engine.checkpoints.assembly import HEAD, SHARED, share
 from arno.engine.checkpoints.layout import Layout, layout_of_names, read_json
 from arno.engine.checkpoints.older_names import native_module, native_name
 from arno.engine.checkpoints.stored_weights import (
@@ -103,7 +103,9 @@ def merge_adapter(adapter: Adapter, weights: dict[str, torch.Tensor], *, tied: b
     Raises:
         ModelError: It does not fit the model.
     """
-    for name, tensor in adapter.replaced.items():
+    replaced = dict(adapter.replaced)
+    share(adapter.folder, replaced, tied=False)  # a new embedding is one for encoder and decoder
+    for name, tensor in replaced.items():
         weights[name] = _fitting(adapter, name, weights, tensor)
     for name, low_rank in adapter.factors.items():
         if name != HEAD and weights.get(name) is weights[SHARED]:
@@ -142,6 +144,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"model: {path}: {field} is {config.get(field)!r}, not a number above 0"
             )
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict) or not all(
+        isinstance(alpha, int | float) for alpha in patterns.values()
+    ):
+        raise ModelError(f"model: {path}: alpha_pattern is {patterns!r}, not numbers by names")
     return config
 
 
@@ -166,7 +173,8 @@ def _low_rank(
     if set(pair) != {"A", "B"}:
         raise ModelError(f"model: {folder} has half an adapter for {weight}")
     down, up = pair["A"].read(), pair["B"].read()
-    if down.dim() < 2 or up.dim() != down.dim() or up.shape[1] != down.shape[0]:
+    fit = down.dim() >= 2 and up.shape == (len(up), len(down), *[1] * (down.dim() - 2))
+    if not fit:
         raise ModelError(
             f"model: {folder}: the halves for {weight} do not fit: {list(down.shape)} and "
             f"{list(up.shape)}"

@@ -54,7 +54,7 @@ def assemble(
     named = _translate(folder, stored)
     read = {name: tensor for name, tensor in named.items() if name in expected}
     weights = {name: _read(entry) for name, entry in read.items()}
-    _share(folder, weights, tied=tied)
+    share(folder, weights, tied=tied)
     if grow_from is not None:
         _grow_vocabulary(weights, expected, grow_from)
     faults = [
@@ -106,7 +106,12 @@ def _check_zero(tensor: StoredTensor) -> None:
         )
 
 
-def _share(folder: Path, weights: dict[str, torch.Tensor], *, tied: bool) -> None:
+def share(folder: Path, weights: dict[str, torch.Tensor], *, tied: bool) -> None:
+    """Put the embedding matrix, where it is there under any of its names, under all of them.
+
+    Raises:
+        ModelError: It is there under several, and differs.
+    """
     names = (*_EMBEDDINGS, HEAD) if tied else _EMBEDDINGS
     there = [name for name in names if name in weights]
     if not there:

@@ -101,6 +101,28 @@ def test_an_adapter_of_the_output_leaves_the_embedding_alone(twins, tmp_path):
     torch.testing.assert_close(network.lm_head.weight, shared + up @ down * 6 / 4)
 
 
+EMBEDDING = "base_model.model.model.language_model.{}.weight"
+
+
+def add(weights: dict[str, torch.Tensor]):
+    def change(folder: Path) -> None:
+        path = folder / "adapter_model.safetensors"
+        save_file(load_file(path) | weights, path)
+
+    return change
+
+
+def test_a_new_embedding_is_that_of_encoder_and_decoder(twins, adapter):
+    base = network_of(twins.older)
+    new = base.model.language_model.shared.weight + 1
+    add({EMBEDDING.format("decoder.embed_tokens"): new})(adapter)
+    network = network_of(adapter)
+    language = network.model.language_model
+    for part in (language.shared, language.encoder.embed_tokens, language.decoder.embed_tokens):
+        assert torch.equal(part.weight, new)
+    assert torch.equal(network.lm_head.weight, base.lm_head.weight)
+
+
 def test_an_adapter_has_a_fingerprint_of_its_own(twins, tmp_path):
     train(twins.older, tmp_path)
     settings = {"device": "cpu"}
@@ -153,6 +175,20 @@ FAULTS = {
     "no rank": (configure(r=None), "r is None"),
     "an unknown module": (rename("decoder.layers.1", "decoder.layers.7"), r"layers\.7.*lacks"),
     "half an adapter": (halve, "half an adapter for model.language_model.decoder.layers.1.fc2"),
+    "halves of other sizes": (
+        add({f"base_model.model.{FC2}.lora_B.weight": torch.ones(8, 3)}),
+        "halves for model.language_model.decoder.layers.1.fc2.* do not fit",
+    ),
+    "several embeddings": (
+        add(
+            {
+                EMBEDDING.format("encoder.embed_tokens"): torch.ones(2, 2),
+                EMBEDDING.format("decoder.embed_tokens"): torch.zeros(2, 2),
+            }
+        ),
+        "are one matrix in Florence-2, and differ",
+    ),
+    "patterns that are none": (configure(alpha_pattern=[11]), "alpha_pattern"),
     "no weights": (
         lambda folder: (folder / "adapter_model.safetensors").unlink(),
         "neither adapter_model.safetensors",
