@@ -32,7 +32,7 @@ def trained(warm_arno: WarmArno, tmp_path_factory: pytest.TempPathFactory) -> Pa
     subprocess.run([sys.executable, example, folder], check=True, capture_output=True)
     done = warm_arno(
         *("train", "--data", folder / "train.jsonl", "--out", folder / "run", "--device", "cpu"),
-        *("--lora-rank", 16, "--learning-rate", "4e-3", "--steps", 400, "--threads", 1),
+        *("--lora-rank", 16, "--learning-rate", "4e-3", "--steps", 200, "--threads", 1),
     )
     assert done.exit_code == 0, done.err
     return folder
