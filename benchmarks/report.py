@@ -61,23 +61,18 @@ def page(results: Sequence[Result], plots: Mapping[str, str]) -> str:
 _INTRODUCTION = f"""# Benchmarks
 
 This page is written by `python -m benchmarks report` from the JSON files in
-[`benchmarks/results`](../benchmarks/results); nothing here is typed by hand. `make bench`
-measures on this machine's CPU,
-`benchmarks/gpu` on a GPU, both without network.
+[`benchmarks/results`](../benchmarks/results); nothing here is typed by hand. `make bench` measures
+on this machine's CPU, `benchmarks/gpu` on a GPU, both without network.
 
 In every comparison all engines get the same checkpoint, options, image files and prompts in the
-same run. They run in
-processes of their own and in turn, interleaved, for several rounds, and each round has images
-that no engine has seen.
-The time of a request is from its image file to its token ids. The first engine of a table is the
-reference: `ratio` is
-throughput over its throughput (medians of the rounds), and `equal` counts answers whose token ids
-are all the
-reference's. `RSS` is the peak of an engine's processes together. `others` is how many cores
-processes that have nothing to do with the run kept
-busy meanwhile, at its worst: above {NOISY_CORES} the row has a star, and its figures are
-**noisy**; ratios from such rows are hints. A busy machine
-hurts whoever synchronises threads most often, which is transformers.
+same run. They run in processes of their own and in turn, interleaved, for several rounds, and each
+round has images that no engine has seen. The time of a request is from its image file to its token
+ids. The first engine of a table is the reference: `ratio` is throughput over its throughput
+(medians of the rounds), and `equal` counts answers whose token ids are all the reference's. `RSS`
+is the peak of an engine's processes together. `others` is how many cores processes that have
+nothing to do with the run kept busy meanwhile, at its worst: above {NOISY_CORES} the row has a
+star, and its figures are **noisy**; ratios from such rows are hints. A busy machine hurts whoever
+synchronises threads most often, which is transformers.
 
 In bfloat16 the answers of random weights are seldom `equal`, since all of their tokens are about
 equally likely; what bfloat16 changes in the answers of a trained model has a chapter of its own.
@@ -87,20 +82,16 @@ and it was not tried here."""
 
 _AIMS = """## What was aimed at
 
-Ratios within one run, on the machine that the sections below name. No GPU was at hand: the GPU path
-has only been run through, on CPU (`benchmarks/gpu --dry-run`), and nothing on this page says how
-fast it is."""
+Ratios within one run, on the machine that the sections below name. No GPU was at hand: the GPU
+path has only been run through, on CPU (`benchmarks/gpu --dry-run`), and nothing on this page says
+how fast it is."""
 
 _LENGTHS = """## How long the answers are
 
 arno-tiny ends its answers itself; every request has a limit on top. The other sizes are
-Florence-2's real shapes with
-**random weights**, whose answers never end by themselves (the weights press the end's logit down,
-for every engine
-alike): an answer is as long as its request's limit, drawn for each request around 12 tokens for a
-caption times the ratio below, a
-quarter up and down. In a static batch every row gets its own limit through a logits processor.
-Random weights take
-exactly as long as trained ones, and say nothing about answers. The prompts of random models are
-tokenised by bytes, so
-that they are some 25 tokens longer than Florence-2's own."""
+Florence-2's real shapes with **random weights**, whose answers never end by themselves (the
+weights press the end's logit down, for every engine alike): an answer is as long as its request's
+limit, drawn for each request around 12 tokens for a caption times the ratio below, a quarter up
+and down. In a static batch every row gets its own limit through a logits processor. Random weights
+take exactly as long as trained ones, and say nothing about answers. The prompts of random models
+are tokenised by bytes, so that they are some 25 tokens longer than Florence-2's own."""
