@@ -77,8 +77,8 @@ synchronises threads most often, which is transformers.
 In bfloat16 the answers of random weights are seldom `equal`, since all of their tokens are about
 equally likely; what bfloat16 changes in the answers of a trained model has a chapter of its own.
 
-vLLM is not among the peers: its plugin for Florence-2 (`vllm-bart-plugin`) has no beam search, which
-all of this is about, and its wheels on PyPI need a GPU."""
+vLLM is not among the peers: its plugin for Florence-2 (`vllm-bart-plugin`) has no beam search,
+which all of this is about, and its wheels on PyPI need a GPU."""
 
 _AIMS = """## What was aimed at
 
