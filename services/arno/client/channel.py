@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -63,9 +64,9 @@ class Tls:
         private_key: PEM file of its key; given together with the certificate or not at all.
     """
 
-    root_certificates: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
+    root_certificates: str | PathLike[str] | None = None
+    certificate: str | PathLike[str] | None = None
+    private_key: str | PathLike[str] | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files.
@@ -125,10 +126,10 @@ def open_aio_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, tls.credentials(), options=_OPTIONS)
 
 
-def _read(path: Path | None) -> bytes | None:
+def _read(path: str | PathLike[str] | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"tls: cannot read {path}: {error.strerror or error}") from error

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from arno.client.images import ImageLike, encode_image
 from arno.client.results import TaskResult
-from arno.errors import InvalidImageError
+from arno.ops.images import ImageLimits, decode_image
 from arno.tasks import Box, Point, QuadBox, Region, Shape, bounding_box
 
 _FONT_SIZE_SHARE: Final = 1 / 36
@@ -25,6 +24,9 @@ _FONT_SIZE_PX_MAX: Final = 64
 _LABEL_CHARS_MAX: Final = 48
 _FILL_ALPHA: Final = 70
 _DARK_TEXT_FROM: Final = 0.5
+
+_LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)
+"""One's own pictures: only what no picture has is refused."""
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -151,10 +153,5 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _decode(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return image.copy()
-    try:
-        picture = Image.open(io.BytesIO(encode_image(image)))
-        picture.load()
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidImageError(field="image", problem=f"cannot be decoded: {error}") from error
-    # The server's pixels are those that a viewer shows.
-    return ImageOps.exif_transpose(picture)
+    # As the server decodes it: upright, on white, every type and depth that it reads.
+    return decode_image(encode_image(image), _LIMITS, field="image").picture

@@ -18,7 +18,15 @@ _LOSSLESS_PIXELS_MAX: Final = 1_000_000
 """Up to here images in memory are sent as PNG; above, PNG costs more than exactness is worth."""
 
 _JPEG_QUALITY: Final = 95
+_JPEG_SIDE_PX_MAX: Final = 65_500
+"""libjpeg writes no longer side."""
+
 _JPEG_MODES: Final = frozenset({"RGB", "L"})
+_PNG_MODES: Final = frozenset({"RGB", "RGBA", "L", "LA", "P", "1", "I", "I;16"})
+"""Those of more than 8 bits are left to the server, which brings them into range."""
+
+_PIXEL_TYPES: Final = frozenset({"|u1", "|b1"})
+"""Numpy's names of bytes and truth values. Of other numbers nobody knows which of them is white."""
 
 
 @runtime_checkable
@@ -37,10 +45,12 @@ ImageLike: TypeAlias = str | PathLike[str] | bytes | Image.Image | PixelArray
 def encode_image(image: ImageLike) -> bytes:
     """Return the bytes of an image file that shows the image.
 
-    Pillow images and arrays become PNG up to a million pixels and JPEG of quality 95 above.
+    Pillow images and arrays become PNG up to a million pixels and JPEG of quality 95 above, but for
+    those with transparent parts, which JPEG does not have.
 
     Raises:
-        InvalidImageError: There is no such file, it cannot be read, or the array is no picture.
+        InvalidImageError: There is no such file, it cannot be read, the array is no picture, or the
+            picture has no pixels or pixels of no known range.
     """
     if isinstance(image, bytes):
         return image
@@ -54,8 +64,8 @@ def encode_image(image: ImageLike) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        problem = f"cannot read the file: {error.strerror or error}"
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        problem = f"cannot read the file: {getattr(error, 'strerror', None) or error}"
         raise InvalidImageError(field="image", problem=problem, sent=str(path)) from error
 
 
@@ -63,10 +73,12 @@ def _from_array(array: object) -> Image.Image:
     if not isinstance(array, PixelArray):
         problem = "must be a path, bytes, a Pillow image or an array"
         raise InvalidImageError(field="image", problem=problem, sent=type(array).__name__)
+    shape, kind = (array.__array_interface__.get(key) for key in ("shape", "typestr"))
     try:
+        if kind not in _PIXEL_TYPES:
+            raise TypeError(f"pixels are bytes, not {kind}")
         return Image.fromarray(array)
     except (TypeError, ValueError) as error:
-        shape, kind = (array.__array_interface__.get(key) for key in ("shape", "typestr"))
         raise InvalidImageError(
             field="image",
             problem="the array is no picture",
@@ -76,13 +88,26 @@ def _from_array(array: object) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> bytes:
+    if not image.width or not image.height:
+        sent = f"{image.width} x {image.height} pixels"
+        raise InvalidImageError(field="image", problem="the image has no pixels", sent=sent)
+    if image.mode == "F":
+        problem = "floating-point pixels have no known range"
+        raise InvalidImageError(field="image", problem=problem, sent=image.mode)
     buffer = io.BytesIO()
-    if image.width * image.height > _LOSSLESS_PIXELS_MAX:
+    if _suits_jpeg(image):
         picture = image if image.mode in _JPEG_MODES else image.convert("RGB")
         picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     else:
-        picture = (
-            image if image.mode in {"RGB", "RGBA", "L", "P", "1", "LA"} else image.convert("RGB")
-        )
+        picture = image if image.mode in _PNG_MODES else image.convert("RGB")
         picture.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _suits_jpeg(image: Image.Image) -> bool:
+    return (
+        image.width * image.height > _LOSSLESS_PIXELS_MAX
+        and max(image.size) <= _JPEG_SIDE_PX_MAX
+        and not image.has_transparency_data
+        and image.mode not in {"I", "I;16"}
+    )

@@ -73,6 +73,12 @@ def test_image_is_drawn_the_way_a_viewer_shows_it():
     assert draw_regions(stored.getvalue(), []).size == (100, 200)
 
 
+def test_file_is_drawn_as_the_server_decodes_it():
+    stored = io.BytesIO()
+    Image.new("I;16", (20, 10), 0x8080).save(stored, "PNG")
+    assert draw_regions(stored.getvalue(), []).getpixel((0, 0)) == GREY
+
+
 def test_bytes_that_are_no_image_are_refused():
-    with pytest.raises(InvalidImageError, match="cannot be decoded"):
+    with pytest.raises(InvalidImageError, match="not an image"):
         draw_regions(b"no image", [])

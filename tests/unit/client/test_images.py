@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from arno.client.images import encode_image
 from arno.errors import InvalidImageError
+from arno.ops.images import ImageLimits, decode_image
 from PIL import Image
+
+LIMITS = ImageLimits(bytes_max=1 << 20, pixels_max=1 << 20)
 
 
 def opened(content):
@@ -36,7 +39,31 @@ def test_small_picture_arrives_exactly():
 
 
 def test_large_picture_is_sent_as_jpeg():
-    assert opened(encode_image(Image.new("RGBA", (1200, 1000)))).format == "JPEG"
+    assert opened(encode_image(Image.new("RGB", (1200, 1000)))).format == "JPEG"
+
+
+def test_transparent_parts_stay_transparent_in_a_large_picture():
+    arrived = opened(encode_image(Image.new("RGBA", (1200, 1000))))
+    assert arrived.getpixel((0, 0)) == (0, 0, 0, 0)
+
+
+def test_picture_wider_than_jpeg_can_be_is_sent():
+    assert opened(encode_image(Image.new("RGB", (70_000, 20)))).size == (70_000, 20)
+
+
+def test_grey_of_16_bits_keeps_its_range():
+    wide = Image.fromarray(np.full((4, 5), 0x8080, np.uint16))
+    assert decode_image(encode_image(wide), LIMITS).picture.getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_picture_without_pixels_is_refused():
+    with pytest.raises(InvalidImageError, match="no pixels; sent: 0 x 7"):
+        encode_image(Image.new("RGB", (0, 7)))
+
+
+def test_name_that_no_file_can_have_is_refused():
+    with pytest.raises(InvalidImageError, match="cannot read the file"):
+        encode_image("a\0b.png")
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (6, 8, 3), (6, 8, 4)])
@@ -47,6 +74,12 @@ def test_array_is_sent_as_picture(shape):
 def test_array_of_another_kind_is_refused_with_what_is_allowed():
     with pytest.raises(InvalidImageError, match=r"allowed: \[H, W\].*sent: \(3, 6, 8\)"):
         encode_image(np.zeros((3, 6, 8), np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint16, np.int32])
+def test_numbers_without_a_known_range_are_refused(kind):
+    with pytest.raises(InvalidImageError, match="of uint8"):
+        encode_image(np.ones((6, 8), kind))
 
 
 def test_something_else_is_refused_by_its_type():
