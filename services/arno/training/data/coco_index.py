@@ -71,6 +71,8 @@ def read_coco(path: Path) -> CocoIndex:
     annotations = _entries(document, "annotations", path)
     if not images:
         raise InvalidFieldError(field=f"{path}: images", problem="there is none")
+    _check_numbers(images, "images", ("id",), path)
+    _check_numbers(annotations, "annotations", ("image_id", "category_id"), path)
     places: dict[Any, list[int]] = {entry.get("id"): [] for entry in images}
     strays: list[int] = []
     for place, annotation in enumerate(annotations):
@@ -98,10 +100,23 @@ def _entries(document: Any, name: str, path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def _check_numbers(
+    entries: list[dict[str, Any]], name: str, fields: tuple[str, ...], path: Path
+) -> None:
+    """Refuse what no entry can be found by; what is absent is told of when it is needed."""
+    for place, entry in enumerate(entries):
+        for field in fields:
+            if not isinstance(entry.get(field), int | float | str | None):
+                raise InvalidFieldError(
+                    field=f"{path}: {name}[{place}].{field}",
+                    problem="neither a number nor a name",
+                    sent=str(entry[field]),
+                )
+
+
 def _labels(document: dict[str, Any], path: Path) -> dict[int, str]:
     if "categories" not in document:
         return {}
-    return {
-        entry.get("id", -1): str(entry.get("name", ""))
-        for entry in _entries(document, "categories", path)
-    }
+    categories = _entries(document, "categories", path)
+    _check_numbers(categories, "categories", ("id",), path)
+    return {entry.get("id", -1): str(entry.get("name", "")) for entry in categories}

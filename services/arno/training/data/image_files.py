@@ -60,6 +60,6 @@ class ImageFile:
     def _content(self) -> bytes:
         try:
             return self.path.read_bytes()
-        except OSError as fault:
-            problem = f"cannot be read: {fault.strerror or fault}"
+        except (OSError, ValueError) as fault:  # ValueError: no file can have such a name
+            problem = f"cannot be read: {getattr(fault, 'strerror', None) or fault}"
             raise InvalidImageError(field=self._name(), problem=problem) from fault

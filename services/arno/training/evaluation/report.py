@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,10 +14,10 @@ from arno import __version__
 from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.questions import QuestionSet
 from arno.training.evaluation.run import Evaluation
+from arno.training.source_code import source_commit
 
 REPORT_FILE: Final = "report.json"
 _DIGITS: Final = 4
-_GIT_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Setup:
 def report(evaluation: Evaluation, setup: Setup) -> dict[str, Any]:
     """Return the report as JSON has it; figures to four digits."""
     return {
-        "arno": {"version": __version__, "commit": _commit()},
+        "arno": {"version": __version__, "commit": source_commit()},
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": asdict(evaluation.model),
         "data": {
@@ -88,28 +87,3 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _commit() -> str | None:
-    """Return the commit that this code is of, "+" for changes on top; None where it is installed.
-
-    Asked of the folder of this file, and only if git knows the file: around an installed copy may
-    well lie somebody else's repository.
-    """
-    here = Path(__file__)
-    if _git(here, "ls-files", "--error-unmatch", here.name) is None:
-        return None
-    head = _git(here, "rev-parse", "HEAD")
-    changes = _git(here, "status", "--porcelain", "--untracked-files=no")
-    return f"{head}+" if head and changes else head
-
-
-def _git(file: Path, *words: str) -> str | None:
-    command = ["git", "-C", str(file.parent), *words]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

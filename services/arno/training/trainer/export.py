@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -83,15 +82,6 @@ def write_model(learner: Learner, settings: TrainSettings, provenance: Provenanc
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return folder
-
-
-def source_commit() -> str:
-    """Return the commit of Arno's own source; empty for an installed package."""
-    folder = Path(__file__).resolve().parent
-    asked = subprocess.run(
-        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() if asked.returncode == 0 else ""
 
 
 def hardware(device: torch.device, processes: int) -> str:

@@ -15,11 +15,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from arno.ops.health import HealthServer
 from arno.training.data import SampleSource, open_data
+from arno.training.source_code import source_commit
 from arno.training.trainer.curve import Log, LoggedStep
 from arno.training.trainer.export import (
     Provenance,
     hardware,
-    source_commit,
     versions,
     write_model,
 )
@@ -154,7 +154,7 @@ def _provenance(
         settings=settings.model_dump(mode="json"),
         steps=run.progress.step,
         loss=log.steps[-1].loss if log.steps else float("nan"),
-        commit=source_commit(),
+        commit=source_commit() or "",
         hardware=hardware(learner.device, ranks.count),
         trained_s=run.progress.trained_s,
         **versions(),

@@ -199,3 +199,21 @@ def test_file_that_is_not_coco_is_refused_at_once(tmp_path, content):
     (tmp_path / "coco.json").write_text(content)
     with pytest.raises(InvalidFieldError, match=r"coco\.json"):
         open_data(f"coco:{tmp_path}/coco.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        ("images[0].id", {"images": [{"id": [1], "file_name": "a.png"}]}),
+        ("annotations[0].image_id", {"annotations": [annotation(1, image_id=[1])]}),
+        ("annotations[0].category_id", {"annotations": [annotation(1, category_id={})]}),
+        ("categories[0].id", {"categories": [{"id": [7], "name": "cat"}]}),
+    ],
+)
+def test_id_by_which_nothing_can_be_found_is_named(tmp_path, place, changes):
+    document = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], **changes}
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidFieldError) as caught:
+        open_data(f"coco:{path}")
+    assert place in caught.value.message

@@ -119,6 +119,9 @@ def boxed(*sides: float, label: str = "cat") -> dict[str, object]:
     [
         ({**DETECTION, "file": "missing.png"}, "file", "cannot be read"),
         ({**DETECTION, "file": "text.png"}, "file", "not an image"),
+        ({**DETECTION, "file": "a\0.png"}, "file", "cannot be read"),
+        ({**DETECTION, "file": "\ud800.png"}, "file", "cannot be read"),
+        ({"task": "CAPTION", "answer": "a \ud800 cat"}, "answer", ""),
         ({**DETECTION, "file": ""}, "file", "needs the path"),
         ({**DETECTION, "tesk": "OD"}, "tesk", "unknown"),
         ({**DETECTION, "task": "ODD"}, "task", "not a task"),
