@@ -151,6 +151,8 @@ def _pictures(container: Any, options: SourceOptions) -> Iterator[_Picture]:
     except (av.FFmpegError, OSError) as error:
         raise _broke_off(options, decoded_count, error) from error
     if not decoded_count:
+        if options.live:
+            raise UnavailableError(f"source: {options.source} ended before its first frame")
         problem = "the video stream holds no frame that can be decoded"
         raise InvalidFieldError(field="source", problem=problem, sent=options.source)
 
