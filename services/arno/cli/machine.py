@@ -14,6 +14,7 @@ from arno.errors import ConfigurationError
 from arno.ops.embedded_redis import find_redis_server, redis_server_command
 
 _LOOPBACK: Final = "127.0.0.1"
+_ALL_INTERFACES: Final = ("0.0.0.0", "::")  # noqa: S104 - what a user may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,23 @@ def plan_machine(options: MachineOptions) -> Machine:
         shared += ["--kafka-bootstrap", options.kafka_bootstrap]
     port = options.port or free_port()
     # A gateway on all interfaces is asked on this one.
-    address = f"{_LOOPBACK if options.host == '0.0.0.0' else options.host}:{port}"  # noqa: S104
+    address = _joined(_LOOPBACK if options.host in _ALL_INTERFACES else options.host, port)
     metrics = {name: f"http://{_LOOPBACK}:{free_port()}" for name in ("gateway", "worker")}
     return Machine(
         address=address,
         redis_url=redis_url,
         store=_store(options.folder / "redis", redis_port),
         gateway=_process(
-            "gateway", [*shared, "--listen", f"{options.host}:{port}"], metrics, address
+            "gateway", [*shared, "--listen", _joined(options.host, port)], metrics, address
         ),
         worker=_process("worker", [*shared, "--model", options.model], metrics, "takes jobs"),
         metrics=metrics,
     )
+
+
+def _joined(host: str, port: int) -> str:
+    """Return HOST:PORT, the host in brackets where it has colons itself."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _store(folder: Path, port: int) -> ChildSpec:

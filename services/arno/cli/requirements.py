@@ -11,6 +11,8 @@ from arno.bus.settings import BusSettings
 from arno.cli.checks import missing_modules
 from arno.cli.machine import Machine, MachineOptions
 from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.engine.find_model import find_model_folders
+from arno.engine.null_engine import NULL_MODEL
 from arno.errors import MissingExtraError
 from arno.gateway.settings import GatewaySettings
 from arno.ops.config import CONFIG_FILE_VARIABLE, SettingsSources, load_settings
@@ -39,6 +41,17 @@ def check_settings(options: MachineOptions, machine: Machine) -> None:
     """
     for name, model in (("gateway", GatewaySettings), ("worker", WorkerSettings)):
         load_settings(model, _sources(name, options, machine))
+
+
+def require_model(options: MachineOptions, machine: Machine) -> None:
+    """Refuse a model that the worker would not find; one that it will fetch is left to it.
+
+    Raises:
+        ModelError: There is no such model here.
+    """
+    worker = load_settings(WorkerSettings, _sources("worker", options, machine))
+    if options.model != NULL_MODEL and not worker.download:
+        find_model_folders(options.model, base_model=worker.base_model)
 
 
 def make_bus_admin(options: MachineOptions, machine: Machine) -> TopicAdmin:

@@ -20,10 +20,13 @@ from rich.markup import escape
 from arno.cli.child import Child
 from arno.cli.machine import Machine, MachineOptions, plan_machine
 from arno.cli.probes import probe_port
-from arno.cli.requirements import check_settings, make_bus_admin, require_parts
+from arno.cli.requirements import (
+    check_settings,
+    make_bus_admin,
+    require_model,
+    require_parts,
+)
 from arno.cli.supervisor import Announcements, Supervisor
-from arno.engine.find_model import find_model
-from arno.engine.null_engine import NULL_MODEL
 from arno.errors import ConfigurationError
 
 STATE_FILE: Final = "up.json"
@@ -119,10 +122,9 @@ class _Up:
     def run(self) -> None:
         # The children would find out too, but only one by one and in their logs.
         require_parts()
-        if self._options.model != NULL_MODEL:
-            find_model(self._options.model)
         machine = plan_machine(self._options)
         check_settings(self._options, machine)
+        require_model(self._options, machine)
         if self._options.port and probe_port(self._options.host, self._options.port).ok:
             raise ConfigurationError(
                 f"--port {self._options.port}: something listens there already; "
@@ -155,7 +157,6 @@ class _Up:
         with self._console.status(f"starting the gateway, loading {escape(self._options.model)}"):
             # In this order, so that the gateway, which needs the worker's answers, stops first.
             self._supervisor.start([worker, gateway], timeout_s=self._start_timeout_s)
-        self._children = [store, worker, gateway]
         self._ready_text = f"ready in {time.monotonic() - began_s:.1f} s"
 
     def _print_ready(self, machine: Machine) -> None:
