@@ -151,7 +151,11 @@ def check_model(model: str) -> Finding:
 def check_redis(settings: RedisAccessSettings) -> Finding:
     """Ask the Redis of these settings whether it answers; its password is not tried."""
     url = urlsplit(settings.redis_url)
-    host, port = url.hostname or "", url.port or 6379
+    mend = "start it, or correct --redis-url; rediss:// and ARNO_REDIS_CA for TLS"
+    try:
+        host, port = url.hostname or "", url.port or 6379
+    except ValueError as error:
+        return Finding(Level.FAIL, "redis", str(error), mend)
     try:
         settings.redis_options()
         probe = probe_redis(host, port, _redis_context(settings))
@@ -160,8 +164,7 @@ def check_redis(settings: RedisAccessSettings) -> Finding:
     if probe.ok:
         tls = ", over TLS" if url.scheme == "rediss" else ""
         return Finding(Level.OK, "redis", f"{host}:{port} answers{tls}")
-    advice = "start it, or correct --redis-url; rediss:// and ARNO_REDIS_CA for TLS"
-    return Finding(Level.FAIL, "redis", f"{host}:{port}: {probe.said}", advice)
+    return Finding(Level.FAIL, "redis", f"{host}:{port}: {probe.said}", mend)
 
 
 def _redis_context(settings: RedisAccessSettings) -> ssl.SSLContext | None:

@@ -95,7 +95,9 @@ class _Demo:
     found_count: int = 0
 
     def ask(self, client: Client, images: Sequence[Path]) -> None:
-        with (self.out / "results.jsonl").open("w", encoding="utf-8") as lines:
+        with (self.out / "results.jsonl").open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        ) as lines:
             for image in images:
                 try:
                     result = client.infer(image, *_TASKS)

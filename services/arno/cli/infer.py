@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -21,7 +22,10 @@ from arno.cli.tables import print_result
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
-from arno.errors import ArnoError, ConfigurationError
+from arno.errors import ArnoError, ConfigurationError, InvalidFieldError, InvalidImageError
+
+_AHEAD: Final = 4
+"""Times --parallel: so many images may be answered before the answer to an earlier one is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,7 @@ def verb(
         for asked in _ask(client, paths, tasks, parallel):
             failed |= not _show(console, asked, as_json=as_json)
             if target is not None and isinstance(asked.outcome, InferResult):
-                saved = target.save(asked.path, asked.outcome)
-                click.echo(f"drawn: {saved}", err=as_json)
+                failed |= not _draw(target, asked.path, asked.outcome, as_json=as_json)
     return EXIT_FAILURE if failed else 0
 
 
@@ -98,8 +101,14 @@ def _ask(
             return _Asked(path, error)
 
     pool = ThreadPoolExecutor(parallel)
+    under_way: deque[Future[_Asked]] = deque()
     try:
-        yield from pool.map(ask, paths)
+        for path in paths:
+            under_way.append(pool.submit(ask, path))
+            if len(under_way) > parallel * _AHEAD:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -119,10 +128,27 @@ def _show(console: Console, asked: _Asked, *, as_json: bool) -> bool:
     return asked.outcome.ok
 
 
+def _draw(target: _Target, path: Path, result: InferResult, *, as_json: bool) -> bool:
+    try:
+        saved = target.save(path, result)
+    except InvalidImageError as error:
+        # The file is another than the one that was sent a moment ago.
+        show_error(error, about=str(path))
+        return False
+    click.echo(f"drawn: {saved}", err=as_json)
+    return True
+
+
 def _expand(images: Sequence[Path]) -> Iterator[Path]:
     for image in images:
         if image.is_dir():
-            yield from pictures_in(image)
+            found = pictures_in(image)
+            if not found:
+                kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+                raise InvalidFieldError(
+                    field="IMAGE", problem="holds no pictures", limit=kinds, sent=str(image)
+                )
+            yield from found
         else:
             yield image
 

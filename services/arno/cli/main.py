@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import sys
 import traceback
 from typing import Final, NoReturn
@@ -99,6 +100,7 @@ def main() -> NoReturn:
 
     Exit codes: 0 all is well, 1 something failed, 2 the command or its input is wrong.
     """
+    _print_any_name()
     # Wherever it stands: whoever adds it has just seen a verb fail.
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
@@ -111,10 +113,6 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(_EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # `arno infer ... | head` has seen enough.
-        sys.stderr.close()
-        sys.exit(0)
     except (ArnoError, ModuleNotFoundError, OSError) as error:
         if debug:
             traceback.print_exc()
@@ -122,6 +120,12 @@ def main() -> NoReturn:
         show_error(told)
         sys.exit(exit_code(told))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_any_name() -> None:
+    """Let files have names that are no UTF-8: JSON and Python write such bytes as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show_error(error: ArnoError, *, about: str = "") -> None:
@@ -155,7 +159,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
     extra = {
         "worker": "worker",
         "gateway": "gateway",
-        "keys": "Make, list and revoke API keys; set quotas of tenants.",
+        "topics": "server",
         "dead": "server",
         "stream": "ingest",
         "model": "worker",

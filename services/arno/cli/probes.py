@@ -12,6 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _TIMEOUT_S: Final = 1.0
+_UNREACHABLE: Final = (OSError, UnicodeError, OverflowError)
+"""What `socket` raises; the last two of names and ports that nobody can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def probe_redis(host: str, port: int, context: ssl.SSLContext | None = None) -> 
             said = connection.recv(256).decode("ascii", "replace").strip()
     except ssl.SSLError as error:
         return Probe(False, _tls_fault(error))
-    except OSError as error:
+    except _UNREACHABLE as error:
         return Probe(False, str(error))
     # A server with a password answers NOAUTH: it is there, and the URL has the password.
     return Probe(said.startswith(("+PONG", "-NOAUTH")), said)
@@ -52,7 +54,7 @@ def probe_port(host: str, port: int) -> Probe:
     """Connect to a TCP port."""
     try:
         socket.create_connection((host, port), timeout=_TIMEOUT_S).close()
-    except OSError as error:
+    except _UNREACHABLE as error:
         return Probe(False, str(error))
     return Probe(True, "")
 
@@ -67,7 +69,7 @@ def probe_tls(host: str, port: int, context: ssl.SSLContext) -> Probe:
             return Probe(True, str((encrypted.getpeercert() or {}).get("notAfter", "")))
     except ssl.SSLError as error:
         return Probe(False, _tls_fault(error))
-    except OSError as error:
+    except _UNREACHABLE as error:
         return Probe(False, str(error))
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from arno.cli import checks
 from arno.cli.checks import Finding, Level
+from arno.cli.connecting import Connection
 from arno.cli.doctor import _table
+from arno.cli.gateway_check import check_gateway
+from arno.ops.redis_access import RedisAccessSettings
 from rich.console import Console
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
@@ -29,6 +32,17 @@ def test_parts_that_are_looked_for_are_those_of_the_extra(extra):
         name.replace("_", "-") for module in checks._EXTRAS[extra] for name in distributions[module]
     }
     assert set(required(extra)) <= looked_for
+
+
+@pytest.mark.parametrize("address", ["foo..bar:50051", "localhost:99999"])
+def test_address_that_nobody_can_have_is_a_finding(address):
+    assert check_gateway(Connection(address)).level is Level.FAIL
+    assert [finding.level for finding in checks.check_kafka(address)] == [Level.FAIL]
+
+
+def test_redis_address_that_nobody_can_have_is_a_finding():
+    settings = RedisAccessSettings(redis_url="redis://127.0.0.1:many/0")
+    assert checks.check_redis(settings).level is Level.FAIL
 
 
 def test_advice_is_shown_as_it_must_be_typed():

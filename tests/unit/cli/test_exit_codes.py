@@ -1,3 +1,5 @@
+import io
+import json
 import sys
 
 import pytest
@@ -28,6 +30,7 @@ def arno(monkeypatch, capsys):
         (["infer", "x.png", "--task", "OD", "--text", "a cat"], "none of the tasks takes it: OD"),
         (["infer", "x.png", "--task", "OCR@OD"], "no earlier --task OD"),
         (["infer", "x.png", "y.png", "--draw", "seen.png"], "name a folder, there are 2 images"),
+        (["infer", "{tmp}"], "IMAGE: holds no pictures"),
         (["infer"], "Missing argument 'IMAGE..'"),
         (["infer", "x.png", "--beams", "9"], "9 is not in the range 1<=x<=8"),
         (["infer", "x.png", "--draw", "seen.tga"], "name a folder, or a file of .bmp"),
@@ -55,6 +58,16 @@ def test_image_that_cannot_be_read_is_a_failure(arno, tmp_path):
     code, said = arno("infer", tmp_path / "absent.png", "--address", "127.0.0.1:9")
     assert code == 1
     assert "absent.png: image: cannot read the file" in said
+
+
+def test_name_that_is_no_utf8_is_printed_as_json(tmp_path, monkeypatch):
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", printed)
+    monkeypatch.setattr(sys, "argv", ["arno", "infer", str(tmp_path / "caf\udce9.png"), "--json"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    printed.seek(0)
+    assert json.loads(printed.read())["file"] == str(tmp_path / "caf\udce9.png")
 
 
 def test_file_that_cannot_be_written_is_a_sentence(arno, tmp_path):
@@ -108,6 +121,15 @@ def test_module_missing_at_the_import_of_a_verb_names_the_extra(arno, monkeypatc
     assert code == 1
     assert "`arno gateway` needs redis" in said
     assert "pip install 'arno[gateway]'" in said
+
+
+@pytest.mark.parametrize("verb", ["topics", "dead"])
+def test_verb_of_the_bus_names_the_extra_of_the_bus(arno, monkeypatch, verb):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'kafka'", name="kafka")
+
+    monkeypatch.setattr(cli.importlib, "import_module", absent)
+    assert "pip install 'arno[server]'" in arno(verb)[1]
 
 
 def test_unknown_error_of_the_server_is_a_failure():
