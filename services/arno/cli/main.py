@@ -6,6 +6,7 @@ Verbs are imported when they are used, so that `arno --help` is quick and needs 
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import io
 import sys
@@ -26,6 +27,8 @@ from arno.errors import (
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
+_TOLD_BY_THEMSELVES: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Faults of a file that is open: its name is no longer known, and the sentence says enough."""
 
 # In the order in which a new user meets them.
 _VERBS: Final[dict[str, str]] = {
@@ -146,9 +149,11 @@ def _told(error: ArnoError | ModuleNotFoundError | OSError, verb: str) -> ArnoEr
         return error
     if isinstance(error, ModuleNotFoundError):
         return _missing(verb, error)
-    if error.filename is None:
-        raise error
-    return ArnoError(f"{error.filename}: {error.strerror}")
+    if error.filename is not None:
+        return ArnoError(f"{error.filename}: {error.strerror}")
+    if error.errno in _TOLD_BY_THEMSELVES:
+        return ArnoError(str(error.strerror))
+    raise error
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:

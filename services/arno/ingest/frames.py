@@ -61,9 +61,17 @@ class SampledFrame:
     content: bytes
 
 
-def read_frames(
-    options: SourceOptions, *, stopped: Callable[[], bool] = lambda: False
-) -> Iterator[SampledFrame]:
+Wait = Callable[[float], bool]
+"""Waits so many seconds, and says whether it was asked to stop meanwhile."""
+
+
+def undisturbed(pause_s: float) -> bool:
+    """Wait where nobody will ask to stop."""
+    time.sleep(pause_s)
+    return False
+
+
+def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[SampledFrame]:
     """Yield the sampled frames of one connection to the source, until it ends or is stopped.
 
     Raises:
@@ -76,12 +84,13 @@ def read_frames(
     sequence = 0
     with _open(options) as container:
         for picture in _pictures(container, options):
-            if stopped():
+            if wait(0):
                 return
             if not sampler.take(picture.time_s):
                 continue
-            if options.realtime:
-                time.sleep(max(0.0, started_s + float(picture.time_s) - time.monotonic()))
+            early_s = started_s + float(picture.time_s) - time.monotonic()
+            if options.realtime and early_s > 0 and wait(early_s):
+                return
             yield SampledFrame(sequence, round(picture.time_s * 1000), _jpeg(picture.frame))
             sequence += 1
             if sequence == options.frame_count_max:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from arno.errors import UnavailableError
-from arno.ingest.frames import SampledFrame, SourceOptions, read_frames
+from arno.ingest.frames import SampledFrame, SourceOptions, Wait, read_frames
 
 logger = logging.getLogger(__name__)
 
 _PAUSE_S_MIN: Final = 0.5
 _PAUSE_S_MAX: Final = 30.0
-
-Wait = Callable[[float], bool]
-"""Waits so many seconds, and says whether it was asked to stop meanwhile."""
 
 
 def read_source(options: SourceOptions, wait: Wait) -> Iterator[SampledFrame]:
@@ -31,7 +28,7 @@ def read_source(options: SourceOptions, wait: Wait) -> Iterator[SampledFrame]:
         MissingExtraError: PyAV is not installed.
     """
     if not options.live:
-        yield from read_frames(options, stopped=lambda: wait(0))
+        yield from read_frames(options, wait)
         return
     started_s = time.monotonic()
     sequence = 0
@@ -39,7 +36,7 @@ def read_source(options: SourceOptions, wait: Wait) -> Iterator[SampledFrame]:
     while not wait(0):
         offset_ms = round((time.monotonic() - started_s) * 1000) if sequence else 0
         try:
-            for frame in read_frames(options, stopped=lambda: wait(0)):
+            for frame in read_frames(options, wait):
                 pause_s = _PAUSE_S_MIN
                 yield dataclasses.replace(
                     frame, sequence=sequence, timestamp_ms=frame.timestamp_ms + offset_ms

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from arno.engine.interface import Engine, SequenceFinished, SequenceProgress, SequenceRequest
-from arno.errors import ArnoError
+from arno.errors import ArnoError, EngineError
 from arno.tasks import FinishReason
 from arno.worker.clock import Clock
 
@@ -97,6 +97,10 @@ class EngineLoop:
                 self._engine.submit(message)
             except ArnoError as error:
                 refused.append(_refused(message, error))
+            except RuntimeError as fault:  # a device without room for one more image
+                logger.exception("a sequence could not be submitted")
+                why = f"the engine could not take the task: {type(fault).__name__}"
+                refused.append(_refused(message, EngineError(why)))
             else:
                 self._live.add(message.sequence_id)
         return refused

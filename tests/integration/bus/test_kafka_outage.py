@@ -1,12 +1,19 @@
-"""What a publisher does while Kafka is away for long."""
+"""What publishers and consumers do while Kafka is away for long, or there and silent."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from arno.bus import BusSettings, Lane, Publisher, Record, make_admin, make_publisher
+from arno.bus.kafka import KafkaConsumer
 from arno.bus.kafka import settings as kafka_settings
+from arno.bus.kafka.unhurried_client import UnhurriedClient
 from arno.errors import ArnoError, BackendUnavailableError
 from support.kafka_broker import KafkaBroker
 
@@ -28,6 +35,16 @@ def settings(
     admin.ensure_topics()
     admin.close()
     return made
+
+
+@contextmanager
+def frozen(broker: KafkaBroker) -> Iterator[None]:
+    """Let a broker accept connections and say nothing."""
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
 
 
 async def publish_meanwhile(publisher: Publisher) -> list[asyncio.Task[None]]:
@@ -70,3 +87,54 @@ async def test_close_during_an_outage_ends_and_tells_those_who_wait(
         await publisher.close()
         with pytest.raises(BackendUnavailableError):
             await waiting
+
+
+async def test_publisher_does_not_spin_while_the_broker_says_nothing(
+    settings: BusSettings, kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = make_publisher(settings)
+    await publisher.start()
+    asked: list[float] = []
+    delay_ms = UnhurriedClient.connection_delay
+
+    def noted(client: UnhurriedClient, node_id: int) -> float:
+        asked.append(time.monotonic())
+        return delay_ms(client, node_id)
+
+    monkeypatch.setattr(UnhurriedClient, "connection_delay", noted)
+    with frozen(kafka_broker):
+        # More than the requests that may be open at once, one after the other: the rest waits.
+        sending = []
+        while not asked:
+            record = Record(Lane.BATCH, b"x" * 100_000)
+            sending.append(asyncio.create_task(publisher.publish(record, timeout_s=60)))
+            await asyncio.sleep(0.01)
+        from_s = time.monotonic()
+        await asyncio.wait(sending, timeout=1.0)
+        rounds = sum(at_s >= from_s for at_s in asked)
+    await asyncio.gather(*sending)
+    await publisher.close()
+    assert rounds < 200
+
+
+def test_consumer_does_not_spin_while_the_broker_says_nothing(
+    settings: BusSettings, kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = KafkaConsumer(settings, [Lane.BATCH])
+    consumer.start()
+    while not consumer.statistics().partition_count:
+        consumer.poll(0.1)
+    client = consumer._joined().client
+    rounds, one_round = [], client._poll_once
+
+    def noted(*args: object, **options: object) -> object:
+        rounds.append(time.monotonic())
+        return one_round(*args, **options)
+
+    monkeypatch.setattr(client, "_poll_once", noted)
+    polls = 30  # of 0.1 s: two heartbeats are late by then
+    with frozen(kafka_broker):
+        for _ in range(polls):
+            consumer.poll(0.1)
+    consumer.close()
+    assert len(rounds) < 5 * polls

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import sys
@@ -77,6 +78,14 @@ def test_file_that_cannot_be_written_is_a_sentence(arno, tmp_path):
     code, said = arno("demo", tmp_path / "images", "--out", tmp_path / "file" / "out")
     assert code == 1
     assert said.strip() == f"error: {tmp_path / 'file' / 'out'}: Not a directory"
+
+
+def test_full_disk_is_a_sentence(arno, monkeypatch):
+    def fill(*words, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cli.root, "main", fill)
+    assert arno("train") == (1, "error: No space left on device\n")
 
 
 def test_up_refuses_a_setting_of_its_children_before_anything_starts(arno, monkeypatch, tmp_path):

@@ -29,9 +29,21 @@ def test_reading_ends_at_the_frame_limit(video):
 
 def test_reading_ends_when_stopped(video):
     read = []
-    for frame in read_frames(SourceOptions(str(video)), stopped=lambda: len(read) >= 4):
+    for frame in read_frames(SourceOptions(str(video)), lambda pause_s: len(read) >= 4):
         read.append(frame)
     assert len(read) == 4
+
+
+def test_file_read_as_it_plays_ends_while_it_waits_for_the_next_frame(video):
+    waits = []
+
+    def wait(pause_s):
+        waits.append(pause_s)
+        return pause_s > 0
+
+    read = list(read_frames(SourceOptions(str(video), fps=1, realtime=True), wait))
+    assert [frame.timestamp_ms for frame in read] == [0]
+    assert 0 < waits[-1] <= 1
 
 
 def test_duration_of_a_file_is_known(video):

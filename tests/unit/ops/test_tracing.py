@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from arno.ops.tracing import configure_tracing, current_trace_id, span, trace_headers
-from opentelemetry.trace import SpanKind
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
 
 configure_tracing("test")
 
@@ -32,3 +34,14 @@ def test_a_request_without_a_trace_begins_one() -> None:
 def test_outside_of_a_span_there_is_no_trace() -> None:
     assert current_trace_id() is None
     assert trace_headers() == {}
+
+
+def test_span_of_what_failed_says_so_without_a_traceback() -> None:
+    with (
+        pytest.raises(ValueError, match="broken"),
+        span("gateway", kind=SpanKind.SERVER, carrier={}) as failed,
+    ):
+        raise ValueError("broken")
+    assert isinstance(failed, ReadableSpan)
+    assert failed.status.status_code is StatusCode.ERROR
+    assert not failed.events

@@ -36,6 +36,8 @@ _DRAIN_POLL_S = 0.05
 _FAULT_PAUSE_S = 0.1
 _CROWDED_POLL_S = 0.01
 """While partitions are paused in turn, whose turn it is must be looked at often."""
+_ROUND_S = 0.05
+"""Shortest wait for records inside a poll of the client; one that comes ends it."""
 _CLOSE_TIMEOUT_MS = 5000
 
 
@@ -72,6 +74,7 @@ class KafkaConsumer:
             raise translate(error) from error
         finally:
             admin.close()
+        _rest_between_rounds(client)
         self._member = _Member(client, RebalanceListener(client, self._holdings))
         client.subscribe(list(self._channels), listener=self._member.listener)
 
@@ -274,6 +277,18 @@ class KafkaConsumer:
             logger.warning("kafka is away; work in hand goes on", extra={"fault": str(error)})
         # An error that comes back at once must not turn the owner's loop into a busy one.
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))
+
+
+def _rest_between_rounds(client: Client) -> None:
+    """Let a poll wait for records although a heartbeat is late.
+
+    kafka-python 3.0.12 then goes round and round without a wait, and hangs one more callback on the
+    open fetch each time: with a broker that says nothing, all poll threads of a worker spin for
+    10 s, its engine waits for the interpreter, and half a million objects pile up.
+    """
+    coordinator = client._coordinator
+    next_poll_s = coordinator.time_to_next_poll
+    coordinator.time_to_next_poll = lambda: max(_ROUND_S, next_poll_s())
 
 
 def _keep_joining(client: Client) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -44,6 +45,11 @@ class KafkaPublisher:
         self._budget = ByteBudget(settings.publish_buffer_bytes_max)
         self._spreads: dict[str, Spread] = {}
         self._producer: KafkaProducer | None = None
+        # A broker that says nothing keeps a thread for up to 30 s. Threads of their own, so that
+        # neither question takes those of the process, nor those of the other one; several for the
+        # ping, since another broker may answer the next one.
+        self._pinging = ThreadPoolExecutor(4, thread_name_prefix="kafka-ping")
+        self._counting = ThreadPoolExecutor(1, thread_name_prefix="kafka-unfinished")
 
     async def start(self) -> None:
         """Connect, check the topics, and learn their partitions."""
@@ -80,11 +86,11 @@ class KafkaPublisher:
 
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless a broker answers."""
-        await self._ask(self._admin.ping)
+        await self._ask(self._pinging, self._admin.ping)
 
     async def unfinished(self) -> Mapping[str, int]:
         """Return how many records of each lane are not committed."""
-        found = await self._ask(lambda: self._admin.unfinished(list(Lane)))
+        found = await self._ask(self._counting, lambda: self._admin.unfinished(list(Lane)))
         for channel, lengths in found.items():
             if lengths:
                 self._spreads[channel].hear(lengths)
@@ -95,12 +101,15 @@ class KafkaPublisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             await asyncio.to_thread(_close, producer)
+        for threads in (self._pinging, self._counting):
+            threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._admin.close)
 
-    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+    async def _ask(self, threads: Executor, question: Callable[[], Answer]) -> Answer:
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
-                return await asyncio.to_thread(question)
+                return await loop.run_in_executor(threads, question)
         except TimeoutError as error:
             raise BackendUnavailableError("kafka: no broker answers") from error
 

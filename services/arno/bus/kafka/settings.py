@@ -8,6 +8,7 @@ from typing import Any
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from arno.bus.kafka.security import security_config
+from arno.bus.kafka.unhurried_client import UnhurriedClient
 from arno.bus.limits import HEADER_BYTES_MAX
 from arno.bus.settings import BusSettings
 from arno.errors import MissingExtraError
@@ -59,6 +60,7 @@ def producer_config(settings: BusSettings) -> dict[str, Any]:
     return {
         **_connection(settings),
         "client_id": "arno-publisher",
+        "kafka_client": UnhurriedClient,
         # Arno has numbers of its own; the client's cost a tenth of the processor time of a record.
         "metrics_enabled": False,
         "acks": "all",

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
+from arno.errors import ConfigurationError
 from arno.ops.health import HealthServer
 from arno.training.data import SampleSource, open_data
 from arno.training.source_code import source_commit
@@ -105,13 +106,7 @@ class _Watch:
         registry = CollectorRegistry()
         self._metrics = TrainMetrics(registry)
         self._metrics.plan(run.schedule.step_count, run.progress.step)
-        self._server = HealthServer(
-            host=settings.metrics_host,
-            port=settings.metrics_port,
-            registry=registry,
-            not_ready=lambda: (),
-        )
-        self._server.start()
+        self._server = _serve(settings, registry)
         console.print(
             f"step {run.progress.step} of {run.schedule.step_count}, metrics at "
             f"http://{settings.metrics_host}:{self._server.port}/metrics",
@@ -134,6 +129,18 @@ class _Watch:
         if self._log.steps:
             self._log.draw()
         self._server.close()
+
+
+def _serve(settings: TrainSettings, registry: CollectorRegistry) -> HealthServer:
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        server = HealthServer(host=host, port=port, registry=registry, not_ready=lambda: ())
+    except OSError as fault:
+        raise ConfigurationError(
+            f"metrics_host, metrics_port: cannot listen on {host}:{port}: {fault.strerror or fault}"
+        ) from fault
+    server.start()
+    return server
 
 
 def _silent(_step: LoggedStep, _progress: Progress) -> None:
