@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ def verb(
 
 
 def _ask(
-    client: Client, paths: Sequence[Path], tasks: Sequence[TaskRequest], parallel: int
+    client: Client, paths: Iterable[Path], tasks: Sequence[TaskRequest], parallel: int
 ) -> Iterator[_Asked]:
     def ask(path: Path) -> _Asked:
         try:
