@@ -27,6 +27,7 @@ from arno.cli.requirements import (
     require_parts,
 )
 from arno.cli.supervisor import Announcements, Supervisor
+from arno.client import DEFAULT_ADDRESS
 from arno.errors import ConfigurationError
 
 STATE_FILE: Final = "up.json"
@@ -163,7 +164,7 @@ class _Up:
         folder = escape(str(self._options.folder))
         print_line = self._console.print
         print_line(f"[bold green]Arno is {self._ready_text}[/] and listens on {machine.address}")
-        flag = "" if self._options.port == 50051 else f" --address {machine.address}"
+        flag = "" if machine.address == DEFAULT_ADDRESS else f" --address {machine.address}"
         print_line(f"  try      arno infer photo.jpg --task OD{flag}")
         for name, url in machine.metrics.items():
             print_line(f"  metrics  {url}/metrics ({name})")
