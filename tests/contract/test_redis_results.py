@@ -313,6 +313,19 @@ async def test_wake_up_stream_is_bounded(
     assert 0 < raw.ttl(stream) <= 600
 
 
+async def test_foreign_entry_in_a_wake_up_stream_keeps_nobody_waiting(
+    new_store: StoreFactory, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store = await new_store("g1")
+    claim = new_claim()
+    await store.claim(claim)
+    waiting = asyncio.create_task(store.wait(claim.job_id, timeout_s=WAIT_S))
+    raw.xadd(f"{unique_prefix}:done:g1", {b"foreign": b"\xff"})
+    await store.request_cancel(claim.job_id)
+    assert (await waiting).state is JobState.CANCELLED
+    await store.ping()
+
+
 async def test_loop_ends_when_it_is_closed_in_the_middle_of_a_backlog(
     new_store: StoreFactory, raw: redis.Redis, unique_prefix: str
 ) -> None:

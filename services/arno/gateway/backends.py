@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from arno.errors import BackendUnavailableError
+from arno.errors import ArnoError, BackendUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class BackendMonitor:
         """Take what to ask.
 
         Args:
-            pings: Name of a backend to a function that raises BackendUnavailableError.
+            pings: Name of a backend to a function that raises where it does not answer.
             interval_s: Time between two rounds.
             timeout_s: How long an answer may take.
             on_change: Called after a round that changed anything.
@@ -105,8 +105,12 @@ class BackendMonitor:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await ping()
-        except BackendUnavailableError as error:
+        except ArnoError as error:
             return error.message
         except TimeoutError:
             return f"no answer within {self._timeout_s:g} s"
+        except Exception as fault:
+            # Whatever a client raises, the next round asks again: an old answer would stay for ever.
+            logger.exception("a backend could not be asked")
+            return f"could not be asked: {type(fault).__name__}"
         return None

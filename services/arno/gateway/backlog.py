@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from arno.bus.ports import Lane
-from arno.errors import BackendUnavailableError
+from arno.errors import ArnoError
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,10 @@ class LaneWork:
     cost_added: float = 0.0
 
     @property
-    def cost(self) -> float:
-        """Everything that is ahead."""
+    def cost(self) -> float | None:
+        """Everything that is ahead; None: records of others, and none here to compare with."""
+        if self.record_count and self.cost_mean is None:
+            return None
         return self.record_count * (self.cost_mean or 0.0) + self.cost_added
 
     def add(self, cost: float) -> None:
@@ -77,16 +79,19 @@ class Prediction:
         for lane, work in self.lanes.items():
             work.record_count, work.cost_added = counts.get(lane, 0), 0.0
 
+    def fresh(self, now_s: float) -> bool:
+        """Say whether there were news lately."""
+        return self.heard_at_s is not None and now_s - self.heard_at_s <= self.stale_after_s
+
     def pace(self, now_s: float) -> float | None:
         """Return the cost that one worker gets done in a second; None: not known."""
         known = [pace for pace in self.paces if pace > 0.0]
-        fresh = self.heard_at_s is not None and now_s - self.heard_at_s <= self.stale_after_s
-        return sum(known) / len(known) if known and fresh else None
+        return sum(known) / len(known) if known and self.fresh(now_s) else None
 
     def work_s(self, lane: Lane, now_s: float) -> float | None:
         """Return how many seconds one worker would need for everything on a lane."""
-        pace = self.pace(now_s)
-        return None if pace is None else self.lanes[lane].cost / pace
+        pace, cost = self.pace(now_s), self.lanes[lane].cost
+        return None if pace is None or cost is None else cost / pace
 
     def wait_s(self, lane: Lane, now_s: float) -> float | None:
         """Return how long a new job of a lane will wait for all workers together."""
@@ -127,9 +132,10 @@ class Backlog:
         """Return how many seconds one worker would need for a lane; None: not known."""
         return self._prediction.work_s(lane, self._clock())
 
-    def record_count(self, lane: Lane) -> int:
-        """Return how many records of a lane were unfinished when the bus was last asked."""
-        return self._prediction.lanes[lane].record_count
+    def record_count(self, lane: Lane) -> int | None:
+        """Return how many records of a lane were unfinished lately; None: not known."""
+        fresh = self._prediction.fresh(self._clock())
+        return self._prediction.lanes[lane].record_count if fresh else None
 
     async def start(self) -> None:
         """Go on asking."""
@@ -147,7 +153,10 @@ class Backlog:
             try:
                 counts, paces = await asyncio.gather(self._unfinished(), self._paces())
                 self._prediction.hear(counts, paces, self._clock())
-            except BackendUnavailableError as error:
+            except ArnoError as error:
                 # The monitor of the backends says so aloud.
                 logger.debug("no news of the backlog: %s", error)
+            except Exception:
+                # Nothing is predicted without news, but they must be asked for again.
+                logger.exception("the backlog could not be asked for")
             await asyncio.sleep(self._interval_s)

@@ -33,8 +33,9 @@ class BacklogCollector(Collector):
             labels=["lane"],
         )
         for lane in Lane:
-            records.add_metric([lane], self._backlog.record_count(lane))
-            work_s = self._backlog.work_s(lane)
+            count, work_s = self._backlog.record_count(lane), self._backlog.work_s(lane)
+            if count is not None:
+                records.add_metric([lane], count)
             if work_s is not None:
                 work.add_metric([lane], work_s)
         yield from (records, work, self._refusals())

@@ -108,6 +108,7 @@ class Submitter:
         Raises:
             IdempotencyConflictError: The key was used with another body. Not retryable.
             BackendUnavailableError: The bus or the store does not answer. Retryable.
+            OverloadedError: Too many bytes wait for the bus already. Retryable.
             LimitExceededError: The record is larger than the bus takes. Not retryable.
         """
         for _ in range(_CLAIM_TRIES):
@@ -147,11 +148,9 @@ class Submitter:
     async def _publish_new(self, claim: JobClaim, submission: Submission) -> None:
         try:
             await self._publish(claim, submission)
-        except LimitExceededError:
-            await self._store.release(claim.job_id)
-            raise
-        except (BackendUnavailableError, asyncio.CancelledError):
-            if not claim.idempotency_key:
+        except BaseException as fault:
+            # A record that is too large will be so again, with or without a key.
+            if not claim.idempotency_key or isinstance(fault, LimitExceededError):
                 await self._release_quietly(claim.job_id)
             raise
 

@@ -154,6 +154,9 @@ class Publication:
             self._write_end(update.job, update.outcome)
 
     def _write_progress(self, update: _Update) -> None:
+        # Whether to go on is not asked here: the end of an old attempt is as good as that of the
+        # new one and may come first, and stopping it would be an end as well. For those whom
+        # somebody asked to stop, `Cancellations` looks.
         try:
             self._store.insist(
                 lambda: self._writer.progress(

@@ -8,7 +8,8 @@ import time
 import pytest
 from arno.api.v1 import types_pb2
 from arno.bus.ports import Lane, Record
-from arno.errors import BackendUnavailableError
+from arno.bus.v1.records_pb2 import JobRecord
+from arno.errors import BackendUnavailableError, OverloadedError
 from arno.gateway.settings import RequestLimits
 from arno.gateway.submission import (
     Submission,
@@ -79,6 +80,19 @@ async def test_refused_job_without_a_key_is_not_begun_should_its_record_arrive(a
 
     await eventually_async(delivered)
     assert worker.taken == []
+
+
+async def test_nothing_is_kept_of_a_job_that_the_bus_had_no_room_for(arno):
+    class FullPublisher:
+        async def publish(self, record: Record, *, timeout_s: float) -> None:
+            ids.append(JobRecord.FromString(record.value).id)
+            raise OverloadedError("the bus is full")
+
+    ids: list[str] = []
+    submitter = Submitter(store=arno.store, publisher=FullPublisher(), settings=SETTINGS)
+    with pytest.raises(OverloadedError):
+        await submitter.submit(submission())
+    assert await arno.store.get(ids[0]) is None
 
 
 async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 from arno.bus.ports import Lane
-from arno.gateway.backlog import Prediction
+from arno.gateway.admission import AdmissionStatistics
+from arno.gateway.backlog import Backlog, Prediction
+from arno.gateway.backlog_metrics import BacklogCollector
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import ManualClock
+from support.eventually import eventually_async
 
 
 def prediction(counts: dict[Lane, int], paces: list[float]) -> Prediction:
@@ -52,6 +56,43 @@ def test_nothing_is_predicted_from_old_news():
     found = prediction({Lane.BATCH: 9}, [10.0])
     assert found.wait_s(Lane.BATCH, 15.0) is not None
     assert found.wait_s(Lane.BATCH, 15.1) is None
+
+
+def test_nothing_is_predicted_of_records_whose_cost_nobody_here_has_seen():
+    found = Prediction(stale_after_s=5.0)
+    found.hear({Lane.BATCH: 1000}, [10.0], now_s=10.0)
+    assert found.work_s(Lane.BATCH, 10.0) is None
+    assert found.wait_s(Lane.INTERACTIVE, 10.0) == 0.0
+
+
+async def test_no_number_is_shown_of_what_is_not_known():
+    clock = ManualClock()
+    faults: list[Exception] = [RuntimeError("a fault of the client")]
+
+    async def unfinished() -> dict[str, int]:
+        if faults:
+            raise faults.pop()
+        return {Lane.BATCH: 7}
+
+    async def paces() -> list[float]:
+        return []
+
+    def shown() -> dict[str, float]:
+        nobody = AdmissionStatistics(0, 0, 0, {})
+        records = next(iter(BacklogCollector(backlog, lambda: nobody).collect()))
+        return {sample.labels["lane"]: sample.value for sample in records.samples}
+
+    async def known() -> bool:
+        return bool(shown())
+
+    backlog = Backlog(unfinished=unfinished, paces=paces, interval_s=0.001, clock=clock.now_s)
+    assert not shown()
+    await backlog.start()
+    await eventually_async(known)
+    await backlog.close()
+    assert shown() == {"interactive": 0, "stream": 0, "batch": 7}
+    clock.advance(1.0)
+    assert not shown()
 
 
 @given(st.lists(st.floats(1.0, 1e6), min_size=1, max_size=40))

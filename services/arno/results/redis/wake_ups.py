@@ -111,7 +111,9 @@ class WakeUpLoop:
             {self._stream: self._last_seen}, count=READ_COUNT_MAX, block=BLOCK_MS
         )
         for entry_id, fields in _entries(reply):
-            self._room.wake(fields[b"job"].decode(), fields[b"state"].decode())
+            # Whoever else writes here may write what it likes: it wakes nobody.
+            job, state = fields.get(b"job", b""), fields.get(b"state", b"")
+            self._room.wake(job.decode(errors="replace"), state.decode(errors="replace"))
             self._last_seen = entry_id
             self._entry_count += 1
 
