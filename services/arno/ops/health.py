@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder
 
+from arno.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -41,9 +43,18 @@ class HealthServer:
             registry: The process's metrics.
             not_ready: Why the process may not be given work.
             not_alive: Why the process must be restarted.
+
+        Raises:
+            ConfigurationError: The address cannot be had.
         """
         handler = _handler(registry, not_ready=not_ready, not_alive=not_alive)
-        self._server = _Server((host, port), handler)
+        try:
+            self._server = _Server((host, port), handler)
+        except (OSError, OverflowError) as fault:
+            why = getattr(fault, "strerror", None) or fault
+            raise ConfigurationError(
+                f"metrics_host, metrics_port: cannot listen on {host}:{port}: {why}"
+            ) from fault
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.1},

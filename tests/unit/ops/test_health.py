@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from arno.errors import ConfigurationError
 from arno.ops.health import HealthServer
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
@@ -61,3 +62,13 @@ def test_other_paths_say_what_there_is(server: HealthServer) -> None:
 def test_closing_twice_is_harmless(server: HealthServer) -> None:
     server.close()
     server.close()
+
+
+def test_port_that_is_taken_is_named(server: HealthServer) -> None:
+    with pytest.raises(ConfigurationError, match=f"metrics_port: .*127.0.0.1:{server.port}"):
+        HealthServer(
+            host="127.0.0.1",
+            port=server.port,
+            registry=CollectorRegistry(),
+            not_ready=lambda: (),
+        )

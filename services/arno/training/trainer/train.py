@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from arno.errors import ConfigurationError
 from arno.ops.health import HealthServer
 from arno.training.data import SampleSource, open_data
 from arno.training.source_code import source_commit
@@ -132,13 +131,12 @@ class _Watch:
 
 
 def _serve(settings: TrainSettings, registry: CollectorRegistry) -> HealthServer:
-    host, port = settings.metrics_host, settings.metrics_port
-    try:
-        server = HealthServer(host=host, port=port, registry=registry, not_ready=lambda: ())
-    except OSError as fault:
-        raise ConfigurationError(
-            f"metrics_host, metrics_port: cannot listen on {host}:{port}: {fault.strerror or fault}"
-        ) from fault
+    server = HealthServer(
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        registry=registry,
+        not_ready=lambda: (),
+    )
     server.start()
     return server
 
