@@ -75,6 +75,21 @@ async def test_scripts_that_the_server_has_forgotten_are_sent_again(
     assert answers == [b"x"] * 5
 
 
+@pytest.mark.parametrize("trips_max", [1, 2])
+async def test_nobody_is_left_in_line_when_trips_end_together(
+    client: redis.asyncio.Redis, trips_max: int
+) -> None:
+    line, script = ScriptLine(client, trips_max=trips_max), client.register_script(ECHO)
+
+    async def ask_again_and_again() -> None:
+        for _ in range(20):
+            await line.run(script, keys=[], args=["x"])
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(ask_again_and_again() for _ in range(trips_max)))
+    await line.close()
+
+
 async def test_cancelled_caller_leaves_the_others_in_peace(
     client: redis.asyncio.Redis, line: ScriptLine
 ) -> None:

@@ -110,7 +110,7 @@ class BackendMonitor:
         except TimeoutError:
             return f"no answer within {self._timeout_s:g} s"
         except Exception as fault:
-            # Whatever a client raises, the next round asks again: an old answer would stay for ever.
+            # The next round asks again, whatever a client raises: else this answer stayed for ever.
             logger.exception("a backend could not be asked")
             return f"could not be asked: {type(fault).__name__}"
         return None

@@ -43,7 +43,7 @@ class ScriptLine:
         self._client = client
         self._trips_max = trips_max
         self._line: deque[_Asked] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(
         self, script: AsyncScript, *, keys: Sequence[str], args: Sequence[str | bytes | int]
@@ -63,28 +63,37 @@ class ScriptLine:
 
     async def close(self) -> None:
         """End what is under way. Idempotent."""
-        for trip in self._under_way:
+        trips = list(self._under_way)
+        for trip in trips:
             trip.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*trips, return_exceptions=True)
 
     def _depart(self) -> None:
         if self._line and len(self._under_way) < self._trips_max:
             trip = asyncio.create_task(self._travel())
             self._under_way.add(trip)
-            trip.add_done_callback(self._under_way.discard)
 
     async def _travel(self) -> None:
-        # Taken only now, so that all who ask in the same turn of the loop travel together.
-        while together := self._board():
-            try:
-                await self._run_together(together)
-            except REDIS_FAULTS as fault:
-                for asked in together:
-                    _settle(asked.answer, fault)
-            except asyncio.CancelledError:
-                for asked in together:
-                    asked.answer.cancel()
-                raise
+        trip = asyncio.current_task()
+        try:
+            # Taken only now, so that all who ask in the same turn of the loop travel together.
+            while together := self._board():
+                await self._bring(together)
+        finally:
+            # Here and not in a callback: who asks before that is called would find every trip taken
+            # and wait for one that never comes.
+            self._under_way -= {trip}
+
+    async def _bring(self, together: Sequence[_Asked]) -> None:
+        try:
+            await self._run_together(together)
+        except asyncio.CancelledError:
+            for asked in together:
+                asked.answer.cancel()
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever it is, those who wait get it
+            for asked in together:
+                _settle(asked.answer, fault)
 
     def _board(self) -> list[_Asked]:
         together: list[_Asked] = []
