@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from arno.api.v1 import job_pb2, job_pb2_grpc
 from arno.bus.ports import Lane
-from arno.errors import UnknownJobError
+from arno.errors import ArnoError, UnknownJobError
 from arno.gateway.admission import Ask
 from arno.gateway.calls import note_job, this_caller
 from arno.gateway.drain import Drain
@@ -81,11 +81,14 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     ) -> AsyncIterator[job_pb2.WatchJobResponse]:
         """Tell every change of a job until it has ended."""
         job_id = (await self._own_job(request.job_id)).job_id
-        # The adapter's iterator is a generator; closing it gives back its connection.
+        # The adapter's iterator is a generator; closing it takes its caller out of the line.
         async with aclosing(cast("Any", self._store.watch(job_id))) as changes:
-            while (snapshot := await self._next_change(changes)) is not None:
-                owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
-                yield job_pb2.WatchJobResponse(job=job_to_wire(snapshot))
+            try:
+                while (snapshot := await self._next_change(changes)) is not None:
+                    owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
+                    yield job_pb2.WatchJobResponse(job=job_to_wire(snapshot))
+            except UnknownJobError:
+                raise await self._unknown(job_id) from None
 
     async def CancelJob(
         self, request: job_pb2.CancelJobRequest, context: Any
@@ -110,9 +113,14 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         job_id = check_job_id(job_id)
         note_job(job_id)
         snapshot = await self._store.get(job_id)
-        if snapshot is None and await self._store.may_have_forgotten(job_id):
-            raise lost_sight(job_id)
+        if snapshot is None:
+            raise await self._unknown(job_id)
         return owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
+
+    async def _unknown(self, job_id: str) -> ArnoError:
+        """Return what to say of a job that the store does not know."""
+        forgotten = await self._store.may_have_forgotten(job_id)
+        return lost_sight(job_id) if forgotten else UnknownJobError(job_id)
 
     async def _next_change(self, changes: AsyncIterator[JobSnapshot]) -> JobSnapshot | None:
         """Return the next snapshot, None after the last; a draining gateway ends the watch."""

@@ -7,6 +7,7 @@ import time
 
 import grpc
 import pytest
+import redis
 from arno.api.v1 import job_pb2, types_pb2
 from arno.results.ports import JobClaim
 from google.protobuf.duration_pb2 import Duration
@@ -159,3 +160,21 @@ async def test_watch_ends_when_the_gateway_drains(arno, patient_worker):
         await all_of(watch)
     assert fault_of(ended.value).reason == "DRAINING"
     await stop
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"), [(("job", "since"), "BACKEND_UNAVAILABLE"), (("job",), "JOB_NOT_FOUND")]
+)
+async def test_watch_of_a_job_that_the_store_forgot_with_all_others_is_to_be_asked_again(
+    arno, gone, reason
+):
+    job = (await arno.jobs.SubmitJob(submission(), timeout=20)).job
+    watch = arno.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=job.id), timeout=30)
+    await watch.read()
+    prefix = arno.settings.redis_key_prefix
+    keys = {"job": f"{prefix}:job:{job.id}", "since": f"{prefix}:since"}
+    with redis.Redis.from_url(arno.settings.redis_url) as raw:
+        raw.delete(*(keys[name] for name in gone))
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await all_of(watch)
+    assert fault_of(ended.value).reason == reason
