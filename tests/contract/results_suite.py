@@ -123,6 +123,24 @@ class ResultsSuite:
         found = [claim for claim in claims if await stores[0].get(claim.job_id)]
         assert [claim.job_id for claim in found] == [ids[0]]
 
+    async def test_only_a_job_that_is_known_is_noted_as_published(
+        self, new_store: StoreFactory
+    ) -> None:
+        store: JobStore = await new_store("g1")
+        noted, deleted = new_claim(), new_claim()
+        for claim in (noted, deleted):
+            await store.claim(claim)
+        before = await store.get(noted.job_id)
+        await store.delete(deleted.job_id)
+        for job_id in (noted.job_id, deleted.job_id, "nobody"):
+            await store.note_published(job_id)
+        after = await store.get(noted.job_id)
+        assert before is not None
+        assert after is not None
+        assert (before.published, after.published) == (False, True)
+        assert await store.get(deleted.job_id) is None
+        assert await store.get("nobody") is None
+
     async def test_released_job_frees_its_key_and_is_not_begun(
         self, new_store: StoreFactory, writer: ResultWriter
     ) -> None:

@@ -5,9 +5,12 @@ What happens when a step fails:
 - A publication that fails may have happened all the same (a late acknowledgement). Without an
   idempotency key the claim is released, so that the store refuses to begin the job should its
   record arrive: the caller was told that it failed, and nobody will ask for it.
-- With a key the claim stays. The retry finds the job, sees that nobody has begun it, and publishes
-  it again under the same id; should both records arrive, the store lets only one end count.
+- With a key the claim stays. The retry finds the job, sees that the bus has not acknowledged it and
+  that nobody has begun it, and publishes it again under the same id; should both records arrive,
+  the store lets only one end count.
 - The same covers a gateway that dies between claim and publication.
+- What the bus has acknowledged is not published again, however often a caller retries while it
+  waits: each record would be begun, and a job that is begun too often counts as poisoned.
 - A key whose job ended without success and might succeed another time (expired, cancelled, a
   retryable failure), or that nobody began before its deadline, is taken over by a new job.
 """
@@ -15,6 +18,7 @@ What happens when a step fails:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -123,7 +127,7 @@ class Submitter:
             if self._spent(found):
                 await self._store.release(holder)
                 continue
-            if _never_begun(found):
+            if _never_begun(found) and not found.published:
                 await self._publish(found, submission)
             return holder
         raise BackendUnavailableError(
@@ -169,6 +173,13 @@ class Submitter:
         await self._publisher.publish(record, timeout_s=self._settings.publish_timeout_s)
         self._observe_publish_s(time.monotonic() - started_s)
         self._on_published(submission.lane, cost)
+        if submission.idempotency_key:
+            await self._note_published(job.job_id)
+
+    async def _note_published(self, job_id: str) -> None:
+        # Unknown to the retry, it costs a second record; the job is accepted all the same.
+        with contextlib.suppress(BackendUnavailableError):
+            await self._store.note_published(job_id)
 
     async def _record(
         self, job: JobClaim | JobSnapshot, submission: Submission, cost: float

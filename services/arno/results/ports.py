@@ -72,6 +72,7 @@ class JobSnapshot:
         attempt_count: How often a worker has begun it.
         decoded_token_count: Tokens so far.
         cancel_requested: Whether somebody asked to stop it.
+        published: Whether somebody noted that the bus has its record.
         task_results: Serialized ``arno.api.v1.TaskResult`` of tasks that the newest attempt has
             ended, in the order of the results; empty once the job has ended, because the outcome
             holds them all.
@@ -86,6 +87,7 @@ class JobSnapshot:
     attempt_count: int
     decoded_token_count: int
     cancel_requested: bool
+    published: bool
     task_results: tuple[bytes, ...]
     outcome: JobOutcome | None
 
@@ -155,6 +157,9 @@ class JobStore(Protocol):
         Raises:
             IdempotencyConflictError: The key is known with another body.
         """
+
+    async def note_published(self, job_id: str) -> None:
+        """Note that the bus has the job's record. Idempotent; an unknown job stays unknown."""
 
     async def release(self, job_id: str) -> None:
         """Forget a job that may not have reached the bus, with its idempotency key.

@@ -79,6 +79,7 @@ class RedisJobStore:
         self._look_script = register(script_text("look"))
         self._cancel_script = register(script_text("request_cancel"))
         self._since_script = register(script_text("since"))
+        self._note_published_script = register(script_text("note_published"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
         self._keep_blob_script = register(script_text("keep_blob"))
@@ -149,6 +150,12 @@ class RedisJobStore:
         if str(holder[1], "utf-8") != claim.body_sha256:
             raise IdempotencyConflictError(claim.idempotency_key, job_id)
         return job_id
+
+    async def note_published(self, job_id: str) -> None:
+        """Note that the bus has the job's record."""
+        keys = [self._keys.job(job_id)]
+        with translated(f"note that job {job_id} was published"):
+            await self._line.run(self._note_published_script, keys=keys, args=[])
 
     async def release(self, job_id: str) -> None:
         """Forget a job that may not have reached the bus, with its idempotency key."""

@@ -39,6 +39,7 @@ def read_job(job_id: str, fields: Mapping[bytes, bytes]) -> StoredJob | None:
         attempt_count=int(fields[b"attempt_count"]),
         decoded_token_count=int(fields[b"decoded_token_count"]),
         cancel_requested=fields.get(b"cancel_requested") == b"1",
+        published=fields.get(b"published") == b"1",
         task_results=_task_results(fields),
         outcome=None if outcome is None else JobOutcome.FromString(outcome),
     )
