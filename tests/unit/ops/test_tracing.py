@@ -39,9 +39,15 @@ def test_outside_of_a_span_there_is_no_trace() -> None:
 def test_span_of_what_failed_says_so_without_a_traceback() -> None:
     with (
         pytest.raises(ValueError, match="broken"),
-        span("gateway", kind=SpanKind.SERVER, carrier={}) as failed,
+        span("gateway", kind=SpanKind.SERVER, carrier={"traceparent": CLIENT}) as failed,
     ):
         raise ValueError("broken")
     assert isinstance(failed, ReadableSpan)
     assert failed.status.status_code is StatusCode.ERROR
     assert not failed.events
+
+
+def test_span_that_nobody_wants_to_see_has_its_ids_and_keeps_nothing() -> None:
+    with span("gateway", kind=SpanKind.SERVER, carrier={}) as unseen:
+        assert current_trace_id()
+    assert not unseen.is_recording()
