@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import Span, format_trace_id
@@ -21,6 +22,8 @@ _LANES: Final = {
     types_pb2.LANE_STREAM: Lane.STREAM,
 }
 
+_SERIALS: Final = itertools.count(1)
+
 
 @dataclass(frozen=True, slots=True)
 class TakenJob:
@@ -34,6 +37,7 @@ class TakenJob:
         queue_s: From the gateway's acceptance to this worker's taking it.
         deadline_s: On the engine's monotonic clock.
         span: Its part of the trace; ended with the job.
+        serial: Counts the jobs that this process has taken.
     """
 
     record: JobRecord
@@ -43,11 +47,15 @@ class TakenJob:
     queue_s: float
     deadline_s: float
     span: Span
+    serial: int = field(default_factory=_SERIALS.__next__)
 
     @property
     def key(self) -> str:
-        """Unique in this process: a job that was delivered twice is in hand twice."""
-        return f"{self.record.id}#{self.attempt.number}"
+        """Unique in this process: a job that was delivered twice is in hand twice.
+
+        By the number of its attempt it would not be: in a store that lost its memory they repeat.
+        """
+        return f"{self.record.id}#{self.serial}"
 
     @property
     def lane(self) -> str:

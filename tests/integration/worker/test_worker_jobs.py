@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import redis
 from arno.api.v1 import job_pb2, types_pb2
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.results.ports import JobState
@@ -125,6 +126,22 @@ def test_job_delivered_twice_has_one_outcome(running: RunningWorker, client: Job
     client.publish(record.SerializeToString())
     eventually(lambda: running.worker.statistics().tally.repeated_delivery_count == 1)
     assert client.look(record.id).outcome == first
+
+
+def test_job_that_the_store_lost_between_two_deliveries_leaves_nothing_unfinished(
+    running: RunningWorker, client: JobClient, gate: Path, worker_settings: WorkerSettings
+) -> None:
+    gate.touch()
+    record = job_record()
+    client.submit(record)
+    eventually(lambda: client.look(record.id).state is JobState.ENCODING)
+    with redis.Redis.from_url(worker_settings.redis_url) as raw:
+        raw.delete(f"{worker_settings.redis_key_prefix}:job:{record.id}")
+    client.publish(record.SerializeToString())
+    eventually(lambda: running.worker.statistics().in_hand_count == 2, what="in hand twice")
+    gate.unlink()
+    assert client.outcome(record.id).state == job_pb2.JOB_STATE_SUCCEEDED
+    eventually(lambda: running.worker.statistics().consumers["interactive"].unfinished_count == 0)
 
 
 def test_unknown_task_of_a_newer_gateway_fails_alone(
