@@ -10,7 +10,12 @@ from typing import Final
 
 from arno.bus.ports import DEAD, Publisher, Record
 from arno.bus.v1.records_pb2 import DeadJob
-from arno.errors import LimitExceededError
+from arno.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    LimitExceededError,
+    OverloadedError,
+)
 from arno.worker.retrying import Backend
 
 logger = logging.getLogger(__name__)
@@ -68,7 +73,12 @@ class DeadLetters:
         record = Record(DEAD, dead.SerializeToString())
         with self._starting:
             publishing = asyncio.run_coroutine_threadsafe(self._send(record), self._loop)
-            publishing.result()
+            try:
+                publishing.result()
+            except (ConfigurationError, OverloadedError) as error:
+                # Waited out like an outage: a process that died of it would die again of the same
+                # record, and count an attempt of every job in hand each time.
+                raise BackendUnavailableError(error.message) from error
 
     async def _send(self, record: Record) -> None:
         if self._publisher is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import redis
 from arno.api.v1 import job_pb2, types_pb2
+from arno.bus.ports import DEAD, topic_name
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.results.ports import JobState
 from arno.worker.settings import WorkerSettings
@@ -85,6 +86,21 @@ def test_unreadable_record_goes_to_the_dead_channel_and_holds_nobody_up(
     running.leave()
     assert running.drained
     assert running.worker.statistics().tally.dead_letters == {"UNREADABLE_RECORD": 2}
+
+
+def test_letter_waits_until_its_stream_is_one_and_neighbours_go_on(
+    running: RunningWorker, client: JobClient, worker_settings: WorkerSettings
+) -> None:
+    dead = topic_name(worker_settings.topic_prefix, DEAD)
+    with redis.Redis.from_url(worker_settings.redis_url) as raw:
+        raw.delete(dead)
+        raw.rpush(dead, "foreign")
+        client.publish(b"no job at all")
+        outcome = client.outcome(client.submit(job_record()))
+        assert outcome.state == job_pb2.JOB_STATE_SUCCEEDED
+        assert running.failure is None
+        raw.delete(dead)
+        eventually(lambda: raw.exists(dead) and raw.xlen(dead) == 1, what="the letter has come")
 
 
 def test_expired_job_is_answered_without_being_prepared(
