@@ -113,17 +113,33 @@ class _Keyed:
 
 
 def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
-    """Return a channel for blocking calls; it connects at the first call."""
+    """Return a channel for blocking calls; it connects at the first call.
+
+    Raises:
+        ConfigurationError: The address has another form, or a file of `tls` cannot be read.
+    """
+    _check_address(address)
     if tls is None:
         return grpc.insecure_channel(address, options=_OPTIONS)
     return grpc.secure_channel(address, tls.credentials(), options=_OPTIONS)
 
 
 def open_aio_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
-    """Return a channel for the running asyncio loop; it connects at the first call."""
+    """Return a channel for the running asyncio loop; it connects at the first call.
+
+    Raises:
+        ConfigurationError: The address has another form, or a file of `tls` cannot be read.
+    """
+    _check_address(address)
     if tls is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
     return grpc.aio.secure_channel(address, tls.credentials(), options=_OPTIONS)
+
+
+def _check_address(address: str) -> None:
+    """Refuse what gRPC tells in sentences of its own, or only after all its retries."""
+    if not address or not address.isprintable() or address.startswith(("http://", "https://")):
+        raise ConfigurationError(f"address: must be HOST:PORT, not {address!r}")
 
 
 def _read(path: str | PathLike[str] | None) -> bytes | None:

@@ -15,6 +15,7 @@ from arno.errors import (
     ArnoError,
     Code,
     InvalidFieldError,
+    QuotaExceededError,
     UnavailableError,
 )
 
@@ -34,7 +35,7 @@ def rebuild(
     if isinstance(error, InvalidFieldError):
         error.field = metadata.get("field", "")
         error.problem = metadata.get("problem", message)
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | QuotaExceededError):
         error.retry_delay_s = float(metadata.get("retry_delay_s", _RETRY_DELAY_S))
     return error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -70,8 +71,13 @@ class TaskRequest:
         """Return the strict form.
 
         Raises:
-            InvalidFieldError: The task's name is unknown, or the region is not four numbers.
+            InvalidFieldError: The task's name is unknown, the region is not four numbers, or the
+                classes are one text.
         """
+        if isinstance(self.classes, str):
+            # Its letters would each be a class.
+            problem = "must be a list of names, not one text"
+            raise InvalidFieldError(field="classes", problem=problem, sent=self.classes)
         return TaskSpec(
             task=task_of(self.task),
             id=self.id,
@@ -127,20 +133,34 @@ def held_to_form(tasks: Sequence[TaskLike]) -> tuple[TaskRequest, ...]:
     return tuple(replace(_request(task), constrained=True) for task in tasks)
 
 
+def checked_id(job_id: str) -> str:
+    """Return the id of a job.
+
+    Raises:
+        InvalidFieldError: No job can have it, nor can a message hold it.
+    """
+    if not job_id.isprintable():
+        problem = "holds characters that no id has"
+        raise InvalidFieldError(field="job_id", problem=problem, sent=job_id)
+    return job_id
+
+
 def infer_message(
     image: ImageLike, tasks: Sequence[TaskLike], *, lane: str | None, idempotency_key: str
 ) -> vision_pb2.InferRequest:
     """Return the message of one request.
 
     Raises:
-        InvalidRequestError: The image cannot be read, or a task makes no sense.
+        InvalidRequestError: The image cannot be read, or a task or the key makes no sense.
     """
-    return vision_pb2.InferRequest(
+    message = vision_pb2.InferRequest(
         image=types_pb2.Image(content=encode_image(image)),
         tasks=_specs(tasks),
         lane=_lane(lane),
-        idempotency_key=idempotency_key,
     )
+    with _sendable("idempotency_key"):
+        message.idempotency_key = idempotency_key
+    return message
 
 
 def submit_message(
@@ -154,16 +174,19 @@ def submit_message(
     """Return the message of a durable job.
 
     Raises:
-        InvalidRequestError: The image cannot be read, or a task makes no sense.
+        InvalidRequestError: The image cannot be read, or a task, the key or the time makes no
+            sense.
     """
     message = job_pb2.SubmitJobRequest(
         image=types_pb2.Image(content=encode_image(image)),
         tasks=_specs(tasks),
         lane=_lane(lane),
-        idempotency_key=idempotency_key,
     )
+    with _sendable("idempotency_key"):
+        message.idempotency_key = idempotency_key
     if time_to_live_s is not None:
-        message.time_to_live.FromMilliseconds(round(time_to_live_s * 1000))
+        with _sendable("time_to_live_s"):
+            message.time_to_live.FromMilliseconds(round(time_to_live_s * 1000))
     return message
 
 
@@ -192,17 +215,20 @@ def config_message(
     """Return the first message of a stream.
 
     Raises:
-        InvalidFieldError: A task makes no sense, or the policy is unknown.
+        InvalidFieldError: A task or an option makes no sense.
     """
-    timeout_s = options.frame_timeout_s
     config = vision_pb2.StreamConfig(
-        tasks=_specs(tasks),
-        lane=_lane(options.lane),
-        policy=_policy(options.policy),
-        every=options.every,
-        in_flight_max=options.in_flight_max,
-        frame_timeout_ms=None if timeout_s is None else math.ceil(timeout_s * 1000),
+        tasks=_specs(tasks), lane=_lane(options.lane), policy=_policy(options.policy)
     )
+    if options.every is not None:
+        with _sendable("every"):
+            config.every = options.every
+    if options.in_flight_max is not None:
+        with _sendable("in_flight_max"):
+            config.in_flight_max = options.in_flight_max
+    if options.frame_timeout_s is not None:
+        with _sendable("frame_timeout_s"):
+            config.frame_timeout_ms = math.ceil(options.frame_timeout_s * 1000)
     return vision_pb2.InferStreamRequest(config=config)
 
 
@@ -210,21 +236,37 @@ def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferSt
     """Return the message of a frame.
 
     Raises:
-        InvalidImageError: The image cannot be read.
+        InvalidFieldError: The image cannot be read, or a number is out of range.
     """
     given = frame if isinstance(frame, Frame) else Frame(frame)
-    message = vision_pb2.Frame(
-        sequence=next_sequence if given.sequence is None else given.sequence,
-        timestamp_ms=given.timestamp_ms,
-        image=types_pb2.Image(content=encode_image(given.image)),
-    )
+    message = vision_pb2.Frame(image=types_pb2.Image(content=encode_image(given.image)))
+    with _sendable("frame"):
+        message.sequence = next_sequence if given.sequence is None else given.sequence
+        message.timestamp_ms = given.timestamp_ms
     return vision_pb2.InferStreamRequest(frame=message)
 
 
 def _specs(tasks: Sequence[TaskLike]) -> list[types_pb2.TaskSpec]:
     if not tasks:
         raise InvalidFieldError(field="tasks", problem="name at least one task", limit="1 or more")
-    return [spec_to_wire(_request(task).spec()) for task in tasks]
+    specs = [_request(task).spec() for task in tasks]
+    messages = []
+    for index, spec in enumerate(specs):
+        with _sendable(f"tasks[{index}]"):
+            messages.append(spec_to_wire(spec))
+    return messages
+
+
+@contextmanager
+def _sendable(field: str) -> Iterator[None]:
+    """Name the field with what no message can hold: bytes that are no UTF-8, too large a number."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        sent = str(error.object)
+        raise InvalidFieldError(field=field, problem="holds no UTF-8", sent=sent) from error
+    except (ValueError, OverflowError) as error:
+        raise InvalidFieldError(field=field, problem=f"cannot be sent ({error})") from error
 
 
 def _request(task: TaskLike) -> TaskRequest:

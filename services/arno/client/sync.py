@@ -55,7 +55,7 @@ class Client:
             api_key: Shown with every call; empty where the gateway asks for none.
 
         Raises:
-            ConfigurationError: A file of `tls` cannot be read, or the key has another form.
+            ConfigurationError: Address or key has another form, or a file of `tls` cannot be read.
         """
         self.address = address
         self._timeout_s = timeout_s
@@ -166,7 +166,7 @@ class Client:
             UnknownJobError: There is no such job (any more).
             ArnoError: The call failed.
         """
-        request = job_pb2.GetJobRequest(job_id=job_id)
+        request = job_pb2.GetJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             return job_of(self._jobs.GetJob(request, timeout=self._limit(timeout_s)).job)
 
@@ -181,7 +181,9 @@ class Client:
             UnknownJobError: There is no such job (any more).
             ArnoError: The call failed.
         """
-        call = self._jobs.WatchJob(job_pb2.WatchJobRequest(job_id=job_id), timeout=timeout_s)
+        call = self._jobs.WatchJob(
+            job_pb2.WatchJobRequest(job_id=requests.checked_id(job_id)), timeout=timeout_s
+        )
         try:
             with self._translated():
                 for message in call:
@@ -209,7 +211,7 @@ class Client:
             UnknownJobError: There is no such job (any more).
             ArnoError: The call failed.
         """
-        request = job_pb2.CancelJobRequest(job_id=job_id)
+        request = job_pb2.CancelJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             return job_of(self._jobs.CancelJob(request, timeout=self._limit(timeout_s)).job)
 
@@ -219,7 +221,7 @@ class Client:
         Raises:
             ArnoError: The call failed.
         """
-        request = job_pb2.DeleteJobRequest(job_id=job_id)
+        request = job_pb2.DeleteJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             self._jobs.DeleteJob(request, timeout=self._limit(timeout_s))
 

@@ -123,6 +123,13 @@ def test_server_that_was_full_for_a_moment_is_asked_again(answerer, gateway):
     assert said(answerer.ask(about("a", 1))) == {"a0": "to a0"}
 
 
+def test_quota_that_was_used_up_for_a_moment_is_waited_for(gateway):
+    gateway.refusals = [refusal(8, "QUOTA_EXCEEDED")] * 2
+    with Client(gateway.address) as client:
+        patient = RemoteAnswerer(client, DecodingChoice(2, 9), parallel=2)
+        assert said(patient.ask(about("a", 1))) == {"a0": "to a0"}
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "error"),
     [(14, "OVERLOADED", UnavailableError), (8, "QUOTA_EXCEEDED", QuotaExceededError)],

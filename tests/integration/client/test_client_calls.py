@@ -8,6 +8,7 @@ import pytest
 from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2, vision_pb2_grpc
 from arno.client import AsyncClient, Client, JobState
 from arno.errors import (
+    ConfigurationError,
     DeadlineExceededError,
     InvalidImageError,
     OverloadedError,
@@ -126,6 +127,12 @@ def test_server_that_is_not_there_is_named():
             UnavailableError, match=r"no Arno gateway answers at 127\.0\.0\.1:9.*arno up"
         ):
             client.infer(b"image", "OD")
+
+
+@pytest.mark.parametrize("address", ["", "http://127.0.0.1:9", "\udcff:9"])
+def test_address_of_another_form_is_refused_at_once(address):
+    with pytest.raises(ConfigurationError, match="address: must be HOST:PORT"):
+        Client(address)
 
 
 def test_timeout_is_told():

@@ -8,6 +8,7 @@ from arno.errors import (
     InvalidFieldError,
     LimitExceededError,
     OverloadedError,
+    QuotaExceededError,
     UnavailableError,
     UnknownJobError,
 )
@@ -34,9 +35,10 @@ def test_field_of_a_refused_request_is_known():
     assert (error.field, error.problem) == ("tasks[0].text", "too long")
 
 
-def test_retry_delay_of_an_overload_is_known():
-    error = rebuild("OVERLOADED", "full", code=14, metadata={"retry_delay_s": "2.5"})
-    assert isinstance(error, OverloadedError)
+@pytest.mark.parametrize("kind", [OverloadedError, QuotaExceededError])
+def test_delay_after_which_a_retry_makes_sense_is_known(kind):
+    error = rebuild(kind.reason, "full", code=kind.code, metadata={"retry_delay_s": "2.5"})
+    assert isinstance(error, kind)
     assert error.retry_delay_s == 2.5
     assert error.retryable
 

@@ -1,11 +1,15 @@
+import math
+
 import pytest
 from arno.api.v1 import types_pb2, vision_pb2
 from arno.client import Frame, StreamOptions, TaskRequest
 from arno.client.requests import (
+    checked_id,
     config_message,
     frame_message,
     held_to_form,
     infer_message,
+    submit_message,
     task_of,
 )
 from arno.errors import InvalidFieldError
@@ -93,3 +97,46 @@ def test_a_call_that_is_constrained_constrains_every_task_and_no_other_call_does
     held = specs(*held_to_form(tasks))
     assert [spec.options.constrained for spec in held] == [True, True]
     assert held[1].options.num_beams == 2
+
+
+def test_classes_that_are_one_text_are_refused():
+    with pytest.raises(InvalidFieldError, match="classes: must be a list of names"):
+        specs(TaskRequest("OPEN_VOCABULARY_DETECTION", classes="car"))
+
+
+NO_UTF_8 = "\udcff"  # what Python makes of the byte FF in a command line
+
+
+@pytest.mark.parametrize(
+    "sent", [{"text": NO_UTF_8}, {"max_new_tokens": 1 << 40}, {"num_beams": 1 << 40}]
+)
+def test_task_that_no_message_holds_is_named(sent):
+    with pytest.raises(InvalidFieldError, match=r"^tasks\[1\]: "):
+        specs("OD", TaskRequest("PROMPT", **sent))
+
+
+@pytest.mark.parametrize("time_to_live_s", [1e300, math.inf, math.nan])
+def test_time_to_live_that_no_message_holds_is_named(time_to_live_s):
+    with pytest.raises(InvalidFieldError, match=r"^time_to_live_s: "):
+        submit_message(b"x", ["OD"], lane=None, idempotency_key="", time_to_live_s=time_to_live_s)
+
+
+@pytest.mark.parametrize("option", ["every", "in_flight_max", "frame_timeout_s"])
+def test_option_of_a_stream_that_no_message_holds_is_named(option):
+    with pytest.raises(InvalidFieldError, match=f"^{option}: "):
+        config_message(["OD"], StreamOptions(**{option: 1 << 40}))
+
+
+def test_number_of_a_frame_that_no_message_holds_is_named():
+    with pytest.raises(InvalidFieldError, match=r"^frame: "):
+        frame_message(Frame(b"x", sequence=1 << 70), next_sequence=0)
+
+
+def test_idempotency_key_that_is_no_utf_8_is_named():
+    with pytest.raises(InvalidFieldError, match=r"^idempotency_key: holds no UTF-8"):
+        infer_message(b"x", ["OD"], lane=None, idempotency_key=NO_UTF_8)
+
+
+def test_id_of_a_job_that_is_no_utf_8_is_named():
+    with pytest.raises(InvalidFieldError, match=r"^job_id: "):
+        checked_id(NO_UTF_8)
