@@ -326,6 +326,25 @@ async def test_foreign_entry_in_a_wake_up_stream_keeps_nobody_waiting(
     await store.ping()
 
 
+async def test_sweep_past_a_job_that_others_wrote_into_wakes_the_others(
+    new_store: StoreFactory, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store = await new_store("g1")
+    claims = new_claim(), new_claim()
+    watches = [store.watch(claim.job_id) for claim in claims]
+    for claim, watch in zip(claims, watches, strict=True):
+        await store.claim(claim)
+        await anext(watch)
+    spoiled, sound = (f"{unique_prefix}:job:{claim.job_id}" for claim in claims)
+    raw.hset(spoiled, "revision", "foreign")
+    raw.hset(sound, mapping={"state": "CANCELLED", "revision": 99})
+    async with asyncio.timeout(WAIT_S):
+        changes = await asyncio.gather(*map(anext, watches), return_exceptions=True)
+    assert isinstance(changes[0], ValueError)
+    assert changes[1].state is JobState.CANCELLED
+    await store.ping()
+
+
 async def test_loop_ends_when_it_is_closed_in_the_middle_of_a_backlog(
     new_store: StoreFactory, raw: redis.Redis, unique_prefix: str
 ) -> None:

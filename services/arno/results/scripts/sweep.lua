@@ -9,7 +9,8 @@ for i = 1, count do
     looks[i] = -1
   else
     watch(KEYS[i], KEYS[count + i], ARGV[1], ARGV[i + 1])
-    looks[i] = tonumber(present[2])
+    -- What others wrote there is no number, and a hole would cut off the answer about all others.
+    looks[i] = tonumber(present[2]) or -1
   end
 end
 return looks
