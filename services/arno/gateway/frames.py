@@ -12,7 +12,6 @@ from arno.gateway.admission import Ask
 from arno.gateway.calls import this_caller
 from arno.gateway.deadlines import time_budget
 from arno.gateway.inference import Inference
-from arno.gateway.metrics import GatewayMetrics
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.status import fault_to_wire
 from arno.gateway.stream_settings import StreamSettings
@@ -30,7 +29,6 @@ class FrameRunner:
         gatekeeper: Gatekeeper,
         inference: Inference,
         limits: GatewayLimits,
-        metrics: GatewayMetrics,
         time_remaining_s: Callable[[], float | None],
     ) -> None:
         """Take the stream's settings, and how long its call may still last."""
@@ -38,7 +36,6 @@ class FrameRunner:
         self._gatekeeper = gatekeeper
         self._inference = inference
         self._limits = limits
-        self._metrics = metrics
         self._time_remaining_s = time_remaining_s
 
     async def answer(
@@ -84,6 +81,5 @@ class FrameRunner:
                 image_field="frame.image.content",
                 tasks_field="config.tasks",
             )
-            self._metrics.image_bytes.observe(len(content))
             submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
             return await self._inference.run(submission, budget=budget, started_s=started_s)

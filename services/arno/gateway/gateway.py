@@ -140,7 +140,7 @@ class Gateway:
                 blob_time_to_live_s=self._settings.blob_time_to_live_s,
                 publish_timeout_s=self._settings.publish_timeout_s,
             ),
-            observe_publish_s=self._metrics.publish_seconds.observe,
+            observe=self._metrics.observe_publication,
             on_published=self._backlog.add,
         )
 

@@ -52,13 +52,13 @@ class GatewayMetrics:
             ["outcome"],
             registry=registry,
         )
-        self.image_bytes = Histogram(
+        self._image_bytes = Histogram(
             "arno_gateway_image_bytes",
             "Size of the images that were accepted.",
             buckets=_IMAGE_BUCKETS_BYTES,
             registry=registry,
         )
-        self.publish_seconds = Histogram(
+        self._publish_seconds = Histogram(
             "arno_gateway_publish_seconds",
             "Time until the bus had acknowledged a record.",
             buckets=_PUBLISH_BUCKETS_S,
@@ -89,6 +89,11 @@ class GatewayMetrics:
             ["backend"],
             registry=registry,
         )
+
+    def observe_publication(self, took_s: float, image_bytes: int) -> None:
+        """Note a record that the bus has acknowledged, and the size of its image."""
+        self._publish_seconds.observe(took_s)
+        self._image_bytes.observe(image_bytes)
 
     def follow_admission(self, statistics: Callable[[], AdmissionStatistics]) -> None:
         """Show the work in hand, read when scraped."""

@@ -95,16 +95,25 @@ class Submitter:
         publisher: Publisher,
         settings: SubmissionSettings,
         now_at_ms: Callable[[], int] = unix_ms,
-        observe_publish_s: Callable[[float], None] = lambda _: None,
+        observe: Callable[[float, int], None] = lambda took_s, image_bytes: None,
         on_published: Callable[[Lane, float], None] = lambda lane, cost: None,
     ) -> None:
-        """Take the started adapters, and whom to tell of the predicted cost of every job."""
+        """Take the started adapters, and whom to tell of what was published.
+
+        Args:
+            store: Started.
+            publisher: Started.
+            settings: How jobs are put on the bus.
+            now_at_ms: The wall clock, Unix milliseconds.
+            observe: Is told how long the bus took, and the size of the image.
+            on_published: Is told the lane and the predicted cost.
+        """
         self._store = store
         self._publisher = publisher
         self._settings = settings
         self._now_at_ms = now_at_ms
         self._on_published = on_published
-        self._observe_publish_s = observe_publish_s
+        self._observe = observe
 
     async def submit(self, submission: Submission) -> str:
         """Return the id of the job once the bus has it.
@@ -171,7 +180,7 @@ class Submitter:
         record = await self._record(job, submission, cost)
         started_s = time.monotonic()
         await self._publisher.publish(record, timeout_s=self._settings.publish_timeout_s)
-        self._observe_publish_s(time.monotonic() - started_s)
+        self._observe(time.monotonic() - started_s, len(submission.request.content))
         self._on_published(submission.lane, cost)
         if submission.idempotency_key:
             await self._note_published(job.job_id)

@@ -58,7 +58,6 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         tenant, content = this_caller().tenant, request.image.content
         with self._inference.enter(tenant, Ask(len(content), lane, budget.work_s)):
             checked = await check_request_off_loop(content, request.tasks, limits=self._limits)
-            self._metrics.image_bytes.observe(len(content))
             submission = Submission(
                 checked, tenant=tenant, lane=lane, work_s=budget.work_s, idempotency_key=key
             )
@@ -84,7 +83,6 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
                 gatekeeper=self._gatekeeper,
                 inference=self._inference,
                 limits=self._limits,
-                metrics=self._metrics,
                 time_remaining_s=context.time_remaining,
             )
             stream = FrameStream(

@@ -20,7 +20,8 @@ from support.stand_in_worker import answer
 
 def submission(**fields):
     fields.setdefault("tasks", [caption(id="a"), caption(id="b")])
-    return job_pb2.SubmitJobRequest(image=types_pb2.Image(content=images.png()), **fields)
+    fields.setdefault("image", types_pb2.Image(content=images.png()))
+    return job_pb2.SubmitJobRequest(**fields)
 
 
 async def taken(worker, count=1):
@@ -47,6 +48,15 @@ async def test_submitted_job_is_queued_then_told_with_its_results(arno, patient_
     assert [result.id for result in job.response.results] == ["a", "b"]
     assert job.attempt_count == 1
     assert job.HasField("end_time")
+
+
+async def test_image_of_a_job_that_was_accepted_is_counted(arno):
+    await arno.jobs.SubmitJob(submission(), timeout=20)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await arno.jobs.SubmitJob(submission(image=types_pb2.Image(content=b"none")), timeout=20)
+    sample = arno.registry.get_sample_value
+    assert sample("arno_gateway_image_bytes_count") == 1
+    assert sample("arno_gateway_image_bytes_sum") == len(images.png())
 
 
 async def test_watch_tells_each_result_as_it_is_ready_and_ends_with_the_job(arno, patient_worker):
