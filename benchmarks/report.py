@@ -74,8 +74,10 @@ nothing to do with the run kept busy meanwhile, at its worst: above {NOISY_CORES
 star, and its figures are **noisy**; ratios from such rows are hints. A busy machine hurts whoever
 synchronises threads most often, which is transformers.
 
-In bfloat16 the answers of random weights are seldom `equal`, since all of their tokens are about
-equally likely; what bfloat16 changes in the answers of a trained model has a chapter of its own.
+Random weights find all tokens about equally likely, so that the last bits of a sum decide: their
+answers are seldom `equal` in bfloat16, and not always in float32, where batches sum in another
+order (also those of transformers: see `static`). arno-tiny's are what `equal` is there for; what
+bfloat16 changes in them has a chapter of its own.
 
 vLLM is not among the peers: its plugin for Florence-2 (`vllm-bart-plugin`) has no beam search,
 which all of this is about, and its wheels on PyPI need a GPU."""
