@@ -230,6 +230,7 @@ def _conclude(evaluation: Evaluation, setup: Setup, out: Path | None, *, as_json
     else:
         print_figures(Console(highlight=False), evaluation, setup.data)
     if out is not None:
-        (out / REPORT_FILE).write_text(f"{document}\n", encoding="utf-8")
+        # Data may have a name that is no UTF-8.
+        (out / REPORT_FILE).write_text(f"{document}\n", encoding="utf-8", errors="backslashreplace")
         write_worst_page(out / WORST_FILE, evaluation, setup.data)
         click.echo(f"written: {out / REPORT_FILE}, {out / WORST_FILE}", err=True)

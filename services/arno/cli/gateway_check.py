@@ -10,8 +10,12 @@ from typing import Final
 from arno.cli.checks import Finding, Level, split_address
 from arno.cli.connecting import API_KEY_VARIABLE, Connection
 from arno.cli.probes import probe_port, probe_tls
-from arno.client import Tls
-from arno.errors import ArnoError, UnauthenticatedError, UnknownJobError
+from arno.errors import (
+    ArnoError,
+    ConfigurationError,
+    UnauthenticatedError,
+    UnknownJobError,
+)
 
 _TIMEOUT_S: Final = 3.0
 _NO_JOB: Final = "doctor"
@@ -31,6 +35,8 @@ def check_gateway(gateway: Connection) -> Finding:
         advice = f"set {API_KEY_VARIABLE} or --api-key-file; operators: arno keys list"
         found = f"{gateway.address} is ready, but {error.message}"
         return Finding(Level.FAIL, "gateway", found, advice)
+    except ConfigurationError as error:
+        return Finding(Level.FAIL, "gateway", error.message, "correct --address or the --tls files")
     except ArnoError as error:
         found = f"{gateway.address}: {error.message}"
         return Finding(Level.FAIL, "gateway", found, "read its log")
@@ -41,7 +47,7 @@ def _served(gateway: Connection) -> Finding:
     found = f"{gateway.address} is ready"
     if gateway.tls is None:
         return Finding(Level.OK, "gateway", found)
-    ends = probe_tls(*split_address(gateway.address), _context(gateway.tls)).said
+    ends = probe_tls(*split_address(gateway.address), gateway.tls.context()).said
     if not ends:
         return Finding(Level.OK, "gateway", f"{found}, over TLS")
     days = (ssl.cert_time_to_seconds(ends) - time.time()) / _DAY_S
@@ -60,7 +66,7 @@ def _silence(gateway: Connection) -> Finding:
         found = f"{gateway.address} speaks TLS, and was asked in plain text"
         return Finding(Level.FAIL, "gateway", found, "--tls-ca FILE, or --tls")
     if gateway.tls is not None:
-        handshake = probe_tls(host, port, _context(gateway.tls))
+        handshake = probe_tls(host, port, gateway.tls.context())
         if not handshake.ok:
             found = f"{gateway.address} refuses the TLS handshake: {handshake.said}"
             return Finding(
@@ -68,13 +74,6 @@ def _silence(gateway: Connection) -> Finding:
             )
     found = f"{gateway.address} listens, but is not ready or is no gateway"
     return Finding(Level.FAIL, "gateway", found, "read its log, or GET /readyz on its metrics port")
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.root_certificates)
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.private_key)
-    return context
 
 
 def _trusting() -> ssl.SSLContext:

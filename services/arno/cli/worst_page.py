@@ -50,6 +50,7 @@ def write_worst_page(path: Path, evaluation: Evaluation, data: str) -> None:
         + "\n".join(_section(task, judged) for task, judged in evaluation.tasks.items())
         + "</html>\n",
         encoding="utf-8",
+        errors="backslashreplace",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -12,6 +13,7 @@ from typing import Any, Final, TypeVar, cast
 import grpc
 
 from arno.errors import ConfigurationError
+from arno.ops.tls import tls_fault
 
 ChannelT = TypeVar("ChannelT", grpc.Channel, grpc.aio.Channel)
 
@@ -69,18 +71,40 @@ class Tls:
     private_key: str | PathLike[str] | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
+        """Read the files for gRPC.
 
         Raises:
-            ConfigurationError: A file cannot be read, or only half of a key pair was given.
+            ConfigurationError: A file cannot be used, or only half of a key pair was given.
         """
-        if (self.certificate is None) != (self.private_key is None):
-            raise ConfigurationError("tls: give certificate and private_key together")
+        # Of a file that is no PEM, gRPC says nothing until the call's timeout.
+        self.context()
         return grpc.ssl_channel_credentials(
             root_certificates=_read(self.root_certificates),
             private_key=_read(self.private_key),
             certificate_chain=_read(self.certificate),
         )
+
+    def context(self) -> ssl.SSLContext:
+        """Read the files for Python's ssl.
+
+        Raises:
+            ConfigurationError: A file cannot be used, or only half of a key pair was given.
+        """
+        if (self.certificate is None) != (self.private_key is None):
+            raise ConfigurationError("tls: give certificate and private_key together")
+        try:
+            context = ssl.create_default_context(cafile=self.root_certificates)
+        except (OSError, ValueError) as error:
+            sentence = f"tls: {self.root_certificates}: {tls_fault(error)}"
+            raise ConfigurationError(sentence) from error
+        if self.certificate is not None and self.private_key is not None:
+            try:
+                # Without a password here, OpenSSL would ask the terminal for one.
+                context.load_cert_chain(self.certificate, self.private_key, password="")
+            except (OSError, ValueError) as error:
+                sentence = f"tls: {self.certificate} with {self.private_key}: {tls_fault(error)}"
+                raise ConfigurationError(sentence) from error
+        return context
 
 
 def with_key(channel: ChannelT, api_key: str) -> ChannelT:

@@ -10,6 +10,7 @@ from arno.cli.checks import Finding, Level
 from arno.cli.connecting import Connection
 from arno.cli.doctor import _table
 from arno.cli.gateway_check import check_gateway
+from arno.client import Tls
 from arno.ops.redis_access import RedisAccessSettings
 from rich.console import Console
 
@@ -38,6 +39,13 @@ def test_parts_that_are_looked_for_are_those_of_the_extra(extra):
 def test_address_that_nobody_can_have_is_a_finding(address):
     assert check_gateway(Connection(address)).level is Level.FAIL
     assert [finding.level for finding in checks.check_kafka(address)] == [Level.FAIL]
+
+
+def test_authorities_that_are_no_pem_file_are_a_finding(tmp_path):
+    (tmp_path / "ca.pem").write_text("none")
+    found = check_gateway(Connection("127.0.0.1:9", tls=Tls(tmp_path / "ca.pem")))
+    assert found.level is Level.FAIL
+    assert "ca.pem: not the PEM file" in found.found
 
 
 def test_redis_address_that_nobody_can_have_is_a_finding():

@@ -42,6 +42,8 @@ def arno(monkeypatch, capsys):
         (["up", "--bus", "kafka", "--data", "{tmp}"], "--kafka-bootstrap HOST:PORT"),
         (["gateway", "--window", "many"], "--window"),
         (["worker", "--lanes", "fast"], "--lanes"),
+        (["infer", "x.png", "--address", "http://h:1"], "address: must be HOST:PORT"),
+        (["infer", "x.png", "--tls-ca", "{tmp}/file"], "file: not the PEM file that belongs here"),
         (["fly"], "No such command 'fly'"),
         (["infre", "x.png"], "Did you mean infer?"),
     ],

@@ -70,3 +70,8 @@ def test_failed_case_and_image_that_went_away_have_their_place(tmp_path):
     text = page(tmp_path, QuestionSet((asked,), "d"), lambda _: EngineError("broke"))
     assert "file a.png: cannot be read" in text
     assert "(the model failed)" in text
+
+
+def test_name_that_is_no_utf_8_is_written_as_an_escape(tmp_path):
+    asked = question(Task.PROMPT, TextAnswer("x"), name="caf\udce9.jsonl:1")
+    assert r"caf\udce9.jsonl:1" in page(tmp_path, QuestionSet((asked,), "d"))

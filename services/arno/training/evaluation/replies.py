@@ -98,7 +98,8 @@ class Replies:
             question, answer = _read(line, f"{path}:{number}")
             if answer is not None:
                 self._outcomes[question] = answer
-        file = path.open("r+", encoding="utf-8")
+        # Names of files that are no UTF-8 are in it: JSON takes the escapes, and gives them back.
+        file = path.open("r+", encoding="utf-8", errors="backslashreplace")
         file.seek(end)
         file.truncate()
         return file

@@ -59,6 +59,12 @@ def test_reply_is_read_as_it_was_kept(tmp_path, value):
     assert kept["q"].value == value
 
 
+def test_question_of_a_file_whose_name_is_no_utf_8_is_kept(tmp_path):
+    name = "caf\udce9.jsonl:1"
+    assert keep(tmp_path, Reply(name, answered(TextAnswer("x")))) == keep(tmp_path)
+    assert keep(tmp_path).keys() == {name}
+
+
 def test_reply_outlives_a_process_that_does_not_close(tmp_path):
     replies = Replies(RUN, tmp_path)
     replies.add(text("a"))
