@@ -44,3 +44,9 @@ def test_compose_services_depend_only_on_services_that_exist() -> None:
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert source in COMPOSE["volumes"] or (ROOT / source).exists()
+
+
+def test_compose_keeps_what_kafka_has_accepted_in_a_volume() -> None:
+    kafka = COMPOSE["services"]["kafka"]
+    folders = [volume.split(":")[1] for volume in kafka["volumes"]]
+    assert kafka["environment"]["KAFKA_LOG_DIRS"] in folders
