@@ -32,7 +32,7 @@ BUDGET: Final = {"p50_s": 0.012, "p99_s": 0.040, "jobs_per_s": 400.0}
 _IMAGE_COUNT: Final = 16
 _WARM_UP_S: Final = 4.0
 _RATES: Final = (20.0, 100.0, 200.0)
-_CONCURRENCIES: Final = (1, 8, 32, 64, 128)
+_CONCURRENCIES: Final = (1, 8, 32, 64, 128, 256)
 
 
 def requests(count: int = _IMAGE_COUNT, size_bytes: int = IMAGE_BYTES) -> list[bytes]:
