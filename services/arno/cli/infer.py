@@ -182,8 +182,10 @@ class _Target:
         path = self.path if self.single else self._free_name(image)
         try:
             draw(image, result).save(path)
-        except OSError as error:
-            raise ConfigurationError(f"--draw {path}: {error.strerror or error}") from error
+        except (OSError, ValueError, OverflowError) as error:
+            # Not only of the disk: formats have longest sides, each with another error.
+            said = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"--draw {path}: {said}") from error
         return path
 
     def _free_name(self, image: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def _options(policy: str, in_flight: int | None, timeout_s: float) -> StreamOpti
 
 def _expected_count(video: SourceOptions) -> int | None:
     length_s = duration_s(video)
-    if length_s is None or video.fps is None:
+    if length_s is None or video.fps is None or not math.isfinite(video.fps):
         return video.frame_count_max
     count = max(1, round(length_s * video.fps))
     return count if video.frame_count_max is None else min(count, video.frame_count_max)

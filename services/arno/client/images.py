@@ -22,8 +22,10 @@ _JPEG_SIDE_PX_MAX: Final = 65_500
 """libjpeg writes no longer side."""
 
 _JPEG_MODES: Final = frozenset({"RGB", "L"})
-_PNG_MODES: Final = frozenset({"RGB", "RGBA", "L", "LA", "P", "1", "I", "I;16"})
+_PNG_MODES: Final = frozenset({"RGB", "RGBA", "L", "LA", "P", "1", "I;16"})
 """Those of more than 8 bits are left to the server, which brings them into range."""
+
+_WIDE_MODES: Final = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 _PIXEL_TYPES: Final = frozenset({"|u1", "|b1"})
 """Numpy's names of bytes and truth values. Of other numbers nobody knows which of them is white."""
@@ -99,9 +101,19 @@ def _encode(image: Image.Image) -> bytes:
         picture = image if image.mode in _JPEG_MODES else image.convert("RGB")
         picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     else:
-        picture = image if image.mode in _PNG_MODES else image.convert("RGB")
-        picture.save(buffer, "PNG", compress_level=1)
+        _as_png_takes_it(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _as_png_takes_it(image: Image.Image) -> Image.Image:
+    """Return the picture in a mode of PNG that holds all of it."""
+    if image.mode in _PNG_MODES:
+        return image
+    if image.mode in _WIDE_MODES:
+        return image.convert("I").convert("I;16")
+    if image.mode == "La":
+        return image.convert("LA")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _suits_jpeg(image: Image.Image) -> bool:
@@ -109,5 +121,5 @@ def _suits_jpeg(image: Image.Image) -> bool:
         image.width * image.height > _LOSSLESS_PIXELS_MAX
         and max(image.size) <= _JPEG_SIDE_PX_MAX
         and not image.has_transparency_data
-        and image.mode not in {"I", "I;16"}
+        and image.mode not in _WIDE_MODES
     )

@@ -7,6 +7,7 @@ So a source slower than the rate is sent whole, and a gap in it is not filled up
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from arno.errors import InvalidFieldError
@@ -19,10 +20,10 @@ class Sampler:
         """Take the wanted rate in frames a second; None takes every frame.
 
         Raises:
-            InvalidFieldError: The rate is not above 0.
+            InvalidFieldError: The rate is not a number above 0.
         """
-        if fps is not None and not fps > 0:
-            problem = "the rate must be above 0"
+        if fps is not None and not 0 < fps < math.inf:
+            problem = "the rate must be a number above 0"
             raise InvalidFieldError(field="fps", problem=problem, sent=f"{fps:g}")
         # 29.97 is meant, not the binary number nearest to it.
         self._fps = None if fps is None else Fraction(str(fps))

@@ -1,7 +1,9 @@
 from pathlib import Path
 
-from arno.cli.infer import _AHEAD, _ask
-from arno.errors import UnavailableError
+import pytest
+from arno.cli.infer import _AHEAD, _ask, _Target
+from arno.errors import ConfigurationError, UnavailableError
+from PIL import Image
 
 PATHS = [Path(f"{number}.png") for number in range(100)]
 
@@ -21,3 +23,11 @@ def test_images_are_not_asked_about_far_ahead_of_what_is_shown():
     assert next(outcomes).path == PATHS[0]
     assert len(pulled) == 2 * _AHEAD + 1
     outcomes.close()
+
+
+@pytest.mark.parametrize("kind", ["jpg", "webp", "gif"])
+def test_picture_wider_than_a_format_can_be_is_told_in_a_sentence(tmp_path, kind):
+    Image.new("1", (70_000, 2)).save(tmp_path / "wide.png")
+    target = _Target.of(tmp_path / f"seen.{kind}", 1)
+    with pytest.raises(ConfigurationError, match=rf"--draw .*seen\.{kind}: "):
+        target.save(tmp_path / "wide.png", [])

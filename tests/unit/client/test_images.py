@@ -56,6 +56,20 @@ def test_grey_of_16_bits_keeps_its_range():
     assert decode_image(encode_image(wide), LIMITS).picture.getpixel((0, 0)) == (128, 128, 128)
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16L", "I;16B"])
+def test_every_kind_of_grey_of_16_bits_is_sent(mode):
+    order = ">u2" if mode == "I;16B" else "<u2"
+    pixels = np.full((4, 5), 0x8080, np.int32 if mode == "I" else order)
+    wide = Image.frombytes(mode, (5, 4), pixels.tobytes())
+    assert decode_image(encode_image(wide), LIMITS).picture.getpixel((0, 0)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA", "RGBa"])
+def test_transparent_parts_are_seen_as_white_whatever_the_mode(mode):
+    clear = Image.new(mode, (4, 5))
+    assert decode_image(encode_image(clear), LIMITS).picture.getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_picture_without_pixels_is_refused():
     with pytest.raises(InvalidImageError, match="no pixels; sent: 0 x 7"):
         encode_image(Image.new("RGB", (0, 7)))

@@ -41,9 +41,9 @@ def test_without_a_rate_every_frame_is_taken():
     assert taken(None, times) == times
 
 
-@pytest.mark.parametrize("fps", [0, -1, float("nan")])
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
 def test_rate_that_is_not_above_zero_is_refused(fps):
-    with pytest.raises(InvalidFieldError, match="fps: the rate must be above 0"):
+    with pytest.raises(InvalidFieldError, match="fps: the rate must be a number above 0"):
         Sampler(fps)
 
 
