@@ -5,11 +5,14 @@ from __future__ import annotations
 import heapq
 import threading
 from dataclasses import dataclass
+from typing import Final
 
 from arno.batching import Clock, Entry
 from arno.engine.interface import SequenceRequest
 from arno.tasks import FinishReason
 from arno.tasks.grammar import Grammar
+
+_SPENT_DEADLINES_MAX: Final = 256
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ class LiveSequences:
             self._live[sequence_id] = sequence
         if sequence.request.deadline_s is not None:
             heapq.heappush(self._deadlines, (sequence.request.deadline_s, sequence_id))
+            self._drop_spent()
 
     def remove(self, sequence_id: str) -> LiveSequence:
         """Let one go."""
@@ -124,3 +128,14 @@ class LiveSequences:
             self._live.clear()
             self._cancelled.clear()
             self._deadlines.clear()
+
+    def _drop_spent(self) -> None:
+        """Forget deadlines of sequences that have ended: there may be a day until they come."""
+        if len(self._deadlines) <= 2 * len(self._live) + _SPENT_DEADLINES_MAX:
+            return
+        self._deadlines = [
+            (sequence.request.deadline_s, name)
+            for name, sequence in self._live.items()
+            if sequence.request.deadline_s is not None
+        ]
+        heapq.heapify(self._deadlines)
