@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from arno.cli.connecting import connection_options
+from arno.cli.finite_range import FiniteRange
 from arno.client import DEFAULT_ADDRESS, TaskRequest
 from arno.client.requests import task_of
 from arno.errors import InvalidFieldError
@@ -105,7 +106,7 @@ def address_options(command: Command) -> Command:
     command = click.option(
         "--timeout",
         "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         default=60.0,
         show_default=True,
         metavar="S",

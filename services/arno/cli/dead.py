@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
 from arno.bus.factory import make_letter_box
+from arno.cli.finite_range import FiniteRange
 from arno.cli.letters import (
     DeadLetter,
     DeadSettings,
@@ -138,7 +139,7 @@ def replay(
 @click.option(
     "--older-than",
     "older_than_days",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
     metavar="DAYS",

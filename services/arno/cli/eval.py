@@ -21,6 +21,7 @@ from rich.progress import (
 
 from arno.cli.connecting import Connection, connection_options
 from arno.cli.figures_table import print_figures
+from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.worst_page import WORST_FILE, write_worst_page
@@ -108,7 +109,7 @@ class _Model:
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=120.0,
     show_default=True,
     metavar="S",

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
+from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.tables import print_result
 from arno.client import Job, JobState
@@ -46,7 +47,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
 @click.option(
     "--time-to-live",
     "time_to_live_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="S",
     help="How long the job may take, in seconds.  [default: a day]",
 )

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from arno.cli.finite_range import FiniteRange
 from arno.cli.sizes import BYTES
 from arno.errors import InvalidFieldError
 from arno.gateway.access.api_key import ApiKey, new_key
@@ -25,6 +26,9 @@ from arno.gateway.access.key_file import (
 )
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DAYS_MAX: Final = 36_500
+"""A century: beyond the year 9999 there are no dates."""
 
 _QUOTAS: Final = tuple(TenantLimits.model_fields)
 
@@ -52,7 +56,7 @@ def _with_quotas(command: Command) -> Command:
         ),
         click.option(
             "--requests-per-s",
-            type=click.FloatRange(0, min_open=True),
+            type=FiniteRange(0, min_open=True),
             metavar="X",
             help="Most calls and frames a second.",
         ),
@@ -78,7 +82,9 @@ def verb() -> None:
 @click.argument("tenant")
 @_with_file
 @_with_quotas
-@click.option("--days", type=click.FloatRange(0, min_open=True), help="Let it expire after these.")
+@click.option(
+    "--days", type=FiniteRange(0, _DAYS_MAX, min_open=True), help="Let it expire after these."
+)
 @click.option("--note", default="", help="What it is for; shown by `list`.")
 def create(path: Path, tenant: str, days: float | None, note: str, **quotas: Any) -> None:
     """Make a key for TENANT and print it. It cannot be printed again.

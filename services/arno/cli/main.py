@@ -116,7 +116,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(_EXIT_INTERRUPTED)
-    except (ArnoError, ModuleNotFoundError, OSError) as error:
+    except (ArnoError, ModuleNotFoundError, OSError, ValueError) as error:
         if debug:
             traceback.print_exc()
         told = _told(error, verb)
@@ -143,17 +143,30 @@ def exit_code(error: ArnoError) -> int:
     return EXIT_USAGE if mendable else EXIT_FAILURE
 
 
-def _told(error: ArnoError | ModuleNotFoundError | OSError, verb: str) -> ArnoError:
+def _told(error: ArnoError | ModuleNotFoundError | OSError | ValueError, verb: str) -> ArnoError:
     """Return an error as a person is told about it; raise one that only a developer can read."""
     if isinstance(error, ArnoError):
         return error
     if isinstance(error, ModuleNotFoundError):
         return _missing(verb, error)
+    if isinstance(error, ValueError):
+        return _setting_fault(error)
     if error.filename is not None:
         return ArnoError(f"{error.filename}: {error.strerror}")
     if error.errno in _TOLD_BY_THEMSELVES:
         return ArnoError(str(error.strerror))
     raise error
+
+
+def _setting_fault(error: ValueError) -> ArnoError:
+    """Return what a model of settings says of its fields; raise any other error."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        raise error
+    # What was sent is left out: it may be a secret.
+    faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return ConfigurationError("; ".join(faults))
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
+from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE
 from arno.client import FrameResult, StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
@@ -31,7 +31,7 @@ _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
 @task_options
 @click.option(
     "--fps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="N",
     help="Frames a second that are sent: the first in each slot of 1/N s.  [default: all]",
 )
@@ -110,7 +110,7 @@ def _options(policy: str, in_flight: int | None, timeout_s: float) -> StreamOpti
 
 def _expected_count(video: SourceOptions) -> int | None:
     length_s = duration_s(video)
-    if length_s is None or video.fps is None or not math.isfinite(video.fps):
+    if length_s is None or video.fps is None:
         return video.frame_count_max
     count = max(1, round(length_s * video.fps))
     return count if video.frame_count_max is None else min(count, video.frame_count_max)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from arno.cli.child import Child
+from arno.cli.finite_range import FiniteRange
 from arno.cli.machine import Machine, MachineOptions, plan_machine
 from arno.cli.probes import probe_port
 from arno.cli.requirements import (
@@ -69,7 +70,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--start-timeout",
     "start_timeout_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=300.0,
     show_default=True,
     metavar="S",
@@ -78,7 +79,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--grace",
     "grace_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=30.0,
     show_default=True,
     metavar="S",
