@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import tracemalloc
 
+from arno.engine.interface import DecodingOptions, SequenceRequest
 from arno.engine.live_sequences import LiveSequence, LiveSequences, Unwanted
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.tasks import FinishReason
 from support import images
 from support.clock import ManualClock
-from support.engine_runs import request
 
 DAY_S = 86_400.0
 IMAGE = NullEngine(EngineSettings(model="null")).prepare(images.png(8, 8))
 
 
 def sequence(name: str, deadline_s: float) -> LiveSequence:
-    return LiveSequence(request(name, IMAGE, deadline_s=deadline_s), (), 0.0)
+    request = SequenceRequest(
+        sequence_id=name,
+        image=IMAGE,
+        prompt="What?",
+        options=DecodingOptions(),
+        deadline_s=deadline_s,
+        lane="interactive",
+        tenant="t",
+        expected_token_count=12,
+    )
+    return LiveSequence(request, (), 0.0)
 
 
 def test_what_has_ended_is_not_kept_until_its_deadline():

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from arno.engine.interface import SequenceRequest
+from arno.engine.interface import DecodingOptions, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, EngineError, LimitExceededError
@@ -14,7 +14,6 @@ from arno.tasks import CATALOGUE, FinishReason, Task
 from arno.worker.clock import Clock
 from arno.worker.engine_loop import EngineLoop, Event
 from support import images
-from support.engine_runs import request
 
 
 class ChoosyEngine(NullEngine):
@@ -55,7 +54,19 @@ def test_sequence_that_the_engine_does_not_take_fails_alone(
     loop = EngineLoop(engine, clock=Clock(), on_events=note)
     thread = threading.Thread(target=loop.run)
     thread.start()
-    loop.submit(request(name, image, CATALOGUE[Task.CAPTION].prompt) for name in ("bad", "good"))
+    loop.submit(
+        SequenceRequest(
+            sequence_id=name,
+            image=image,
+            prompt=CATALOGUE[Task.CAPTION].prompt,
+            options=DecodingOptions(),
+            deadline_s=None,
+            lane="interactive",
+            tenant="t",
+            expected_token_count=12,
+        )
+        for name in ("bad", "good")
+    )
     assert both.wait(20)
     loop.stop()
     thread.join(20)
