@@ -64,7 +64,7 @@ def test_every_kind_of_grey_of_16_bits_is_sent(mode):
     assert decode_image(encode_image(wide), LIMITS).picture.getpixel((0, 0)) == (128, 128, 128)
 
 
-@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA", "RGBa"])
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA"])
 def test_transparent_parts_are_seen_as_white_whatever_the_mode(mode):
     clear = Image.new(mode, (4, 5))
     assert decode_image(encode_image(clear), LIMITS).picture.getpixel((0, 0)) == (255, 255, 255)
