@@ -75,3 +75,16 @@ def test_demo_writes_pictures_and_results_and_leaves_nothing(tmp_path):
         "b.jpg.annotated.png",
         "results.jsonl",
     }
+
+
+def test_terminated_demo_leaves_no_data(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "images" / "a.png")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    words = ["demo", tmp_path / "images", "--out", tmp_path / "out", "--model", "null"]
+    demo = start_arno(*words, log=tmp_path / "demo.log", TMPDIR=str(scratch))
+    eventually(lambda: list(scratch.glob("*/up.log")), what="the demo has begun")
+    demo.terminate()
+    assert demo.wait(60) == 130
+    assert not list(scratch.iterdir())

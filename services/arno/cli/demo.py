@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -149,6 +150,8 @@ def _server(model: str, console: Console) -> Iterator[str]:
         state = folder / "data" / STATE_FILE
         spec = ChildSpec("up", [*command, "--data", str(folder / "data")], state.exists, "")
         child = Child(spec, folder)
+        # SIGTERM, too, ends this by an exception, so that no data stays behind.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         child.start()
         try:
             with console.status(f"starting a store, a gateway and a worker with {model}"):
@@ -160,6 +163,7 @@ def _server(model: str, console: Console) -> Iterator[str]:
             while child.running and time.monotonic() < deadline_s:
                 time.sleep(_POLL_S)
             child.kill()
+            signal.signal(signal.SIGTERM, before)
 
 
 def _await(child: Child) -> None:
