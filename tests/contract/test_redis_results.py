@@ -15,7 +15,6 @@ from arno.results.job_ids import new_job_id
 from arno.results.ports import JobClaim, JobState
 from arno.results.redis import RedisJobStore, RedisResultWriter
 from arno.results.redis.clients import reading_client
-from arno.results.redis.wake_ups import WakeUpLoop
 from arno.results.settings import ResultSettings
 from contract.results_suite import WAIT_S, ResultsSuite, new_claim, origin_of, outcome, progress
 from support.eventually import eventually, eventually_async
@@ -52,21 +51,6 @@ def writer(result_settings: ResultSettings) -> Iterator[RedisResultWriter]:
     writer = RedisResultWriter(result_settings)
     yield writer
     writer.close()
-
-
-@pytest.fixture
-def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(redis_server.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def no_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(_: WakeUpLoop) -> None:
-        return
-
-    monkeypatch.setattr(WakeUpLoop, "_sweep", nothing)
 
 
 class TestRedisResults(ResultsSuite):
