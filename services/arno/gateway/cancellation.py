@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
 from arno.errors import ArnoError
 from arno.results.ports import JobStore
 
 logger = logging.getLogger(__name__)
+
+_CLOSE_S: Final = 3.0
 
 
 class Canceller:
@@ -33,8 +36,15 @@ class Canceller:
         pump.add_done_callback(self._pending.discard)
 
     async def close(self) -> None:
-        """Wait until all that was asked for is sent."""
-        await asyncio.gather(*self._pending)
+        """Send what was asked for; a store that hangs holds up the leaving for seconds only."""
+        if not self._pending:
+            return
+        _, late = await asyncio.wait(self._pending, timeout=_CLOSE_S)
+        for pump in late:
+            pump.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            logger.warning("%d cancellations were not sent in time", len(late))
 
     async def _cancel(self, job_id: str) -> None:
         try:

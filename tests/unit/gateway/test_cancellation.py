@@ -1,0 +1,37 @@
+"""Cancellations that are under way when the gateway leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from arno.gateway import cancellation
+from arno.gateway.cancellation import Canceller
+
+
+class StoreThatHangs:
+    """Answers for one job only."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[str] = []
+
+    async def request_cancel(self, job_id: str) -> None:
+        if job_id != "answered":
+            await asyncio.Event().wait()
+        self.cancelled.append(job_id)
+
+
+async def test_store_that_hangs_does_not_hold_up_the_leaving(monkeypatch, caplog):
+    monkeypatch.setattr(cancellation, "_CLOSE_S", 0.05)
+    store = StoreThatHangs()
+    canceller = Canceller(store)
+    for job_id in ("hangs", "answered", "hangs too"):
+        canceller.cancel_soon(job_id)
+    with caplog.at_level(logging.WARNING):
+        await asyncio.wait_for(canceller.close(), timeout=20)
+    assert store.cancelled == ["answered"]
+    assert "2 cancellations were not sent in time" in caplog.text
+
+
+async def test_leaving_with_nothing_under_way_is_over_at_once():
+    await Canceller(StoreThatHangs()).close()
