@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 
-class Background:
+class Background(ABC):
     """Runs ``work`` in a thread until it is closed; what went wrong there is raised here."""
 
     def __init__(self, name: str) -> None:
@@ -16,9 +17,9 @@ class Background:
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name)
 
+    @abstractmethod
     def work(self) -> None:
         """Do it until ``stopping`` is set."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Ask it to stop, wait until it has, and raise what went wrong. Idempotent."""

@@ -62,8 +62,10 @@ class StandInWorker(Background):
 
     def close(self) -> None:
         """Take no more, and disconnect."""
-        super().close()
-        self._writer.close()
+        try:
+            super().close()
+        finally:
+            self._writer.close()
 
     def progress(self, record: JobRecord, results: dict[int, types_pb2.TaskResult]) -> bool:
         """Write that some tasks have ended; say whether to go on."""

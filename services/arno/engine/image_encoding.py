@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ def encode_images(
 
     Shapes: pixels [C=3, H, W] float32 each.
     """
-    at_once = _images_at_once(network.device, pixels[0])
+    at_once = _images_at_once(network.device, pixels)
     features: list[torch.Tensor] = []
     for first in range(0, len(pixels), at_once):
         batch = torch.stack(list(pixels[first : first + at_once]))  # [B, C, H, W]
@@ -105,8 +104,8 @@ def encode_images(
     return features
 
 
-def _images_at_once(device: torch.device, pixels: torch.Tensor) -> int:
+def _images_at_once(device: torch.device, pixels: Sequence[torch.Tensor]) -> int:
     if device.type != "cpu":
-        return sys.maxsize
-    _, height, width = pixels.shape
+        return len(pixels)
+    _, height, width = pixels[0].shape
     return max(1, _CPU_PIXELS_AT_ONCE // (height * width))

@@ -11,13 +11,13 @@ DEFAULT_TENANT: Final = "default"
 """Whose the jobs are while no API keys are needed."""
 
 
-def owned(snapshot: JobSnapshot | None, *, job_id: str, tenant: str) -> JobSnapshot:
+def owned(snapshot: JobSnapshot, *, job_id: str, tenant: str) -> JobSnapshot:
     """Return the job if it is this tenant's.
 
     Raises:
-        UnknownJobError: There is none, or it is another tenant's: nobody learns which.
+        UnknownJobError: It is another tenant's: to others it is as if there were none.
     """
-    if snapshot is None or snapshot.tenant != tenant:
+    if snapshot.tenant != tenant:
         raise UnknownJobError(job_id)
     return snapshot
 

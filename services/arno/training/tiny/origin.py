@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
-from pathlib import Path
+from typing import Final
+
+from arno.training.source_code import source_commit
+
+_COMMIT_DIGITS: Final = 10
 
 
 @functools.cache
 def commit() -> str:
     """Return the commit of this code as it was at the first call, or "unknown"."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=10", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()
+    return (source_commit() or "unknown")[:_COMMIT_DIGITS]
 
 
 def machine() -> str:
