@@ -154,7 +154,13 @@ class SceneBatches(IterableDataset[Batch]):
 def stream(batches: SceneBatches) -> Iterator[Batch]:
     """Return the batches, rendered ahead by one worker process."""
     loader = DataLoader(
-        batches, batch_size=None, num_workers=1, prefetch_factor=4, worker_init_fn=_be_nice
+        batches,
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=4,
+        worker_init_fn=_be_nice,
+        # A fork of this process would inherit the locks that its other threads hold at that moment.
+        multiprocessing_context="forkserver",
     )
     return iter(loader)
 
