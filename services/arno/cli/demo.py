@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import click
 from rich.console import Console
 
 from arno.cli.child import Child, ChildSpec
-from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, show_error
 from arno.cli.pictures import pictures_in
 from arno.cli.supervisor import ChildFailedError
 from arno.cli.tables import print_result
@@ -150,10 +151,9 @@ def _server(model: str, console: Console) -> Iterator[str]:
         state = folder / "data" / STATE_FILE
         spec = ChildSpec("up", [*command, "--data", str(folder / "data")], state.exists, "")
         child = Child(spec, folder)
-        # SIGTERM, too, ends this by an exception, so that no data stays behind.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        child.start()
+        before = signal.signal(signal.SIGTERM, _leave)
         try:
+            child.start()
             with console.status(f"starting a store, a gateway and a worker with {model}"):
                 _await(child)
             yield json.loads(state.read_text())["address"]
@@ -164,6 +164,15 @@ def _server(model: str, console: Console) -> Iterator[str]:
                 time.sleep(_POLL_S)
             child.kill()
             signal.signal(signal.SIGTERM, before)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End by an exception, so that no data stays behind.
+
+    Not by KeyboardInterrupt: where it comes in the middle of an import, Python ends as if nobody
+    had caught it.
+    """
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _await(child: Child) -> None:

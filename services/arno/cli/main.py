@@ -26,7 +26,7 @@ from arno.errors import (
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
-_EXIT_INTERRUPTED: Final = 130
+EXIT_INTERRUPTED: Final = 130
 _TOLD_BY_THEMSELVES: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Faults of a file that is open: its name is no longer known, and the sentence says enough."""
 
@@ -115,7 +115,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(_EXIT_INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except (ArnoError, ModuleNotFoundError, OSError, ValueError) as error:
         if debug:
             traceback.print_exc()
