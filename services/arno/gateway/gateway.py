@@ -24,6 +24,7 @@ from arno.gateway.inference import Inference
 from arno.gateway.interceptor import GatewayInterceptor
 from arno.gateway.job_service import JobService
 from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.places import Places
 from arno.gateway.receiving import Receiving
 from arno.gateway.server import build_server, listen
 from arno.gateway.settings import GatewaySettings
@@ -81,6 +82,12 @@ class Gateway:
             retry_delay_s=settings.overload_retry_s,
             predicted_wait_s=self._backlog.wait_s,
         )
+        self._places = Places(
+            "calls",
+            limit_name="calls_max",
+            limit=settings.calls_max,
+            retry_delay_s=settings.overload_retry_s,
+        )
         self._metrics = self._build_metrics(registry)
         self._server = self._build_server(self._build_submitter(gateway_id))
         self.port = 0
@@ -88,6 +95,10 @@ class Gateway:
     def not_ready(self) -> list[str]:
         """Return why no calls may be sent here; empty while they may. Any thread."""
         return list(self._serving.reasons)
+
+    def open_call_count(self) -> int:
+        """Return how many calls have not ended."""
+        return self._places.taken_count
 
     async def start(self) -> None:
         """Connect, listen, and serve as soon as the backends answer.
@@ -167,6 +178,7 @@ class Gateway:
                 receiving=receiving,
                 metrics=self._metrics,
                 drain=self._drain,
+                places=self._places,
             ),
             vision=VisionService(
                 gatekeeper=self._access.gatekeeper,

@@ -24,6 +24,7 @@ from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.calls import CallNotes, begin_call
 from arno.gateway.drain import Drain
 from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.places import Places
 from arno.gateway.receiving import Receiving
 from arno.gateway.status import fault_to_wire, wire_to_grpc
 from arno.ops.tracing import span
@@ -44,6 +45,32 @@ class _Malformed:
     """Stands for a message that could not be parsed."""
 
 
+class _Messages:
+    """The messages of a call, none of which is held once it has been handed out.
+
+    gRPC's own iterator, and any generator, keeps the last message until the next has come; and
+    gRPC's is a ring, so that it keeps it until a collection finds it. An image may be 16 MiB.
+    """
+
+    def __init__(self, context: _Context) -> None:
+        self._context = context
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._context.read()
+        if message is grpc.aio.EOF:
+            raise StopAsyncIteration
+        if isinstance(message, _Malformed):
+            raise InvalidFieldError(
+                field="request",
+                problem="not a message of this method",
+                limit="its protobuf encoding",
+            )
+        return message
+
+
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of Arno's services. Lives in the server's loop."""
 
@@ -54,12 +81,14 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         receiving: Receiving,
         metrics: GatewayMetrics,
         drain: Drain,
+        places: Places,
     ) -> None:
-        """Take who may call, how messages come in, what is told of each call, and the drain."""
+        """Take who may call, how messages come in, what is told of each, the drain, the places."""
         self._receiving = receiving
         self._gatekeeper = gatekeeper
         self._metrics = metrics
         self._drain = drain
+        self._places = places
 
     async def intercept_service(
         self,
@@ -112,7 +141,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     ) -> Callable[..., Any]:
         async def call(requests: Any, context: _Context) -> Any:
             async with self._around(method, context, caller):
-                return await behaviour(await receive(_checked_each(requests)), context)
+                return await behaviour(await receive(_Messages(context)), context)
             raise AssertionError("a call that fails has been aborted")
 
         return call
@@ -125,7 +154,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             # numbers open until the garbage collector comes.
             async with (
                 self._around(method, context, caller),
-                aclosing(behaviour(await receive(_checked_each(requests)), context)) as responses,
+                aclosing(behaviour(await receive(_Messages(context)), context)) as responses,
             ):
                 async for response in responses:
                     await context.write(response)
@@ -146,7 +175,8 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     if self._drain.begun:
                         raise self._drain.refusal()
-                    yield
+                    with self._places.hold():
+                        yield
                 except asyncio.CancelledError:
                     code = _gone(context)
                     raise
@@ -154,7 +184,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                     error = fault_to_wire(fault)
                     status = wire_to_grpc(error)
                     code, reason = status.code.name, error.reason
-                    await context.abort_with_status(status)
+                    await _abort(context, status, fault)
                 finally:
                     self._log(method, notes, code, reason, time.monotonic() - started_s)
         finally:
@@ -196,6 +226,21 @@ _REBUILD: Final[dict[bool, Callable[..., _Handler]]] = {
 """By whether responses are a stream."""
 
 
+async def _abort(context: _Context, status: grpc.Status, fault: Exception) -> None:
+    try:
+        await context.abort_with_status(status)
+    except grpc.aio.AbortError as aborted:
+        # gRPC keeps this exception with the call and its frames keep the call, message and all: a
+        # ring that only a full collection would find. It is handled before the loop's next turn.
+        asyncio.get_running_loop().call_soon(_forget_frames, (aborted, fault))
+        raise
+
+
+def _forget_frames(faults: tuple[BaseException, ...]) -> None:
+    for fault in faults:
+        fault.__traceback__ = fault.__context__ = None
+
+
 def _gone(context: _Context) -> str:
     remaining_s = context.time_remaining()
     late = remaining_s is not None and remaining_s <= 0
@@ -218,14 +263,3 @@ def _tolerant(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 async def _stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     return requests
-
-
-async def _checked_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        if isinstance(request, _Malformed):
-            raise InvalidFieldError(
-                field="request",
-                problem="not a message of this method",
-                limit="its protobuf encoding",
-            )
-        yield request

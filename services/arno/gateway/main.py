@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from arno.bus.factory import make_publisher
 from arno.errors import ArnoError
 from arno.gateway.access.exposure import exposure_warnings
+from arno.gateway.full_collections import FullCollections
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.ops.config import chosen, effective
@@ -57,7 +58,7 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
         if await _started(gateway, stop):
             ports = {"port": gateway.port, "metrics_port": side_door.port}
             logger.info("serving on %s", settings.listen, extra={"gateway_id": gateway_id, **ports})
-            await stop.wait()
+            await _until(stop, FullCollections(gateway.open_call_count))
     finally:
         await gateway.stop()
         side_door.close()
@@ -77,6 +78,15 @@ async def _started(gateway: Gateway, stop: asyncio.Event) -> bool:
         for task in (starting, leaving):
             task.cancel()
         await asyncio.gather(starting, leaving, return_exceptions=True)
+
+
+async def _until(stop: asyncio.Event, collections: FullCollections) -> None:
+    collecting = asyncio.create_task(collections.run())
+    try:
+        await stop.wait()
+    finally:
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
 
 
 def run(settings: GatewaySettings) -> None:

@@ -28,7 +28,8 @@ def build_server(
     server = grpc.aio.server(
         interceptors=[interceptor],
         options=_options(limits),
-        maximum_concurrent_rpcs=limits.calls_max,
+        # The interceptor refuses what is above `calls_max`, and says why; this bounds refusals.
+        maximum_concurrent_rpcs=2 * limits.calls_max,
     )
     vision_pb2_grpc.add_VisionServiceServicer_to_server(vision, server)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)

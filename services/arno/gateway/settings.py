@@ -135,7 +135,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
         description="How long a message may take to arrive, and how long it waits for its turn.",
     )
     calls_max: int = Field(
-        8192, ge=1, description="Calls open at once; above it gRPC answers RESOURCE_EXHAUSTED."
+        8192, ge=1, description="Most calls open at once in this gateway, streams included."
     )
     keepalive_time_s: float = Field(
         60.0, gt=0, description="A silent connection is pinged after this long."

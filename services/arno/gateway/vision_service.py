@@ -8,7 +8,7 @@ from typing import Any
 
 from arno.api.v1 import vision_pb2, vision_pb2_grpc
 from arno.bus.ports import Lane
-from arno.errors import InvalidFieldError, OverloadedError
+from arno.errors import InvalidFieldError
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.admission import Ask
 from arno.gateway.calls import this_caller
@@ -17,6 +17,7 @@ from arno.gateway.drain import Drain
 from arno.gateway.frames import FrameRunner
 from arno.gateway.inference import Inference
 from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.places import Places
 from arno.gateway.receiving import Receiving
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.stream import FrameStream
@@ -45,7 +46,12 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self._limits = limits
         self._drain = drain
         self._metrics = metrics
-        self._stream_count = 0
+        self._stream_places = Places(
+            "streams",
+            limit_name="streams_max",
+            limit=limits.streams_max,
+            retry_delay_s=limits.overload_retry_s,
+        )
 
     async def Infer(
         self, request: vision_pb2.InferRequest, context: Any
@@ -67,15 +73,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
     ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
         """Answer each frame, in the order in which they came."""
-        if self._stream_count >= self._limits.streams_max:
-            raise OverloadedError(
-                f"the gateway is full: {self._limits.streams_max} streams are open",
-                retry_delay_s=self._limits.overload_retry_s,
-                budget="streams",
-                limit=str(self._limits.streams_max),
-            )
-        self._stream_count += 1
-        try:
+        with self._stream_places.hold():
             first = await self._receiving.first(request_iterator, field="config")
             settings = check_stream_config(_config(first), limits=self._limits)
             runner = FrameRunner(
@@ -95,8 +93,6 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             async for response in stream.responses(request_iterator):
                 self._metrics.frames.labels(_outcome(response)).inc()
                 yield response
-        finally:
-            self._stream_count -= 1
 
 
 def _config(request: vision_pb2.InferStreamRequest) -> vision_pb2.StreamConfig:

@@ -12,6 +12,7 @@ import pytest
 from arno.api.v1 import types_pb2, vision_pb2
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.gateway.settings import GatewaySettings
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.eventually import eventually_async
 from support.gateway_calls import fault_of, infer_request
 from support.stand_in_worker import StandInWorker
@@ -114,11 +115,39 @@ async def test_streams_beyond_every_limit_are_refused_and_others_are_served(guar
             return len(ended) >= 192
 
         await eventually_async(enough_ended)
-        codes = Counter([(await call.code()).name for call in ended])
-        assert codes.keys() <= {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+        assert {await call.details() for call in ended} == {
+            "the gateway is full: open streams would be 9; allowed: 8 (streams_max)"
+        }
         await serves(gateway)
         for call in calls:
             call.cancel()
+
+
+async def test_calls_beyond_the_limit_are_told_of_it_and_health_still_answers(guarded):
+    gateway = await guarded(calls_max=3, receive_timeout_s=30)
+    held = [stalled(gateway.channel) for _ in range(3)]
+
+    async def all_places_taken() -> bool:
+        return gateway.gateway.open_call_count() == 3
+
+    await eventually_async(all_places_taken)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await gateway.vision.Infer(infer_request(), timeout=20)
+    fault = fault_of(refused.value)
+    assert (fault.code, fault.reason) == ("UNAVAILABLE", "OVERLOADED")
+    assert fault.message == "the gateway is full: open calls would be 4; allowed: 3 (calls_max)"
+    assert (fault.metadata["limit"], fault.metadata["wanted"]) == ("3", "4")
+    assert fault.retry_delay_s
+    asked = health_pb2.HealthCheckRequest()
+    health = await health_pb2_grpc.HealthStub(gateway.channel).Check(asked, timeout=20)
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    held[0].cancel()
+
+    async def one_place_free() -> bool:
+        return gateway.gateway.open_call_count() < 3
+
+    await eventually_async(one_place_free)
+    await serves(gateway)
 
 
 async def test_large_metadata_is_refused_before_anything_else(guarded):
