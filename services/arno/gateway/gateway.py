@@ -19,6 +19,7 @@ from arno.gateway.backlog_metrics import BacklogCollector
 from arno.gateway.cancellation import Canceller
 from arno.gateway.drain import Drain
 from arno.gateway.entrance import Entrance
+from arno.gateway.errands import Errands
 from arno.gateway.health import ServingState
 from arno.gateway.inference import Inference
 from arno.gateway.interceptor import GatewayInterceptor
@@ -28,7 +29,7 @@ from arno.gateway.places import Places
 from arno.gateway.receiving import Receiving
 from arno.gateway.server import build_server, listen
 from arno.gateway.settings import GatewaySettings
-from arno.gateway.submission import SubmissionSettings, Submitter
+from arno.gateway.submission import Published, SubmissionSettings, Submitter
 from arno.gateway.vision_service import VisionService
 from arno.results.ports import JobStore
 
@@ -65,7 +66,7 @@ class Gateway:
         self._drain = Drain()
         self._serving = ServingState()
         self._access = open_access(settings, retry_delay_s=settings.overload_retry_s)
-        self._canceller = Canceller(store)
+        self._errands = Errands()
         self._backends = BackendMonitor(
             {"bus": publisher.ping, "result store": store.ping},
             interval_s=settings.backend_check_interval_s,
@@ -124,7 +125,7 @@ class Gateway:
         await self._backlog.close()
         await self._backends.close()
         # Calls that the grace cut off have asked for their jobs to be cancelled.
-        await self._canceller.close()
+        await self._errands.close()
         await self._publisher.close()
         await self._store.close()
 
@@ -151,9 +152,13 @@ class Gateway:
                 blob_time_to_live_s=self._settings.blob_time_to_live_s,
                 publish_timeout_s=self._settings.publish_timeout_s,
             ),
-            observe=self._metrics.observe_publication,
-            on_published=self._backlog.add,
+            errands=self._errands,
+            on_published=self._note_published,
         )
+
+    def _note_published(self, published: Published) -> None:
+        self._metrics.observe_publication(published.took_s, published.image_bytes)
+        self._backlog.add(published.lane, published.cost)
 
     def _build_server(self, submitter: Submitter) -> grpc.aio.Server:
         settings = self._settings
@@ -169,7 +174,9 @@ class Gateway:
             entrance=entrance,
             submitter=submitter,
             store=self._store,
-            canceller=self._canceller,
+            canceller=Canceller(
+                self._store, self._errands, on_sent=self._metrics.cancellations_sent.inc
+            ),
         )
         return build_server(
             limits=settings,
@@ -209,7 +216,6 @@ class Gateway:
         metrics = GatewayMetrics(registry)
         metrics.follow_admission(self._admission.statistics)
         registry.register(BacklogCollector(self._backlog, self._admission.statistics))
-        metrics.follow_cancellations(lambda: self._canceller.sent_count)
         for name in self._backends.names:
             metrics.follow_backend(name, lambda: self._backends.problems)
         if self._access.keys_ok is not None:

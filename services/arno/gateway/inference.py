@@ -62,7 +62,7 @@ class Inference:
             ArnoError: The request was not accepted.
             JobFailedError: It was, and no task was answered.
         """
-        job_id = await self._submitter.submit(submission)
+        job_id = (await self._submitter.submit(submission)).job_id
         note_job(job_id)
         try:
             snapshot = await self._wait(job_id, submission, started_s + budget.answer_s)

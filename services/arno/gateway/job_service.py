@@ -69,8 +69,10 @@ class JobService(job_pb2_grpc.JobServiceServicer):
                 idempotency_key=key,
                 waited_for=False,
             )
-            job_id = await self._submitter.submit(submission)
-        return job_pb2.SubmitJobResponse(job=job_to_wire(await self._own_job(job_id)))
+            job = await self._submitter.submit(submission)
+        # Not read back: the store may be away by now, and the job is accepted all the same.
+        note_job(job.job_id)
+        return job_pb2.SubmitJobResponse(job=job_to_wire(job))
 
     async def GetJob(self, request: job_pb2.GetJobRequest, context: Any) -> job_pb2.GetJobResponse:
         """Say how a job stands."""

@@ -72,9 +72,9 @@ class GatewayMetrics:
         self._bytes_in_flight = Gauge(
             "arno_gateway_image_in_flight_bytes", "Images held by those calls.", registry=registry
         )
-        self._cancellations = Gauge(
-            "arno_gateway_cancellations_sent",
-            "Jobs that this process asked to stop, since its start.",
+        self.cancellations_sent = Counter(
+            "arno_gateway_cancellations_sent_total",
+            "Jobs that this process asked to stop: their callers had gone.",
             registry=registry,
         )
         self._keys_ok = Gauge(
@@ -99,10 +99,6 @@ class GatewayMetrics:
         """Show the work in hand, read when scraped."""
         self._jobs_in_flight.set_function(lambda: statistics().jobs_in_flight)
         self._bytes_in_flight.set_function(lambda: statistics().bytes_in_flight)
-
-    def follow_cancellations(self, count: Callable[[], int]) -> None:
-        """Show how many jobs were asked to stop, read when scraped."""
-        self._cancellations.set_function(count)
 
     def follow_keys(self, ok: Callable[[], bool]) -> None:
         """Show whether the keys file can be used, read when scraped."""

@@ -8,7 +8,11 @@ What happens when a step fails:
 - With a key the claim stays. The retry finds the job, sees that the bus has not acknowledged it and
   that nobody has begun it, and publishes it again under the same id; should both records arrive,
   the store lets only one end count.
-- The same covers a gateway that dies between claim and publication.
+- The same covers a gateway that dies between claim and publication, once its turn is over.
+- A caller that leaves during the claim leaves nothing behind: with it goes a job without a key, and
+  its turn at one with a key.
+- Calls with one key at the same moment publish once: one has the turn, the others follow it. A turn
+  ends when the bus has the record, when its holder knows that it may not, or with its time.
 - What the bus has acknowledged is not published again, however often a caller retries while it
   waits: each record would be begun, and a job that is begun too often counts as poisoned.
 - A key whose job ended without success and might succeed another time (expired, cancelled, a
@@ -21,14 +25,15 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from arno.api.v1 import types_pb2
 from arno.bus.ports import Lane, Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
-from arno.errors import BackendUnavailableError, LimitExceededError
+from arno.errors import ArnoError, BackendUnavailableError, LimitExceededError
+from arno.gateway.errands import Errands
 from arno.gateway.pricing import predicted_cost
 from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import CheckedRequest
@@ -38,6 +43,14 @@ from arno.results.ports import JobClaim, JobSnapshot, JobState, JobStore
 
 _CLAIM_TRIES: Final = 4
 """How often a key may change hands under our eyes before we give up."""
+
+_TURN_MARGIN_S: Final = 1.0
+"""What a turn lasts beyond the patience with the bus: for the blob and the way to the store."""
+
+_FOLLOW_PAUSE_S: Final = 0.02
+_FOLLOW_PAUSE_S_MAX: Final = 0.32
+"""Between two looks at a job that another call publishes, which takes some 5 ms; twice as long
+each time, so that a thousand callers with one key and a bus that hangs cost little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,28 @@ class SubmissionSettings:
     blob_time_to_live_s: int
     publish_timeout_s: float
 
+    @property
+    def turn_s(self) -> float:
+        """How long one call alone may publish a job with a key."""
+        return self.publish_timeout_s + _TURN_MARGIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A record that the bus has acknowledged.
+
+    Attributes:
+        lane: Where it waits.
+        cost: What it is predicted to cost a worker.
+        took_s: How long the bus took.
+        image_bytes: Size of its image.
+    """
+
+    lane: Lane
+    cost: float
+    took_s: float
+    image_bytes: int
+
 
 def unix_ms() -> int:
     """Return the wall clock, in Unix milliseconds."""
@@ -94,9 +129,9 @@ class Submitter:
         store: JobStore,
         publisher: Publisher,
         settings: SubmissionSettings,
+        errands: Errands,
         now_at_ms: Callable[[], int] = unix_ms,
-        observe: Callable[[float, int], None] = lambda took_s, image_bytes: None,
-        on_published: Callable[[Lane, float], None] = lambda lane, cost: None,
+        on_published: Callable[[Published], None] = lambda published: None,
     ) -> None:
         """Take the started adapters, and whom to tell of what was published.
 
@@ -104,19 +139,19 @@ class Submitter:
             store: Started.
             publisher: Started.
             settings: How jobs are put on the bus.
+            errands: What runs for callers that have gone.
             now_at_ms: The wall clock, Unix milliseconds.
-            observe: Is told how long the bus took, and the size of the image.
-            on_published: Is told the lane and the predicted cost.
+            on_published: Is told of each record that the bus has acknowledged.
         """
         self._store = store
         self._publisher = publisher
         self._settings = settings
+        self._errands = errands
         self._now_at_ms = now_at_ms
         self._on_published = on_published
-        self._observe = observe
 
-    async def submit(self, submission: Submission) -> str:
-        """Return the id of the job once the bus has it.
+    async def submit(self, submission: Submission) -> JobSnapshot:
+        """Return the job once the bus has it: as it was accepted, or as found where it was known.
 
         Raises:
             IdempotencyConflictError: The key was used with another body. Not retryable.
@@ -126,20 +161,63 @@ class Submitter:
         """
         for _ in range(_CLAIM_TRIES):
             claim = self._new_claim(submission)
-            holder = await self._store.claim(claim)
+            holder = await self._claim(claim)
             if holder == claim.job_id:
-                await self._publish_new(claim, submission)
-                return holder
+                await self._publish_in_turn(claim, submission, by=claim.job_id)
+                return _accepted(claim)
+            found = await self._follow(holder, submission, by=claim.job_id)
+            if found is not None:
+                return found
+        raise self._busy(submission)
+
+    async def _claim(self, claim: JobClaim) -> str:
+        """Return who holds the claim; a caller that leaves meanwhile does not leave it behind."""
+        claiming = asyncio.ensure_future(self._store.claim(claim))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            self._errands.send(self._unclaim(claiming, claim))
+            raise
+
+    async def _unclaim(self, claiming: asyncio.Future[str], claim: JobClaim) -> None:
+        # After the claim, whenever it comes to pass: before it there is nothing to forget.
+        try:
+            if await claiming != claim.job_id:
+                return
+            if claim.idempotency_key:
+                await self._store.give_up_publication(claim.job_id, by=claim.job_id)
+            else:
+                await self._store.abandon(claim.job_id)
+        except ArnoError:
+            # What is left ends with its time to live, and nobody knows its name.
+            return
+
+    async def _follow(self, holder: str, submission: Submission, *, by: str) -> JobSnapshot | None:
+        """Return the job that holds the key once the bus has it; None where the key is free again.
+
+        Raises:
+            BackendUnavailableError: It is another call's turn, and that does not come to an end.
+        """
+        until_s = time.monotonic() + self._settings.turn_s + _TURN_MARGIN_S
+        pause_s = _FOLLOW_PAUSE_S
+        while time.monotonic() < until_s:
             found = await self._store.get(holder)
             if found is None:
-                continue
+                return None
             if self._spent(found):
                 await self._store.release(holder)
-                continue
-            if _never_begun(found) and not found.published:
-                await self._publish(found, submission)
-            return holder
-        raise BackendUnavailableError(
+                return None
+            if found.published or not _never_begun(found):
+                return found
+            if await self._store.take_publication(holder, by=by, for_s=self._settings.turn_s):
+                await self._publish_in_turn(found, submission, by=by)
+                return found
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _FOLLOW_PAUSE_S_MAX)
+        raise self._busy(submission)
+
+    def _busy(self, submission: Submission) -> BackendUnavailableError:
+        return BackendUnavailableError(
             f"idempotency_key: {submission.idempotency_key!r} is being retried by others right now",
             idempotency_key=submission.idempotency_key,
         )
@@ -156,32 +234,36 @@ class Submitter:
             idempotency_key=submission.idempotency_key,
             body_sha256=body_digest(submission.request),
             watcher=self._settings.gateway_id if submission.waited_for else "",
+            publishing_s=self._settings.turn_s,
         )
 
-    async def _publish_new(self, claim: JobClaim, submission: Submission) -> None:
+    async def _publish_in_turn(
+        self, job: JobClaim | JobSnapshot, submission: Submission, *, by: str
+    ) -> None:
         try:
-            await self._publish(claim, submission)
+            await self._publish(job, submission)
         except BaseException as fault:
             # A record that is too large will be so again, with or without a key.
-            if not claim.idempotency_key or isinstance(fault, LimitExceededError):
-                await self._release_quietly(claim.job_id)
+            if not submission.idempotency_key or isinstance(fault, LimitExceededError):
+                await self._quietly(self._store.release(job.job_id))
+            else:
+                await self._quietly(self._store.give_up_publication(job.job_id, by=by))
             raise
 
-    async def _release_quietly(self, job_id: str) -> None:
-        # The store may be away as well; then the claim ends with its time to live, and the fault
-        # that the caller should hear of is the first one.
-        try:
-            await asyncio.shield(self._store.release(job_id))
-        except BackendUnavailableError:
-            return
+    async def _quietly(self, word: Coroutine[Any, Any, None]) -> None:
+        # The store may be away as well; then the claim ends with its time to live and the turn with
+        # its own, and the fault that the caller should hear of is the first one.
+        with contextlib.suppress(BackendUnavailableError):
+            await asyncio.shield(asyncio.ensure_future(word))
 
     async def _publish(self, job: JobClaim | JobSnapshot, submission: Submission) -> None:
         cost = predicted_cost(submission.request.tasks)
         record = await self._record(job, submission, cost)
         started_s = time.monotonic()
         await self._publisher.publish(record, timeout_s=self._settings.publish_timeout_s)
-        self._observe(time.monotonic() - started_s, len(submission.request.content))
-        self._on_published(submission.lane, cost)
+        took_s = time.monotonic() - started_s
+        image_bytes = len(submission.request.content)
+        self._on_published(Published(submission.lane, cost, took_s, image_bytes))
         if submission.idempotency_key:
             await self._note_published(job.job_id)
 
@@ -226,6 +308,22 @@ class Submitter:
                 return job.outcome is not None and job.outcome.error.retryable
             case _:
                 return _never_begun(job) and job.deadline_at_ms <= self._now_at_ms()
+
+
+def _accepted(claim: JobClaim) -> JobSnapshot:
+    return JobSnapshot(
+        job_id=claim.job_id,
+        tenant=claim.tenant,
+        state=JobState.QUEUED,
+        submitted_at_ms=claim.submitted_at_ms,
+        deadline_at_ms=claim.deadline_at_ms,
+        attempt_count=0,
+        decoded_token_count=0,
+        cancel_requested=False,
+        published=True,
+        task_results=(),
+        outcome=None,
+    )
 
 
 def _never_begun(job: JobSnapshot) -> bool:

@@ -30,6 +30,7 @@ deadline_at_ms       As accepted
 body_sha256          What the idempotency key stands for
 idempotency          The key that points here, so that forgetting the job frees it
 published            1 where the job has such a key and the bus has acknowledged its record
+publishing           Until then: up to which Unix ms only one may publish it, and who that is
 attempt_count        The fencing token of the newest attempt
 begin_token          Names the newest begin, so that one sent twice counts once
 decoded_token_count  Of the newest attempt

@@ -46,6 +46,8 @@ class JobClaim:
         idempotency_key: The caller's key, or empty.
         body_sha256: Digest of what the key stands for; compared when the key comes again.
         watcher: The gateway to wake when the job ends; or empty, where nobody will wait.
+        publishing_s: How long nobody else may put the job on the bus, where it has a key: until
+            then its claimant is at it. 0: whoever comes next may.
     """
 
     job_id: str
@@ -57,6 +59,7 @@ class JobClaim:
     idempotency_key: str
     body_sha256: str
     watcher: str
+    publishing_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +161,26 @@ class JobStore(Protocol):
             IdempotencyConflictError: The key is known with another body.
         """
 
+    async def take_publication(self, job_id: str, *, by: str, for_s: float) -> bool:
+        """Say whether the caller shall put the job on the bus; nobody else is told so meanwhile.
+
+        It shall, if nobody has begun the job, nobody has noted that the bus has it, and the time
+        of whoever was told so before is over. Idempotent.
+
+        Args:
+            job_id: The job.
+            by: Unique to the caller; a claimant's is the id that it claimed.
+            for_s: How long it may take.
+        """
+
+    async def give_up_publication(self, job_id: str, *, by: str) -> None:
+        """Let the next caller put the job on the bus, if this is whose turn it was. Idempotent."""
+
     async def note_published(self, job_id: str) -> None:
         """Note that the bus has the job's record. Idempotent; an unknown job stays unknown."""
+
+    async def abandon(self, job_id: str) -> None:
+        """Forget without a trace a job that nobody has begun to put on the bus. Idempotent."""
 
     async def release(self, job_id: str) -> None:
         """Forget a job that may not have reached the bus, with its idempotency key.

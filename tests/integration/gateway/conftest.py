@@ -36,15 +36,17 @@ class RunningGateway:
 
 
 @asynccontextmanager
-async def running(settings: GatewaySettings) -> AsyncIterator[RunningGateway]:
+async def running(
+    settings: GatewaySettings, gateway_id: str = "one"
+) -> AsyncIterator[RunningGateway]:
     admin = make_admin(settings)
     admin.ensure_topics()
     admin.close()
-    store = RedisJobStore(settings, gateway=settings.topic_prefix)
+    store = RedisJobStore(settings, gateway=gateway_id)
     registry = CollectorRegistry()
     gateway = Gateway(
         settings,
-        gateway_id=settings.topic_prefix,
+        gateway_id=gateway_id,
         publisher=make_publisher(settings),
         store=store,
         registry=registry,
@@ -100,6 +102,6 @@ def patient_worker(arno: RunningGateway) -> Iterator[StandInWorker]:
 
 
 @pytest.fixture
-def running_gateway() -> Callable[[GatewaySettings], AbstractAsyncContextManager[RunningGateway]]:
-    """Starts gateways with other limits."""
+def running_gateway() -> Callable[..., AbstractAsyncContextManager[RunningGateway]]:
+    """Starts gateways with other limits, or beside one another under other ids."""
     return running

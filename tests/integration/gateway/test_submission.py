@@ -10,6 +10,7 @@ from arno.api.v1 import types_pb2
 from arno.bus.ports import Lane, Record
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import BackendUnavailableError, OverloadedError
+from arno.gateway.errands import Errands
 from arno.gateway.settings import RequestLimits
 from arno.gateway.submission import (
     Submission,
@@ -43,6 +44,10 @@ class LatePublisher:
         raise BackendUnavailableError("no acknowledgement")
 
 
+def made(arno, publisher) -> Submitter:
+    return Submitter(store=arno.store, publisher=publisher, settings=SETTINGS, errands=Errands())
+
+
 def submission(**fields: object) -> Submission:
     request = check_request(images.png(), [caption()], limits=RequestLimits())
     return Submission(request, tenant="default", lane=Lane.INTERACTIVE, work_s=30, **fields)
@@ -69,7 +74,7 @@ async def test_job_of_a_gateway_that_died_before_publishing_is_published_by_the_
 
 async def test_refused_job_without_a_key_is_not_begun_should_its_record_arrive(arno, worker):
     late = LatePublisher()
-    submitter = Submitter(store=arno.store, publisher=late, settings=SETTINGS)
+    submitter = made(arno, late)
     with pytest.raises(BackendUnavailableError):
         await submitter.submit(submission())
     publisher = arno.gateway._publisher
@@ -89,7 +94,9 @@ async def test_nothing_is_kept_of_a_job_that_the_bus_had_no_room_for(arno):
             raise OverloadedError("the bus is full")
 
     ids: list[str] = []
-    submitter = Submitter(store=arno.store, publisher=FullPublisher(), settings=SETTINGS)
+    submitter = Submitter(
+        store=arno.store, publisher=FullPublisher(), settings=SETTINGS, errands=Errands()
+    )
     with pytest.raises(OverloadedError):
         await submitter.submit(submission())
     assert await arno.store.get(ids[0]) is None
@@ -97,18 +104,20 @@ async def test_nothing_is_kept_of_a_job_that_the_bus_had_no_room_for(arno):
 
 async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):
     late = LatePublisher()
-    submitter = Submitter(store=arno.store, publisher=late, settings=SETTINGS)
+    submitter = made(arno, late)
     with pytest.raises(BackendUnavailableError):
         await submitter.submit(submission(idempotency_key="k"))
-    retry = Submitter(store=arno.store, publisher=arno.gateway._publisher, settings=SETTINGS)
-    job_id = await retry.submit(submission(idempotency_key="k"))
+    retry = Submitter(
+        store=arno.store, publisher=arno.gateway._publisher, settings=SETTINGS, errands=Errands()
+    )
+    job = await retry.submit(submission(idempotency_key="k"))
     await arno.gateway._publisher.publish(late.records[0], timeout_s=10)
 
     async def both_delivered():
         return len(worker.deliveries) == 2
 
     await eventually_async(both_delivered)
-    assert {record.id for record in worker.taken} == {job_id}
+    assert {record.id for record in worker.taken} == {job.job_id}
     assert len(worker.taken) == 1
 
 
@@ -119,6 +128,7 @@ async def test_key_that_nobody_began_before_its_deadline_is_taken_over(arno, wor
         store=arno.store,
         publisher=LatePublisher(),
         settings=SETTINGS,
+        errands=Errands(),
         now_at_ms=lambda: claimed_at_ms,
     )
     with pytest.raises(BackendUnavailableError):

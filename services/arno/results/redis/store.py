@@ -79,6 +79,8 @@ class RedisJobStore:
         self._look_script = register(script_text("look"))
         self._cancel_script = register(script_text("request_cancel"))
         self._since_script = register(script_text("since"))
+        self._take_publication_script = register(script_text("take_publication"))
+        self._give_up_publication_script = register(script_text("give_up_publication"))
         self._note_published_script = register(script_text("note_published"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
@@ -139,6 +141,7 @@ class RedisJobStore:
             claim.body_sha256,
             self._keys.wake_ups(claim.watcher) if claim.watcher else "",
             int(bool(claim.idempotency_key)),
+            round(1000 * claim.publishing_s),
         ]
         if claim.watcher and self._keys.wake_ups(claim.watcher) == self._stream:
             self._room.expect(claim.job_id)
@@ -151,6 +154,21 @@ class RedisJobStore:
             raise IdempotencyConflictError(claim.idempotency_key, job_id)
         return job_id
 
+    async def take_publication(self, job_id: str, *, by: str, for_s: float) -> bool:
+        """Say whether the caller shall put the job on the bus; nobody else is told so meanwhile."""
+        keys = [self._keys.job(job_id)]
+        with translated(f"say who publishes job {job_id}"):
+            turn: Any = await self._line.run(
+                self._take_publication_script, keys=keys, args=[by, round(1000 * for_s)]
+            )
+        return bool(turn)
+
+    async def give_up_publication(self, job_id: str, *, by: str) -> None:
+        """Let the next caller put the job on the bus, if this is whose turn it was."""
+        keys = [self._keys.job(job_id)]
+        with translated(f"let others publish job {job_id}"):
+            await self._line.run(self._give_up_publication_script, keys=keys, args=[by])
+
     async def note_published(self, job_id: str) -> None:
         """Note that the bus has the job's record."""
         keys = [self._keys.job(job_id)]
@@ -160,6 +178,10 @@ class RedisJobStore:
     async def release(self, job_id: str) -> None:
         """Forget a job that may not have reached the bus, with its idempotency key."""
         await self._forget(job_id, "release")
+
+    async def abandon(self, job_id: str) -> None:
+        """Forget without a trace a job that nobody has begun to put on the bus. Idempotent."""
+        await self._forget(job_id, "abandon", tombstone=False)
 
     async def delete(self, job_id: str) -> None:
         """Forget the job, its results and its idempotency key. Idempotent."""
@@ -248,10 +270,12 @@ class RedisJobStore:
         since: Any = await self._since_script(keys=[self._keys.since()], args=[_SINCE_LIVES_MS])
         return int(since)
 
-    async def _forget(self, job_id: str, verb: str) -> None:
+    async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:
         self._room.forget(job_id)
         with translated(f"{verb} job {job_id}"):
-            await self._line.run(self._forget_script, keys=self._job_keys(job_id), args=[job_id])
+            await self._line.run(
+                self._forget_script, keys=self._job_keys(job_id), args=[job_id, int(tombstone)]
+            )
 
     async def _look(self, waiter: Waiter) -> JobSnapshot:
         self._require_open()

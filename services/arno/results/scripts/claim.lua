@@ -1,6 +1,7 @@
 -- Creates a job, unless its idempotency key is held.
 -- KEYS: job, watchers, idempotency key
--- ARGV: job id, tenant, submitted_at_ms, deadline_at_ms, time_to_live_s, lane, body_sha256, stream or '', has key ('1' or '0')
+-- ARGV: job id, tenant, submitted_at_ms, deadline_at_ms, time_to_live_s, lane, body_sha256, stream or '', has key ('1' or '0'),
+--       milliseconds for which only the claimant of a key may publish
 -- Returns {id of the job that holds the key, body_sha256 of that job}.
 local job, watchers, idempotency = KEYS[1], KEYS[2], KEYS[3]
 local job_id, lane, body_sha256, stream = ARGV[1], ARGV[6], ARGV[7], ARGV[8]
@@ -20,6 +21,9 @@ redis.call('HSET', job, 'lane', lane, 'body_sha256', body_sha256)
 if has_key then
   redis.call('HSET', job, 'idempotency', idempotency)
   redis.call('SET', idempotency, job_id .. ' ' .. body_sha256, 'PX', redis.call('PTTL', job))
+  local now = redis.call('TIME')
+  local until_ms = now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(ARGV[10])
+  redis.call('HSET', job, 'publishing', string.format('%.0f ', until_ms) .. job_id)
 end
 if stream ~= '' then
   watch(job, watchers, stream, 'end')

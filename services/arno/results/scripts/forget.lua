@@ -1,7 +1,7 @@
 -- Forgets a job and frees its idempotency key. A tombstone stays for as long as the job would have, so that a worker which runs
--- it stops, and its record, delivered again, is not begun.
+-- it stops, and its record, delivered again, is not begun. Where there can be no record, none stays.
 -- KEYS: job, watchers
--- ARGV: job id
+-- ARGV: job id, whether a tombstone stays ('1' or '0')
 local job, watchers = KEYS[1], KEYS[2]
 
 -- What is no job answers with an error table.
@@ -16,6 +16,8 @@ if idempotency then
 end
 announce(job, watchers, ARGV[1], DELETED)
 redis.call('DEL', job, watchers)
-redis.call('HSET', job, 'state', DELETED)
-redis.call('PEXPIRE', job, left_ms)
+if ARGV[2] == '1' then
+  redis.call('HSET', job, 'state', DELETED)
+  redis.call('PEXPIRE', job, left_ms)
+end
 return 1

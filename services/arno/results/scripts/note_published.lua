@@ -4,4 +4,5 @@
 local state = redis.pcall('HGET', KEYS[1], 'state')
 if type(state) == 'string' and state ~= DELETED then
   redis.call('HSET', KEYS[1], 'published', 1)
+  redis.call('HDEL', KEYS[1], 'publishing')
 end

@@ -1,0 +1,17 @@
+-- Gives the turn to publish a job, unless it is on the bus already or it is another's turn.
+-- KEYS: job
+-- ARGV: who asks, milliseconds that it may take
+-- Returns 1 where it is the asker's turn.
+-- What is no job answers with an error table, which has none of these fields.
+local present = redis.pcall('HMGET', KEYS[1], 'state', 'attempt_count', 'published', 'publishing')
+if present[1] ~= 'QUEUED' or present[2] ~= '0' or present[3] == '1' then
+  return 0
+end
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local until_ms, by = string.match(present[4] or '', '^(%d+) (.*)$')
+if by and by ~= ARGV[1] and tonumber(until_ms) > now_ms then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'publishing', string.format('%.0f ', now_ms + tonumber(ARGV[2])) .. ARGV[1])
+return 1
