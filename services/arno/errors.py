@@ -21,7 +21,7 @@ the gateway translates once, in ``arno.gateway.status``.
     +-- DeadlineExceededError        DEADLINE_EXCEEDED
     +-- CancelledError               CANCELLED
     +-- InputUnavailableError        FAILED_PRECONDITION: the task it follows gave nothing to use
-    +-- PoisonedJobError             ABORTED: given up after too many attempts
+    +-- PoisonedJobError             ABORTED: given up after its workers died at it
     +-- StoredJobError               INTERNAL: under the job's key is what Arno did not write
     +-- EngineError                  INTERNAL: the engine failed on this sequence alone
     +-- ModelError                   FAILED_PRECONDITION: a checkpoint that cannot be served
@@ -224,7 +224,7 @@ class InputUnavailableError(ArnoError):
 
 
 class PoisonedJobError(ArnoError):
-    """The job was begun too often without an end, so it was given up."""
+    """Too many workers died with the job in hand, so it was given up."""
 
     code = Code.ABORTED
     reason = "POISONED_JOB"

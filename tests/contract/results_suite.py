@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -392,4 +393,4 @@ class ResultsSuite:
 
 
 def _attempt_on_lost_job(begun: Any, claim: JobClaim) -> Any:
-    return type(begun)(origin_of(claim), 1, JobState.QUEUED, cancel_requested=False)
+    return dataclasses.replace(begun, origin=origin_of(claim))

@@ -15,6 +15,9 @@ arno:since                     string 30 days after a gateway gateways: ping, ma
                                       asked
 arno:paces                     hash   5 s after its newest    workers: report_pace
                                       field
+arno:worker:{worker}           string half a claim timeout    workers: begin, report_alive,
+                                      after its newest sign,  report_gone
+                                      30 days after its end
 ============================== ====== ======================= ==================================
 
 ``arno:job:{job}`` holds the truth about a job:
@@ -35,6 +38,8 @@ attempt_count        The fencing token of the newest attempt
 begin_token          Names the newest begin, so that one sent twice counts once
 decoded_token_count  Of the newest attempt
 result:{index}       A serialized ``TaskResult`` of the newest attempt; gone when the job has ended
+holder:{key}         The newest attempt of the worker with this key, unless it left; gone when
+                     the job has ended
 cancel_requested     1 where somebody asked to stop it
 outcome              The serialized ``JobOutcome`` that counts
 ended_by             The attempt that wrote it; 0 for a job cancelled before any
@@ -43,6 +48,9 @@ duplicate_count      Ends that came later and were dropped
 
 ``arno:paces`` maps each worker to the cost that it gets done in a second, and to the Unix time at
 which it said so.
+
+``arno:worker:{worker}`` is ``alive`` while the worker says so, ``left`` after it left in order, and
+``died`` where it could still say that it fails. A holder of a job that is silent has died at it.
 
 ``arno:watchers:{job}`` maps the wake-up stream of each gateway that waits to what wakes it: ``end``
 or ``change``. An entry of a stream is a hint to look at ``job``, which is now in ``state``.
@@ -60,6 +68,9 @@ from urllib.parse import quote
 
 PACE_TIME_TO_LIVE_S: Final = 5
 """A worker that has not reported for so long counts as gone."""
+
+FAREWELL_TIME_TO_LIVE_S: Final = 30 * 86_400
+"""How long a worker's end is remembered: a job that it has handed back may wait meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,10 @@ class KeySpace:
     def paces(self) -> str:
         """Return the hash of what each worker gets done in a second."""
         return f"{self.prefix}:paces"
+
+    def worker(self, worker: str) -> str:
+        """Return what says whether a worker is alive."""
+        return f"{self.prefix}:worker:{worker}"
 
     def blob(self, sha256: str) -> str:
         """Return where the content with this digest is kept."""

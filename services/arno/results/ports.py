@@ -123,12 +123,16 @@ class Attempt:
         number: Fencing token, from 1; only the newest attempt may write progress.
         state: The state found; terminal means that there is nothing left to do.
         cancel_requested: Whether to stop before starting.
+        death_count: Workers that have died with the job in hand, as far as is known now.
+        begun: Whether this worker now has the job; else the number is that of the newest attempt.
     """
 
     origin: JobOrigin
     number: int
     state: JobState
     cancel_requested: bool
+    death_count: int
+    begun: bool
 
     @property
     def job_id(self) -> str:
@@ -246,11 +250,16 @@ class ResultWriter(Protocol):
     def ping(self) -> None:
         """Raise BackendUnavailableError unless the store answers."""
 
-    def begin(self, origin: JobOrigin) -> Attempt:
-        """Count an attempt, before any work.
+    def begin(self, origin: JobOrigin, *, deaths_max: int | None = None) -> Attempt:
+        """Begin an attempt, before any work, and note that this worker has the job.
 
         A job that the store has lost is created anew. One that was deleted is not: its attempt has
         state CANCELLED and number 0.
+
+        Args:
+            origin: The job.
+            deaths_max: Begin nothing where so many workers, or more, have died with the job in
+                hand. A worker that left in order, or that gives signs of life, has not.
         """
 
     def progress(
@@ -277,6 +286,17 @@ class ResultWriter(Protocol):
 
     def cancelled(self, job_ids: list[str]) -> set[str]:
         """Return which of these jobs somebody asked to stop, or deleted."""
+
+    def report_alive(self) -> None:
+        """Give a sign of life of this worker; to be repeated well within its ``silence_s``."""
+
+    def report_gone(self, *, in_order: bool) -> None:
+        """Say that this worker ends; its first word is the last.
+
+        Args:
+            in_order: What it had in hand and did not end goes back, and is no worse for it. Else
+                it has died at that.
+        """
 
     def report_pace(self, worker: str, cost_per_s: float) -> None:
         """Say how much this worker gets done in a second; to be repeated every second."""

@@ -9,4 +9,5 @@ Threads, each with one duty and none waiting for another's device or network:
     store-N          writes progress and outcomes; only then is a delivery done
     cancellations    asks the store which jobs nobody wants any more
     pace             tells the gateways how much gets done in a second
+    presence         gives signs of life, so that only a death counts against a job; ends last
 """

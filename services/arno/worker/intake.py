@@ -49,9 +49,9 @@ class Intake:
 
     Attributes:
         engine: Prepares images.
-        writer: Counts attempts and keeps large images.
+        writer: Begins attempts and keeps large images.
         store: For insisting on the writer.
-        quarantine: Holds back other jobs while a last attempt runs.
+        quarantine: Holds back other jobs while one has its last chance.
         dead_letters: Where jobs go that were given up.
         publication: Where ends go.
         accept: Gets every prepared job.
@@ -115,7 +115,9 @@ class Intake:
             time_to_live_s=self.settings.result_time_to_live_s,
         )
         attempt = self.quarantine.begin(
-            lambda: self.store.insist(lambda: self.writer.begin(origin))
+            lambda deaths_max: self.store.insist(
+                lambda: self.writer.begin(origin, deaths_max=deaths_max)
+            )
         )
         return TakenJob(
             record=record,
@@ -138,10 +140,12 @@ class Intake:
             return DeadlineExceededError("the deadline passed before a worker could begin")
         if job.attempt.cancel_requested:
             return CancelledError("the job was cancelled before a worker had begun")
-        if job.attempt.number > self.settings.attempts_max:
-            begun = job.attempt.number - 1
+        if not job.attempt.begun:
+            deaths = job.attempt.death_count
             return PoisonedJobError(
-                f"given up: begun {begun} times without an end", attempt_count=str(begun)
+                f"given up: {deaths} workers died with it in hand",
+                attempt_count=str(job.attempt.number),
+                death_count=str(deaths),
             )
         return None
 
@@ -169,7 +173,7 @@ class Intake:
 
     def _end(self, job: TakenJob, error: ArnoError) -> None:
         if isinstance(error, PoisonedJobError):
-            self.bury(job.record, job.channel, error, attempt_count=job.attempt.number - 1)
+            self.bury(job.record, job.channel, error, attempt_count=job.attempt.number)
         outcome = build_outcome(
             job.record,
             _STATES.get(type(error), JobState.FAILED),

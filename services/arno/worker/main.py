@@ -20,6 +20,7 @@ from arno.ops.logs import configure_logs
 from arno.ops.tracing import configure_tracing, current_trace_id
 from arno.results.redis import RedisResultWriter
 from arno.worker.metrics import WorkerMetrics
+from arno.worker.presence import SILENCE_SHARE
 from arno.worker.settings import WorkerSettings
 from arno.worker.worker import Worker, WorkerParts
 
@@ -94,7 +95,7 @@ def run_worker(
     engine.warm_up()
     metrics.cold_start.set(time.monotonic() - began_s)
     logger.info("the model is warm", extra={"model": engine.card.name})
-    writer = RedisResultWriter(settings)
+    writer = RedisResultWriter(settings, silence_s=SILENCE_SHARE * settings.claim_timeout_s)
     worker = Worker(
         WorkerParts(
             engine=engine,

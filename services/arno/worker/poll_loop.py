@@ -24,7 +24,14 @@ class PollLoop:
     """One consumer and the thread that owns it; it never waits for a device or the store."""
 
     def __init__(
-        self, consumer: Consumer, bus: Backend, *, take: Take, stop: threading.Event, drain_s: float
+        self,
+        consumer: Consumer,
+        bus: Backend,
+        *,
+        take: Take,
+        stop: threading.Event,
+        drain_s: float,
+        before_leaving: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the consumer.
 
@@ -34,12 +41,14 @@ class PollLoop:
             take: Gets every delivery.
             stop: Ends polling and begins the drain.
             drain_s: How long work in hand may take to finish after that.
+            before_leaving: Is called before others can get what was not finished.
         """
         self._consumer = consumer
         self._bus = bus
         self._take = take
         self._stop = stop
         self._drain_s = drain_s
+        self._before_leaving = before_leaving
         self._hurry = threading.Event()
         self._joined = False
         self._drained = False
@@ -74,6 +83,7 @@ class PollLoop:
             self._drained = self._drain()
         finally:
             self._joined = False
+            self._before_leaving()
             self._consumer.close()
 
     def _join(self) -> bool:

@@ -1,58 +1,64 @@
-"""Give a job that ended its process before one last chance, apart from others in the same state.
+"""Give a job at which workers have died one last chance, apart from all others.
 
-A job that kills its process takes its neighbours with it, and every one of them has counted an
-attempt. Were their last attempts to run side by side, the next crash would use up the neighbours'
-as well. So nothing else begins while a job on its last attempt is in hand: only the guilty one can
-still run out of attempts.
+A job that kills its process takes its neighbours with it, and that death counts against every one
+of them. Were a last chance to run beside others, one of these could use it up. So it begins when
+nothing else is in hand, and nothing else begins while it is: only the guilty one runs out of
+chances.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from arno.results.ports import Attempt
 from arno.worker.retrying import AbandonedError
 
+Begin: TypeAlias = Callable[[int], Attempt]
+"""Begins a job, unless so many workers have died at it."""
+
 
 class Quarantine:
-    """Lets jobs begin one after the other, and a last attempt alone. Any thread."""
+    """Lets jobs begin one after the other, and a last chance alone. Any thread."""
 
-    def __init__(self, *, attempts_max: int) -> None:
-        """Take the number of the last attempt; 1 knows no second ones and holds nobody up."""
-        self._attempts_max = attempts_max
+    def __init__(self, *, deaths_max: int) -> None:
+        """Take at how many deaths a job is given up; 1 knows no last chance and isolates nobody."""
+        self._deaths_max = deaths_max
         self._free = threading.Condition()
-        self._alone: tuple[str, int] | None = None
+        self._in_hand: Counter[Attempt] = Counter()
+        self._alone = False
         self._beginning = False
         self._stopped = False
 
-    def begin(self, begin: Callable[[], Attempt]) -> Attempt:
-        """Begin a job once no last attempt is in hand; the caller ``leave``s with every attempt.
+    def begin(self, begin: Begin) -> Attempt:
+        """Begin a job, alone where this is its last chance; the caller ``leave``s with the attempt.
+
+        Returns:
+            What ``begin`` returned; not begun where there is nothing to do, or no chance left.
 
         Raises:
             AbandonedError: The process leaves.
         """
-        with self._free:
-            self._free.wait_for(self._open)
-            if self._stopped:
-                raise AbandonedError("quarantine")
-            self._beginning = True
-        try:
-            attempt = begin()
-            if not attempt.state.terminal and self._last(attempt):
-                self._alone = (attempt.job_id, attempt.number)
-        finally:
-            with self._free:
-                self._beginning = False
-                self._free.notify_all()
-        return attempt
+        suspect_at = max(1, self._deaths_max - 1)
+        with self._turn():
+            attempt = self._note(begin(suspect_at))
+        if attempt.begun or not suspect_at <= attempt.death_count < self._deaths_max:
+            return attempt
+        return self._begin_alone(begin)
 
     def leave(self, attempt: Attempt) -> None:
-        """Let others begin again, where this attempt held them up. Idempotent."""
+        """Note that an attempt has ended; one that was not begun counts for nothing."""
         with self._free:
-            if self._alone == (attempt.job_id, attempt.number):
-                self._alone = None
-                self._free.notify_all()
+            # Equal ones may be in hand at once, in a store that has lost its memory.
+            left = self._in_hand.pop(attempt, 0) - 1
+            if left > 0:
+                self._in_hand[attempt] = left
+            if not self._in_hand:
+                self._alone = False
+            self._free.notify_all()
 
     def stop(self) -> None:
         """Let those who wait give up."""
@@ -60,8 +66,33 @@ class Quarantine:
             self._stopped = True
             self._free.notify_all()
 
-    def _open(self) -> bool:
-        return self._stopped or (self._alone is None and not self._beginning)
+    def _begin_alone(self, begin: Begin) -> Attempt:
+        with self._turn():
+            with self._free:
+                self._wait(lambda: not self._in_hand)
+            attempt = self._note(begin(self._deaths_max))
+            self._alone = attempt.begun
+        return attempt
 
-    def _last(self, attempt: Attempt) -> bool:
-        return attempt.number == self._attempts_max > 1
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._free:
+            self._wait(lambda: not (self._alone or self._beginning))
+            self._beginning = True
+        try:
+            yield
+        finally:
+            with self._free:
+                self._beginning = False
+                self._free.notify_all()
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        self._free.wait_for(lambda: self._stopped or ready())
+        if self._stopped:
+            raise AbandonedError("quarantine")
+
+    def _note(self, attempt: Attempt) -> Attempt:
+        if attempt.begun:
+            with self._free:
+                self._in_hand[attempt] += 1
+        return attempt

@@ -33,7 +33,8 @@ class WorkerSettings(BusSettings, ResultSettings, EngineSettings, ObservabilityS
         3,
         ge=1,
         le=100,
-        description="How often a job may be begun; one that ends its worker so often is given up.",
+        description="How many attempts at a job may end with the death of their worker; then it is "
+        "given up.",
     )
     drain_s: float = Field(
         20.0,

@@ -23,6 +23,7 @@ from arno.worker.outcomes import state_from_wire
 from arno.worker.pace import PaceReporter
 from arno.worker.poll_loop import PollLoop
 from arno.worker.prepare_queue import PrepareQueue
+from arno.worker.presence import Presence
 from arno.worker.publication import EndedJob, Publication
 from arno.worker.quarantine import Quarantine
 from arno.worker.retrying import AbandonedError, Backend
@@ -101,7 +102,7 @@ class Worker:
         self._store = Backend("the result store", self._abandon)
         self._tally = Tally()
         self._crew = Crew(self._fail)
-        self._quarantine = Quarantine(attempts_max=settings.attempts_max)
+        self._quarantine = Quarantine(deaths_max=settings.attempts_max)
         # Joining must end with the stop; what is in hand is kept until the drain is over.
         joining = Backend("the bus", self._stop)
         self._dead_letters = DeadLetters(
@@ -125,6 +126,7 @@ class Worker:
             in_hand=self._desk.job_ids,
             cancel=self._desk.cancel,
         )
+        self._presence = Presence(parts.writer, claim_timeout_s=settings.claim_timeout_s)
         self._pace = PaceReporter(parts.writer, self._clock, waiting=self._work_waits)
         self._intake = self._make_intake()
         self._polls = {
@@ -134,6 +136,7 @@ class Worker:
                 take=self._waiting.put,
                 stop=self._stop,
                 drain_s=settings.drain_s,
+                before_leaving=self._confess,
             )
             for channel, consumer in parts.consumers.items()
         }
@@ -205,6 +208,7 @@ class Worker:
         )
 
     def _start_threads(self) -> None:
+        self._presence.start()
         self._dead_letters.start()
         self._crew.start("engine", self._loop.run)
         self._crew.start("desk", self._desk.run)
@@ -238,7 +242,15 @@ class Worker:
     def _work_waits(self) -> bool:
         return len(self._waiting) > 0 or self._parts.engine.statistics().waiting_count > 0
 
+    def _confess(self) -> None:
+        # A step that never ends is a death at what is in hand: handed back as if nothing were
+        # wrong, it would stall one worker after the other.
+        if self.not_alive():
+            self._presence.die()
+
     def _fail(self) -> None:
+        # First, since what was in hand goes to others as soon as the polls end.
+        self._presence.die()
         for poll in self._polls.values():
             poll.hurry()
         self._stop.set()
@@ -255,4 +267,5 @@ class Worker:
         stuck = self._crew.join(_LEAVE_S)
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
+        self._presence.leave()
         self._dead_letters.close()

@@ -1,67 +1,134 @@
 import threading
+from collections.abc import Callable
 
 import pytest
 from arno.results.ports import Attempt, JobOrigin, JobState
-from arno.worker.quarantine import Quarantine
+from arno.worker.quarantine import Begin, Quarantine
 from arno.worker.retrying import AbandonedError
 from support.eventually import eventually
 
 
-def _attempt(job_id: str, number: int) -> Attempt:
-    return Attempt(JobOrigin(job_id, "default", 0, 0, 60), number, JobState.QUEUED, False)
+def _begins(job_id: str, *, deaths: int, calls: list[int] | None = None) -> Begin:
+    """Begin as the store does it, for a job at which so many workers have died."""
+
+    def begin(deaths_max: int) -> Attempt:
+        if calls is not None:
+            calls.append(deaths_max)
+        origin = JobOrigin(job_id, "default", 0, 0, 60)
+        begun = deaths < deaths_max
+        return Attempt(origin, 1, JobState.QUEUED, False, death_count=deaths, begun=begun)
+
+    return begin
 
 
-def _begin_aside(quarantine: Quarantine, attempt: Attempt, begun: list[str]) -> threading.Thread:
-    thread = threading.Thread(target=lambda: begun.append(quarantine.begin(lambda: attempt).job_id))
-    thread.start()
-    return thread
+class _Aside:
+    """A begin on a thread of its own, which may have to wait."""
+
+    def __init__(self, begin: Callable[[], Attempt]) -> None:
+        self._begin = begin
+        self.attempt: Attempt | None = None
+        self.abandoned = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def waits(self) -> bool:
+        self._thread.join(0.05)
+        return self._thread.is_alive()
+
+    def ended(self) -> Attempt | None:
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+        return self.attempt
+
+    def _run(self) -> None:
+        try:
+            self.attempt = self._begin()
+        except AbandonedError:
+            self.abandoned = True
 
 
-def test_first_attempts_begin_side_by_side() -> None:
-    quarantine = Quarantine(attempts_max=3)
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_jobs_with_chances_left_begin_side_by_side(deaths: int) -> None:
+    quarantine = Quarantine(deaths_max=3)
     for name in ("a", "b", "c"):
-        assert quarantine.begin(lambda name=name: _attempt(name, 1)).job_id == name
+        attempt = quarantine.begin(_begins(name, deaths=deaths))
+        assert (attempt.job_id, attempt.begun) == (name, True)
 
 
-def test_nothing_begins_while_a_last_attempt_is_in_hand() -> None:
-    quarantine = Quarantine(attempts_max=3)
-    last = quarantine.begin(lambda: _attempt("suspect", 3))
-    begun: list[str] = []
-    thread = _begin_aside(quarantine, _attempt("neighbour", 1), begun)
-    quarantine.leave(_attempt("suspect", 2))
-    thread.join(0.05)
-    assert begun == []
-    quarantine.leave(last)
-    thread.join(5)
-    assert begun == ["neighbour"]
+def test_last_chance_waits_for_all_that_is_in_hand_and_has_begun_nothing_meanwhile() -> None:
+    quarantine = Quarantine(deaths_max=3)
+    neighbours = [quarantine.begin(_begins(name, deaths=0)) for name in ("a", "b")]
+    calls: list[int] = []
+    suspect = _Aside(lambda: quarantine.begin(_begins("suspect", deaths=2, calls=calls)))
+    quarantine.leave(neighbours[0])
+    assert suspect.waits()
+    # Asked only whether it is one: the death of a neighbour would not count against it.
+    assert calls == [2]
+    quarantine.leave(neighbours[1])
+    attempt = suspect.ended()
+    assert attempt is not None
+    assert attempt.begun
+    assert calls == [2, 3]
+
+
+def test_nothing_begins_while_a_last_chance_waits_or_is_in_hand() -> None:
+    quarantine = Quarantine(deaths_max=3)
+    neighbour = quarantine.begin(_begins("neighbour", deaths=0))
+    suspect = _Aside(lambda: quarantine.begin(_begins("suspect", deaths=2)))
+    assert suspect.waits()
+    late = _Aside(lambda: quarantine.begin(_begins("late", deaths=0)))
+    assert late.waits()
+    quarantine.leave(neighbour)
+    attempt = suspect.ended()
+    assert attempt is not None
+    assert late.waits()
+    # Of one that was never begun.
+    quarantine.leave(_begins("stranger", deaths=3)(3))
+    assert late.waits()
+    quarantine.leave(attempt)
+    assert late.ended() is not None
+
+
+def test_equal_attempts_of_a_store_that_lost_its_memory_are_in_hand_twice() -> None:
+    quarantine = Quarantine(deaths_max=3)
+    twice = [quarantine.begin(_begins("same", deaths=0)) for _ in range(2)]
+    suspect = _Aside(lambda: quarantine.begin(_begins("suspect", deaths=2)))
+    quarantine.leave(twice[0])
+    assert suspect.waits()
+    quarantine.leave(twice[1])
+    assert suspect.ended() is not None
+
+
+def test_job_without_a_chance_left_waits_for_nobody_and_holds_nobody_up() -> None:
+    quarantine = Quarantine(deaths_max=3)
+    quarantine.begin(_begins("neighbour", deaths=0))
+    assert not quarantine.begin(_begins("poison", deaths=3)).begun
+    assert quarantine.begin(_begins("next", deaths=0)).begun
 
 
 def test_a_begin_that_fails_holds_nobody_up() -> None:
-    quarantine = Quarantine(attempts_max=3)
+    quarantine = Quarantine(deaths_max=3)
+
+    def fail_when_alone(deaths_max: int) -> Attempt:
+        return _begins("suspect", deaths=2 // (3 - deaths_max))(deaths_max)
+
     with pytest.raises(ZeroDivisionError):
-        quarantine.begin(lambda: 1 // 0)  # type: ignore[arg-type,return-value]  # never returns
-    assert quarantine.begin(lambda: _attempt("next", 1)).job_id == "next"
+        quarantine.begin(fail_when_alone)
+    assert quarantine.begin(_begins("next", deaths=0)).begun
 
 
 def test_leaving_process_frees_those_who_wait() -> None:
-    quarantine = Quarantine(attempts_max=3)
-    quarantine.begin(lambda: _attempt("suspect", 3))
-    freed = threading.Event()
-
-    def wait() -> None:
-        try:
-            quarantine.begin(lambda: _attempt("neighbour", 1))
-        except AbandonedError:
-            freed.set()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
+    quarantine = Quarantine(deaths_max=3)
+    quarantine.begin(_begins("neighbour", deaths=0))
+    suspect = _Aside(lambda: quarantine.begin(_begins("suspect", deaths=2)))
+    assert suspect.waits()
+    late = _Aside(lambda: quarantine.begin(_begins("late", deaths=0)))
     quarantine.stop()
-    eventually(freed.is_set)
-    thread.join()
+    eventually(lambda: suspect.abandoned and late.abandoned)
 
 
-def test_only_one_attempt_allowed_means_no_isolation() -> None:
-    quarantine = Quarantine(attempts_max=1)
-    quarantine.begin(lambda: _attempt("a", 1))
-    assert quarantine.begin(lambda: _attempt("b", 1)).job_id == "b"
+def test_only_one_death_allowed_means_no_isolation() -> None:
+    quarantine = Quarantine(deaths_max=1)
+    assert quarantine.begin(_begins("a", deaths=0)).begun
+    assert quarantine.begin(_begins("b", deaths=0)).begun
+    assert not quarantine.begin(_begins("c", deaths=1)).begun

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from arno.api.v1.job_pb2 import JobState as ProtoJobState
 from arno.bus.v1.records_pb2 import JobOutcome
-from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
+from arno.results.keys import FAREWELL_TIME_TO_LIVE_S, PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.ports import Attempt, JobOrigin, JobState
 from arno.results.redis.clients import writing_client
 from arno.results.redis.faults import is_foreign, translated, translated_for_job
@@ -20,19 +20,31 @@ from arno.results.settings import ResultSettings
 
 logger = logging.getLogger(__name__)
 
+_ANY_DEATHS: Final = -1
+
 
 class RedisResultWriter:
     """Results into Redis, for one worker. Blocking and thread-safe; see ``ports.ResultWriter``."""
 
-    def __init__(self, settings: ResultSettings) -> None:
-        """Take where Redis is; connects with the first call."""
+    def __init__(self, settings: ResultSettings, *, silence_s: float = 5.0) -> None:
+        """Take where Redis is; connects with the first call.
+
+        Args:
+            settings: Where Redis is.
+            silence_s: A worker that gives no sign of life for so long counts as dead. Shorter than
+                the bus takes to give its records to others, so that they know it by then.
+        """
         self._keys = KeySpace(settings.redis_key_prefix)
+        self._worker = self._keys.worker(uuid.uuid4().hex)
+        self._silence_ms = max(1, round(1000 * silence_s))
         self._redis = writing_client(settings)
         register = self._redis.register_script
         self._begin_script = register(script_text("begin"))
         self._progress_script = register(script_text("progress"))
         self._finish_script = register(script_text("finish"))
         self._pace_script = register(script_text("report_pace"))
+        self._alive_script = register(script_text("report_alive"))
+        self._gone_script = register(script_text("report_gone"))
         self._cancelled_script = register(script_text("cancelled"))
 
     def ping(self) -> None:
@@ -40,14 +52,27 @@ class RedisResultWriter:
         with translated("answer a ping"):
             self._redis.ping()
 
-    def begin(self, origin: JobOrigin) -> Attempt:
-        """Count an attempt, before any work."""
+    def begin(self, origin: JobOrigin, *, deaths_max: int | None = None) -> Attempt:
+        """Begin an attempt, before any work, and note that this worker has the job."""
         with translated_for_job(f"begin job {origin.job_id}"):
             reply: Any = self._begin_script(
-                keys=self._job_keys(origin), args=[*_fields(origin), uuid.uuid4().hex]
+                keys=[*self._job_keys(origin), self._worker],
+                args=[
+                    *_fields(origin),
+                    uuid.uuid4().hex,
+                    self._silence_ms,
+                    _ANY_DEATHS if deaths_max is None else deaths_max,
+                ],
             )
-        number, state, cancel_requested = reply
-        return Attempt(origin, number, JobState(state.decode()), cancel_requested == b"1")
+        number, state, cancel_requested, death_count, begun = reply
+        return Attempt(
+            origin,
+            number,
+            JobState(state.decode()),
+            cancel_requested=bool(cancel_requested),
+            death_count=death_count,
+            begun=bool(begun),
+        )
 
     def progress(
         self,
@@ -91,6 +116,19 @@ class RedisResultWriter:
         with translated(f"ask whether {len(job_ids)} jobs are cancelled"):
             stops: Any = self._cancelled_script(keys=[self._keys.job(name) for name in job_ids])
         return {job_id for job_id, stop in zip(job_ids, stops, strict=True) if stop}
+
+    def report_alive(self) -> None:
+        """Give a sign of life of this worker; to be repeated well within its silence."""
+        with translated("take a sign of life"):
+            self._alive_script(keys=[self._worker], args=[self._silence_ms])
+
+    def report_gone(self, *, in_order: bool) -> None:
+        """Say that this worker ends; its first word is the last."""
+        with translated("take the end of this worker"):
+            self._gone_script(
+                keys=[self._worker],
+                args=["left" if in_order else "died", 1000 * FAREWELL_TIME_TO_LIVE_S],
+            )
 
     def report_pace(self, worker: str, cost_per_s: float) -> None:
         """Say how much this worker gets done in a second; to be repeated every second."""

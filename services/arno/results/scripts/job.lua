@@ -2,6 +2,8 @@
 
 local DELETED = 'DELETED'
 local RANK = {QUEUED = 1, ENCODING = 2, DECODING = 3, SUCCEEDED = 4, FAILED = 4, CANCELLED = 4, EXPIRED = 4, DELETED = 4}
+local RESULT, HOLDER = 'result:', 'holder:'
+local LEFT, DIED = 'left', 'died'
 local STREAM_LENGTH_MAX = 10000
 local STREAM_TIME_TO_LIVE_S = 600
 
@@ -59,18 +61,46 @@ local function announce(job, watchers, job_id, state)
   end
 end
 
--- Removes the task results that an attempt has left.
-local function clear_results(job)
+-- Removes the fields of a job whose names begin with a prefix.
+local function clear(job, prefix)
   for _, field in ipairs(redis.call('HKEYS', job)) do
-    if string.sub(field, 1, 7) == 'result:' then
+    if string.sub(field, 1, #prefix) == prefix then
       redis.call('HDEL', job, field)
     end
   end
 end
 
+-- Notes that a worker is alive, until it has been silent for so long; one that has left or died stays so. Returns whether it lives.
+local function note_alive(worker, silence_ms)
+  local state = redis.pcall('GET', worker)
+  if state == LEFT or state == DIED then
+    return false
+  end
+  redis.call('SET', worker, 'alive', 'PX', silence_ms)
+  return true
+end
+
+-- Returns how many workers have died with a job in hand: those that hold it, have not left in order, and are silent now.
+local function count_deaths(job, asking)
+  local deaths = 0
+  for _, field in ipairs(redis.call('HKEYS', job)) do
+    if string.sub(field, 1, #HOLDER) == HOLDER then
+      local worker = string.sub(field, #HOLDER + 1)
+      local state = redis.pcall('GET', worker)
+      if state == LEFT then
+        redis.call('HDEL', job, field)
+      elseif worker ~= asking and state ~= 'alive' then
+        deaths = deaths + 1
+      end
+    end
+  end
+  return deaths
+end
+
 -- Writes the end of a job.
 local function conclude(job, watchers, job_id, state, outcome, ended_by)
-  clear_results(job)
+  clear(job, RESULT)
+  clear(job, HOLDER)
   redis.call('HSET', job, 'state', state, 'outcome', outcome, 'ended_by', ended_by)
   announce(job, watchers, job_id, state)
 end
