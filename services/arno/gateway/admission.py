@@ -55,7 +55,7 @@ class AdmissionStatistics:
 
     Attributes:
         jobs_in_flight: Jobs admitted and not left.
-        bytes_in_flight: Bytes of their images.
+        bytes_in_flight: Bytes of their images, and of frames that wait to be admitted.
         admitted_count: Since the start.
         refused_counts: Since the start, by lane and by the budget that was spent.
     """
@@ -98,7 +98,8 @@ class Admission:
         Raises:
             OverloadedError: A budget is spent. Retryable.
         """
-        self._check_room(ask)
+        self._check_jobs(ask)
+        self._check_bytes(ask)
         self._check_wait(ask)
         self._jobs += 1
         self._bytes += ask.size_bytes
@@ -109,6 +110,23 @@ class Admission:
             self._jobs -= 1
             self._bytes -= ask.size_bytes
 
+    def keep(self, ask: Ask) -> Callable[[], None]:
+        """Count the bytes of an image that waits to be admitted.
+
+        Returns:
+            What takes them off again; to be called once.
+
+        Raises:
+            OverloadedError: The budget of bytes is spent. Retryable.
+        """
+        self._check_bytes(ask)
+        self._bytes += ask.size_bytes
+
+        def give_back() -> None:
+            self._bytes -= ask.size_bytes
+
+        return give_back
+
     def statistics(self) -> AdmissionStatistics:
         """Return the numbers of this moment."""
         return AdmissionStatistics(
@@ -118,14 +136,17 @@ class Admission:
             refused_counts=dict(self._refused_counts),
         )
 
-    def _check_room(self, ask: Ask) -> None:
+    def _check_jobs(self, ask: Ask) -> None:
         share = self._budgets.shares.get(ask.lane, 1.0)
         jobs_max = max(1, int(share * self._budgets.jobs_max))
         if self._jobs >= jobs_max:
             raise self._refusal(ask.lane, "jobs in flight", jobs_max, self._jobs + 1)
+
+    def _check_bytes(self, ask: Ask) -> None:
+        share = self._budgets.shares.get(ask.lane, 1.0)
         bytes_max, wanted = int(share * self._budgets.bytes_max), self._bytes + ask.size_bytes
         # One image must always fit, or a budget below the image limit would refuse it for ever.
-        if self._jobs and wanted > bytes_max:
+        if self._bytes and wanted > bytes_max:
             raise self._refusal(ask.lane, "image bytes in flight", bytes_max, wanted)
 
     def _check_wait(self, ask: Ask) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from arno.gateway.access.quotas import TenantQuotas
@@ -37,3 +37,11 @@ class Entrance:
         with self._quotas.hold(tenant, ask.size_bytes), self._admission.admit(ask):
             self._backends.require()
             yield
+
+    def keep(self, ask: Ask) -> Callable[[], None]:
+        """Count an image that waits to be let in; return what takes it off again, for one call.
+
+        Raises:
+            OverloadedError: The gateway holds as many bytes as it may. Retryable.
+        """
+        return self._admission.keep(ask)

@@ -56,6 +56,14 @@ class FrameRunner:
             response.error.CopyFrom(fault_to_wire(fault))
         return response
 
+    def keep(self, size_bytes: int) -> Callable[[], None]:
+        """Find room for a frame that waits to be answered; return what gives it back.
+
+        Raises:
+            OverloadedError: The gateway holds as many bytes as it may. Retryable.
+        """
+        return self._inference.keep(Ask(size_bytes, self._settings.lane))
+
     async def _run(self, frame: vision_pb2.Frame, previous: int | None) -> vision_pb2.InferResponse:
         if previous is not None and frame.sequence <= previous:
             raise InvalidFieldError(

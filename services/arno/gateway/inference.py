@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from arno.api.v1 import vision_pb2
@@ -44,6 +45,14 @@ class Inference:
             UnavailableError: So has the gateway, or a backend is away. Retryable.
         """
         return self._entrance.enter(tenant, ask)
+
+    def keep(self, ask: Ask) -> Callable[[], None]:
+        """Count the image of a request that is not entered yet; return what takes it off again.
+
+        Raises:
+            OverloadedError: The gateway holds as many bytes as it may. Retryable.
+        """
+        return self._entrance.keep(ask)
 
     async def run(
         self, submission: Submission, *, budget: TimeBudget, started_s: float

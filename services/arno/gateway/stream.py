@@ -1,20 +1,22 @@
 """Keep a stream's order and its policy: frames in, one result for each of them out, in that order.
 
 A frame is open from its start until its result has been handed on, so that a client that does not
-read slows its own stream and no other. Knows nothing of how a frame is answered.
+read slows its own stream and no other. A frame is read when it has somewhere to go, and not before:
+until then it stays in its sender's buffer. Knows nothing of how a frame is answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from arno.api.v1 import vision_pb2
-from arno.errors import DeadlineExceededError, InvalidFieldError
+from arno.errors import DeadlineExceededError, InvalidFieldError, OverloadedError
 from arno.gateway.drain import Drain
+from arno.gateway.settings import StreamLimits
 from arno.gateway.stream_settings import StreamPolicy, StreamSettings
 
 _NO_FRAME: Final = vision_pb2.Frame()
@@ -38,12 +40,20 @@ class _Entry:
         frame: Empty once it needs no place any more: a line of images would be a lot.
         previous: The number of the frame before it.
         holds_place: Whether it is open.
+        give_back: Returns the room that it takes while it waits for a place.
     """
 
     response: asyncio.Future[vision_pb2.InferStreamResponse]
     frame: vision_pb2.Frame
     previous: int | None
     holds_place: bool = False
+    give_back: Callable[[], None] | None = None
+
+    def leave_room(self) -> None:
+        """Give back the room that it took while it waited. Idempotent."""
+        if self.give_back is not None:
+            self.give_back()
+            self.give_back = None
 
 
 class FrameStream:
@@ -54,17 +64,27 @@ class FrameStream:
         settings: StreamSettings,
         *,
         answer: AnswerFrame,
-        backlog_max: int,
-        idle_s: float,
+        keep: Callable[[int], Callable[[], None]],
+        limits: StreamLimits,
         drain: Drain,
     ) -> None:
-        """Take the stream's settings, what answers a frame, and how long there may be none."""
-        self._idle_s = idle_s
+        """Take what the stream works with.
+
+        Args:
+            settings: The stream's own.
+            answer: Answers a frame.
+            keep: Finds room for so many bytes that wait for a place, and returns what gives it
+                back; raises OverloadedError where there is none.
+            limits: How many frames may wait, and how long there may be none.
+            drain: The gateway's.
+        """
+        self._idle_s = limits.stream_idle_s
         self._settings = settings
         self._answer = answer
+        self._keep = keep
         self._drain = drain
         self._line: deque[_Entry] = deque()
-        self._backlog = asyncio.Semaphore(backlog_max)
+        self._backlog = asyncio.Semaphore(limits.stream_backlog_max)
         self._places = settings.in_flight_max
         self._waiting: _Entry | None = None
         self._changed = asyncio.Condition()
@@ -98,6 +118,8 @@ class FrameStream:
             for pump in self._open:
                 pump.cancel()
             await asyncio.gather(reader, *self._open, return_exceptions=True)
+            if self._waiting is not None:
+                self._waiting.leave_room()
 
     async def _read_until_drain(
         self, requests: AsyncIterator[vision_pb2.InferStreamRequest]
@@ -118,13 +140,34 @@ class FrameStream:
                 self._changed.notify_all()
 
     async def _read(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> None:
-        while (request := await self._next_request(requests)) is not None:
-            if request.WhichOneof("payload") != "frame":
-                problem = "each message after the first must hold a frame"
-                sent = request.WhichOneof("payload") or "nothing"
-                raise InvalidFieldError(field="frame", problem=problem, sent=sent)
-            await self._backlog.acquire()
-            await self._join(request.frame)
+        # One call a frame, so that no variable holds a frame while the next one is waited for.
+        while await self._read_one(requests):
+            pass
+
+    async def _read_one(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> bool:
+        await self._backlog.acquire()
+        if self._needs_place():
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._places > 0)
+        request = await self._next_request(requests)
+        if request is None:
+            return False
+        if request.WhichOneof("payload") != "frame":
+            problem = "each message after the first must hold a frame"
+            sent = request.WhichOneof("payload") or "nothing"
+            raise InvalidFieldError(field="frame", problem=problem, sent=sent)
+        self._join(request.frame)
+        async with self._changed:
+            self._changed.notify_all()
+        return True
+
+    def _needs_place(self) -> bool:
+        """Whether the next frame can only be started: it may neither be dropped nor wait."""
+        return self._settings.policy is not StreamPolicy.LATEST and not self._left_out()
+
+    def _left_out(self) -> bool:
+        every = self._settings.policy is StreamPolicy.EVERY
+        return every and self._frame_count % self._settings.every != 0
 
     async def _next_request(
         self, requests: AsyncIterator[vision_pb2.InferStreamRequest]
@@ -137,29 +180,32 @@ class FrameStream:
                 f"frame: none was sent for {self._idle_s:g} s", field="frame"
             ) from late
 
-    async def _join(self, frame: vision_pb2.Frame) -> None:
-        """Put a frame in the line, as the policy says; may wait for a place."""
+    def _join(self, frame: vision_pb2.Frame) -> None:
+        """Put a frame in the line, as the policy says."""
         response = asyncio.get_running_loop().create_future()
         entry = _Entry(response, frame, previous=self._previous)
         self._previous = frame.sequence
-        number = self._frame_count
+        if self._left_out():
+            self._drop(entry)
+        elif self._places:
+            self._places -= 1
+            self._start(entry)
+        else:
+            self._wait(entry)
         self._frame_count += 1
-        match self._settings.policy:
-            case StreamPolicy.EVERY if number % self._settings.every:
-                self._drop(entry)
-            case StreamPolicy.LATEST if not self._places:
-                if self._waiting is not None:
-                    self._drop(self._waiting)
-                self._waiting = entry
-            case _:
-                async with self._changed:
-                    await self._changed.wait_for(lambda: self._places > 0)
-                self._places -= 1
-                self._start(entry)
-        # No await between start and line: a reader that is stopped must not lose an open frame.
         self._line.append(entry)
-        async with self._changed:
-            self._changed.notify_all()
+
+    def _wait(self, entry: _Entry) -> None:
+        """Let a frame wait in place of the one that does, or drop it too where it has no room."""
+        if self._waiting is not None:
+            self._drop(self._waiting)
+            self._waiting = None
+        try:
+            entry.give_back = self._keep(entry.frame.ByteSize())
+        except OverloadedError:
+            self._drop(entry)
+        else:
+            self._waiting = entry
 
     async def _next(self) -> _Entry | None:
         async with self._changed:
@@ -180,6 +226,7 @@ class FrameStream:
             self._changed.notify_all()
 
     def _start(self, entry: _Entry) -> None:
+        entry.leave_room()
         pump = asyncio.create_task(self._answer(entry.frame, previous=entry.previous))
         entry.frame = _NO_FRAME
         entry.holds_place = True
@@ -188,6 +235,7 @@ class FrameStream:
         pump.add_done_callback(self._open.discard)
 
     def _drop(self, entry: _Entry) -> None:
+        entry.leave_room()
         entry.response.set_result(
             vision_pb2.InferStreamResponse(
                 sequence=entry.frame.sequence,

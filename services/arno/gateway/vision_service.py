@@ -74,8 +74,11 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
     ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
         """Answer each frame, in the order in which they came."""
         with self._stream_places.hold():
-            first = await self._receiving.first(request_iterator, field="config")
-            settings = check_stream_config(_config(first), limits=self._limits)
+            # In no variable: it would hold the message for as long as the stream lasts.
+            settings = check_stream_config(
+                _config(await self._receiving.first(request_iterator, field="config")),
+                limits=self._limits,
+            )
             runner = FrameRunner(
                 settings,
                 gatekeeper=self._gatekeeper,
@@ -86,8 +89,8 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             stream = FrameStream(
                 settings,
                 answer=runner.answer,
-                backlog_max=self._limits.stream_backlog_max,
-                idle_s=self._limits.stream_idle_s,
+                keep=runner.keep,
+                limits=self._limits,
                 drain=self._drain,
             )
             async for response in stream.responses(request_iterator):

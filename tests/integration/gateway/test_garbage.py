@@ -11,7 +11,7 @@ import pytest
 from arno.api.v1 import vision_pb2
 from support import images
 from support.eventually import eventually_async
-from support.gateway_calls import infer_request
+from support.gateway_calls import config, frame, infer_request
 
 pytestmark = pytest.mark.redis
 
@@ -43,3 +43,22 @@ async def test_calls_leave_no_message_to_the_collector(arno, worker, content):
         return requests_alive() == before
 
     await eventually_async(all_gone, timeout_s=5, what="no message is left")
+
+
+@pytest.mark.usefixtures("_no_collections")
+async def test_stream_that_sends_nothing_holds_no_frame(arno, worker):
+    def alive() -> int:
+        return sum(isinstance(thing, vision_pb2.InferStreamRequest) for thing in gc.get_objects())
+
+    before = alive()
+    call = arno.channel.stream_stream("/arno.api.v1.VisionService/InferStream")(timeout=60)
+    await call.write(config().SerializeToString())
+    for sequence in range(8):
+        await call.write(frame(sequence).SerializeToString())
+        assert vision_pb2.InferStreamResponse.FromString(await call.read()).response.results
+
+    async def none_left() -> bool:
+        return alive() == before
+
+    await eventually_async(none_left, timeout_s=5, what="no frame is left")
+    call.cancel()

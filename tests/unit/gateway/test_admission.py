@@ -93,3 +93,16 @@ def test_job_that_would_wait_past_its_deadline_is_refused_before_the_lane_is_ful
 def test_delay_is_bounded_however_long_the_line():
     admission = Admission(budgets(), retry_delay_s=1, predicted_wait_s=lambda lane: 1e6)
     assert refusal(admission, Ask(10)).retry_delay_s == RETRY_DELAY_S_MAX
+
+
+def test_bytes_that_wait_to_be_admitted_count_like_those_that_are():
+    admission = Admission(budgets(), retry_delay_s=1)
+    give_back = admission.keep(Ask(60))
+    assert admission.statistics().bytes_in_flight == 60
+    assert "bytes" in refusal(admission, Ask(41)).message
+    with pytest.raises(OverloadedError):
+        admission.keep(Ask(30, Lane.STREAM))  # 90 bytes, of 80 for this lane
+    give_back()
+    assert admission.statistics().bytes_in_flight == 0
+    with admission.admit(Ask(100)):
+        pass
