@@ -135,6 +135,23 @@ def test_large_image_of_a_letter_comes_from_the_store(
 
 
 @one_bus
+def test_job_that_left_two_letters_is_listed_and_runs_again_once(
+    settings: WorkerSettings, flags: list[str]
+) -> None:
+    record = job_record()
+    value = DeadJob(job=record, channel="interactive").SerializeToString()
+    for _ in range(2):
+        publish_all(settings, [Record(DEAD, value)])
+    (letter,) = _listed(flags)
+    assert letter["job_id"] == record.id
+    (older,) = letter["copies"]
+    for names in ([older, letter["id"]], ["--all"]):
+        (line,) = dead("replay", *names, *flags).out.splitlines()
+        assert f"{letter['id']}: {record.id} runs again" in line
+    assert "removed 2 letters" in dead("purge", "--yes", *flags).out
+
+
+@one_bus
 def test_letter_that_does_not_exist_is_named(flags: list[str]) -> None:
     said = arno("dead", "show", "no-such-letter", *flags)
     assert said.exit_code == 2

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from arno.cli.letters import (
     DeadSettings,
     letter_image,
     letter_table,
+    one_a_job,
     read_letters,
     replay_letters,
 )
@@ -56,11 +57,14 @@ def verb() -> None:
 def show_all(settings: DeadSettings, as_json: bool) -> None:
     """List the letters: what died, of what, when, and how often it was begun.
 
+    A job that died once may have left several letters, after an outage of the bus: it is listed
+    once, by its newest; JSON names the others as copies.
+
     \b
     Example:
       arno dead list --bus redis --redis-url redis://127.0.0.1:6379/0
     """
-    letters = list(_letters(settings))
+    letters = _letters(settings)
     if as_json:
         for letter in letters:
             click.echo(json.dumps(letter.facts()))
@@ -128,7 +132,7 @@ def replay(
     """
     if everything == bool(letters):
         raise click.UsageError("name letters, or say --all")
-    found = list(_letters(settings)) if everything else _find(settings, letters)
+    found = _letters(settings) if everything else _find(settings, letters)
     outcomes = asyncio.run(replay_letters(settings, found, time_to_live_s=time_to_live_s))
     for outcome in outcomes:
         click.echo(outcome.line)
@@ -163,18 +167,19 @@ def purge(settings: DeadSettings, older_than_days: float, yes: bool) -> None:
     click.echo(f"removed {count} letter{'' if count == 1 else 's'}")
 
 
-def _letters(settings: DeadSettings) -> Iterator[DeadLetter]:
+def _letters(settings: DeadSettings) -> list[DeadLetter]:
     with contextlib.closing(make_letter_box(settings)) as box:
-        yield from read_letters(box)
+        return one_a_job(read_letters(box))
 
 
 def _find(settings: DeadSettings, names: Collection[str]) -> list[DeadLetter]:
-    letters = list(_letters(settings))
-    found = []
+    letters = _letters(settings)
+    found: list[DeadLetter] = []
     for name in names:
-        # The newest, where a job died twice.
-        matching = [one for one in letters if name in (one.id, one.dead.job.id)]
-        if not matching:
+        letter = next((one for one in letters if one.named(name)), None)
+        if letter is None:
             raise InvalidFieldError(field="LETTER", problem="there is none of this name", sent=name)
-        found.append(matching[-1])
+        # A job that is named twice, by two of its letters, runs again once.
+        if letter not in found:
+            found.append(letter)
     return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError
@@ -37,12 +37,18 @@ class DeadLetter:
         dead: The job and why it was given up; empty where this release cannot read it.
         size_bytes: Of the letter.
         appended_at_ms: When the bus stored it, Unix milliseconds.
+        copies: The names of older letters about the same job.
     """
 
     id: str
     dead: DeadJob
     size_bytes: int
     appended_at_ms: int
+    copies: tuple[str, ...] = ()
+
+    def named(self, name: str) -> bool:
+        """Say whether this is its name: its own, that of a copy, or that of its job."""
+        return name in (self.id, self.dead.job.id, *self.copies)
 
     @property
     def channel(self) -> str:
@@ -66,6 +72,7 @@ class DeadLetter:
             "lane": self.channel,
             "size_bytes": self.size_bytes,
             "message": self.dead.error.message,
+            "copies": list(self.copies),
         }
 
 
@@ -90,6 +97,22 @@ def read_letters(box: LetterBox) -> Iterator[DeadLetter]:
         except DecodeError:
             dead = DeadJob(unreadable_value=letter.value)
         yield DeadLetter(letter.id, dead, len(letter.value), letter.appended_at_ms)
+
+
+def one_a_job(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Return the newest letter of each job, in their order; others become its copies.
+
+    A job that dies once may leave two letters: one whose acknowledgement was lost is sent again,
+    and a worker that dies between a letter and the job's end leaves the job to one that writes
+    another. Of records that could not be read nobody knows whether they were the same.
+    """
+    newest: dict[str, DeadLetter] = {}
+    for letter in sorted(letters, key=lambda one: one.appended_at_ms):
+        name = letter.dead.job.id or f"letter {letter.id}"
+        older = newest.pop(name, None)
+        copies = () if older is None else (*older.copies, older.id)
+        newest[name] = replace(letter, copies=copies)
+    return list(newest.values())
 
 
 def letter_table(letters: Sequence[DeadLetter]) -> Table:

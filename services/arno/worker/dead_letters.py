@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from typing import Final
 
 from arno.bus.ports import DEAD, Publisher, Record
@@ -16,11 +17,13 @@ from arno.errors import (
     LimitExceededError,
     OverloadedError,
 )
-from arno.worker.retrying import Backend
+from arno.worker.retrying import AbandonedError, Backend
 
 logger = logging.getLogger(__name__)
 
-_PUBLISH_TIMEOUT_S: Final = 5.0
+_PUBLISH_TIMEOUT_S: Final = 45.0
+"""Longer than any bus keeps a record that it could not send (Kafka's client: 30 s). A letter that
+is sent again while its first copy still waits is there twice when the bus is back."""
 
 
 class DeadLetters:
@@ -36,6 +39,8 @@ class DeadLetters:
             target=self._loop.run_forever, name="dead-letters", daemon=True
         )
         self._starting = threading.Lock()
+        self._sending: Future[None] | None = None
+        self._abandoned = False
 
     def start(self) -> None:
         """Run the loop; the bus is asked only when there is something to publish."""
@@ -59,6 +64,12 @@ class DeadLetters:
             slim.job.ClearField("image")
             self._bus.insist(lambda: self._publish_once(slim))
 
+    def abandon(self) -> None:
+        """Let whoever waits for the bus give up: the process leaves."""
+        self._abandoned = True
+        if self._sending is not None:
+            self._sending.cancel()
+
     def close(self) -> None:
         """Disconnect and stop the loop. Idempotent."""
         if not self._thread.is_alive():
@@ -72,9 +83,15 @@ class DeadLetters:
     def _publish_once(self, dead: DeadJob) -> None:
         record = Record(DEAD, dead.SerializeToString())
         with self._starting:
-            publishing = asyncio.run_coroutine_threadsafe(self._send(record), self._loop)
+            sending = asyncio.run_coroutine_threadsafe(self._send(record), self._loop)
+            self._sending = sending
+            # Asked after the letter can be cancelled, so that no moment is left between the two.
+            if self._abandoned:
+                sending.cancel()
             try:
-                publishing.result()
+                sending.result()
+            except CancelledError as error:
+                raise AbandonedError("dead letters") from error
             except (ConfigurationError, OverloadedError) as error:
                 # Waited out like an outage: a process that died of it would die again of the same
                 # record, and count an attempt of every job in hand each time.

@@ -257,6 +257,7 @@ class Worker:
 
     def _leave(self) -> None:
         self._abandon.set()
+        self._dead_letters.abandon()
         self._quarantine.stop()
         self._waiting.stop(self._settings.prepare_threads)
         self._cancellations.stop()

@@ -1,0 +1,80 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+from arno.bus.kafka.settings import DELIVERY_TIMEOUT_S
+from arno.bus.ports import Record
+from arno.bus.v1.records_pb2 import DeadJob
+from arno.errors import BackendUnavailableError
+from arno.worker.dead_letters import DeadLetters
+from arno.worker.retrying import AbandonedError, Backend
+
+
+class _Publisher:
+    """A bus that notes for how long it may try, and answers as the test says."""
+
+    def __init__(self) -> None:
+        self.timeouts_s: list[float] = []
+        self.asked = threading.Event()
+        self.silent = False
+
+    async def start(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+    async def publish(self, record: Record, *, timeout_s: float) -> None:
+        self.timeouts_s.append(timeout_s)
+        self.asked.set()
+        if self.silent:
+            await asyncio.Event().wait()
+        if len(self.timeouts_s) == 1:
+            raise BackendUnavailableError("not acknowledged")
+
+
+@pytest.fixture
+def publisher() -> _Publisher:
+    return _Publisher()
+
+
+@pytest.fixture
+def letters(publisher: _Publisher) -> Iterator[DeadLetters]:
+    bus = Backend("bus", threading.Event())
+    letters = DeadLetters(lambda: publisher, bus)  # type: ignore[arg-type,return-value]  # a part
+    letters.start()
+    yield letters
+    letters.close()
+
+
+def test_letter_is_not_sent_again_while_its_first_copy_may_still_wait_in_the_client(
+    publisher: _Publisher, letters: DeadLetters
+) -> None:
+    letters.publish(DeadJob())
+    assert len(publisher.timeouts_s) == 2
+    assert min(publisher.timeouts_s) > DELIVERY_TIMEOUT_S
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_process_that_leaves_waits_for_no_letter(
+    publisher: _Publisher, letters: DeadLetters, when: str
+) -> None:
+    publisher.silent = True
+    abandoned = threading.Event()
+
+    def publish() -> None:
+        try:
+            letters.publish(DeadJob())
+        except AbandonedError:
+            abandoned.set()
+
+    if when == "before":
+        letters.abandon()
+    thread = threading.Thread(target=publish)
+    thread.start()
+    if when == "meanwhile":
+        assert publisher.asked.wait(10)
+        letters.abandon()
+    assert abandoned.wait(10)
+    thread.join()
