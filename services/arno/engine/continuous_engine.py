@@ -1,8 +1,9 @@
 """Serve Florence-2 by continuous batching: sequences join and leave between any two steps.
 
 A step of the engine does one thing: it encodes a few images, takes a few encoded sequences into
-the batch, or gives every sequence of the batch one more token. A sequence passes three places,
-and is in exactly one of them: the queue, `_ready` (its image is encoded), and the pool.
+the batch, or gives every sequence of the batch one more token. Where processors would be idle,
+images are encoded on another thread meanwhile. A sequence is in exactly one of two places: the
+waiting room, until its image is encoded, and the pool.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from arno.engine.decoding.pool import DecodePool, PoolLimits
 from arno.engine.grammar_building import build_grammar
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_preparation import prepare_image
+from arno.engine.image_stage import ImageStage
 from arno.engine.interface import (
     EngineStatistics,
     ModelCard,
@@ -48,6 +50,7 @@ from arno.engine.uploads import Uploads
 from arno.engine.waiting_room import Member, WaitingRoom
 from arno.engine.warming import warm_images, warm_width, widths
 from arno.errors import ArnoError, EngineError
+from arno.ops.cpus import available_cpus
 from arno.ops.images import ImageLimits
 from arno.tasks import FinishReason, Vocabulary
 
@@ -74,7 +77,8 @@ class ContinuousEngine:
         self._clock = clock
         card, device = checkpoint.card, checkpoint.network.device
         images = ImageEncoding(checkpoint.network, settings.encoded_cache_bytes)
-        self._room = WaitingRoom(images, card.position_count, clock)
+        stage = ImageStage(images, overlap=_overlaps(settings, device))
+        self._room = WaitingRoom(stage, card.position_count, clock)
         limits = PoolLimits(
             sequences_max=settings.batch_sequences_max,
             cache_bytes=cache_bytes(settings.decode_cache_bytes, device),
@@ -149,8 +153,12 @@ class ContinuousEngine:
         events: list[Event] = [
             self._drop(each.sequence_id, each.reason) for each in self._live.unwanted()
         ]
-        joining = self._room.joining(self._pool.room, self._free())
+        events += self._encoded()
         budget = self._budget()
+        if budget is not None and self._room.overlaps:
+            events += self._encode(budget)
+            budget = None
+        joining = self._room.joining(self._pool.room, self._free())
         stage = self._share.choose(
             can_admit=bool(joining) or budget is not None, can_decode=bool(self._running)
         )
@@ -161,9 +169,11 @@ class ContinuousEngine:
             events += self._join(joining)
         elif budget is not None:
             events += self._encode(budget)
+        elif self._room.encoding:
+            events += self._encoded(wait=True)  # there is nothing else to do
         if stage is not None:
             self._share.charge(stage, self._clock.now_s() - began_s)
-        self._counts.running_count = len(self._running) + self._room.ready_count
+        self._counts.running_count = len(self._running) + len(self._room.taken)
         return events
 
     def cancel(self, sequence_id: str) -> None:
@@ -190,28 +200,37 @@ class ContinuousEngine:
 
     def _budget(self) -> Budget | None:
         """Return what may leave the queue now; None where nothing may."""
-        in_hand = [*self._running.values(), *self._room.ready]
+        if self._room.encoding:
+            return None
+        running = [member.sequence for member in self._running.values()]
+        in_hand = [*running, *self._room.taken]
         room = self._limit.value - len(in_hand)
         count = min(room, self._room.queued_count, self._settings.admit_sequences_max)
         if count <= 0:
             return None
-        tokens = self._settings.batch_tokens_max - sum(each.sequence.size for each in in_hand)
+        tokens = self._settings.batch_tokens_max - sum(each.size for each in in_hand)
         # One alone may be dearer than all: it must run too.
         return Budget(count, tokens) if tokens > 0 or not in_hand else None
 
     def _encode(self, budget: Budget) -> list[Event]:
-        """Take sequences off the queue and encode their images; who cannot go on ends here."""
+        """Take sequences off the queue and have their images encoded."""
         self._uploads.wait()
-        encoded = self._room.encode(budget)
+        expired = self._room.begin(budget)
+        return [*(self._end(name, FinishReason.DEADLINE) for name in expired), *self._encoded()]
+
+    def _encoded(self, *, wait: bool = False) -> list[Event]:
+        """Make ready whose images are encoded by now; who cannot go on ends here."""
+        encoded = self._room.finish(wait=wait)
+        if encoded is None:
+            return []
         digests = [member.sequence.request.image.sha256 for member in encoded.members]
         self._counts.encoded(encoded.images.fresh, digests)
         self._counts.failed_batch_count += encoded.images.failed_batch_count
         if encoded.images.fresh:
             self._price.learn_images(len(encoded.images.fresh), encoded.images.encode_s)
-        expired = [self._end(name, FinishReason.DEADLINE) for name in encoded.expired_ids]
         failed = [self._fail(sequence, fault) for sequence, fault in encoded.faults]
         went_on = [SequenceProgress(member.sequence_id, True, 0) for member in encoded.members]
-        return [*expired, *failed, *went_on]
+        return [*failed, *went_on]
 
     def _join(self, members: list[Member]) -> list[Event]:
         """Encode the prompts of sequences and put these into their batch."""
@@ -348,6 +367,16 @@ class ContinuousEngine:
             decode_s=max(0.0, elapsed_s - sequence.encode_s),
             error=error,
         )
+
+
+def _overlaps(settings: EngineSettings, device: torch.device) -> bool:
+    """Return whether images are encoded beside decoding: by default if that takes nothing from it.
+
+    On a GPU it would: a recording of a step allows no other work of its process meanwhile.
+    """
+    if settings.encode_overlap == "auto":
+        return device.type == "cpu" and torch.get_num_threads() < available_cpus()
+    return settings.encode_overlap == "on"
 
 
 def _lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:

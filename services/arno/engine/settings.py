@@ -59,6 +59,11 @@ class EngineSettings(Settings):
         lt=1.0,
         description="Part of the time that decoding gets while new sequences wait to be encoded.",
     )
+    encode_overlap: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Encode images beside decoding, on a thread of their own; auto: on a CPU where "
+        "the model's threads leave another one free.",
+    )
     loop_tokens: int = Field(
         0,
         ge=0,

@@ -1,4 +1,4 @@
-"""Where sequences are between their submission and the batch: queued, then ready to join."""
+"""Where sequences are before they decode: queued, with their image encoded, ready to join."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 from arno.batching import Budget, Clock, LanePolicy, Scheduler
 from arno.engine.decoding.pool import BatchKey
-from arno.engine.image_encoding import EncodedImages, ImageEncoding
+from arno.engine.image_encoding import EncodedImages
+from arno.engine.image_stage import ImageStage
 from arno.engine.live_sequences import LiveSequence
 from arno.errors import LimitExceededError
 
@@ -41,29 +42,30 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What became of a group that left the queue.
+    """What became of a group whose images are encoded.
 
     Attributes:
-        expired_ids: Too late to be started.
         members: Ready to join a batch.
         faults: Those that cannot go on, and why.
         images: What was done for it.
     """
 
-    expired_ids: tuple[str, ...]
     members: tuple[Member, ...]
     faults: tuple[tuple[LiveSequence, Exception], ...]
     images: EncodedImages
 
 
 class WaitingRoom:
-    """The queue and those that are ready. The engine's thread only."""
+    """The queue, those whose images are being encoded, and those that are ready.
 
-    def __init__(self, images: ImageEncoding, positions: int, clock: Clock) -> None:
+    The engine's thread only.
+    """
+
+    def __init__(self, images: ImageStage, positions: int, clock: Clock) -> None:
         """Start empty.
 
         Args:
-            images: The vision encoder.
+            images: Encodes them.
             positions: How long image and prompt may be together.
             clock: For deadlines and ageing.
         """
@@ -72,6 +74,7 @@ class WaitingRoom:
         self._clock = clock
         self._scheduler = Scheduler(LanePolicy())
         self._queued: dict[str, LiveSequence] = {}
+        self._encoding: dict[str, LiveSequence] = {}
         self._ready: deque[Member] = deque()
 
     @property
@@ -80,14 +83,19 @@ class WaitingRoom:
         return len(self._scheduler)
 
     @property
-    def ready(self) -> Iterable[Member]:
-        """Those that could join, the next one first."""
-        return self._ready
+    def taken(self) -> list[LiveSequence]:
+        """Those that have left the queue: being encoded, or ready."""
+        return [*self._encoding.values(), *(member.sequence for member in self._ready)]
 
     @property
-    def ready_count(self) -> int:
-        """How many could join."""
-        return len(self._ready)
+    def encoding(self) -> bool:
+        """Whether a group's images are being encoded."""
+        return self._images.busy
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether they are encoded beside decoding."""
+        return self._images.overlaps
 
     def enter(self, sequence: LiveSequence, image_tokens: float) -> None:
         """Queue a sequence.
@@ -97,23 +105,41 @@ class WaitingRoom:
             image_tokens: What encoding an image costs; the first to bring an image is charged.
         """
         digest = sequence.request.image.sha256
+        before = [*self._queued.values(), *self._encoding.values()]
         known = self._images.keeps(digest) or any(
-            other.request.image.sha256 == digest for other in self._queued.values()
+            other.request.image.sha256 == digest for other in before
         )
         self._queued[sequence.request.sequence_id] = sequence
         self._scheduler.admit(sequence.entry(0.0 if known else image_tokens))
 
-    def encode(self, budget: Budget) -> Encoded:
-        """Take sequences off the queue, by its rules, and encode their images."""
+    def begin(self, budget: Budget) -> tuple[str, ...]:
+        """Take sequences off the queue, by its rules, and have their images encoded.
+
+        Returns:
+            The ids of those that left it because they were too late to be started.
+        """
         decision = self._scheduler.schedule(budget, self._clock.now_s())
         expired_ids = tuple(entry.entry_id for entry in decision.expired)
         for sequence_id in expired_ids:
             del self._queued[sequence_id]
-        group = [self._queued.pop(entry.entry_id) for entry in decision.group]
-        images = self._images.encode([sequence.request.image for sequence in group])
+        group = [entry.entry_id for entry in decision.group]
+        self._encoding = {name: self._queued.pop(name) for name in group}
+        if group:
+            self._images.begin([each.request.image for each in self._encoding.values()])
+        return expired_ids
+
+    def finish(self, *, wait: bool = False) -> Encoded | None:
+        """Make the group ready whose images are encoded; None where there is none.
+
+        Args:
+            wait: For the group whose images are being encoded.
+        """
+        images = self._images.take(wait=wait)
+        if images is None:
+            return None
         members: list[Member] = []
         faults: list[tuple[LiveSequence, Exception]] = []
-        for sequence in group:
+        for sequence in self._encoding.values():
             digest = sequence.request.image.sha256
             fault = images.faults.get(digest) or self._too_long(sequence, images.features[digest])
             if fault is not None:
@@ -123,8 +149,9 @@ class WaitingRoom:
             constrained = sequence.grammar is not None
             key = BatchKey.of(sequence.request.options, constrained=constrained)
             members.append(Member(sequence, images.features[digest], key))
+        self._encoding = {}
         self._ready += members
-        return Encoded(expired_ids, tuple(members), tuple(faults), images)
+        return Encoded(tuple(members), tuple(faults), images)
 
     def joining(self, room: Callable[[BatchKey], int], most: int) -> list[Member]:
         """Return those that can join next, all of one batch; they stay until `take`.
@@ -151,14 +178,17 @@ class WaitingRoom:
     def remove(self, sequence_id: str) -> None:
         """Forget a sequence, wherever it is here."""
         self._queued.pop(sequence_id, None)
-        if not self._scheduler.withdraw(sequence_id):
+        encoding = self._encoding.pop(sequence_id, None) is not None
+        if not encoding and not self._scheduler.withdraw(sequence_id):
             self._ready = deque(m for m in self._ready if m.sequence_id != sequence_id)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all, once the images that are being encoded are."""
+        self._images.close()
         for sequence_id in self._queued:
             self._scheduler.withdraw(sequence_id)
         self._queued.clear()
+        self._encoding.clear()
         self._ready.clear()
 
     def _too_long(

@@ -47,7 +47,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def make_engine(checkpoint: Checkpoint, clock: ManualClock) -> Callable[..., ContinuousEngine]:
     def make(**changes: object) -> ContinuousEngine:
-        facts = {"model": checkpoint.card.name, "device": "cpu"} | changes
+        facts = {"model": checkpoint.card.name, "device": "cpu", "encode_overlap": "off"} | changes
         return ContinuousEngine(checkpoint, EngineSettings.model_validate(facts), clock)
 
     return make

@@ -52,14 +52,16 @@ def test_the_answers_compared_are_worth_comparing(engine, reference):
     assert reasons == {FinishReason.STOP, FinishReason.LENGTH}
 
 
+@pytest.mark.parametrize("overlap", ["off", "on"])
 @pytest.mark.parametrize("seed", range(8))
-def test_any_mix_of_arrivals_and_cancels_changes_no_answer(make_engine, reference, seed):
+def test_any_mix_of_arrivals_and_cancels_changes_no_answer(make_engine, reference, seed, overlap):
     chance = random.Random(seed)
     engine = make_engine(
         batch_sequences_max=chance.choice([1, 2, 5, 16]),
         admit_sequences_max=chance.choice([1, 3, 8]),
         decode_share=chance.choice([0.0, 0.5, 0.9]),
         encoded_cache_bytes=chance.choice([0, 4000, 1_000_000]),
+        encode_overlap=overlap,
     )
     requests = [
         request(
