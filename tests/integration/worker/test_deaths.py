@@ -54,6 +54,25 @@ def test_worker_that_hands_a_job_back_has_not_died_at_it(
     assert deaths(record) == 0
 
 
+def test_job_that_is_handed_back_for_ever_ends_with_its_deadline(
+    worker_settings: WorkerSettings, client: JobClient, gate: Path
+) -> None:
+    gate.touch()
+    hasty = worker_settings.model_copy(update={"drain_s": 0.0})
+    job_id = client.submit(job_record(timeout_s=2.0))
+    while (outcome := client.look(job_id).outcome) is None:
+        begun = client.look(job_id).attempt_count
+        with RunningWorker(hasty, gate):
+            eventually(
+                lambda begun=begun: (
+                    client.look(job_id).attempt_count > begun or client.look(job_id).outcome
+                )
+            )
+    assert outcome.state == job_pb2.JOB_STATE_EXPIRED
+    # How often depends on the machine.
+    assert client.look(job_id).attempt_count > 1
+
+
 def test_worker_with_a_job_in_hand_gives_signs_of_life(
     running: RunningWorker,
     client: JobClient,
