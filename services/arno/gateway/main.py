@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+from typing import Final
 
 import click
 import uvloop
@@ -23,10 +24,14 @@ from arno.ops.config import chosen, effective
 from arno.ops.flags import settings_options
 from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
+from arno.ops.open_files import raise_open_files_max
 from arno.ops.tracing import configure_tracing, current_trace_id
 from arno.results.redis import RedisJobStore
 
 logger = logging.getLogger(__name__)
+
+_OTHER_FILES_COUNT: Final = 256
+"""What is open beside connections of callers: to Redis, the bus and scrapers, logs, libraries."""
 
 
 async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
@@ -103,7 +108,22 @@ def run(settings: GatewaySettings) -> None:
     )
     configure_tracing("gateway")
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
+    _provide_for_connections(settings)
     uvloop.run(_run_until_signal(settings))
+
+
+def _provide_for_connections(settings: GatewaySettings) -> None:
+    """Let every call have a connection of its own; else callers could take those to the store."""
+    wanted_count = settings.calls_max + _OTHER_FILES_COUNT
+    found_count = raise_open_files_max(wanted_count)
+    if found_count < wanted_count:
+        logger.warning(
+            "this process may open %d files; %d calls (calls_max), each on a connection of its "
+            "own, would need %d: raise `ulimit -n`, or lower calls_max",
+            found_count,
+            settings.calls_max,
+            wanted_count,
+        )
 
 
 async def _run_until_signal(settings: GatewaySettings) -> None:

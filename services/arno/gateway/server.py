@@ -67,6 +67,10 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         # Answers hold text and regions; only a client's own limit bounds what it takes.
         ("grpc.max_send_message_length", limits.message_bytes_max),
         ("grpc.max_concurrent_streams", limits.http2_streams_max),
+        # Calls that nobody has looked at yet. From 1,000 on gRPC drops some at random and tells their
+        # callers CANCELLED: a burst would hear of no limit, and no client tries that again.
+        ("grpc.server.max_pending_requests", 2 * limits.calls_max),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.calls_max),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         # gRPC refuses some of what is between the two limits, at random.
         ("grpc.absolute_max_metadata_size", limits.metadata_bytes_max),

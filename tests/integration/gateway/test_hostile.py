@@ -185,3 +185,36 @@ async def test_message_above_the_limit_is_refused_unread(guarded):
         await gateway.vision.Infer(infer_request(content=content), timeout=20)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     await serves(gateway)
+
+
+async def test_two_thousand_streams_at_once_are_served_or_told_of_the_limit(guarded):
+    gateway = await guarded(streams_max=256, receive_timeout_s=60)
+    target = f"127.0.0.1:{gateway.gateway.port}"
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(
+                grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+            )
+            for _ in range(4)
+        ]
+        calls = [channels[n % 4].stream_stream(STREAM)(silence()) for n in range(2000)]
+        ended = []
+
+        async def all_others_ended() -> bool:
+            ended[:] = [call for call in calls if call.done()]
+            return len(ended) == 2000 - 256
+
+        await eventually_async(all_others_ended, timeout_s=60)
+        details = Counter([await call.details() for call in ended])
+        assert details.keys() == {
+            "the gateway is full: open streams would be 257; allowed: 256 (streams_max)"
+        }
+        assert gateway.gateway.open_call_count() == 256
+        await serves(gateway)
+        for call in calls:
+            call.cancel()
+
+    async def none_open() -> bool:
+        return gateway.gateway.open_call_count() == 0
+
+    await eventually_async(none_open)
