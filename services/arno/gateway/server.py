@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -13,6 +15,13 @@ from arno.gateway.interceptor import GatewayInterceptor
 from arno.gateway.job_service import JobService
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.vision_service import VisionService
+
+_UNSEEN_CALLS_MAX: Final = 16_384
+"""Calls that have come and that nobody has looked at yet.
+
+Above gRPC's own 1,000 it drops some at random and tells their callers CANCELLED: those of a burst
+would hear of no limit, and no client tries that again. Each takes some 10 kB until it is refused.
+"""
 
 
 def build_server(
@@ -67,10 +76,8 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         # Answers hold text and regions; only a client's own limit bounds what it takes.
         ("grpc.max_send_message_length", limits.message_bytes_max),
         ("grpc.max_concurrent_streams", limits.http2_streams_max),
-        # Calls that nobody has looked at yet. From 1,000 on gRPC drops some at random and tells their
-        # callers CANCELLED: a burst would hear of no limit, and no client tries that again.
-        ("grpc.server.max_pending_requests", 2 * limits.calls_max),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.calls_max),
+        ("grpc.server.max_pending_requests", _UNSEEN_CALLS_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", _UNSEEN_CALLS_MAX),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         # gRPC refuses some of what is between the two limits, at random.
         ("grpc.absolute_max_metadata_size", limits.metadata_bytes_max),

@@ -99,7 +99,7 @@ async def test_stream_without_settings_and_stream_without_frames_are_ended(guard
 
 
 async def test_streams_beyond_every_limit_are_refused_and_others_are_served(guarded):
-    gateway = await guarded(streams_max=8, calls_max=64, receive_timeout_s=10)
+    gateway = await guarded(streams_max=8, calls_max=256, receive_timeout_s=10)
     target = f"127.0.0.1:{gateway.gateway.port}"
     async with AsyncExitStack() as stack:
         calls = []
