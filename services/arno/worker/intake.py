@@ -114,11 +114,16 @@ class Intake:
             deadline_at_ms=record.deadline_at_ms,
             time_to_live_s=self.settings.result_time_to_live_s,
         )
-        attempt = self.quarantine.begin(
-            lambda deaths_max: self.store.insist(
-                lambda: self.writer.begin(origin, deaths_max=deaths_max)
+        try:
+            attempt = self.quarantine.begin(
+                lambda deaths_max: self.store.insist(
+                    lambda: self.writer.begin(origin, deaths_max=deaths_max)
+                )
             )
-        )
+        except BaseException:
+            # Nobody else will: there is no job to end it with.
+            span.end()
+            raise
         return TakenJob(
             record=record,
             channel=delivery.record.channel,

@@ -1,0 +1,85 @@
+"""The span of a job ends in every case, also where the job cannot even be begun."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+import pytest
+from arno.bus.ports import Delivery, Receipt, Record
+from arno.bus.v1.records_pb2 import DeadJob
+from arno.errors import StoredJobError
+from arno.ops import tracing
+from arno.worker.clock import Clock
+from arno.worker.intake import Intake
+from arno.worker.quarantine import Quarantine
+from arno.worker.retrying import AbandonedError, Backend
+from arno.worker.settings import WorkerSettings
+from arno.worker.tally import Tally
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from support.job_client import job_record
+
+
+class WriterThatFails:
+    def __init__(self, fault: Exception) -> None:
+        self._fault = fault
+
+    def begin(self, *_args: object, **_options: object) -> None:
+        raise self._fault
+
+
+class LetterBox:
+    def __init__(self) -> None:
+        self.letters: list[DeadJob] = []
+
+    def publish(self, dead: DeadJob) -> None:
+        self.letters.append(dead)
+
+
+@pytest.fixture
+def ended_spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "_TRACER", provider.get_tracer("test"))
+    return exporter
+
+
+def intake(fault: Exception, letters: LetterBox) -> Intake:
+    unused = cast("Any", None)
+    return Intake(
+        engine=unused,
+        writer=cast("Any", WriterThatFails(fault)),
+        store=Backend("result store", threading.Event()),
+        quarantine=Quarantine(deaths_max=3),
+        dead_letters=cast("Any", letters),
+        publication=unused,
+        accept=unused,
+        settings=WorkerSettings(model="null"),
+        clock=Clock(),
+        tally=Tally(),
+    )
+
+
+def delivery() -> Delivery:
+    record = Record("interactive", job_record().SerializeToString())
+    return Delivery(record, Receipt("interactive", 0, "1", 1), appended_at_ms=0)
+
+
+def test_span_of_a_job_that_others_wrote_into_ends_with_its_burial(
+    ended_spans: InMemorySpanExporter,
+) -> None:
+    letters, done = LetterBox(), threading.Event()
+    intake(StoredJobError("not Arno's"), letters).take(delivery(), done.set)
+    assert [span.name for span in ended_spans.get_finished_spans()] == ["arno.job"]
+    assert len(letters.letters) == 1
+    assert done.is_set()
+
+
+def test_span_of_a_job_that_a_leaving_process_could_not_begin_ends(
+    ended_spans: InMemorySpanExporter,
+) -> None:
+    with pytest.raises(AbandonedError):
+        intake(AbandonedError("leaves"), LetterBox()).take(delivery(), threading.Event().set)
+    assert len(ended_spans.get_finished_spans()) == 1
