@@ -6,9 +6,9 @@ The decode step is also run by transformers, on the same encoded prompts, and it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -25,6 +25,7 @@ from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.settings import EngineSettings
 from arno.ops.images import ImageLimits
 from arno.tasks import CATALOGUE, Task
+from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.ask import Serving
@@ -87,7 +88,6 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
     machine = describe(serving.device)
     began_s, busy = time.monotonic(), BusyTime.now()
     dtype, device = getattr(torch, serving.dtype), torch.device(serving.device)
-    reach = measure_reach(device, dtype, small=model == "dry")
     settings = EngineSettings.model_validate(
         {
             "model": serving.model,
@@ -96,7 +96,9 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
             "allow_untrained": True,
         }
     )
-    bench = _Bench(load_checkpoint(settings), Florence(serving), sizes, reach)
+    checkpoint = load_checkpoint(settings)  # which also chooses how many threads multiply
+    reach = measure_reach(device, dtype, small=model == "dry")
+    bench = _Bench(checkpoint, Florence(serving), sizes, reach)
     with torch.inference_mode():
         pixels = _prepare(bench)
         features = _encode(bench, pixels)
@@ -110,6 +112,7 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
         "dtype": serving.dtype,
         "sizes": asdict(sizes),
         "reach": asdict(reach),
+        "threads": torch.get_num_threads(),
         "others_cores": busy.others_cores(BusyTime.now(), time.monotonic() - began_s),
         "stages": bench.stages,
     }
@@ -260,13 +263,31 @@ def _arno_steps(
     return _Steps(median(took_s), join_s / count, [batch.best(name).token_ids for name in names])
 
 
+class _StepTimes(LogitsProcessor):
+    """Notes when each step of `generate` has its logits, and changes nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._at_s: list[float] = []
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        synchronise(self._device)
+        self._at_s.append(time.perf_counter())
+        return scores
+
+    def median_s(self) -> float:
+        return median(later - sooner for sooner, later in pairwise(self._at_s))
+
+
 def _transformers_step(bench: _Bench, states: torch.Tensor) -> tuple[float, list[tuple[int, ...]]]:
-    """Return a step of `generate`, from runs of two lengths, and the answers of the longer one."""
-    long, short = bench.sizes.tokens, max(4, bench.sizes.tokens // 3)
-    generate: Callable[[int], Any] = lambda limit: bench.florence.network.generate(  # noqa: E731
+    """Return how long a step of `generate` takes, and its answers."""
+    times = _StepTimes(bench.device)
+    generate: Any = bench.florence.network.generate
+    tokens = generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=states.clone()),
+        logits_processor=LogitsProcessorList([times]),
         num_beams=bench.sizes.beams,
-        max_new_tokens=limit,
+        max_new_tokens=bench.sizes.tokens,
         no_repeat_ngram_size=3,
         do_sample=False,
         decoder_start_token_id=2,
@@ -278,9 +299,4 @@ def _transformers_step(bench: _Bench, states: torch.Tensor) -> tuple[float, list
         length_penalty=1.0,
         early_stopping=True,
     )
-    short_s = median_s(lambda: generate(short), 1, bench.device)
-    began_s = time.perf_counter()
-    tokens = generate(long)
-    synchronise(bench.device)
-    step_s = (time.perf_counter() - began_s - short_s) / (long - short)
-    return step_s, [tuple(row) for row in tokens[:, 1:].tolist()]
+    return times.median_s(), [tuple(row) for row in tokens[:, 1:].tolist()]

@@ -131,7 +131,7 @@ def stages(result: Result) -> str:
     return "\n\n".join(
         [
             f"### {result['name']}",
-            f"{result['model']}, {result['dtype']}. The machine reached "
+            f"{result['model']}, {result['dtype']}, {_threads(result)}. The machine reached "
             f"{reach['flops_per_s'] / 1e9:.0f} GFLOP/s in a product of square matrices and "
             f"{reach['bytes_per_s'] / 1e9:.1f} GB/s reading, in the same run; a floor is the "
             f"longer of the two. Others used {result['others_cores']:.1f} cores.{noisy} "
@@ -139,6 +139,10 @@ def stages(result: Result) -> str:
             table(head, rows),
         ]
     )
+
+
+def _threads(result: Result) -> str:
+    return "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
 
 
 def precision(result: Result) -> str:
