@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kafka.net.compat import KafkaNetClient
+from arno.bus.kafka.long_reads import LongReadsClient
 
 NOT_READY_PAUSE_MS: Final = 50.0
 """An answer, a new connection or a new record ends the pause, so that nothing waits for it."""
 
 
-# The client has no types, so its base class is Any.
-class UnhurriedClient(KafkaNetClient):  # type: ignore[misc]
+class UnhurriedClient(LongReadsClient):
     """What a ``KafkaProducer`` talks through."""
 
     def connection_delay(self, node_id: int) -> float:
