@@ -74,11 +74,19 @@ class DeadLetters:
         """Disconnect and stop the loop. Idempotent."""
         if not self._thread.is_alive():
             return
-        if self._publisher is not None:
-            asyncio.run_coroutine_threadsafe(self._publisher.close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _wind_up(self) -> None:
+        # A letter that was abandoned a moment ago still has to hear of it.
+        sending = asyncio.all_tasks() - {asyncio.current_task()}
+        for letter in sending:
+            letter.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        if self._publisher is not None:
+            await self._publisher.close()
 
     def _publish_once(self, dead: DeadJob) -> None:
         record = Record(DEAD, dead.SerializeToString())

@@ -24,10 +24,17 @@ class WorkerSettings(BusSettings, ResultSettings, EngineSettings, ObservabilityS
         description="Lanes that this worker takes jobs from, comma-separated.",
     )
     prepare_threads: int = Field(
-        4, ge=1, le=256, description="Threads that begin jobs and prepare their images."
+        0,
+        ge=0,
+        le=256,
+        description="Threads that begin jobs and prepare images; 0: as many as there are CPUs "
+        "that this process may use, and at most 16.",
     )
     store_threads: int = Field(
-        2, ge=1, le=64, description="Threads that write progress and results to the store."
+        1,
+        ge=1,
+        le=64,
+        description="Threads that write progress and results; more pay where the store is far.",
     )
     attempts_max: int = Field(
         3,

@@ -11,6 +11,7 @@ from typing import Final
 from arno.bus.ports import Consumer, ConsumerStatistics, Publisher
 from arno.engine.interface import Engine, EngineStatistics
 from arno.errors import StoredJobError
+from arno.ops.cpus import available_cpus
 from arno.results.ports import JobState, ResultWriter
 from arno.worker.cancellations import Cancellations
 from arno.worker.clock import Clock
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _LEAVE_S: Final = 3.0
 """How long threads that were told to end may take; none waits for more than one call."""
+
+_PREPARE_THREADS_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,9 @@ class Worker:
             parts.make_publisher, Backend("the dead letters' bus", self._abandon)
         )
         self._waiting = PrepareQueue(self._clock)
+        self._prepare_thread_count = settings.prepare_threads or min(
+            available_cpus(), _PREPARE_THREADS_MAX
+        )
         self._publication = Publication(
             parts.writer, self._store, on_ended=self._ended, on_refused=self._refused
         )
@@ -216,7 +222,7 @@ class Worker:
         self._crew.start("pace", self._pace.run)
         for n in range(self._settings.store_threads):
             self._crew.start(f"store-{n}", self._publication.run)
-        for n in range(self._settings.prepare_threads):
+        for n in range(self._prepare_thread_count):
             self._crew.start(f"prepare-{n}", self._take_deliveries)
 
     def _take_deliveries(self) -> None:
@@ -259,7 +265,7 @@ class Worker:
         self._abandon.set()
         self._dead_letters.abandon()
         self._quarantine.stop()
-        self._waiting.stop(self._settings.prepare_threads)
+        self._waiting.stop(self._prepare_thread_count)
         self._cancellations.stop()
         self._pace.stop()
         self._loop.stop()
