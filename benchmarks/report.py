@@ -46,7 +46,7 @@ def page(results: Sequence[Result], plots: Mapping[str, str]) -> str:
         _INTRODUCTION,
         table(["engine", "what it is"], engines),
         _AIMS,
-        table(["what", "aim", "measured"], aims),
+        table(["what", "aim", "measured", "ceiling"], aims),
         _LENGTHS,
         table(["task", "length over a caption's"], ratios),
     ]
@@ -86,7 +86,12 @@ _AIMS = """## What was aimed at
 
 Ratios within one run, on the machine that the sections below name. No GPU was at hand: the GPU
 path has only been run through, on CPU (`benchmarks/gpu --dry-run`), and nothing on this page says
-how fast it is."""
+how fast it is.
+
+The ceiling is the ratio of an engine that did nothing but the products of the two encoders, each
+image and each prompt once, at the rate that this machine reaches with all its cores: it prepares
+no image and decodes no token. Where an aim is above it, the machine is too slow at multiplying, or
+the reference too quick, for any engine."""
 
 _LENGTHS = """## How long the answers are
 

@@ -56,9 +56,9 @@ def _cpu() -> tuple[Measurement, ...]:
     return (
         Measurement("tiny-stages", "tiny", Sizes(), 30),
         Measurement("tiny-precision", "tiny", Precision("tiny-precision"), 60),
-        _compared(Plan("tiny-mix", "tiny", "mix", _PEERS, 32, 2), seconds=240),
+        _compared(Plan("tiny-mix", "tiny", "mix", _PEERS, 96, 3), seconds=240),
         *(
-            _compared(Plan(f"tiny-{name}", "tiny", name, _OWN, 32, 2), seconds=90)
+            _compared(Plan(f"tiny-{name}", "tiny", name, _OWN, 96, 2), seconds=90)
             for name in ("caption", "detection", "three-tasks", "three-images")
         ),
         Measurement("tiny-concurrency", "tiny", Sweep(swept), 150),
@@ -69,7 +69,7 @@ def _cpu() -> tuple[Measurement, ...]:
         _compared(video),
         Measurement("base-stages", "base", Sizes(repeats=1, tokens=16), 150),
         Measurement("base-stages-bfloat16", "base", Sizes(repeats=1, tokens=16), 100, "bfloat16"),
-        _compared(Plan("base-mix", "base", "mix", _FASTEST, 8, 1, concurrency=8), seconds=400),
+        _compared(Plan("base-mix", "base", "mix", _FASTEST, 16, 1, concurrency=8), seconds=400),
         _compared(shared, seconds=60),
         _compared(images, seconds=90),
         Measurement("dry-soak", "dry", Soak(_soak("dry-soak", 20_000)), 180),

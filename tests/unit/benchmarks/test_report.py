@@ -103,6 +103,7 @@ def test_stage_without_a_floor_or_a_peer_shows_dashes() -> None:
         "dtype": "float32",
         "machine": MACHINE,
         "reach": {"flops_per_s": 1e11, "bytes_per_s": 2e10},
+        "threads": 2,
         "others_cores": 0.0,
         "stages": {
             "prepare": {"took_s": 0.002},
@@ -151,6 +152,17 @@ def test_aims_are_ratios_of_what_was_measured_and_dashes_where_nothing_was() -> 
     assert found["tiny, mix, over transformers one by one"] == "7.50x"
     assert found["tiny, mix, over the best peer"] == "-"
     assert found["base, one decode step, 4 requests x 3 beams, float32"] == "-"
+
+
+def test_ceiling_is_an_engine_that_only_multiplies_with_all_cores() -> None:
+    stages = {
+        "encode, 1 images": {"took_s": 0.02, "floor_s": 0.015},
+        "encode prompts, 1 requests": {"took_s": 0.01, "floor_s": 0.005},
+    }
+    alone = {"threads": 1, "machine": {"core_count": 2}, "stages": stages}
+    found = {row[0]: row[3] for row in target_rows({"tiny-mix": RESULT, "tiny-stages": alone})}
+    assert found["tiny, mix, over transformers one by one"] == "50.0x"
+    assert found["tiny, mix, over the best peer"] == "-"
 
 
 def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
