@@ -57,7 +57,7 @@ tiny: install ## Train arno-tiny again from nothing; goes on where a killed run 
 tiny-smoke: install ## Train arno-tiny for 3 minutes: the loss falls, and transformers and Arno read the same from what comes out.
 	$(bin)/python -m arno.training tiny-smoke
 
-bench: install ## Measure Arno and its peers on this CPU, then write docs/benchmarks.md (half an hour, goes on where it was cut off; `only=tiny-mix` for one).
+bench: install tools ## Measure Arno and its peers on this CPU, then write docs/benchmarks.md (half an hour, goes on where it was cut off; `only=tiny-mix` for one).
 	$(bin)/uv pip install --quiet --python $(bin)/python --constraints constraints.txt --editable '.[bench]'
 	$(bin)/python -m benchmarks suite cpu --only "$(only)"
 	$(bin)/python -m benchmarks report
