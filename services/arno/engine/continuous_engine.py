@@ -158,7 +158,7 @@ class ContinuousEngine:
         if budget is not None and self._room.overlaps:
             events += self._encode(budget)
             budget = None
-        joining = self._room.joining(self._pool.room, self._free())
+        joining = self._room.joining(self._pool, self._free())
         stage = self._share.choose(
             can_admit=bool(joining) or budget is not None, can_decode=bool(self._running)
         )

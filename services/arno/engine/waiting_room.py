@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 
 from arno.batching import Budget, Clock, LanePolicy, Scheduler
-from arno.engine.decoding.pool import BatchKey
+from arno.engine.decoding.pool import BatchKey, DecodePool
 from arno.engine.image_encoding import EncodedImages
 from arno.engine.image_stage import ImageStage
 from arno.engine.live_sequences import LiveSequence
@@ -153,16 +153,20 @@ class WaitingRoom:
         self._ready += members
         return Encoded(tuple(members), tuple(faults), images)
 
-    def joining(self, room: Callable[[BatchKey], int], most: int) -> list[Member]:
+    def joining(self, pool: DecodePool, most: int) -> list[Member]:
         """Return those that can join next, all of one batch; they stay until `take`.
 
+        A batch without a free slot holds up only those that want to join it. Who waits for memory
+        is overtaken by nobody: those who need less would take each bit that becomes free.
+
         Args:
-            room: How many more a batch can take.
+            pool: Says how many more a batch can take, and how many the memory allows.
             most: Never more than this.
         """
         for key in dict.fromkeys(member.key for member in self._ready):
-            count = min(room(key), most)
-            if count > 0:
+            free = min(pool.room(key), most)
+            if free > 0:
+                count = min(free, pool.affordable(key))
                 return [member for member in self._ready if member.key == key][:count]
         return []
 

@@ -71,8 +71,18 @@ class DecodeBatch:
         self._slots: list[_Slot] = []
         self._stepping = stepping or choose_stepping(decoder.device)
         self._most = most
-        if self._stepping.few_shapes:
+        if self.reserves:
             self._cache.reserve(most.encoded, most.longest, used=0)
+
+    @property
+    def slot_count(self) -> int:
+        """Sequences that it can hold."""
+        return self._most.count
+
+    @property
+    def reserves(self) -> bool:
+        """Whether it takes the memory of all slots at once, and not with those that join."""
+        return self._stepping.few_shapes
 
     def __len__(self) -> int:
         """Return how many decode."""

@@ -75,7 +75,7 @@ class PoolLimits:
 
     Attributes:
         sequences_max: Most sequences of one batch.
-        cache_bytes: Most memory of one batch's caches, at their longest.
+        cache_bytes: Most memory of all caches, at their longest.
         positions: Most tokens that the model can write.
         encoded_max: Most places of an encoded prompt.
     """
@@ -121,9 +121,19 @@ class DecodePool:
         return sequence_id in self._keys
 
     def room(self, key: BatchKey) -> int:
-        """Return how many more a batch can take."""
+        """Return how many more a batch has slots for."""
         batch = self._batches.get(key)
         return self._slots(key) - (len(batch) if batch is not None else 0)
+
+    def affordable(self, key: BatchKey) -> int:
+        """Return how many more may join a batch by the memory that all batches share.
+
+        At least 1 where nothing decodes: one that needs more than there is must run too.
+        """
+        batch = self._batches.get(key)
+        if batch is not None and batch.reserves:
+            return batch.slot_count - len(batch)
+        return max(self._left_bytes() // self._slot_bytes(key), 0 if self._keys else 1)
 
     def start(self, states: torch.Tensor, padding: torch.Tensor | None) -> Started:
         """Run what comes before the first step; see `Decoder.start`."""
@@ -142,8 +152,7 @@ class DecodePool:
                 key.options,
                 StepShape(self._slots(key), self._limits.positions, self._limits.encoded_max),
                 kinds=self._kinds if key.constrained else None,
-                # The tables of grammars grow, which no recording survives.
-                stepping=AsItComes() if key.constrained else self._make_stepping(),
+                stepping=self._stepping(key),
             )
         over = self._batches[key].join(started, joining)
         self._keys.update((each.sequence_id, key) for each in joining)
@@ -191,10 +200,30 @@ class DecodePool:
         self._batches = {key: batch for key, batch in self._batches.items() if len(batch)}
 
     def _slots(self, key: BatchKey) -> int:
+        batch = self._batches.get(key)
+        if batch is not None:
+            return batch.slot_count
         if key.alone is not None:
             return 1
+        reserves = self._stepping(key).few_shapes
+        memory = self._left_bytes() if reserves else self._limits.cache_bytes
+        return max(1, min(self._limits.sequences_max, memory // self._slot_bytes(key)))
+
+    def _left_bytes(self) -> int:
+        """Return what is left of the memory, those batches not counted that hold nobody."""
+        taken = sum(
+            self._slot_bytes(key) * (batch.slot_count if batch.reserves else len(batch))
+            for key, batch in self._batches.items()
+            if len(batch)
+        )
+        return max(0, self._limits.cache_bytes - taken)
+
+    def _slot_bytes(self, key: BatchKey) -> int:
         limits = self._limits
-        each = slot_bytes(
+        return slot_bytes(
             self._decoder, key.options.num_beams, limits.encoded_max, limits.positions
         )
-        return max(1, min(limits.sequences_max, limits.cache_bytes // each))
+
+    def _stepping(self, key: BatchKey) -> Stepping:
+        # The tables of grammars grow, which no recording survives.
+        return AsItComes() if key.constrained else self._make_stepping()
