@@ -79,6 +79,8 @@ def verb(
     """
     tasks = TaskFlags(**flags).requests()
     options = _options(policy, in_flight, timeout_s)
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise ConfigurationError(f"--out {out}: is the source, and would be written over")
     video = SourceOptions(source, fps=fps, frame_count_max=frames, realtime=realtime)
     expected = _expected_count(video)
     console = Console(stderr=True, highlight=False)

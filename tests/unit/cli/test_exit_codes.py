@@ -46,6 +46,7 @@ def arno(monkeypatch, capsys):
         (["infer", "x.png", "--tls-ca", "{tmp}/file"], "file: not the PEM file that belongs here"),
         (["infer", "x.png", "--timeout", "nan"], "'nan' is not a finite number"),
         (["stream", "x.mp4", "--fps", "inf"], "'inf' is not a finite number"),
+        (["stream", "{tmp}/file", "--out", "{tmp}/file"], "file: is the source"),
         (["keys", "create", "a", "--keys-file", "{tmp}/k", "--days", "1e9"], "0<x<=36500"),
         (["model", "verify", "tiny", "--device", "gpu"], "device: String should match pattern"),
         (["fly"], "No such command 'fly'"),

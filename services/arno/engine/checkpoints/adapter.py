@@ -149,6 +149,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
         isinstance(alpha, int | float) for alpha in patterns.values()
     ):
         raise ModelError(f"model: {path}: alpha_pattern is {patterns!r}, not numbers by names")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as fault:
+            raise ModelError(
+                f"model: {path}: alpha_pattern {pattern!r} is no pattern of names: {fault}"
+            ) from fault
     return config
 
 

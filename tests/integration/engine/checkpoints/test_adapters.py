@@ -189,6 +189,10 @@ FAULTS = {
         "are one matrix in Florence-2, and differ",
     ),
     "patterns that are none": (configure(alpha_pattern=[11]), "alpha_pattern"),
+    "a pattern that cannot be read": (
+        configure(alpha_pattern={"q_proj(": 11}),
+        "alpha_pattern .* is no pattern of names",
+    ),
     "no weights": (
         lambda folder: (folder / "adapter_model.safetensors").unlink(),
         "neither adapter_model.safetensors",
