@@ -3,7 +3,7 @@
 A step of the engine does one thing: it encodes a few images, takes a few encoded sequences into
 the batch, or gives every sequence of the batch one more token. Where processors would be idle,
 images are encoded on another thread meanwhile. A sequence is in exactly one of two places: the
-waiting room, until its image is encoded, and the pool.
+waiting room, until it joins a batch, and the pool.
 """
 
 from __future__ import annotations
