@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import io
 
-from arno.tasks import ImageSize
 from arno.training.world import TINY, draw, imagine
+from arno.vocabulary import ImageSize
 
 _FIRST_SEED = 900_000_000
 """Far from every seed that a model was trained or tested on."""

@@ -19,7 +19,8 @@ from arno.engine import (
     SequenceRequest,
     create_engine,
 )
-from arno.tasks import (
+from arno.training.evaluation.metrics.characters import edit_distance
+from arno.vocabulary import (
     Answer,
     Decoded,
     Task,
@@ -29,7 +30,6 @@ from arno.tasks import (
     iou,
     parse,
 )
-from arno.training.evaluation.metrics.characters import edit_distance
 
 from benchmarks.ask import Serving
 from benchmarks.machine import describe
@@ -113,7 +113,7 @@ def _answers(work: Precision, serving: Serving, dtype: str) -> dict[Task, list[A
         size = engine.prepare(picture(0)).size
         return {
             task: [
-                parse(task, ends[f"{task}-{n}"], engine.vocabulary, size)
+                parse(task, ends[f"{task}-{n}"], engine.token_table, size)
                 for n in range(work.images)
             ]
             for task in TASKS

@@ -24,7 +24,7 @@ from arno.engine.linear import lay_out
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.settings import EngineSettings
 from arno.ops.images import ImageLimits
-from arno.tasks import CATALOGUE, Task
+from arno.vocabulary import CATALOGUE, Task
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 

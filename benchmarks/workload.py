@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arno.tasks import CATALOGUE, Task
+from arno.vocabulary import CATALOGUE, Task
 
 from benchmarks.ask import Ask
 from benchmarks.pictures import picture

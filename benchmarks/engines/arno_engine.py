@@ -14,7 +14,7 @@ from arno.engine import (
     SequenceRequest,
     create_engine,
 )
-from arno.tasks import Task, expected_tokens
+from arno.vocabulary import Task, expected_tokens
 from arno.worker.clock import Clock
 from arno.worker.engine_loop import EngineLoop
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from arno.client import AsyncClient, Client, Frame, StreamOptions, TaskRequest
     from arno.errors import ArnoError
-    from arno.tasks import Box, Task
+    from arno.vocabulary import Box, Task
 
 __version__ = "0.1.0"
 
@@ -26,11 +26,11 @@ __version__ = "0.1.0"
 _HOMES: Final = {
     "ArnoError": "arno.errors",
     "AsyncClient": "arno.client",
-    "Box": "arno.tasks",
+    "Box": "arno.vocabulary",
     "Client": "arno.client",
     "Frame": "arno.client",
     "StreamOptions": "arno.client",
-    "Task": "arno.tasks",
+    "Task": "arno.vocabulary",
     "TaskRequest": "arno.client",
 }
 

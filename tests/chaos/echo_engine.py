@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from arno.engine.interface import SequenceFinished, SequenceProgress, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 
 _BEGIN, _END, _FIRST_BYTE = 0, 2, 3
 _QUICK_S, _SLOW_S = 0.3, 2.0

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from arno.api.v1 import types_pb2, vision_pb2
-from arno.tasks import ImageSize, Task, build_prompt
+from arno.vocabulary import ImageSize, Task, build_prompt
 from chaos.echo_engine import echo
 from PIL import Image
 

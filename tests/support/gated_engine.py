@@ -17,7 +17,7 @@ from arno.engine import (
     SequenceProgress,
     SequenceRequest,
 )
-from arno.tasks import FinishReason, Vocabulary
+from arno.vocabulary import FinishReason, TokenTable
 
 KILLING_PROMPT = "kill the process"
 BROKEN_TOKEN_IDS = (0, -1)
@@ -37,8 +37,8 @@ class GatedEngine:
         return self._engine.card
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        return self._engine.vocabulary
+    def token_table(self) -> TokenTable:
+        return self._engine.token_table
 
     def warm_up(self) -> None:
         self._engine.warm_up()

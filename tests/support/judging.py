@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from arno.errors import ArnoError
-from arno.tasks import (
+from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
+from arno.training.evaluation.cases import Case
+from arno.training.evaluation.questions import Question, QuestionSet
+from arno.vocabulary import (
     Answer,
     AnswerValue,
     Box,
@@ -16,9 +19,6 @@ from arno.tasks import (
     TaskSpec,
     TextAnswer,
 )
-from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
-from arno.training.evaluation.cases import Case
-from arno.training.evaluation.questions import Question, QuestionSet
 from PIL import Image
 
 SIZE = ImageSize(100, 80)

@@ -13,7 +13,7 @@ from arno.cli.finite_range import FiniteRange
 from arno.client import DEFAULT_ADDRESS, TaskRequest
 from arno.client.requests import task_of
 from arno.errors import InvalidFieldError
-from arno.tasks import CATALOGUE, Box, ExtraInput, Task, check_inputs
+from arno.vocabulary import CATALOGUE, Box, ExtraInput, Task, check_inputs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -28,7 +28,7 @@ from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, InvalidFieldError
-from arno.tasks import Task
+from arno.vocabulary import Task
 
 _TASKS: Final = (
     TaskRequest(Task.OD, id="objects"),

@@ -27,13 +27,13 @@ from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.client.requests import task_of
 from arno.errors import ConfigurationError, InvalidFieldError
-from arno.tasks import Task
 from arno.training.data import open_data
 from arno.training.evaluation.answering import Answerer, DecodingChoice
 from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import QuestionSet, questions_of
 from arno.training.evaluation.report import REPORT_FILE, Setup, report
 from arno.training.evaluation.run import Evaluation, evaluate
+from arno.vocabulary import Task
 
 _SHOWN_FAULTS = 3
 _MANY = 500

@@ -12,9 +12,9 @@ from PIL import Image
 
 from arno.client import Client, InferResult, Lane, TaskRequest
 from arno.errors import ArnoError, ModelError, QuotaExceededError, UnavailableError
-from arno.tasks import Task
 from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
 from arno.training.evaluation.questions import Question
+from arno.vocabulary import Task
 
 _TASKS_MAX: Final = 32
 """Questions of one request: half of what a gateway takes; the worker keeps the encoded image."""

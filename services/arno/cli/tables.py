@@ -13,7 +13,7 @@ from rich.text import Text
 
 from arno.client import InferResult, TaskResult
 from arno.client.drawing import colour_of
-from arno.tasks import FinishReason, Region, Task, TextAnswer, bounding_box
+from arno.vocabulary import FinishReason, Region, Task, TextAnswer, bounding_box
 
 _ROWS_MAX: Final = 40
 _TASK_CHARS_MAX: Final = 16

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arno.errors import InvalidFieldError
-from arno.tasks import Box, Region, bounding_box, iou
+from arno.vocabulary import Box, Region, bounding_box, iou
 
 TRUTH_FILE: Final = "truth.json"
 IOU_MIN: Final = 0.5

@@ -15,9 +15,9 @@ from PIL import Image
 from arno.cli.figures_table import NAMES
 from arno.client.drawing import draw_regions
 from arno.errors import ArnoError
-from arno.tasks import Region, Task, TaskSpec
 from arno.training.evaluation.cases import Case, regions_of
 from arno.training.evaluation.run import Evaluation, Judged
+from arno.vocabulary import Region, Task, TaskSpec
 
 WORST_FILE: Final = "worst.html"
 _CASES_MAX: Final = 6

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from arno.client.images import ImageLike, encode_image
 from arno.client.results import TaskResult
 from arno.ops.images import ImageLimits, decode_image
-from arno.tasks import Box, Point, QuadBox, Region, Shape, bounding_box
+from arno.vocabulary import Box, Point, QuadBox, Region, Shape, bounding_box
 
 _FONT_SIZE_SHARE: Final = 1 / 36
 """Of the shorter side: a label is legible on a phone photo and does not cover a thumbnail."""

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.client.images import ImageLike, encode_image
 from arno.errors import InvalidFieldError
-from arno.tasks import Box, Task
-from arno.tasks.spec import TaskSpec
-from arno.tasks.wire import spec_to_wire
+from arno.vocabulary import Box, Task
+from arno.vocabulary.spec import TaskSpec
+from arno.vocabulary.wire import spec_to_wire
 
 _BOX_SIDES: Final = 4
 

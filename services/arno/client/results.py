@@ -1,4 +1,4 @@
-"""Hold what the server answered, typed. Shapes and answers are those of `arno.tasks`."""
+"""Hold what the server answered, typed. Shapes and answers are those of `arno.vocabulary`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from arno.api.v1 import types_pb2, vision_pb2
 from arno.client.faults import from_message
 from arno.errors import ArnoError
-from arno.tasks import Answer, Box, Region, Task
-from arno.tasks.wire import answer_from_wire, task_from_wire
-from arno.tasks.wire_regions import box_from_wire
+from arno.vocabulary import Answer, Box, Region, Task
+from arno.vocabulary.wire import answer_from_wire, task_from_wire
+from arno.vocabulary.wire_regions import box_from_wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from arno.engine.prompt_tokens import PromptTokenizer, load_tokenizer
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 from arno.ops.cpus import available_cpus
-from arno.tasks import Vocabulary
+from arno.vocabulary import TokenTable
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ class Checkpoint:
         card: What it is.
         network: On its device, in evaluation mode.
         tokenizer: For the engine's thread only.
-        vocabulary: For any thread.
+        token_table: For any thread.
         recipe: How its images are prepared.
     """
 
     card: ModelCard
     network: Florence2ForConditionalGeneration
     tokenizer: PromptTokenizer
-    vocabulary: Vocabulary
+    token_table: TokenTable
     recipe: PixelRecipe
 
 
@@ -59,17 +59,17 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
     stored = read_stored_config(folders.base)
     older_rows = stored_vocabulary_size(stored) if stored.layout is Layout.OLDER else None
     tokenizer = load_tokenizer(folders.base, older_rows=older_rows)
-    vocabulary = tokenizer.vocabulary()
+    token_table = tokenizer.token_table()
     recipe = read_recipe(folders.base)
     torch.set_num_threads(settings.threads or _threads(recipe))
     config = build_config(stored, image_token_id=tokenizer.image_token_id())
     dtype = choose_dtype(settings.dtype, device)
     network = load_network(folders, config, dtype, device, grow_from=older_rows)
-    if vocabulary_size(network) < len(vocabulary.pieces):
+    if vocabulary_size(network) < len(token_table.pieces):
         raise ModelError(f"model: {folders.base} has a tokenizer with more tokens than the model")
     card = make_card(settings.model, folders, network, recipe)
     logger.info("loaded model %s on %s", card.name, device, extra={"fingerprint": card.fingerprint})
-    return Checkpoint(card, network, tokenizer, vocabulary, recipe)
+    return Checkpoint(card, network, tokenizer, token_table, recipe)
 
 
 def make_card(

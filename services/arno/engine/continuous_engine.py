@@ -52,7 +52,7 @@ from arno.engine.warming import warm_images, warm_width, widths
 from arno.errors import ArnoError, EngineError
 from arno.ops.cpus import available_cpus
 from arno.ops.images import ImageLimits
-from arno.tasks import FinishReason, Vocabulary
+from arno.vocabulary import FinishReason, TokenTable
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class ContinuousEngine:
             encoded_max=card.position_count,
         )
         decoder = Decoder(checkpoint.network)
-        kinds = TokenKinds(checkpoint.vocabulary, decoder.token_count, device)
+        kinds = TokenKinds(checkpoint.token_table, decoder.token_count, device)
         self._pool = DecodePool(decoder, limits, kinds)
         _lay_out_encoders(checkpoint.network)
         self._running: dict[str, Member] = {}
@@ -104,9 +104,9 @@ class ContinuousEngine:
         return self._checkpoint.card
 
     @property
-    def vocabulary(self) -> Vocabulary:
+    def token_table(self) -> TokenTable:
         """How to read its token ids."""
-        return self._checkpoint.vocabulary
+        return self._checkpoint.token_table
 
     def warm_up(self) -> None:
         """Answer a few probes, in both kinds of search; on a GPU, all that is compiled there.
@@ -141,7 +141,7 @@ class ContinuousEngine:
             ValueError: A sequence with its id is in the engine already.
         """
         prompt_ids = self._checkpoint.tokenizer.encode(request.prompt)
-        grammar = build_grammar(request.constraint, self._checkpoint.tokenizer, self.vocabulary)
+        grammar = build_grammar(request.constraint, self._checkpoint.tokenizer, self.token_table)
         request = dataclasses.replace(request, image=self._uploads.send(request.image))
         sequence = LiveSequence(request, prompt_ids, self._clock.now_s(), grammar)
         self._live.add(sequence)
@@ -295,7 +295,7 @@ class ContinuousEngine:
         """Return those that go round in circles and should not, by the settings."""
         least = self._settings.loop_tokens
         long = [name for name in self._running if 0 < least <= self._pool.token_count(name)]
-        locations = self.vocabulary.location_ids
+        locations = self.token_table.location_ids
         return [name for name in long if goes_round(self._pool.best(name).token_ids, locations)]
 
     def _sort_out(self, lost: list[Member], fault: Exception) -> list[Event]:
@@ -328,7 +328,7 @@ class ContinuousEngine:
             return self._fail(member.sequence, EngineError(f"{_FAILED}: it computed no numbers"))
         reason = FinishReason.STOP
         if len(found.token_ids) >= self._token_limit(member):
-            looping = goes_round(found.token_ids[:-1], self.vocabulary.location_ids)
+            looping = goes_round(found.token_ids[:-1], self.token_table.location_ids)
             reason = FinishReason.LOOP if looping else FinishReason.LENGTH
         return self._end(member.sequence_id, reason, found)
 

@@ -16,7 +16,7 @@ from arno.engine.checkpoints.layout import read_json
 from arno.engine.interface import PreparedImage
 from arno.errors import ModelError
 from arno.ops.images import ImageLimits, decode_image
-from arno.tasks import ImageSize
+from arno.vocabulary import ImageSize
 
 
 @dataclass(frozen=True, slots=True)

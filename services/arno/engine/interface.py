@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from arno.errors import ArnoError
-    from arno.tasks import FinishReason, ImageSize, Vocabulary
-    from arno.tasks.grammars import Constraint
+    from arno.vocabulary import FinishReason, ImageSize, TokenTable
+    from arno.vocabulary.grammars import Constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Engine(Protocol):
         """Which model this is."""
 
     @property
-    def vocabulary(self) -> Vocabulary:
+    def token_table(self) -> TokenTable:
         """How to read its token ids."""
 
     def warm_up(self) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 
 from arno.batching import Clock, Entry
 from arno.engine.interface import SequenceRequest
-from arno.tasks import FinishReason
-from arno.tasks.grammar import Grammar
+from arno.vocabulary import FinishReason
+from arno.vocabulary.grammar import Grammar
 
 _SPENT_DEADLINES_MAX: Final = 256
 

@@ -22,7 +22,7 @@ from arno.engine.interface import (
 )
 from arno.engine.settings import EngineSettings
 from arno.ops.images import ImageLimits, inspect_image
-from arno.tasks import BIN_COUNT, CATALOGUE, AnswerKind, FinishReason, ImageSize, Vocabulary
+from arno.vocabulary import BIN_COUNT, CATALOGUE, AnswerKind, FinishReason, ImageSize, TokenTable
 
 NULL_MODEL: Final = "null"
 
@@ -59,7 +59,7 @@ class NullEngine:
         return ModelCard(NULL_MODEL, NULL_MODEL, "none", position_count=1024, image_size_px=1)
 
     @property
-    def vocabulary(self) -> Vocabulary:
+    def token_table(self) -> TokenTable:
         """How to read its token ids."""
         return _VOCABULARY
 
@@ -165,10 +165,10 @@ def _answer_kind(prompt: str) -> AnswerKind:
     return AnswerKind.TEXT
 
 
-def _vocabulary() -> Vocabulary:
+def _token_table() -> TokenTable:
     names = [f"<loc_{place}>".encode() for place in range(BIN_COUNT)]
     pieces = (*_SPECIALS, *(bytes([byte]) for byte in range(256)), *names)
-    return Vocabulary(pieces, _FIRST_LOCATION_ID, frozenset(range(len(_SPECIALS))))
+    return TokenTable(pieces, _FIRST_LOCATION_ID, frozenset(range(len(_SPECIALS))))
 
 
-_VOCABULARY: Final = _vocabulary()
+_VOCABULARY: Final = _token_table()

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from arno.engine.checkpoints.markers import IMAGE_TOKEN
 from arno.engine.checkpoints.older_tokenizer import load_older_tokenizer
 from arno.errors import ModelError
-from arno.tasks import Vocabulary
+from arno.vocabulary import TokenTable
 
 BEGIN_ID: Final = 0
 PAD_ID: Final = 1
@@ -48,14 +48,14 @@ class PromptTokenizer:
         """Return the id of `<image>`, -1 if there is none; Arno itself never uses it."""
         return int(self._tokenizer.get_vocab().get(IMAGE_TOKEN, -1))
 
-    def vocabulary(self) -> Vocabulary:
+    def token_table(self) -> TokenTable:
         """Return the table that the parsers read token ids with.
 
         Raises:
             ModelError: The 1,000 location tokens are not there.
         """
         try:
-            return Vocabulary.from_byte_level(
+            return TokenTable.from_byte_level(
                 self._tokenizer.get_vocab(),
                 added_tokens=self._tokenizer.get_added_vocab().keys(),
                 special_ids=(BEGIN_ID, PAD_ID, END_ID),

@@ -15,7 +15,7 @@ from PIL import Image
 from arno.engine.fingerprint import RANDOM_PREFIX
 from arno.engine.interface import DecodingOptions, Engine, SequenceFinished, SequenceRequest
 from arno.errors import ModelError
-from arno.tasks import CATALOGUE, FinishReason, Task
+from arno.vocabulary import CATALOGUE, FinishReason, Task
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +103,13 @@ def _answer(
 ) -> ProbeAnswer:
     if end.finish_reason is FinishReason.ERROR:
         raise ModelError(f"model: the self-test failed: {end.error}") from end.error
-    vocabulary = engine.vocabulary
-    said = [token_id for token_id in end.token_ids if not vocabulary.is_special(token_id)]
+    token_table = engine.token_table
+    said = [token_id for token_id in end.token_ids if not token_table.is_special(token_id)]
     return ProbeAnswer(
         task=task,
         num_beams=options.num_beams,
         token_ids=end.token_ids,
-        text=vocabulary.decode(said),
+        text=token_table.decode(said),
         finish_reason=end.finish_reason,
         says_something=bool(said),
     )

@@ -12,7 +12,7 @@ from arno.engine.interface import (
     SequenceFinished,
     SequenceRequest,
 )
-from arno.tasks import CATALOGUE, Task
+from arno.vocabulary import CATALOGUE, Task
 
 _TOKENS = 48
 """Long enough that the last to join meets the first, short enough for one rounded length."""

@@ -13,9 +13,9 @@ from typing import Final
 from arno.api.v1 import types_pb2
 from arno.batching import IMAGE_TOKENS, AnswerLengths
 from arno.errors import InvalidFieldError
-from arno.tasks import Task
-from arno.tasks.costs import EXPECTED_TOKENS
-from arno.tasks.wire import task_from_wire
+from arno.vocabulary import Task
+from arno.vocabulary.costs import EXPECTED_TOKENS
+from arno.vocabulary.wire import task_from_wire
 
 _BEAMS: Final = 3
 _FAN_OUT: Final = 4

@@ -10,9 +10,9 @@ from typing import Final
 from arno.api.v1 import types_pb2
 from arno.errors import InvalidFieldError, LimitExceededError
 from arno.gateway.settings import RequestLimits
-from arno.tasks import CATALOGUE, AnswerKind, ExtraInput, ImageSize, Task, check_inputs
-from arno.tasks.spec import TaskSpec
-from arno.tasks.wire import spec_from_wire
+from arno.vocabulary import CATALOGUE, AnswerKind, ExtraInput, ImageSize, Task, check_inputs
+from arno.vocabulary.spec import TaskSpec
+from arno.vocabulary.wire import spec_from_wire
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BEAMS_MAX: Final = 8

@@ -22,7 +22,7 @@ from arno.errors import InvalidFieldError, LimitExceededError
 from arno.gateway.settings import RequestLimits
 from arno.gateway.task_validation import check_tasks, quoted
 from arno.ops.images import ImageLimits, inspect_image
-from arno.tasks import ImageSize
+from arno.vocabulary import ImageSize
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _THREAD_BYTES_MIN: Final = 1024 * 1024

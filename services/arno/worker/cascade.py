@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from arno.errors import InputUnavailableError, InvalidFieldError
-from arno.tasks import (
+from arno.vocabulary import (
     CATALOGUE,
     Answer,
     Box,
@@ -23,7 +23,7 @@ from arno.tasks import (
     area,
     bounding_box,
 )
-from arno.tasks.spec import TaskSpec
+from arno.vocabulary.spec import TaskSpec
 
 FAN_OUT_DEFAULT: Final = 16
 FAN_OUT_LIMIT: Final = 64

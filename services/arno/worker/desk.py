@@ -14,7 +14,7 @@ from arno.batching import AnswerLengths
 from arno.engine.interface import Engine, PreparedImage, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, CancelledError, EngineError
 from arno.results.ports import JobState
-from arno.tasks import EXPECTED_TOKENS
+from arno.vocabulary import EXPECTED_TOKENS
 from arno.worker.clock import Clock
 from arno.worker.engine_loop import EngineLoop, Event
 from arno.worker.job_run import JobRun
@@ -117,7 +117,7 @@ class Desk:
         run = JobRun(
             job.record.tasks,
             size=image.size,
-            vocabulary=self._engine.vocabulary,
+            token_table=self._engine.token_table,
             times=StageTimes(job.queue_s, image.prepare_s),
             lengths=self._lengths,
         )

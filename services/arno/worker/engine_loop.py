@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from arno.engine.interface import Engine, SequenceFinished, SequenceProgress, SequenceRequest
 from arno.errors import ArnoError, EngineError
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from arno.worker.clock import Clock
 
 logger = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from arno.errors import (
     InvalidFieldError,
 )
 from arno.results.ports import JobState
-from arno.tasks import FinishReason, ImageSize, Task, Vocabulary
-from arno.tasks.spec import TaskSpec
-from arno.tasks.wire import spec_from_wire
+from arno.vocabulary import FinishReason, ImageSize, Task, TokenTable
+from arno.vocabulary.spec import TaskSpec
+from arno.vocabulary.wire import spec_from_wire
 from arno.worker.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.worker.task_run import Part, PlannedSequence, TaskRun
 from arno.worker.timings import StageTimes
@@ -40,7 +40,7 @@ class JobRun:
         tasks: Sequence[types_pb2.TaskSpec],
         *,
         size: ImageSize,
-        vocabulary: Vocabulary,
+        token_table: TokenTable,
         times: StageTimes,
         lengths: AnswerLengths[Task],
     ) -> None:
@@ -50,13 +50,13 @@ class JobRun:
             tasks: Validated by the gateway; a task that cannot be run all the same gets an error of
                 its own.
             size: The image as a viewer shows it, in pixels.
-            vocabulary: How to read the engine's token ids.
+            token_table: How to read the engine's token ids.
             times: How long the job waited and its image took to prepare.
             lengths: How long answers are expected to be; learns from those that end.
         """
         self._tasks = [TaskRun(index, message) for index, message in enumerate(tasks)]
         self._size = size
-        self._vocabulary = vocabulary
+        self._token_table = token_table
         self._times = times
         self._lengths = lengths
         self._parts: dict[str, Part] = {}
@@ -140,7 +140,7 @@ class JobRun:
         elif cut is not None and not end.token_ids:
             part.fail(cut)
         else:
-            part.read(end, self._vocabulary, self._size, self._times)
+            part.read(end, self._token_table, self._size, self._times)
         self._note(part)
 
     def _plan(self, task: TaskRun) -> Iterator[PlannedSequence]:

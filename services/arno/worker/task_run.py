@@ -8,20 +8,20 @@ from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
 from arno.engine.interface import DecodingOptions, SequenceFinished
 from arno.errors import ArnoError
-from arno.tasks import (
+from arno.vocabulary import (
     Answer,
     Decoded,
     ImageSize,
     Task,
-    Vocabulary,
+    TokenTable,
     build_prompt,
     check_inputs,
     parse,
 )
-from arno.tasks.grammars import Constraint
-from arno.tasks.spec import TaskSpec
-from arno.tasks.wire import answer_to_wire, task_to_wire
-from arno.tasks.wire_regions import box_to_wire
+from arno.vocabulary.grammars import Constraint
+from arno.vocabulary.spec import TaskSpec
+from arno.vocabulary.wire import answer_to_wire, task_to_wire
+from arno.vocabulary.wire_regions import box_to_wire
 from arno.worker.cascade import TaskInput
 from arno.worker.outcomes import error_to_wire
 from arno.worker.timings import StageTimes
@@ -90,13 +90,13 @@ class Part:
         )
 
     def read(
-        self, end: SequenceFinished, vocabulary: Vocabulary, size: ImageSize, times: StageTimes
+        self, end: SequenceFinished, token_table: TokenTable, size: ImageSize, times: StageTimes
     ) -> None:
         """End with what the model said."""
         decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason)
         given = self.given
         self.answer = parse(
-            self.spec.task, decoded, vocabulary, size, region=given.region, classes=given.classes
+            self.spec.task, decoded, token_table, size, region=given.region, classes=given.classes
         )
         message = answer_to_wire(self.answer)
         message.timings.CopyFrom(times.of_sequence(end.encode_s, end.decode_s))

@@ -10,9 +10,9 @@ from arno.api.v1 import types_pb2, vision_pb2, vision_pb2_grpc
 from arno.cli.remote_answerer import RemoteAnswerer
 from arno.client import Client
 from arno.errors import InvalidImageError, ModelError, QuotaExceededError, UnavailableError
-from arno.tasks import Answer, Task, TextAnswer
-from arno.tasks.wire import answer_to_wire
 from arno.training.evaluation.answering import DecodingChoice
+from arno.vocabulary import Answer, Task, TextAnswer
+from arno.vocabulary.wire import answer_to_wire
 from google.protobuf.any_pb2 import Any
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status

@@ -11,7 +11,7 @@ import torch
 from arno.engine import EngineSettings, create_engine
 from arno.engine.checkpoint import choose_device, choose_dtype, load_checkpoint
 from arno.errors import ModelError
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from safetensors.torch import load_file, save_file
 from support.engine_runs import GREEDY, picture, request, run_all
 from support.random_florence import build_random_florence

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from arno.engine import DecodingOptions, EngineSettings, create_engine
 from arno.engine.find_model import TINY_MODEL
-from arno.tasks import Decoded, Task, build_prompt, parse
-from arno.tasks.grammar import Symbol, symbol_of
-from arno.tasks.grammars import Constraint, grammar_of
+from arno.vocabulary import Decoded, Task, build_prompt, parse
+from arno.vocabulary.grammar import Symbol, symbol_of
+from arno.vocabulary.grammars import Constraint, grammar_of
 from support.engine_runs import picture, request, run_all, submit_all
 
 pytestmark = pytest.mark.model
@@ -39,7 +39,7 @@ def test_an_answer_that_was_well_formed_stays_as_it_was(num_beams):
     compared = 0
     for task, index in cases:
         free = ends[f"{task}-{index}-free"].token_ids
-        symbols = [symbol_of(engine.vocabulary, token) or Symbol.END for token in free[1:]]
+        symbols = [symbol_of(engine.token_table, token) or Symbol.END for token in free[1:]]
         if grammar_of(task).accepts(symbols):
             compared += 1
             assert ends[f"{task}-{index}-held"].token_ids == free
@@ -67,10 +67,10 @@ def test_classes_are_the_only_labels_and_every_region_is_whole(engine, reference
     for asked in held:
         decoded = Decoded(ends[asked.sequence_id].token_ids)
         size = asked.image.size
-        answer = parse(asked.constraint.task, decoded, engine.vocabulary, size, classes=classes)
+        answer = parse(asked.constraint.task, decoded, engine.token_table, size, classes=classes)
         labels |= {region.label for region in answer.regions}
         # Nothing was left out: what was read is all that was written.
-        kinds = [symbol_of(engine.vocabulary, token) for token in decoded.token_ids]
+        kinds = [symbol_of(engine.token_table, token) for token in decoded.token_ids]
         assert sum(len(region.bins) for region in answer.regions) == kinds.count(Symbol.LOCATION)
     assert labels
     assert labels <= set(classes)

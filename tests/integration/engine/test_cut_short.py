@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from arno.engine import DecodingOptions, SequenceFinished, SequenceProgress, continuous_engine
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all, until_idle
 
 pytestmark = pytest.mark.model

@@ -8,7 +8,7 @@ import random
 
 import pytest
 from arno.engine import DecodingOptions, SequenceFinished
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
 
 pytestmark = pytest.mark.model

@@ -11,7 +11,7 @@ from arno.engine import SequenceFinished
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_stage import ImageStage
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from support.engine_runs import GREEDY, picture, request, run_all
 
 pytestmark = pytest.mark.model

@@ -11,7 +11,7 @@ import torch
 from arno.engine import DecodingOptions, continuous_engine, image_encoding
 from arno.engine.decoding.decoder import Decoder
 from arno.errors import EngineError, LimitExceededError
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from support.engine_runs import GREEDY, picture, request, run_all, submit_all
 from support.random_florence import POSITION_COUNT
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from arno.tasks import CATALOGUE, Box, DetectionAnswer, ImageSize, Task, TaskSpec, iou
 from arno.training.data import Sample
 from arno.training.tiny.scorecard import answer
+from arno.vocabulary import CATALOGUE, Box, DetectionAnswer, ImageSize, Task, TaskSpec, iou
 from PIL import Image, ImageOps
 from transformers import AutoProcessor, Florence2ForConditionalGeneration, Florence2Processor
 

@@ -13,8 +13,8 @@ import torch
 from arno.engine.checkpoint import load_checkpoint
 from arno.engine.create import create_engine
 from arno.engine.settings import EngineSettings
-from arno.tasks import CATALOGUE, Box, Decoded, Task, iou, parse
 from arno.training.data import Sample, open_data
+from arno.vocabulary import CATALOGUE, Box, Decoded, Task, iou, parse
 from support.engine_runs import request, run_all, submit_all
 from support.warm_arno import WarmArno
 
@@ -49,7 +49,7 @@ def finds(model: str, samples: Iterable[Sample]) -> int:
     for name, end in run_all(engine).items():
         sample = asked[name]
         decoded = Decoded(end.token_ids, end.logprobs)
-        answer = parse(Task.OD, decoded, engine.vocabulary, sample.size).value
+        answer = parse(Task.OD, decoded, engine.token_table, sample.size).value
         regions = getattr(answer, "regions", ())
         (truth,) = (r.shape for r in getattr(sample.answer, "regions", ()) if r.label == NEW)
         found += any(

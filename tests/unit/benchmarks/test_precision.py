@@ -1,4 +1,4 @@
-from arno.tasks import Answer, Box, DetectionAnswer, FinishReason, Region
+from arno.vocabulary import Answer, Box, DetectionAnswer, FinishReason, Region
 
 from benchmarks.precision import difference
 

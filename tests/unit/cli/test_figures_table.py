@@ -6,9 +6,9 @@ import io
 
 from arno.cli.figures_table import print_figures
 from arno.errors import EngineError
-from arno.tasks import DetectionAnswer, FinishReason, Task, TextAnswer
 from arno.training.evaluation.questions import QuestionSet
 from arno.training.evaluation.run import Evaluation, evaluate
+from arno.vocabulary import DetectionAnswer, FinishReason, Task, TextAnswer
 from rich.console import Console
 from support.judging import GREEDY, ScriptedAnswerer, answered, box, captions, question
 

@@ -1,7 +1,7 @@
 import pytest
 from arno.cli.asking import TaskFlags
 from arno.errors import InvalidFieldError
-from arno.tasks import Box, Task
+from arno.vocabulary import Box, Task
 
 
 def test_detection_is_asked_for_unless_told_otherwise():

@@ -3,7 +3,7 @@ import json
 import pytest
 from arno.cli.truth import TrueObject, compare, read_truth
 from arno.errors import InvalidFieldError
-from arno.tasks import Box, Region
+from arno.vocabulary import Box, Region
 
 CAT = TrueObject("cat", Box(0, 0, 10, 10))
 

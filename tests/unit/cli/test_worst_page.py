@@ -9,9 +9,9 @@ from pathlib import Path
 
 from arno.cli.worst_page import write_worst_page
 from arno.errors import EngineError, InvalidImageError
-from arno.tasks import Box, DetectionAnswer, Task, TextAnswer
 from arno.training.evaluation.questions import Question, QuestionSet
 from arno.training.evaluation.run import evaluate
+from arno.vocabulary import Box, DetectionAnswer, Task, TextAnswer
 from PIL import Image
 from support.judging import GREEDY, SIZE, ScriptedAnswerer, answered, box, captions, question
 

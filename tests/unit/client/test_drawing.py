@@ -4,7 +4,7 @@ import pytest
 from arno.client.drawing import colour_of, draw, draw_regions
 from arno.client.results import infer_result
 from arno.errors import InvalidImageError
-from arno.tasks import Box, Point, Polygon, QuadBox, Region
+from arno.vocabulary import Box, Point, Polygon, QuadBox, Region
 from PIL import Image
 from support.answers import detection, failure, region, response
 

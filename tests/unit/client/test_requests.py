@@ -13,7 +13,7 @@ from arno.client.requests import (
     task_of,
 )
 from arno.errors import InvalidFieldError
-from arno.tasks import Box, Task
+from arno.vocabulary import Box, Task
 
 
 def specs(*tasks):

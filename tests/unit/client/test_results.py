@@ -6,7 +6,7 @@ from arno.client.export import error_line, frame_line, json_lines
 from arno.client.jobs import JobState, job_of
 from arno.client.results import frame_result, infer_result
 from arno.errors import EngineError, InvalidImageError
-from arno.tasks import Box, FinishReason, Task
+from arno.vocabulary import Box, FinishReason, Task
 from google.protobuf.json_format import ParseDict
 from support.answers import caption, detection, failure, region, response
 

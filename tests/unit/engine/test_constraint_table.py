@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from arno.tasks import Task
-from arno.tasks.grammar import Symbol, symbol_of
-from arno.tasks.grammars import grammar_of
+from arno.vocabulary import Task
+from arno.vocabulary.grammar import Symbol, symbol_of
+from arno.vocabulary.grammars import grammar_of
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.tasks.spelling import VOCABULARY, quick, spell
+from unit.vocabulary.spelling import VOCABULARY, quick, spell
 
 torch = pytest.importorskip("torch")
 

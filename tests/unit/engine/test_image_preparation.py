@@ -9,7 +9,7 @@ import torch
 from arno.engine.image_preparation import make_pixels, prepare_image, read_recipe
 from arno.errors import ModelError
 from arno.ops.images import ImageLimits
-from arno.tasks import ImageSize
+from arno.vocabulary import ImageSize
 from PIL import Image
 from support import images
 from support.random_florence import PREPROCESSOR

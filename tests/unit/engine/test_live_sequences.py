@@ -8,7 +8,7 @@ from arno.engine.interface import DecodingOptions, SequenceRequest
 from arno.engine.live_sequences import LiveSequence, LiveSequences, Unwanted
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
-from arno.tasks import FinishReason
+from arno.vocabulary import FinishReason
 from support import images
 from support.clock import ManualClock
 

@@ -7,7 +7,7 @@ import pytest
 from arno.engine import DecodingOptions, EngineSettings, SequenceRequest, create_engine
 from arno.engine.null_engine import NullEngine
 from arno.errors import InvalidImageError, LimitExceededError
-from arno.tasks import (
+from arno.vocabulary import (
     CATALOGUE,
     Box,
     Decoded,
@@ -50,7 +50,7 @@ def test_its_answer_to_every_task_is_well_formed(engine, task):
     answer = parse(
         task,
         Decoded(end.token_ids, end.logprobs, end.finish_reason),
-        engine.vocabulary,
+        engine.token_table,
         SIZE,
     )
     assert answer.finish_reason is FinishReason.STOP

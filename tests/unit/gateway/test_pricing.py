@@ -5,7 +5,7 @@ from __future__ import annotations
 from arno.api.v1 import types_pb2
 from arno.batching import IMAGE_TOKENS
 from arno.gateway.pricing import predicted_cost
-from arno.tasks.costs import EXPECTED_TOKENS
+from arno.vocabulary.costs import EXPECTED_TOKENS
 
 
 def spec(task: types_pb2.Task.ValueType = types_pb2.TASK_CAPTION, **fields: object):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from arno.tasks import ImageSize, Task, encode, quantise
 from arno.training.tiny.aids import answer_losses, cell_targets, soft_bins
 from arno.training.tiny.batches import (
     IGNORED,
@@ -21,6 +20,7 @@ from arno.training.tiny.batches import (
 )
 from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import CATEGORIES, TINY, Split, imagine, inquire
+from arno.vocabulary import ImageSize, Task, encode, quantise
 
 pytestmark = pytest.mark.model
 

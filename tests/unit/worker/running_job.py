@@ -8,11 +8,11 @@ from arno.engine import SequenceFinished
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError
-from arno.tasks import EXPECTED_TOKENS, FinishReason, ImageSize, Task
+from arno.vocabulary import EXPECTED_TOKENS, FinishReason, ImageSize, Task
 from arno.worker.job_run import JobRun
 from arno.worker.timings import StageTimes
 
-VOCABULARY = NullEngine(EngineSettings(model="null")).vocabulary
+VOCABULARY = NullEngine(EngineSettings(model="null")).token_table
 SIZE = ImageSize(1000, 1000)
 END_ID = 2
 
@@ -25,7 +25,7 @@ def start(*tasks: types_pb2.TaskSpec, lengths: AnswerLengths[Task] | None = None
     return JobRun(
         tasks,
         size=SIZE,
-        vocabulary=VOCABULARY,
+        token_table=VOCABULARY,
         times=StageTimes(1.5, 0.25),
         lengths=lengths or AnswerLengths(EXPECTED_TOKENS),
     )

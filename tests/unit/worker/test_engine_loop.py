@@ -10,7 +10,7 @@ from arno.engine.interface import DecodingOptions, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, EngineError, LimitExceededError
-from arno.tasks import CATALOGUE, FinishReason, Task
+from arno.vocabulary import CATALOGUE, FinishReason, Task
 from arno.worker.clock import Clock
 from arno.worker.engine_loop import EngineLoop, Event
 from support import images

@@ -6,8 +6,8 @@ from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.errors import CancelledError, EngineError
 from arno.results.ports import JobState
-from arno.tasks import EXPECTED_TOKENS, FinishReason, Task
-from arno.tasks.grammars import Constraint
+from arno.vocabulary import EXPECTED_TOKENS, FinishReason, Task
+from arno.vocabulary.grammars import Constraint
 from arno.worker.job_run import JobRun
 from hypothesis import given
 from hypothesis import strategies as st

@@ -110,7 +110,7 @@ def _tokenizer(found: Inspection, folder: Path, stored: StoredConfig) -> int:
     """Return the image's token, -1 where there is none."""
     with _Noting(found):
         tokenizer = load_tokenizer(folder, older_rows=_older_rows(stored))
-        found.token_count = len(tokenizer.vocabulary().pieces)
+        found.token_count = len(tokenizer.token_table().pieces)
         return tokenizer.image_token_id()
     return -1
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from tokenizers import AddedToken, Tokenizer
 
-from arno.tasks import BIN_COUNT
+from arno.vocabulary import BIN_COUNT
 
 BART_SIZE: Final = 50265
 """Tokens of BART's own vocabulary, `<mask>` the last."""

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from arno.engine.checkpoints.markers import BART_SIZE, add_image_token, add_markers
 from arno.engine.checkpoints.older_tokenizer import finish_byte_level
-from arno.tasks import CATALOGUE
+from arno.vocabulary import CATALOGUE
 
 _SPECIALS: Final = ("<s>", "<pad>", "</s>", "<unk>")
 _SPACE: Final = "\u0120"

@@ -14,7 +14,7 @@ from arno.engine.decoding.constraint_table import ConstraintTable, TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.decoding.stepping import Stepping, StepShape, choose_stepping
 from arno.engine.interface import DecodingOptions
-from arno.tasks.grammar import Grammar
+from arno.vocabulary.grammar import Grammar
 
 
 @dataclass(slots=True)

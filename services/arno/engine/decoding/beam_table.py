@@ -17,7 +17,7 @@ import torch
 from arno.engine.decoding.constraint_table import ConstraintTable
 from arno.engine.interface import DecodingOptions
 from arno.engine.prompt_tokens import BEGIN_ID, END_ID
-from arno.tasks.grammar import Grammar
+from arno.vocabulary.grammar import Grammar
 
 OPENING: Final = (END_ID, BEGIN_ID)
 """What every search begins with: the decoder's start token, and the forced first token."""

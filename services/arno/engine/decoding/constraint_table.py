@@ -7,8 +7,8 @@ from typing import Final
 import torch
 
 from arno.engine.prompt_tokens import END_ID
-from arno.tasks import Vocabulary
-from arno.tasks.grammar import DONE, START, Grammar, Symbol, symbol_of
+from arno.vocabulary import TokenTable
+from arno.vocabulary.grammar import DONE, START, Grammar, Symbol, symbol_of
 
 _NONE: Final = 0
 """The class of tokens that no answer may have; the kinds of tokens follow it."""
@@ -22,9 +22,9 @@ _LOWEST: Final = -1.0e5
 class TokenKinds:
     """What each token id of a vocabulary is, as numbers of classes."""
 
-    def __init__(self, vocabulary: Vocabulary, size: int, device: torch.device) -> None:
+    def __init__(self, token_table: TokenTable, size: int, device: torch.device) -> None:
         """Look at every token once; ids up to the size of the model's output are nothing."""
-        symbols = [symbol_of(vocabulary, token_id) for token_id in range(size)]
+        symbols = [symbol_of(token_table, token_id) for token_id in range(size)]
         symbols[END_ID] = Symbol.END
         classes = [_NONE if symbol is None else _CLASSES[symbol] for symbol in symbols]
         self.classes = torch.tensor(classes, device=device)  # [V]

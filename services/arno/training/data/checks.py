@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from arno.errors import InvalidFieldError
-from arno.tasks import (
+from arno.vocabulary import (
     CATALOGUE,
     AnswerKind,
     AnswerValue,
@@ -23,7 +23,7 @@ from arno.tasks import (
     TextAnswer,
     encode,
 )
-from arno.tasks.regions import corners
+from arno.vocabulary.regions import corners
 
 # Annotation tools round: a corner may lie so far outside, and is taken to lie on the edge.
 _SLACK_PX: Final = 1.0

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from arno.errors import InvalidFieldError
-from arno.tasks import Task
 from arno.training.data.coco_answers import answer_to, crowds_in
 from arno.training.data.coco_index import read_coco
 from arno.training.data.coco_questions import CAPTION_TASKS, INSTANCE_TASKS, Question, questions
 from arno.training.data.image_files import ImageFile
 from arno.training.data.sample import Sample
 from arno.training.data.source import SampleSource, fault_in
+from arno.vocabulary import Task
 
 
 class CocoFile(SampleSource):

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from arno.errors import InvalidFieldError
-from arno.tasks import (
+from arno.training.data.checks import check_answer
+from arno.training.data.coco_index import CocoIndex
+from arno.training.data.coco_questions import CAPTION_TASKS, Question
+from arno.training.data.outlines import outlines_of
+from arno.vocabulary import (
     AnswerValue,
     Box,
     DetectionAnswer,
@@ -20,10 +24,6 @@ from arno.tasks import (
     TextAnswer,
     check_inputs,
 )
-from arno.training.data.checks import check_answer
-from arno.training.data.coco_index import CocoIndex
-from arno.training.data.coco_questions import CAPTION_TASKS, Question
-from arno.training.data.outlines import outlines_of
 
 _SIDES = 4
 

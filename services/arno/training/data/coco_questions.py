@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from arno.tasks import Task
 from arno.training.data.coco_index import CocoImage, CocoIndex
+from arno.vocabulary import Task
 
 CAPTION_TASKS: Final = (Task.CAPTION, Task.DETAILED_CAPTION, Task.MORE_DETAILED_CAPTION)
 _WHOLE_IMAGE: Final = (Task.OD, Task.REGION_PROPOSAL, Task.CAPTION_TO_PHRASE_GROUNDING)

@@ -10,8 +10,8 @@ from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
 from arno.ops.images import ImageLimits, decode_image, inspect_image
-from arno.tasks import ImageSize
 from arno.training.data.source import fault_in
+from arno.vocabulary import ImageSize
 
 # One's own files: only what no picture has is refused.
 _LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from arno.errors import InvalidFieldError
-from arno.tasks import Task
 from arno.training.data.jsonl_line import sample_of_line, task_of_line
 from arno.training.data.sample import Sample
 from arno.training.data.source import SampleSource
+from arno.vocabulary import Task
 
 
 class JsonLines(SampleSource):

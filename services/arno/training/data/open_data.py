@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from arno.errors import InvalidFieldError
-from arno.tasks import Task
 from arno.training.data.coco import CocoFile
 from arno.training.data.joined import JoinedSources
 from arno.training.data.jsonl import JsonLines
 from arno.training.data.source import SampleSource
 from arno.training.data.world import WorldScenes
 from arno.training.world import Split
+from arno.vocabulary import Task
 
 _BETWEEN: Final = ";"
 

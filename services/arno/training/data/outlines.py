@@ -15,7 +15,7 @@ from contourpy import FillType, contour_generator
 from faster_coco_eval.core import mask as run_lengths
 
 from arno.errors import InvalidFieldError
-from arno.tasks import BIN_COUNT, ImageSize, Point, Polygon
+from arno.vocabulary import BIN_COUNT, ImageSize, Point, Polygon
 
 _POINTS_MIN = 3
 _STEP_PX = 0.75

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
-from arno.tasks import AnswerValue, ImageSize, Region, TaskSpec
+from arno.vocabulary import AnswerValue, ImageSize, Region, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)

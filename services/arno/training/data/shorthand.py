@@ -11,7 +11,7 @@ import math
 from typing import Any, Final
 
 from arno.errors import InvalidFieldError
-from arno.tasks import CATALOGUE, AnswerKind, Task
+from arno.vocabulary import CATALOGUE, AnswerKind, Task
 
 _SIDES: Final = ("x0", "y0", "x1", "y1")
 

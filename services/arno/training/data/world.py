@@ -7,11 +7,11 @@ import random
 from collections.abc import Sequence
 
 from arno.errors import InvalidFieldError
-from arno.tasks import Task
 from arno.training.data.sample import Sample
 from arno.training.data.source import SampleSource
 from arno.training.data.world_samples import WORLD_TASKS, samples
 from arno.training.world import Split
+from arno.vocabulary import Task
 
 
 class WorldScenes(SampleSource):

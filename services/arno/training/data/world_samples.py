@@ -8,9 +8,9 @@ from typing import Final
 
 from PIL.Image import Image
 
-from arno.tasks import ImageSize, Task
 from arno.training.data.sample import Sample
 from arno.training.world import TINY, Scene, Split, WorldOptions, draw, imagine, inquire
+from arno.vocabulary import ImageSize, Task
 
 WORLD_TASKS: Final = tuple(Task)
 """What a scene can be asked: everything."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from arno.errors import ArnoError
-from arno.tasks import Answer
 from arno.training.evaluation.questions import Question
+from arno.vocabulary import Answer
 
 
 @dataclass(frozen=True, slots=True)

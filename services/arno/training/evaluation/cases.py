@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from arno.tasks import AnswerValue, GroundedPhrase, GroundingAnswer, Region, TextAnswer
 from arno.training.evaluation.questions import Question
+from arno.vocabulary import AnswerValue, GroundedPhrase, GroundingAnswer, Region, TextAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from arno.tasks import Task
 from arno.training.evaluation.cases import Case
 from arno.training.evaluation.metrics.caption_objects import object_tally
 from arno.training.evaluation.metrics.characters import error_rate, read_text
@@ -32,6 +31,7 @@ from arno.training.evaluation.metrics.matching import (
 )
 from arno.training.evaluation.metrics.read_regions import read_regions
 from arno.training.evaluation.metrics.vqa import vqa_accuracy
+from arno.vocabulary import Task
 
 Nouns: TypeAlias = Mapping[str, str]
 """Words that name an object, to the object's name: see `caption_objects`."""

@@ -20,9 +20,9 @@ from arno.engine.interface import (
     SequenceRequest,
 )
 from arno.errors import ArnoError
-from arno.tasks import Decoded, build_prompt, expected_tokens, parse
 from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
 from arno.training.evaluation.questions import Question
+from arno.vocabulary import Decoded, build_prompt, expected_tokens, parse
 
 _IN_ENGINE_MAX: Final = 512
 """Sequences in the engine at once: it forms its batches from them, and more fit better together."""
@@ -159,7 +159,7 @@ class LocalAnswerer:
         answer = parse(
             spec.task,
             decoded,
-            self._engine.vocabulary,
+            self._engine.token_table,
             question.size,
             region=spec.region,
             classes=spec.classes,

@@ -10,8 +10,8 @@ from typing import Final
 from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
-from arno.tasks import AnswerValue, ImageSize, Region, Task, TaskSpec, TextAnswer
 from arno.training.data import Sample, SampleSource
+from arno.vocabulary import AnswerValue, ImageSize, Region, Task, TaskSpec, TextAnswer
 
 _LOSSLESS_PIXELS_MAX: Final = 1_000_000
 """As the Python client sends pictures: PNG up to here, JPEG of quality 95 above."""

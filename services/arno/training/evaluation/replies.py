@@ -18,9 +18,9 @@ from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 from arno.api.v1 import types_pb2
 from arno.errors import ArnoError, ConfigurationError
-from arno.tasks import Answer
-from arno.tasks.wire import answer_from_wire, answer_to_wire
 from arno.training.evaluation.answering import DecodingChoice, Reply
+from arno.vocabulary import Answer
+from arno.vocabulary.wire import answer_from_wire, answer_to_wire
 
 _RUN_FILE: Final = "run.json"
 _REPLIES_FILE: Final = "predictions.jsonl"

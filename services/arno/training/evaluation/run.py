@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arno.errors import ArnoError, InvalidRequestError
-from arno.tasks import Answer, Task
 from arno.training.evaluation.answering import Answerer, DecodingChoice, JudgedModel
 from arno.training.evaluation.cases import Case
 from arno.training.evaluation.figures import Nouns, TaskFigures, figures_of
 from arno.training.evaluation.questions import Question, QuestionSet
 from arno.training.evaluation.replies import Replies, RunIdentity
+from arno.vocabulary import Answer, Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn import functional
 from transformers import Florence2ForConditionalGeneration
 
-from arno.tasks import BIN_COUNT
 from arno.training.tiny.architecture import GRID
 from arno.training.tiny.batches import (
     CLASS_COUNT,
@@ -29,6 +28,7 @@ from arno.training.tiny.batches import (
     LETTER_COUNT,
     Items,
 )
+from arno.vocabulary import BIN_COUNT
 
 _EMPTY_WEIGHT = 0.15
 _BOX_WEIGHT = 5.0

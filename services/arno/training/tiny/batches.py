@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
-from arno.tasks import Box, ImageSize, Task, build_prompt, encode
 from arno.training.tiny.architecture import GRID, IMAGE_SIDE_PX
 from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import (
@@ -29,6 +28,7 @@ from arno.training.world import (
     inquire,
 )
 from arno.training.world.colours import COLOURS, OTHER_NAMES, TINTS
+from arno.vocabulary import Box, ImageSize, Task, build_prompt, encode
 
 IGNORED: Final = -100
 """What cross-entropy passes over."""

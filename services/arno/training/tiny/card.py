@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from arno.tasks import Task
 from arno.training.world import CATEGORIES, TINY
+from arno.vocabulary import Task
 
 _WIDTH: Final = 100
 

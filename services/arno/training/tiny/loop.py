@@ -16,7 +16,6 @@ from typing import Final
 import torch
 from rich.console import Console
 
-from arno.tasks import Task
 from arno.training.tiny import origin
 from arno.training.tiny.aids import start_near
 from arno.training.tiny.architecture import build_model, build_processor, load_weights, save
@@ -29,6 +28,7 @@ from arno.training.tiny.precision import has_bfloat16, narrow, widen_attention
 from arno.training.tiny.run_log import RunLog
 from arno.training.tiny.scorecard import TARGETS, score_tasks
 from arno.training.tiny.tokenizer import build_tokenizer
+from arno.vocabulary import Task
 
 _GRADIENT_NORM_MAX: Final = 1.0
 # Softness of location targets, in bins, at the start and at the end, and when that is reached.

@@ -14,7 +14,6 @@ from typing import Final
 import torch
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-from arno.tasks import Answer, Decoded, Task, Vocabulary, build_prompt, parse
 from arno.training.data.sample import Sample
 from arno.training.data.world_samples import samples
 from arno.training.evaluation.cases import Case
@@ -22,6 +21,7 @@ from arno.training.evaluation.figures import TaskFigures, figures_of
 from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import Question
 from arno.training.world import Split
+from arno.vocabulary import Answer, Decoded, Task, TokenTable, build_prompt, parse
 
 TARGETS: Final[Mapping[Task, float]] = MappingProxyType(
     {
@@ -75,10 +75,10 @@ def score_tasks(
     return scores
 
 
-def vocabulary_of(processor: Florence2Processor) -> Vocabulary:
+def token_table_of(processor: Florence2Processor) -> TokenTable:
     """Return what the parsers need to know of the processor's tokenizer."""
     tokenizer = processor.tokenizer
-    return Vocabulary.from_byte_level(
+    return TokenTable.from_byte_level(
         tokenizer.get_vocab(), added_tokens=tokenizer.get_added_vocab(), special_ids=(0, 1, 2)
     )
 
@@ -93,7 +93,7 @@ def answer(
     beams: int = 1,
 ) -> list[Answer]:
     """Let the model answer samples, in their order."""
-    vocabulary = vocabulary_of(processor)
+    token_table = token_table_of(processor)
     answers = []
     for start in range(0, len(asked), _BATCH):
         part = asked[start : start + _BATCH]
@@ -104,7 +104,7 @@ def answer(
                 parse(
                     spec.task,
                     Decoded(ids),
-                    vocabulary,
+                    token_table,
                     sample.size,
                     region=spec.region,
                     classes=spec.classes,

@@ -12,7 +12,6 @@ from typing import Final
 import torch
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from arno.tasks import Answer
 from arno.training.data import Sample
 from arno.training.data.world_samples import samples
 from arno.training.evaluation.answering import DecodingChoice
@@ -21,6 +20,7 @@ from arno.training.tiny.launch import launch
 from arno.training.tiny.loop import Recipe
 from arno.training.tiny.scorecard import answer, question_of
 from arno.training.world import Split
+from arno.vocabulary import Answer
 
 _DECODING: Final = DecodingChoice(num_beams=3, max_new_tokens=32)
 _SCENES: Final = 4

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from arno.tasks import BIN_COUNT, CATALOGUE
 from arno.training.world import CATEGORIES
 from arno.training.world.descriptions import NUMBERS
 from arno.training.world.language import language
+from arno.vocabulary import BIN_COUNT, CATALOGUE
 
 _BASE_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 # The published tokenizers have these, in this order and spelling, before and after the locations.

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 from arno.engine.image_preparation import PixelRecipe, make_pixels
 from arno.engine.prompt_tokens import PAD_ID, PromptTokenizer
 from arno.errors import InvalidFieldError
-from arno.tasks import build_prompt, encode
 from arno.training.data import Sample, SampleSource
 from arno.training.trainer.order import SampleOrder
 from arno.training.trainer.ranks import Ranks
 from arno.training.trainer.settings import ScheduleSettings
+from arno.vocabulary import build_prompt, encode
 
 IGNORED = -100
 """What cross-entropy passes over."""

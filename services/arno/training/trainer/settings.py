@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from arno.ops.config import ObservabilitySettings
-from arno.tasks import Task
+from arno.vocabulary import Task
 
 _LEARNING_RATE_FULL = 1e-5
 _LEARNING_RATE_LORA = 2e-4

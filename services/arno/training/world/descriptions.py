@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from arno.tasks import Box, Point
 from arno.training.world.categories import with_article
 from arno.training.world.scene import Scene, Thing
+from arno.vocabulary import Box, Point
 
 NUMBERS: Final = (
     "no",

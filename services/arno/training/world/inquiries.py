@@ -13,20 +13,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from arno.tasks import (
-    AnswerValue,
-    Box,
-    DetectionAnswer,
-    GroundedPhrase,
-    GroundingAnswer,
-    ImageSize,
-    OcrAnswer,
-    Region,
-    SegmentationAnswer,
-    Task,
-    TaskSpec,
-    TextAnswer,
-)
 from arno.training.world.captions import (
     Caption,
     detailed_caption,
@@ -40,6 +26,20 @@ from arno.training.world.questions import question
 from arno.training.world.scene import Scene, Thing
 from arno.training.world.shapes import scaled_box, scaled_outline, scaled_quad
 from arno.training.world.words import Word
+from arno.vocabulary import (
+    AnswerValue,
+    Box,
+    DetectionAnswer,
+    GroundedPhrase,
+    GroundingAnswer,
+    ImageSize,
+    OcrAnswer,
+    Region,
+    SegmentationAnswer,
+    Task,
+    TaskSpec,
+    TextAnswer,
+)
 
 TASK_NUMBERS: Final = MappingProxyType({task: number for number, task in enumerate(Task)})
 _CLASSES_MAX: Final = 3

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arno.tasks import Box
 from arno.training.world.categories import Category
 from arno.training.world.colours import TINTS, Rgb
 from arno.training.world.options import WorldOptions
 from arno.training.world.sprites import glyph_aspect
+from arno.vocabulary import Box
 
 _STRETCH_MAX = 1.25
 _PLACE_ATTEMPTS_MAX = 30

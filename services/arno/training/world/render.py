@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from arno.tasks import Box, ImageSize
 from arno.training.world.backgrounds import paint
 from arno.training.world.categories import Category
 from arno.training.world.colours import Rgb
@@ -23,6 +22,7 @@ from arno.training.world.scene import Scene
 from arno.training.world.shapes import scaled_box
 from arno.training.world.sprites import MARGIN_PX, Sprite, sprite
 from arno.training.world.words import PLATE_RIM, Word
+from arno.vocabulary import Box, ImageSize
 
 _DARKEST, _LIGHTEST = 0.4, 1.25
 """Factors on a tint where the glyph is black, and where it is white."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arno.tasks import Box, Polygon
 from arno.training.world.backgrounds import Background, imagine_background
 from arno.training.world.categories import Category
 from arno.training.world.options import TINY, WorldOptions
 from arno.training.world.placement import Placement, covered, place
 from arno.training.world.visibility import View, view
 from arno.training.world.words import Word, imagine_word
+from arno.vocabulary import Box, Polygon
 
 _ASPECT_MAX = 16 / 9
 _WORD_ATTEMPTS_MAX = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arno.tasks import Box, ImageSize, Point, Polygon, QuadBox
+from arno.vocabulary import Box, ImageSize, Point, Polygon, QuadBox
 
 
 def scaled_box(box: Box, size: ImageSize) -> Box:

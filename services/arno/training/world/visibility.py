@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arno.tasks import Box, Point, Polygon
 from arno.training.world.outlines import Loop, Mask
 from arno.training.world.placement import Placement
 from arno.training.world.sprites import silhouette, unit_outline, whole_outline
+from arno.vocabulary import Box, Point, Polygon
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from arno.tasks import Box, Point
 from arno.training.world.backgrounds import Background
 from arno.training.world.colours import Rgb
 from arno.training.world.lettering import FACES, Lettering, lettering
 from arno.training.world.options import WorldOptions
+from arno.vocabulary import Box, Point
 
 _SIGNS: Final = """
 STOP GO OPEN SALE EXIT TAXI BUS HOTEL CAFE BAR SHOP FREE NEW HOT COLD ICE TEA MILK JUICE CAKE

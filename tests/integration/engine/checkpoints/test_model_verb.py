@@ -14,7 +14,7 @@ from arno.engine.checkpoint import load_checkpoint
 from arno.engine.checkpoints.random_model import IMAGE_TOKEN_ID, write_random_model
 from arno.engine.fingerprint import fingerprint
 from arno.errors import ModelError
-from arno.tasks import CATALOGUE
+from arno.vocabulary import CATALOGUE
 from click.testing import CliRunner
 from PIL import Image
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
@@ -153,7 +153,7 @@ def test_a_random_tokenizer_is_laid_out_as_the_published_ones_are(random_tiny):
     prompt = CATALOGUE["OD"].prompt
     assert len(checkpoint.tokenizer.encode(prompt)) - 2 <= len(prompt.split()) + 1
     text = "Größe 7 m² <loc_3>"
-    assert checkpoint.vocabulary.decode(checkpoint.tokenizer.encode(text)[1:-1]) == text
+    assert checkpoint.token_table.decode(checkpoint.tokenizer.encode(text)[1:-1]) == text
 
 
 @pytest.mark.parametrize("verb", ["up", "worker"])

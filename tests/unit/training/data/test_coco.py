@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from arno.errors import InvalidFieldError
-from arno.tasks import (
+from arno.training.data import Sample, open_data
+from arno.vocabulary import (
     Box,
     DetectionAnswer,
     GroundingAnswer,
@@ -18,7 +19,6 @@ from arno.tasks import (
     TextAnswer,
     area,
 )
-from arno.training.data import Sample, open_data
 from faster_coco_eval.core import mask as run_lengths
 from PIL import Image
 

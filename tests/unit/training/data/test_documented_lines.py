@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from arno.tasks import Task
 from arno.training.data import open_data
+from arno.vocabulary import Task
 from PIL import Image
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "training.md"

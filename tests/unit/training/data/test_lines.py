@@ -10,7 +10,8 @@ from arno.api.v1 import vision_pb2
 from arno.client.export import json_lines
 from arno.client.results import infer_result
 from arno.errors import InvalidFieldError
-from arno.tasks import (
+from arno.training.data import Sample, open_data
+from arno.vocabulary import (
     Answer,
     Box,
     DetectionAnswer,
@@ -24,8 +25,7 @@ from arno.tasks import (
     Task,
     TextAnswer,
 )
-from arno.tasks.wire import answer_to_wire, task_to_wire
-from arno.training.data import Sample, open_data
+from arno.vocabulary.wire import answer_to_wire, task_to_wire
 from PIL import Image
 
 WIDTH, HEIGHT = 100, 80

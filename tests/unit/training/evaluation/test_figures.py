@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 from arno.cli.figures_table import NAMES
-from arno.tasks import (
+from arno.training.data import open_data
+from arno.training.evaluation.cases import Case
+from arno.training.evaluation.figures import figures_of
+from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.questions import questions_of
+from arno.vocabulary import (
     Box,
     DetectionAnswer,
     GroundedPhrase,
@@ -18,11 +23,6 @@ from arno.tasks import (
     Task,
     TextAnswer,
 )
-from arno.training.data import open_data
-from arno.training.evaluation.cases import Case
-from arno.training.evaluation.figures import figures_of
-from arno.training.evaluation.nouns import nouns_of
-from arno.training.evaluation.questions import questions_of
 from hypothesis import given
 from hypothesis import strategies as st
 from support.judging import box, case

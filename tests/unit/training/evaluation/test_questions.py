@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from arno.errors import InvalidFieldError, InvalidImageError
-from arno.tasks import Task, TextAnswer
 from arno.training.data import open_data
 from arno.training.evaluation.questions import QuestionSet, questions_of
+from arno.vocabulary import Task, TextAnswer
 from PIL import Image
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from arno.errors import ConfigurationError, EngineError
-from arno.tasks import (
+from arno.training.evaluation.answering import DecodingChoice, Reply
+from arno.training.evaluation.replies import Replies, RunIdentity
+from arno.vocabulary import (
     DetectionAnswer,
     GroundedPhrase,
     GroundingAnswer,
@@ -19,8 +21,6 @@ from arno.tasks import (
     SegmentationAnswer,
     TextAnswer,
 )
-from arno.training.evaluation.answering import DecodingChoice, Reply
-from arno.training.evaluation.replies import Replies, RunIdentity
 from support.judging import GREEDY, answered, box
 
 RUN = RunIdentity("model", "data", GREEDY)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from arno.errors import ConfigurationError, EngineError, InvalidImageError, UnavailableError
-from arno.tasks import FinishReason, Task, TextAnswer
 from arno.training.evaluation.answering import JudgedModel
 from arno.training.evaluation.run import evaluate
+from arno.vocabulary import FinishReason, Task, TextAnswer
 from support.judging import GREEDY, ScriptedAnswerer, answered, captions
 
 

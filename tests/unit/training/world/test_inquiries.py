@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arno.tasks import (
+from arno.training.data.sample import Sample
+from arno.training.data.world_samples import WORLD_TASKS, natural_size, samples
+from arno.training.tiny.tokenizer import build_tokenizer
+from arno.training.world import FULL, TINY, Scene, Split, Thing, draw, imagine, inquire
+from arno.training.world.captions import detailed_caption, more_detailed_caption, short_caption
+from arno.training.world.descriptions import NUMBERS, coloured, described, of_kind, position
+from arno.training.world.expressions import expression
+from arno.vocabulary import (
     BIN_COUNT,
     Answer,
     Box,
@@ -14,23 +21,16 @@ from arno.tasks import (
     Shape,
     Task,
     TextAnswer,
-    Vocabulary,
+    TokenTable,
     check_inputs,
     encode,
     iou,
     parse,
 )
-from arno.tasks.regions import corners
-from arno.training.data.sample import Sample
-from arno.training.data.world_samples import WORLD_TASKS, natural_size, samples
-from arno.training.tiny.tokenizer import build_tokenizer
-from arno.training.world import FULL, TINY, Scene, Split, Thing, draw, imagine, inquire
-from arno.training.world.captions import detailed_caption, more_detailed_caption, short_caption
-from arno.training.world.descriptions import NUMBERS, coloured, described, of_kind, position
-from arno.training.world.expressions import expression
+from arno.vocabulary.regions import corners
 
 TOKENIZER = build_tokenizer()
-VOCABULARY = Vocabulary.from_byte_level(
+VOCABULARY = TokenTable.from_byte_level(
     TOKENIZER.get_vocab(), added_tokens=TOKENIZER.get_added_vocab(), special_ids=(0, 1, 2)
 )
 INDICES = range(16)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arno.tasks.regions import Point, outline_area
 from arno.training.world import CATEGORIES, Category
 from arno.training.world.outlines import simplify, trace
 from arno.training.world.sprites import silhouette, whole_outline
+from arno.vocabulary.regions import Point, outline_area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from arno.tasks import ImageSize
 from arno.training.world import CATEGORIES, FULL, PLAIN, TINY, Scene, Split, draw, imagine
 from arno.training.world.lettering import FACES
 from arno.training.world.placement import covered
+from arno.vocabulary import ImageSize
 
 SEEDS = [Split.TEST.seed(index) for index in range(12)]
 ALL_OPTIONS = {"plain": PLAIN, "tiny": TINY, "full": FULL}

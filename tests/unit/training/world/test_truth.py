@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from arno.tasks import Box, ImageSize
 from arno.training.world import CATEGORIES, FULL, TINY, Category, Scene, Split, Thing, draw, imagine
 from arno.training.world.sprites import VISIBLE_ALPHA, silhouette, sprite
+from arno.vocabulary import Box, ImageSize
 from PIL import Image, ImageDraw
 
 SIZE = ImageSize(480, 400)

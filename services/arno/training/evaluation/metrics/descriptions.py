@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arno.tasks import Region
 from arno.training.evaluation.metrics.matching import Tally, any_label, match, same_label
 from arno.training.evaluation.metrics.words import words_of
+from arno.vocabulary import Region
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 from faster_coco_eval import COCO, COCOeval_faster
 
-from arno.tasks import Box, ImageSize, Region, area, bounding_box
 from arno.training.evaluation.metrics.matching import plain
+from arno.vocabulary import Box, ImageSize, Region, area, bounding_box
 
 _MAP, _MAP_50, _RECALL = 0, 1, 8
 """Places in COCO's list of twelve figures."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arno.tasks import GroundedPhrase, Region
 from arno.training.evaluation.metrics.matching import IOU_MIN, Tally, box_overlap, match, plain
+from arno.vocabulary import GroundedPhrase, Region
 
 
 def phrase_hits(found: Sequence[GroundedPhrase], true: Sequence[GroundedPhrase]) -> Tally:

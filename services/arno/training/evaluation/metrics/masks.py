@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
-from arno.tasks import Box, ImageSize, QuadBox, Region, Shape
+from arno.vocabulary import Box, ImageSize, QuadBox, Region, Shape
 
 _CORNERS_MIN = 3
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from arno.tasks import Region, bounding_box, iou
+from arno.vocabulary import Region, bounding_box, iou
 
 IOU_MIN = 0.5
 """The overlap from which a place counts as right: Pascal VOC's."""

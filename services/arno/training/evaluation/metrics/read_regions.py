@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arno.tasks import ImageSize, Region
 from arno.training.evaluation.metrics.characters import spaced
 from arno.training.evaluation.metrics.masks import shape_overlap
 from arno.training.evaluation.metrics.matching import Tally, box_overlap, match
+from arno.vocabulary import ImageSize, Region
 
 
 def read_regions(found: Sequence[Region], true: Sequence[Region], size: ImageSize) -> Tally:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from arno.tasks import Box, Region
 from arno.training.evaluation.metrics.descriptions import describe, word_f1
 from arno.training.evaluation.metrics.matching import Tally
+from arno.vocabulary import Box, Region
 
 
 def box(label: str, x: float) -> Region:

@@ -8,8 +8,8 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from arno.tasks import Box, ImageSize, Region, area
 from arno.training.evaluation.metrics.detection import Detection, SeenImage, coco_detection
+from arno.vocabulary import Box, ImageSize, Region, area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO

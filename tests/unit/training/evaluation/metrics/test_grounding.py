@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from arno.tasks import Box, GroundedPhrase, Region
 from arno.training.evaluation.metrics.grounding import box_tally, is_hit, phrase_hits
 from arno.training.evaluation.metrics.matching import Tally
+from arno.vocabulary import Box, GroundedPhrase, Region
 
 
 def box(x0: float, y0: float, x1: float, y1: float, score: float | None = None) -> Region:

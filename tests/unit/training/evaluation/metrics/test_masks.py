@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from arno.tasks import Box, ImageSize, Point, Polygon, QuadBox, Region
 from arno.training.evaluation.metrics.masks import (
     MaskOverlap,
     mask_overlap,
     overall_iou,
     shape_overlap,
 )
+from arno.vocabulary import Box, ImageSize, Point, Polygon, QuadBox, Region
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask

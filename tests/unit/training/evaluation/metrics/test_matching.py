@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from arno.tasks import Box, Region
 from arno.training.evaluation.metrics.matching import (
     Match,
     Tally,
@@ -12,6 +11,7 @@ from arno.training.evaluation.metrics.matching import (
     same_label,
     total,
 )
+from arno.vocabulary import Box, Region
 from hypothesis import given
 from hypothesis import strategies as st
 

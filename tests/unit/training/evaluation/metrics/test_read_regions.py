@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from arno.tasks import ImageSize, Point, QuadBox, Region
 from arno.training.evaluation.metrics.matching import Tally
 from arno.training.evaluation.metrics.read_regions import read_regions
+from arno.vocabulary import ImageSize, Point, QuadBox, Region
 
 SIZE = ImageSize(200, 200)
 

@@ -1,0 +1,89 @@
+"""Hold what the model said, typed. The names are those of the API's `Answer`."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from arno.vocabulary.finish import FinishReason
+from arno.vocabulary.regions import Region
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """Text without location tokens; with it the region asked about, or any regions found in it."""
+
+    text: str
+    regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionAnswer:
+    """Boxes, or outlines where open vocabulary detection gives some, in the model's order."""
+
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedPhrase:
+    """A phrase of the caption, or a class, and the boxes of what it names: at least one.
+
+    Attributes:
+        phrase: As the model wrote it.
+        regions: Its boxes; their label is the phrase.
+        matched: Whether it is one of the classes asked for; True if none were.
+    """
+
+    phrase: str
+    regions: tuple[Region, ...]
+    matched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingAnswer:
+    """Phrases with boxes, in the model's order, each phrase once."""
+
+    phrases: tuple[GroundedPhrase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationAnswer:
+    """Masks: one region each, of one or more polygons."""
+
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OcrAnswer:
+    """Quad boxes in reading order; their labels are the text in them."""
+
+    regions: tuple[Region, ...]
+
+
+AnswerValue: TypeAlias = (
+    TextAnswer | DetectionAnswer | GroundingAnswer | SegmentationAnswer | OcrAnswer
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said to one task.
+
+    Attributes:
+        value: The typed answer. Of a cut sequence, whatever was complete.
+        score: Geometric mean of all token probabilities, 0..1, uncalibrated; None without any.
+        finish_reason: Why decoding ended.
+        raw_text: The text as written, with location tokens and markers.
+        token_count: Generated tokens, begin and end included.
+    """
+
+    value: AnswerValue
+    score: float | None
+    finish_reason: FinishReason
+    raw_text: str
+    token_count: int
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Every region of the answer, in the model's order."""
+        if isinstance(self.value, GroundingAnswer):
+            return tuple(region for phrase in self.value.phrases for region in phrase.regions)
+        return self.value.regions

@@ -1,0 +1,33 @@
+"""Carry what the engine decoded to the parsers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arno.vocabulary.finish import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The tokens of one finished (or cut) sequence: the best beam, in order.
+
+    Begin, end and padding tokens may be among them and are passed over.
+
+    Attributes:
+        token_ids: What was generated.
+        logprobs: The natural logarithm of each token's probability, at most 0; 0 for tokens that
+            the decoder forced. Empty where the engine keeps none: then nothing has a score.
+        finish_reason: Why decoding ended.
+    """
+
+    token_ids: Sequence[int]
+    logprobs: Sequence[float] = ()
+    finish_reason: FinishReason = FinishReason.STOP
+
+    def __post_init__(self) -> None:
+        """Refuse log-probabilities that belong to other tokens.
+
+        Raises:
+            ValueError: There are some, but not one for each token.
+        """
+        if self.logprobs and len(self.logprobs) != len(self.token_ids):
+            raise ValueError(f"{len(self.logprobs)} log-probs for {len(self.token_ids)} tokens")

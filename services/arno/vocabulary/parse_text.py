@@ -1,0 +1,58 @@
+"""Read text, and the regions that may be in it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from arno.vocabulary.answers import TextAnswer
+from arno.vocabulary.blocks import Block
+from arno.vocabulary.labelled import NO_LABEL, label_region
+from arno.vocabulary.locations import shape_bins
+from arno.vocabulary.parse_boxes import read_boxes
+from arno.vocabulary.parse_polygons import read_outlines
+from arno.vocabulary.regions import Box, ImageSize, Region
+from arno.vocabulary.segments import LocationRun, Segment, TextRun
+
+
+def read_text(segments: Iterable[Segment]) -> str:
+    """Return the words without the locations, stripped. Markers stay, as in the reference.
+
+    Words that only locations kept apart stay apart: `car<loc_1>door` reads `car door`.
+    """
+    parts: list[str] = []
+    apart = False
+    for segment in segments:
+        if isinstance(segment, LocationRun):
+            apart = bool(parts)
+            continue
+        words = segment.text if isinstance(segment, TextRun) else segment.name
+        if apart and parts[-1][-1:].isalnum() and words[:1].isalnum():
+            parts.append(" ")
+        parts.append(words)
+        apart = False
+    return "".join(parts).strip()
+
+
+def read_about(segments: Sequence[Segment], asked: Box, size: ImageSize) -> TextAnswer:
+    """Return what was said about the region that was asked about, and that region with it.
+
+    Only the words have a score: the place was not the model's.
+    """
+    text = read_text(segments)
+    words = [segment for segment in segments if isinstance(segment, TextRun)]
+    label = TextRun(text, tuple(logprob for run in words for logprob in run.logprobs))
+    region = replace(label_region(label, asked, ()), bins=shape_bins(asked, size))
+    return TextAnswer(text, (region,))
+
+
+def read_any_regions(blocks: Iterable[Block], size: ImageSize) -> tuple[Region, ...]:
+    """Return every region in an answer of unknown form: outlines after `<poly>`, else boxes."""
+    return tuple(region for block in blocks for region in _read_any_block(block, size))
+
+
+def _read_any_block(block: Block, size: ImageSize) -> Iterator[Region]:
+    label = block.label or NO_LABEL
+    if block.outlined:
+        yield from read_outlines(label, block, size)
+        return
+    for run in block.runs:
+        yield from read_boxes(label, run, size)

@@ -1,0 +1,51 @@
+"""Build the text that asks the model for a task.
+
+The inputs are taken to be valid: `inputs.check_inputs` refuses the others, long before, in the
+gateway.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from arno.vocabulary.catalogue import CATALOGUE, ExtraInput
+from arno.vocabulary.locations import render_bins, shape_bins
+from arno.vocabulary.regions import Box, ImageSize
+from arno.vocabulary.task import Task
+
+CLASS_SEPARATOR: Final = "<and>"
+"""What stands between classes. The model knows it as one token; with commas it finds less."""
+
+
+def build_prompt(
+    task: Task,
+    *,
+    text: str = "",
+    classes: Iterable[str] = (),
+    region: Box | None = None,
+    size: ImageSize,
+) -> str:
+    """Return the training prompt of a task with the caller's input in its place.
+
+    Args:
+        task: What is asked.
+        text: The caption, phrase or whole prompt.
+        classes: Category names; used where the task takes them and there is no text.
+        region: The box asked about, in pixels.
+        size: The size of the image, which turns the box into location tokens.
+
+    Raises:
+        ValueError: The task needs a region and there is none. `check_inputs` reports it better.
+    """
+    definition = CATALOGUE[task]
+    match definition.extra_input:
+        case ExtraInput.NONE:
+            return definition.prompt
+        case ExtraInput.PROMPT:
+            return text
+        case ExtraInput.REGION:
+            if region is None:
+                raise ValueError(f"{task} asks about a region")
+            return definition.prompt.format(input=render_bins(shape_bins(region, size)))
+        case ExtraInput.TEXT | ExtraInput.TEXT_OR_CLASSES:
+            asked = text.strip() or CLASS_SEPARATOR.join(name.strip() for name in classes)
+            return definition.prompt.format(input=asked)
