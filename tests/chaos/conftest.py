@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from arno.bus import make_admin
 from arno.worker.settings import WorkerSettings
+from support import builders
 from support.kafka_broker import KafkaBroker
 from support.redis_server import RedisServer
 
@@ -30,7 +30,4 @@ def settings(
         claim_timeout_s=_CLAIM_TIMEOUT_S,
         **where,
     )
-    admin = make_admin(made)
-    admin.ensure_topics()
-    admin.close()
-    return made
+    return builders.with_topics(made)

@@ -13,10 +13,11 @@ from arno.bus.v1.records_pb2 import DeadJob
 from arno.worker.settings import WorkerSettings
 from support import tied_process
 from support.arno_up import Said, arno, start_arno
+from support.builders import wire_task
 from support.bus_load import publish_all
 from support.eventually import eventually
 from support.gated_engine import KILLING_PROMPT
-from support.job_client import JobClient, job_record, png, task
+from support.job_client import JobClient, job_record, png
 from support.workers import start_child
 
 pytestmark = pytest.mark.timeout(400)
@@ -53,7 +54,7 @@ def test_image_that_kills_its_worker_three_times_is_given_up_shown_replayed_and_
     gate.touch()
     with JobClient(settings) as client:
         neighbours = client.submit_all([job_record() for _ in range(5)])
-        record = job_record(task("PROMPT", id="0", text=KILLING_PROMPT), image=png(33, 21))
+        record = job_record(wire_task("PROMPT", id="0", text=KILLING_PROMPT), image=png(33, 21))
         poison = client.submit(record)
         neighbours += client.submit_all([job_record() for _ in range(5)])
         for name in ("first", "second", "third"):

@@ -11,6 +11,7 @@ from arno.results.ports import JobState
 from arno.results.redis import RedisJobStore, RedisResultWriter
 from arno.results.settings import ResultSettings
 from contract.results_suite import new_claim, origin_of
+from support import builders
 from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.redis
 
 @pytest.fixture
 def settings(redis_server: RedisServer, unique_prefix: str) -> ResultSettings:
-    return ResultSettings(redis_url=redis_server.url, redis_key_prefix=unique_prefix)
+    return builders.result_store(redis_server, unique_prefix)
 
 
 @pytest.fixture

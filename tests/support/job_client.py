@@ -18,6 +18,7 @@ from arno.results.ports import JobClaim, JobSnapshot
 from arno.results.redis import RedisJobStore
 from arno.worker.settings import WorkerSettings
 from PIL import Image
+from support.builders import wire_task
 from support.eventually import eventually
 
 Value = TypeVar("Value")
@@ -29,12 +30,8 @@ def png(width_px: int = 64, height_px: int = 48) -> bytes:
     return buffer.getvalue()
 
 
-def task(name: str, **fields: Any) -> types_pb2.TaskSpec:
-    return types_pb2.TaskSpec(task=types_pb2.Task.Value(f"TASK_{name}"), **fields)
-
-
 def caption(task_id: str = "0") -> types_pb2.TaskSpec:
-    return task("CAPTION", id=task_id)
+    return wire_task("CAPTION", id=task_id)
 
 
 def job_record(

@@ -11,10 +11,8 @@ from arno.training.evaluation.questions import Question, QuestionSet
 from arno.vocabulary import (
     Answer,
     AnswerValue,
-    Box,
     FinishReason,
     ImageSize,
-    Region,
     Task,
     TaskSpec,
     TextAnswer,
@@ -24,12 +22,6 @@ from PIL import Image
 SIZE = ImageSize(100, 80)
 GREEDY = DecodingChoice(num_beams=1)
 MODEL = JudgedModel("scripted", "f" * 64, "float32", "nowhere")
-
-
-def box(label: str, *sides: float, score: float | None = 0.5) -> Region:
-    """A region from x0, y0, x1, y1."""
-    x0, y0, x1, y1 = sides
-    return Region(label, Box(x0, y0, x1, y1), score=score)
 
 
 def question(

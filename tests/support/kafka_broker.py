@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 from support import tied_process
+from support.server import Server
 
 _ROOT = Path(__file__).parents[2]
 _TOOLS = _ROOT / ".tools" / "kafka"
@@ -32,13 +33,12 @@ def kafka_available() -> bool:
     return shutil.which("java") is not None and bool(_jars())
 
 
-class KafkaBroker:
+class KafkaBroker(Server):
     """One broker; its ports and its data stay the same across ``kill`` and ``start``."""
 
     def __init__(self, folder: Path) -> None:
         """Prepare a broker in an empty folder; nothing runs yet."""
-        self.folder = folder
-        self.port = tied_process.free_port()
+        super().__init__(folder, log="broker.log")
         # Where clients are sent to: a proxy's port, where a test puts one in between.
         self.advertised_port = self.port
         self.controller_port = tied_process.free_port()
@@ -47,34 +47,14 @@ class KafkaBroker:
         digest = hashlib.sha256(self._class_path.encode()).hexdigest()[:12]
         self._archive = _TOOLS / f"classes-{digest}.jsa"
         self._new_archive = folder / "classes.jsa"
-        self._log = folder / "broker.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         """Where it listens: ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Of the running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Run it and wait until it accepts; does nothing when it runs."""
-        if self.running:
-            return
-        self.launch()
-        self.await_ready()
-
     def launch(self) -> None:
-        """Run it; the caller waits."""
+        """Start the process without waiting for it."""
         properties = self.folder / "server.properties"
         if not properties.exists():
             self._format(properties)
@@ -83,8 +63,7 @@ class KafkaBroker:
 
     def await_ready(self) -> None:
         """Return once a launched broker accepts."""
-        assert self._process is not None
-        tied_process.await_port(self._process, self.port, log=self._log, timeout_s=60)
+        self._await_port(timeout_s=60)
 
     def stop(self) -> None:
         """End it in order (SIGTERM), and keep its class-data archive for later brokers."""
@@ -96,16 +75,6 @@ class KafkaBroker:
             arriving = self._archive.with_suffix(f".{os.getpid()}")
             shutil.copy(self._new_archive, arriving)
             arriving.rename(self._archive)
-
-    def kill(self) -> None:
-        """End it at once (SIGKILL); what it had acknowledged is in its log."""
-        if self._process is not None:
-            tied_process.kill(self._process)
-
-    def restart_after_kill(self) -> None:
-        """Crash it and bring it back on the same ports with its data; takes 3 to 5 s."""
-        self.kill()
-        self.start()
 
     def _java(self) -> list[str]:
         if self._archive.exists():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 from typing import Final
 
 from support import tied_process
 from support.eventually import eventually
+from support.server import Server
 
 _READY_S: Final = 20.0
 
@@ -34,7 +34,7 @@ def redis_executables() -> dict[str, Path]:
     return found
 
 
-class RedisServer:
+class RedisServer(Server):
     """One server; its port and its data stay the same across ``kill`` and ``start``."""
 
     def __init__(self, folder: Path, executable: Path, *, appendfsync: str = "everysec") -> None:
@@ -45,38 +45,17 @@ class RedisServer:
             executable: A redis-server binary, 6.2 or newer.
             appendfsync: When the append-only file is on the disk.
         """
-        self.folder = folder
+        super().__init__(folder, log="server.log")
         self.executable = executable
-        self.port = tied_process.free_port()
         self._appendfsync = appendfsync
-        self._log = folder / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where it listens: ``redis://127.0.0.1:PORT/0``."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Of the running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Run it and wait until it accepts; does nothing when it runs."""
-        if self.running:
-            return
-        self.launch()
-        self.await_ready()
-
     def launch(self) -> None:
-        """Run it; the caller waits."""
+        """Start the process without waiting for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command: list[str | Path] = [self.executable, "--bind", "127.0.0.1"]
         command += ["--port", str(self.port), "--dir", self.folder, "--appendonly", "yes"]
@@ -86,8 +65,7 @@ class RedisServer:
 
     def await_ready(self) -> None:
         """Return once a launched server accepts, and has loaded what it holds."""
-        assert self._process is not None
-        tied_process.await_port(self._process, self.port, log=self._log, timeout_s=_READY_S)
+        self._await_port(timeout_s=_READY_S)
         eventually(lambda: not self._loading(), timeout_s=_READY_S, what="Redis has loaded")
 
     def _loading(self) -> bool:
@@ -104,17 +82,7 @@ class RedisServer:
         if self._process is not None:
             tied_process.stop(self._process, timeout_s=10)
 
-    def kill(self) -> None:
-        """End it at once (SIGKILL); what it had acknowledged is in the append-only file."""
-        if self._process is not None:
-            tied_process.kill(self._process)
-
     def kill_and_forget(self) -> None:
         """End it at once and remove its data: the disk is gone as well."""
         self.kill()
         shutil.rmtree(self.folder)
-
-    def restart_after_kill(self) -> None:
-        """Crash it and bring it back on the same port with its data."""
-        self.kill()
-        self.start()

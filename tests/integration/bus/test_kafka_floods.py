@@ -6,7 +6,8 @@ import time
 from collections import deque
 
 import pytest
-from arno.bus import BusSettings, Lane, Record, make_admin, make_consumer
+from arno.bus import BusSettings, Lane, Record, make_consumer
+from support import builders
 from support.bus_load import publish_all
 from support.kafka_broker import KafkaBroker
 
@@ -17,17 +18,7 @@ FLOOD, OTHERS, WINDOW = 400, 12, 16
 
 @pytest.fixture
 def settings(kafka_broker: KafkaBroker, unique_prefix: str) -> BusSettings:
-    made = BusSettings(
-        kafka_bootstrap=kafka_broker.bootstrap,
-        topic_prefix=unique_prefix,
-        group=unique_prefix,
-        partitions=8,
-        window=WINDOW,
-    )
-    admin = make_admin(made)
-    admin.ensure_topics()
-    admin.close()
-    return made
+    return builders.kafka_bus(kafka_broker, unique_prefix, partitions=8, window=WINDOW)
 
 
 def test_records_behind_the_flood_of_another_key_come_soon_and_none_is_forgotten(

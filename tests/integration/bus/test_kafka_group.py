@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arno.bus import BusSettings, Consumer, Delivery, Lane, make_admin, make_consumer, topic_name
+from arno.bus import BusSettings, Consumer, Delivery, Lane, make_consumer, topic_name
 from arno.bus.kafka.settings import consumer_config
 from kafka import KafkaAdminClient, TopicPartition
-from support import tied_process
+from support import builders, tied_process
 from support.bus_load import BackgroundLoad, numbered, publish_all
 from support.bus_member import lines, start_member
 from support.eventually import eventually
@@ -25,17 +25,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def settings(kafka_broker: KafkaBroker, unique_prefix: str) -> BusSettings:
-    made = BusSettings(
-        kafka_bootstrap=kafka_broker.bootstrap,
-        topic_prefix=unique_prefix,
-        group=unique_prefix,
-        partitions=4,
-        claim_timeout_s=2.0,
-    )
-    admin = make_admin(made)
-    admin.ensure_topics()
-    admin.close()
-    return made
+    return builders.kafka_bus(kafka_broker, unique_prefix, partitions=4, claim_timeout_s=2.0)
 
 
 @pytest.fixture

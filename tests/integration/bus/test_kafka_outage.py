@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from arno.bus import BusSettings, Lane, Publisher, Record, make_admin, make_publisher
+from arno.bus import BusSettings, Lane, Publisher, Record, make_publisher
 from arno.bus.kafka import KafkaConsumer
 from arno.bus.kafka import settings as kafka_settings
 from arno.bus.kafka.unhurried_client import UnhurriedClient
 from arno.errors import ArnoError, BackendUnavailableError
+from support import builders
 from support.kafka_broker import KafkaBroker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -28,13 +29,7 @@ def settings(
     kafka_broker: KafkaBroker, unique_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> BusSettings:
     monkeypatch.setattr(kafka_settings, "DELIVERY_TIMEOUT_S", DELIVERY_TIMEOUT_S)
-    made = BusSettings(
-        kafka_bootstrap=kafka_broker.bootstrap, topic_prefix=unique_prefix, partitions=2
-    )
-    admin = make_admin(made)
-    admin.ensure_topics()
-    admin.close()
-    return made
+    return builders.kafka_bus(kafka_broker, unique_prefix, partitions=2)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from arno.bus import BusSettings, Lane, make_admin, topic_name
+from arno.bus import BusSettings, Lane, topic_name
 from arno.errors import ConfigurationError
+from support import builders
 from support.bus_load import numbered, publish_all
 from support.eventually import eventually
 from support.polled_consumer import PolledConsumer, keep
@@ -18,17 +19,7 @@ pytestmark = pytest.mark.redis
 
 @pytest.fixture
 def settings(redis_server: RedisServer, unique_prefix: str) -> BusSettings:
-    made = BusSettings(
-        bus="redis",
-        redis_url=redis_server.url,
-        topic_prefix=unique_prefix,
-        group=unique_prefix,
-        claim_timeout_s=1.0,
-    )
-    admin = make_admin(made)
-    admin.ensure_topics()
-    admin.close()
-    return made
+    return builders.redis_bus(redis_server, unique_prefix, claim_timeout_s=1.0)
 
 
 @pytest.fixture

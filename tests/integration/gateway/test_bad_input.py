@@ -9,6 +9,7 @@ import grpc
 import pytest
 from arno.api.v1 import types_pb2, vision_pb2
 from support import images
+from support.builders import wire_box
 from support.gateway_calls import caption, fault_of, infer_request
 
 GROUND = types_pb2.TASK_CAPTION_TO_PHRASE_GROUNDING
@@ -17,10 +18,6 @@ DESCRIBE = types_pb2.TASK_REGION_TO_DESCRIPTION
 
 def one(**fields):
     return infer_request(types_pb2.TaskSpec(**fields))
-
-
-def box(x0, y0, x1, y1):
-    return types_pb2.Box(x0=x0, y0=y0, x1=x1, y1=y1)
 
 
 REFUSED = {
@@ -52,11 +49,11 @@ REFUSED = {
     ),
     "no region where one is needed": (one(task=DESCRIBE), ("INVALID_FIELD", "tasks[0].region")),
     "a region outside the image": (
-        one(task=DESCRIBE, region=box(0, 0, 65, 48)),
+        one(task=DESCRIBE, region=wire_box(0, 0, 65, 48)),
         ("INVALID_FIELD", "tasks[0].region"),
     ),
     "an inverted region": (
-        one(task=DESCRIBE, region=box(40, 0, 10, 48)),
+        one(task=DESCRIBE, region=wire_box(40, 0, 10, 48)),
         ("INVALID_FIELD", "tasks[0].region"),
     ),
     "a task that does not exist": (one(task=99), ("INVALID_FIELD", "tasks[0].task")),
@@ -109,7 +106,7 @@ async def test_unusual_image_is_accepted_with_its_shown_size(
 
 
 async def test_region_of_a_turned_image_is_measured_as_a_viewer_shows_it(arno, worker):
-    spec = types_pb2.TaskSpec(task=DESCRIBE, region=box(0, 0, 48, 64))
+    spec = types_pb2.TaskSpec(task=DESCRIBE, region=wire_box(0, 0, 48, 64))
     response = await arno.vision.Infer(
         infer_request(spec, content=images.rotated_jpeg()), timeout=20
     )

@@ -9,8 +9,9 @@ from arno.bus.ports import DEAD, topic_name
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.results.ports import JobState
 from arno.worker.settings import WorkerSettings
+from support.builders import wire_task
 from support.eventually import eventually
-from support.job_client import JobClient, caption, job_record, png, task
+from support.job_client import JobClient, caption, job_record, png
 from support.polled_consumer import PolledConsumer
 from support.redis_server import RedisServer
 from support.workers import RunningWorker
@@ -21,10 +22,10 @@ def test_cascade_runs_on_one_job_and_answers_in_request_order(
 ) -> None:
     record = job_record(
         caption("cap"),
-        task("CAPTION_TO_PHRASE_GROUNDING", id="ground", input_from="cap"),
-        task("OD", id="od"),
-        task("REGION_TO_DESCRIPTION", id="each", input_from="od"),
-        task("REGION_TO_DESCRIPTION", id="none", input_from="cap"),
+        wire_task("CAPTION_TO_PHRASE_GROUNDING", id="ground", input_from="cap"),
+        wire_task("OD", id="od"),
+        wire_task("REGION_TO_DESCRIPTION", id="each", input_from="od"),
+        wire_task("REGION_TO_DESCRIPTION", id="none", input_from="cap"),
     )
     outcome = client.outcome(client.submit(record))
     assert outcome.state == job_pb2.JOB_STATE_SUCCEEDED
@@ -42,7 +43,7 @@ def test_cascade_runs_on_one_job_and_answers_in_request_order(
 def test_many_jobs_end_once_each_and_nothing_stays_unfinished(
     running: RunningWorker, client: JobClient
 ) -> None:
-    ids = client.submit_all([job_record(caption(), task("OD", id="1")) for _ in range(150)])
+    ids = client.submit_all([job_record(caption(), wire_task("OD", id="1")) for _ in range(150)])
     outcomes = [client.outcome(job_id) for job_id in ids]
     assert {outcome.response.job_id for outcome in outcomes} == set(ids)
     assert all(len(outcome.response.results) == 2 for outcome in outcomes)
@@ -117,7 +118,7 @@ def test_deadline_stops_a_job_that_waits_in_the_engine(
     running: RunningWorker, client: JobClient, gate: Path
 ) -> None:
     gate.touch()
-    follower = task("CAPTION_TO_PHRASE_GROUNDING", id="1", input_from="0")
+    follower = wire_task("CAPTION_TO_PHRASE_GROUNDING", id="1", input_from="0")
     outcome = client.outcome(client.submit(job_record(caption(), follower, timeout_s=0.3)))
     assert outcome.state == job_pb2.JOB_STATE_EXPIRED
     assert [r.error.reason for r in outcome.response.results] == ["DEADLINE_EXCEEDED"] * 2

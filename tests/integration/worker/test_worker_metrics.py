@@ -6,8 +6,9 @@ import pytest
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry, generate_latest
+from support.builders import wire_task
 from support.eventually import eventually
-from support.job_client import JobClient, caption, job_record, task
+from support.job_client import JobClient, caption, job_record
 from support.workers import RunningWorker
 
 
@@ -22,7 +23,7 @@ def test_series_say_what_became_of_jobs_and_tasks(
     metrics = WorkerMetrics(registry)
     with RunningWorker(worker_settings, gate, on_ended=metrics.observe) as running:
         metrics.follow(running.worker.statistics)
-        record = job_record(caption(), task("REGION_TO_OCR", id="1", input_from="0"))
+        record = job_record(caption(), wire_task("REGION_TO_OCR", id="1", input_from="0"))
         # A lane that is newer than this worker must not stop it.
         record.lane = 77  # type: ignore[assignment]  # a newer number
         client.outcome(client.submit(record))

@@ -12,9 +12,10 @@ from arno.bus.v1.records_pb2 import DeadJob
 from arno.results.ports import JobState
 from arno.worker.settings import WorkerSettings
 from support import tied_process
+from support.builders import wire_task
 from support.eventually import eventually
 from support.gated_engine import KILLING_PROMPT
-from support.job_client import JobClient, job_record, task
+from support.job_client import JobClient, job_record
 from support.polled_consumer import PolledConsumer
 from support.workers import start_child
 
@@ -65,7 +66,7 @@ def test_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
     gate.touch()
     settings = worker_settings.model_copy(update={"attempts_max": 2})
     neighbours = client.submit_all([job_record() for _ in range(6)])
-    poison = client.submit(job_record(task("PROMPT", id="0", text=KILLING_PROMPT)))
+    poison = client.submit(job_record(wire_task("PROMPT", id="0", text=KILLING_PROMPT)))
     neighbours += client.submit_all([job_record() for _ in range(6)])
     with PolledConsumer(settings, ["dead"]) as dead:
         assert start_child(settings, gate, tmp_path, "first").wait(60) == -signal.SIGKILL

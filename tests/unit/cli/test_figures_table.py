@@ -10,7 +10,8 @@ from arno.training.evaluation.questions import QuestionSet
 from arno.training.evaluation.run import Evaluation, evaluate
 from arno.vocabulary import DetectionAnswer, FinishReason, Task, TextAnswer
 from rich.console import Console
-from support.judging import GREEDY, ScriptedAnswerer, answered, box, captions, question
+from support.builders import box
+from support.judging import GREEDY, ScriptedAnswerer, answered, captions, question
 
 
 def printed(evaluation: Evaluation) -> str:

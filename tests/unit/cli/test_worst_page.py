@@ -13,7 +13,8 @@ from arno.training.evaluation.questions import Question, QuestionSet
 from arno.training.evaluation.run import evaluate
 from arno.vocabulary import Box, DetectionAnswer, Task, TextAnswer
 from PIL import Image
-from support.judging import GREEDY, SIZE, ScriptedAnswerer, answered, box, captions, question
+from support.builders import box
+from support.judging import GREEDY, SIZE, ScriptedAnswerer, answered, captions, question
 
 
 def page(folder: Path, asked: QuestionSet, script=None) -> str:

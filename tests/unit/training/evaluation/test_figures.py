@@ -25,7 +25,8 @@ from arno.vocabulary import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from support.judging import box, case
+from support.builders import box
+from support.judging import case
 
 WORLD = "world:seed=7,n=6"
 SQUARE = (Polygon((Point(0, 0), Point(40, 0), Point(40, 40), Point(0, 40))),)

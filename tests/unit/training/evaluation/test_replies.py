@@ -21,7 +21,8 @@ from arno.vocabulary import (
     SegmentationAnswer,
     TextAnswer,
 )
-from support.judging import GREEDY, answered, box
+from support.builders import box
+from support.judging import GREEDY, answered
 
 RUN = RunIdentity("model", "data", GREEDY)
 

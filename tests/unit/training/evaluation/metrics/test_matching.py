@@ -11,13 +11,10 @@ from arno.training.evaluation.metrics.matching import (
     same_label,
     total,
 )
-from arno.vocabulary import Box, Region
+from arno.vocabulary import Region
 from hypothesis import given
 from hypothesis import strategies as st
-
-
-def box(label: str, x0: float, y0: float, x1: float, y1: float) -> Region:
-    return Region(label, Box(x0, y0, x1, y1))
+from support.builders import box
 
 
 def test_better_overlap_takes_the_object_and_the_other_box_stays_alone():
