@@ -14,9 +14,8 @@ from arno.engine import (
     SequenceRequest,
     create_engine,
 )
+from arno.engine.engine_loop import EngineLoop
 from arno.vocabulary import Task, expected_tokens
-from arno.worker.clock import Clock
-from arno.worker.engine_loop import EngineLoop
 
 from benchmarks.ask import Ask, Serving
 from benchmarks.engines.host import Reply
@@ -41,7 +40,7 @@ class ArnoAnswerer:
         self._reply = reply
         self._engine = create_engine(settings)
         self._engine.warm_up()
-        self._loop = EngineLoop(self._engine, clock=Clock(), on_events=self._tell)
+        self._loop = EngineLoop(self._engine, on_events=self._tell)
         self._prepare = ThreadPoolExecutor(_PREPARE_THREADS)
         threading.Thread(target=self._loop.run, daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 from arno.client.aio import AsyncClient
 from arno.client.channel import DEFAULT_ADDRESS, Tls
-from arno.client.images import ImageLike
 from arno.client.jobs import Job, JobState
 from arno.client.requests import Frame, Lane, StreamOptions, StreamPolicy, TaskLike, TaskRequest
 from arno.client.results import (
@@ -14,6 +13,7 @@ from arno.client.results import (
     Timings,
 )
 from arno.client.sync import Client
+from arno.ops.image_input import ImageLike
 
 __all__ = [
     "DEFAULT_ADDRESS",

@@ -16,10 +16,10 @@ from arno.client import requests
 from arno.client.channel import DEFAULT_ADDRESS, Tls, open_aio_channel, with_key
 from arno.client.faults import from_rpc
 from arno.client.frames import FrameSource
-from arno.client.images import ImageLike
 from arno.client.jobs import Job, job_of
 from arno.client.requests import FrameLike, StreamOptions, TaskLike
 from arno.client.results import FrameResult, InferResult, frame_result, infer_result
+from arno.ops.image_input import ImageLike
 
 _NO_OPTIONS = StreamOptions()
 

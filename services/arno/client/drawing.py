@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
-from arno.client.images import ImageLike, encode_image
 from arno.client.results import TaskResult
+from arno.ops.image_input import ImageLike, encode_image
 from arno.ops.images import ImageLimits, decode_image
 from arno.vocabulary import Box, Point, QuadBox, Region, Shape, bounding_box
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
-from arno.client.images import ImageLike, encode_image
 from arno.errors import InvalidFieldError
+from arno.ops.image_input import ImageLike, encode_image
 from arno.vocabulary import Box, Task
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import spec_to_wire

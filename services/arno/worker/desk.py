@@ -11,12 +11,12 @@ from functools import partial
 from typing import TypeAlias
 
 from arno.batching import AnswerLengths
+from arno.engine.engine_loop import EngineLoop, Event
 from arno.engine.interface import Engine, PreparedImage, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, CancelledError, EngineError
 from arno.results.ports import JobState
 from arno.vocabulary import EXPECTED_TOKENS
 from arno.worker.clock import Clock
-from arno.worker.engine_loop import EngineLoop, Event
 from arno.worker.job_run import JobRun
 from arno.worker.outcomes import build_outcome
 from arno.worker.publication import Publication

@@ -22,9 +22,9 @@ from arno.errors import (
 )
 from arno.results.ports import JobState
 from arno.vocabulary import FinishReason, ImageSize, Task, TokenTable
+from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import spec_from_wire
-from arno.worker.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.worker.task_run import Part, PlannedSequence, TaskRun
 from arno.worker.timings import StageTimes
 

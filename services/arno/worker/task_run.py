@@ -18,11 +18,11 @@ from arno.vocabulary import (
     check_inputs,
     parse,
 )
+from arno.vocabulary.cascade import TaskInput
 from arno.vocabulary.grammars import Constraint
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import answer_to_wire, task_to_wire
 from arno.vocabulary.wire_regions import box_to_wire
-from arno.worker.cascade import TaskInput
 from arno.worker.outcomes import error_to_wire
 from arno.worker.timings import StageTimes
 

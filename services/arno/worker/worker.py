@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from arno.bus.ports import Consumer, ConsumerStatistics, Publisher
+from arno.engine.engine_loop import EngineLoop
 from arno.engine.interface import Engine, EngineStatistics
 from arno.errors import StoredJobError
 from arno.ops.cpus import available_cpus
@@ -18,7 +19,6 @@ from arno.worker.clock import Clock
 from arno.worker.crew import Crew
 from arno.worker.dead_letters import DeadLetters
 from arno.worker.desk import Desk
-from arno.worker.engine_loop import EngineLoop
 from arno.worker.intake import Intake
 from arno.worker.outcomes import state_from_wire
 from arno.worker.pace import PaceReporter
@@ -124,7 +124,7 @@ class Worker:
             clock=self._clock,
             token_interval_s=settings.token_progress_s,
         )
-        self._loop = EngineLoop(parts.engine, clock=self._clock, on_events=self._desk.note)
+        self._loop = EngineLoop(parts.engine, on_events=self._desk.note)
         self._desk.connect(self._loop)
         self._cancellations = Cancellations(
             parts.writer,

@@ -12,17 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from arno.errors import InputUnavailableError, InvalidFieldError
-from arno.vocabulary import (
-    CATALOGUE,
-    Answer,
-    Box,
-    ExtraInput,
-    ImageSize,
-    Region,
-    TextAnswer,
-    area,
-    bounding_box,
-)
+from arno.vocabulary.answers import Answer, TextAnswer
+from arno.vocabulary.catalogue import CATALOGUE, ExtraInput
+from arno.vocabulary.regions import Box, ImageSize, Region, area, bounding_box
 from arno.vocabulary.spec import TaskSpec
 
 FAN_OUT_DEFAULT: Final = 16

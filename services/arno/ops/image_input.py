@@ -1,6 +1,7 @@
-"""Turn whatever a caller calls an image into the bytes of an image file.
+"""Turn an image in any form that callers use into the bytes of an image file.
 
-Files and bytes are sent as they are: the server decodes them, so nothing is lost on the way.
+Files and bytes stay as they are: the process that runs the model decodes them, so nothing is lost
+on the way. The client sends what comes out; `arno.load` gives it to an engine of this process.
 """
 
 from __future__ import annotations

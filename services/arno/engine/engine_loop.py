@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
+from arno.batching import Clock
 from arno.engine.interface import Engine, SequenceFinished, SequenceProgress, SequenceRequest
 from arno.errors import ArnoError, EngineError
+from arno.ops.clock import SystemClock
 from arno.vocabulary import FinishReason
-from arno.worker.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +31,15 @@ class EngineLoop:
     """The engine's thread and what it is asked to do. ``submit`` and ``cancel``: any thread."""
 
     def __init__(
-        self, engine: Engine, *, clock: Clock, on_events: Callable[[Sequence[Event]], None]
+        self,
+        engine: Engine,
+        *,
+        on_events: Callable[[Sequence[Event]], None],
+        clock: Clock | None = None,
     ) -> None:
-        """Take the engine and whom to tell; the callee must return at once."""
+        """Take the engine; `on_events` gets what each step tells, and must return at once."""
         self._engine = engine
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._on_events = on_events
         self._changed = threading.Condition()
         self._inbox: deque[SequenceRequest | str] = deque()
@@ -51,7 +56,7 @@ class EngineLoop:
     def step_age_s(self) -> float:
         """Return how long the present step has been running; 0.0 between steps."""
         began_s = self._step_began_s
-        return 0.0 if began_s is None else self._clock.monotonic_s() - began_s
+        return 0.0 if began_s is None else self._clock.now_s() - began_s
 
     def submit(self, requests: Iterable[SequenceRequest]) -> None:
         """Have sequences run."""
@@ -106,10 +111,10 @@ class EngineLoop:
         return refused
 
     def _step(self) -> Sequence[Event]:
-        began_s = self._step_began_s = self._clock.monotonic_s()
+        began_s = self._step_began_s = self._clock.now_s()
         events = self._engine.step()
         self._step_began_s = None
-        took_s = self._clock.monotonic_s() - began_s
+        took_s = self._clock.now_s() - began_s
         if events or took_s >= _IDLE_STEP_S:
             self._busy_s += took_s
         else:

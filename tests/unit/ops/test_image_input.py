@@ -2,8 +2,8 @@ import io
 
 import numpy as np
 import pytest
-from arno.client.images import encode_image
 from arno.errors import InvalidImageError
+from arno.ops.image_input import encode_image
 from arno.ops.images import ImageLimits, decode_image
 from PIL import Image
 

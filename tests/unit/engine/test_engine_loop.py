@@ -6,13 +6,12 @@ import threading
 
 import pytest
 import torch
+from arno.engine.engine_loop import EngineLoop, Event
 from arno.engine.interface import DecodingOptions, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, EngineError, LimitExceededError
 from arno.vocabulary import CATALOGUE, FinishReason, Task
-from arno.worker.clock import Clock
-from arno.worker.engine_loop import EngineLoop, Event
 from support import images
 
 
@@ -51,7 +50,7 @@ def test_sequence_that_the_engine_does_not_take_fails_alone(
         if len(ended) == 2:
             both.set()
 
-    loop = EngineLoop(engine, clock=Clock(), on_events=note)
+    loop = EngineLoop(engine, on_events=note)
     thread = threading.Thread(target=loop.run)
     thread.start()
     loop.submit(
