@@ -51,11 +51,11 @@ format: install ## Format and fix what can be fixed by machine.
 protos: install ## Generate the Python modules of protos/.
 	$(bin)/python scripts/generate_protos.py
 
-tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (over an hour: see services/arno/training/tiny/README.md).
-	$(bin)/python -m arno.training tiny --folder .runs/tiny
+tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (over an hour: see models/arno_tiny/README.md).
+	$(bin)/python -m models.arno_tiny train --folder .runs/tiny
 
 tiny-smoke: install ## Train arno-tiny for 3 minutes: the loss falls, and transformers and Arno read the same from what comes out.
-	$(bin)/python -m arno.training tiny-smoke
+	$(bin)/python -m models.arno_tiny smoke
 
 bench: install tools ## Measure Arno and its peers on this CPU, then write docs/benchmarks.md (half an hour, goes on where it was cut off; `only=tiny-mix` for one).
 	$(bin)/uv pip install --quiet --python $(bin)/python --constraints constraints.txt --editable '.[bench]'

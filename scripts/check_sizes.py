@@ -20,7 +20,7 @@ def main() -> int:
 
 def sources() -> list[Path]:
     """Return the Python files that people write."""
-    folders = ("services", "tests", "scripts", "benchmarks", "examples")
+    folders = ("services", "models", "tests", "scripts", "benchmarks", "examples")
     found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     return [path for path in found if "_pb2" not in path.name]
 

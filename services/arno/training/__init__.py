@@ -1,6 +1,6 @@
 """Train and measure models that Arno serves.
 
-Owns the scene generator (``world``), the recipe of the bundled model arno-tiny, and its evaluation.
-It may use ``arno.vocabulary``, ``arno.engine`` and ``arno.errors``; it knows nothing of gateways,
-queues or workers.
+`data` holds samples and their files, `world` the rendered scenes, `trainer` the training stack and
+`arno train`, `evaluation` the figures of a model. The package knows nothing of gateways, queues or
+workers. The recipe of the bundled model stands outside of it, in `models/arno_tiny`.
 """

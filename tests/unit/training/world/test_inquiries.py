@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from arno.training.data.sample import Sample
 from arno.training.data.world_samples import WORLD_TASKS, natural_size, samples
-from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import FULL, TINY, Scene, Split, Thing, draw, imagine, inquire
 from arno.training.world.captions import detailed_caption, more_detailed_caption, short_caption
 from arno.training.world.descriptions import NUMBERS, coloured, described, of_kind, position
@@ -28,6 +27,8 @@ from arno.vocabulary import (
     parse,
 )
 from arno.vocabulary.regions import corners
+
+from models.arno_tiny.tokenizer import build_tokenizer
 
 TOKENIZER = build_tokenizer()
 VOCABULARY = TokenTable.from_byte_level(

@@ -1,4 +1,4 @@
-"""``python -m arno.training``: train and ship arno-tiny, draw the example images."""
+"""``python -m models.arno_tiny``: train and ship arno-tiny, draw the example images."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def main() -> None:
     type=int,
     help="Repeat so many scenes: proves that the model can learn them at all.",
 )
-def tiny(folder: Path, workers: int, by_heart: int | None, **recipe: Any) -> None:
+def train(folder: Path, workers: int, by_heart: int | None, **recipe: Any) -> None:
     """Train arno-tiny on rendered scenes, from nothing or from earlier weights."""
-    from arno.training.tiny.launch import launch
-    from arno.training.tiny.loop import Recipe
+    from models.arno_tiny.launch import launch
+    from models.arno_tiny.loop import Recipe
 
     launch(folder, Recipe(repeat_every=by_heart, **recipe), workers)
 
 
-@main.command("tiny-smoke")
+@main.command("smoke")
 @click.option("--minutes", default=3.0, show_default=True, help="How long to train.")
 @click.option("--workers", default=2, show_default=True, help="Processes that train.")
-def tiny_smoke(minutes: float, workers: int) -> None:
+def smoke(minutes: float, workers: int) -> None:
     """Train for a moment; fail unless the loss falls and Arno says what transformers says."""
-    from arno.training.tiny.smoke import smoke
+    from models.arno_tiny.smoke import smoke as train_and_compare
 
-    result = smoke(minutes=minutes, workers=workers)
+    result = train_and_compare(minutes=minutes, workers=workers)
     Console().print(
         f"{result.steps} steps, loss {result.first_loss:.2f} -> {result.last_loss:.2f}; "
         f"{result.equal_count} of {result.asked_count} answers equal in transformers and Arno"
@@ -73,7 +73,7 @@ def tiny_smoke(minutes: float, workers: int) -> None:
 @click.option("--scenes", default=1000, show_default=True, help="Test scenes for the model card.")
 def ship(checkpoint: Path, folder: Path, scenes: int) -> None:
     """Make the bundled model in FOLDER from a run's CHECKPOINT, and write its card."""
-    from arno.training.tiny.ship import ship as ship_checkpoint
+    from models.arno_tiny.ship import ship as ship_checkpoint
 
     for task, figures in ship_checkpoint(checkpoint, folder, scenes).figures.items():
         Console().print(task, {name: round(value, 3) for name, value in figures.items()})
@@ -85,7 +85,7 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> None:
 )
 def examples(folder: Path) -> None:
     """Draw the example images and their truth into FOLDER."""
-    from arno.training.examples import draw_examples
+    from models.arno_tiny.examples import draw_examples
 
     draw_examples(folder)
 

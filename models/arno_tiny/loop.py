@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from arno.vocabulary import Task
 from rich.console import Console
 
-from arno.training.tiny import origin
-from arno.training.tiny.aids import start_near
-from arno.training.tiny.architecture import build_model, build_processor, load_weights, save
-from arno.training.tiny.average import AverageWeights
-from arno.training.tiny.batches import TASKS, Batch, Diet, SceneBatches, stream
-from arno.training.tiny.crew import Crew
-from arno.training.tiny.objective import Losses, Objective
-from arno.training.tiny.optimiser import SplitOptimiser
-from arno.training.tiny.precision import has_bfloat16, narrow, widen_attention
-from arno.training.tiny.run_log import RunLog
-from arno.training.tiny.scorecard import TARGETS, score_tasks
-from arno.training.tiny.tokenizer import build_tokenizer
-from arno.vocabulary import Task
+from models.arno_tiny import origin
+from models.arno_tiny.architecture import build_model, build_processor, load_weights, save
+from models.arno_tiny.auxiliary_heads import start_near
+from models.arno_tiny.average import AverageWeights
+from models.arno_tiny.batches import TASKS, Batch, Diet, SceneBatches, stream
+from models.arno_tiny.crew import Crew
+from models.arno_tiny.objective import Losses, Objective
+from models.arno_tiny.optimiser import SplitOptimiser
+from models.arno_tiny.precision import has_bfloat16, narrow, widen_attention
+from models.arno_tiny.run_log import RunLog
+from models.arno_tiny.scorecard import TARGETS, score_tasks
+from models.arno_tiny.tokenizer import build_tokenizer
 
 _GRADIENT_NORM_MAX: Final = 1.0
 # Softness of location targets, in bins, at the start and at the end, and when that is reached.

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from arno.training.examples import EXAMPLES, picture_of, truth_of
 from PIL import Image, ImageOps
 
-FOLDER = Path(__file__).parents[3] / "examples" / "images"
+from models.arno_tiny.examples import EXAMPLES, picture_of, truth_of
+
+FOLDER = Path(__file__).parents[4] / "examples" / "images"
 TRUTH = json.loads((FOLDER / "truth.json").read_text())["images"]
 
 

@@ -12,8 +12,6 @@ from types import MappingProxyType
 from typing import Final
 
 import torch
-from transformers import Florence2ForConditionalGeneration, Florence2Processor
-
 from arno.training.data.sample import Sample
 from arno.training.data.world_samples import samples
 from arno.training.evaluation.cases import Case
@@ -22,6 +20,7 @@ from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import Question
 from arno.training.world import Split
 from arno.vocabulary import Answer, Decoded, Task, TokenTable, build_prompt, parse
+from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
 TARGETS: Final[Mapping[Task, float]] = MappingProxyType(
     {

@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 
 import torch
+from arno.training.process import keep_freed_memory
 from rich.console import Console
 from torch.multiprocessing.spawn import spawn
 
-from arno.training.process import keep_freed_memory
-from arno.training.tiny.crew import Crew
-from arno.training.tiny.loop import Recipe, Run
+from models.arno_tiny.crew import Crew
+from models.arno_tiny.loop import Recipe, Run
 
 
 def launch(folder: Path, recipe: Recipe, workers: int) -> None:

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from transformers import Florence2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from arno.training.tiny.aids import (
+from models.arno_tiny.architecture import GRID_WIDTH, IMAGE_TOKENS, WIDTH, normalise
+from models.arno_tiny.auxiliary_heads import (
     DenseHead,
     LetterHead,
     answer_losses,
     cell_targets,
     soft_bins,
 )
-from arno.training.tiny.architecture import GRID_WIDTH, IMAGE_TOKENS, WIDTH, normalise
-from arno.training.tiny.batches import IGNORED, TASKS, Batch, Inquiries
+from models.arno_tiny.batches import IGNORED, TASKS, Batch, Inquiries
 
 _TOKEN_HEAD_WEIGHT: Final = 0.5
 _START, _PAD = 2, 1

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from arno.training.tiny.tokenizer import IMAGE_TOKEN, TOKENS_MAX, build_tokenizer
+from models.arno_tiny.tokenizer import IMAGE_TOKEN, TOKENS_MAX, build_tokenizer
 
 IMAGE_SIDE_PX = 128
 GRID = 8

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
-
 from arno.training.world import PLAIN, Picture, Split, caption, imagine, render
+from PIL import Image
 
 _EXIF_ORIENTATION = 0x0112
 _TURN_CLOCKWISE = 6

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from arno.training.tiny.architecture import save
-from arno.training.tiny.crew import Crew
-from arno.training.tiny.launch import launch
-from arno.training.tiny.loop import Recipe, Run
 from rich.console import Console
 from transformers import Florence2ForConditionalGeneration
+
+from models.arno_tiny.architecture import save
+from models.arno_tiny.crew import Crew
+from models.arno_tiny.launch import launch
+from models.arno_tiny.loop import Recipe, Run
 
 pytestmark = pytest.mark.model
 

@@ -6,18 +6,18 @@ import shutil
 from pathlib import Path
 
 import torch
-
 from arno.training.data.world import WorldScenes
 from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.local import open_model
 from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import questions_of
 from arno.training.evaluation.run import evaluate
-from arno.training.tiny.architecture import build_model, save
-from arno.training.tiny.card import Making, Measurement, card
-from arno.training.tiny.run_log import LOG_FILE
-from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import Split
+
+from models.arno_tiny.architecture import build_model, save
+from models.arno_tiny.card import Making, Measurement, card
+from models.arno_tiny.run_log import LOG_FILE
+from models.arno_tiny.tokenizer import build_tokenizer
 
 _SEED = 0
 

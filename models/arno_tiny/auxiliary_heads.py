@@ -15,12 +15,13 @@ import math
 from dataclasses import dataclass
 
 import torch
+from arno.vocabulary import BIN_COUNT
 from torch import nn
 from torch.nn import functional
 from transformers import Florence2ForConditionalGeneration
 
-from arno.training.tiny.architecture import GRID
-from arno.training.tiny.batches import (
+from models.arno_tiny.architecture import GRID
+from models.arno_tiny.batches import (
     CLASS_COUNT,
     COLOUR_COUNT,
     IGNORED,
@@ -28,7 +29,6 @@ from arno.training.tiny.batches import (
     LETTER_COUNT,
     Items,
 )
-from arno.vocabulary import BIN_COUNT
 
 _EMPTY_WEIGHT = 0.15
 _BOX_WEIGHT = 5.0

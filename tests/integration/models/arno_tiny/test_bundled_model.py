@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from arno.training.data import Sample
-from arno.training.tiny.scorecard import answer
 from arno.vocabulary import CATALOGUE, Box, DetectionAnswer, ImageSize, Task, TaskSpec, iou
 from PIL import Image, ImageOps
 from transformers import AutoProcessor, Florence2ForConditionalGeneration, Florence2Processor
 
+from models.arno_tiny.scorecard import answer
+
 pytestmark = pytest.mark.model
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MODEL = ROOT / "services" / "arno" / "engine" / "tiny"
 EXAMPLES = ROOT / "examples" / "images"
 TRUTH = json.loads((EXAMPLES / "truth.json").read_text())["images"]

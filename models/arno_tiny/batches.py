@@ -9,11 +9,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
-from transformers import PreTrainedTokenizerFast
-
-from arno.training.tiny.architecture import GRID, IMAGE_SIDE_PX
-from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import (
     CATEGORIES,
     TINY,
@@ -29,6 +24,11 @@ from arno.training.world import (
 )
 from arno.training.world.colours import COLOURS, OTHER_NAMES, TINTS
 from arno.vocabulary import Box, ImageSize, Task, build_prompt, encode
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedTokenizerFast
+
+from models.arno_tiny.architecture import GRID, IMAGE_SIDE_PX
+from models.arno_tiny.tokenizer import build_tokenizer
 
 IGNORED: Final = -100
 """What cross-entropy passes over."""

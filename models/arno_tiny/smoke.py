@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from transformers import AutoProcessor, Florence2ForConditionalGeneration
-
 from arno.training.data import Sample
 from arno.training.data.world_samples import samples
 from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.local import open_model
-from arno.training.tiny.launch import launch
-from arno.training.tiny.loop import Recipe
-from arno.training.tiny.scorecard import answer, question_of
 from arno.training.world import Split
 from arno.vocabulary import Answer
+from transformers import AutoProcessor, Florence2ForConditionalGeneration
+
+from models.arno_tiny.launch import launch
+from models.arno_tiny.loop import Recipe
+from models.arno_tiny.scorecard import answer, question_of
 
 _DECODING: Final = DecodingChoice(num_beams=3, max_new_tokens=32)
 _SCENES: Final = 4

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from arno.training.data.world_samples import samples
-from arno.training.tiny.tokenizer import build_tokenizer
 from arno.training.world import CATEGORIES, Split
-from arno.training.world.language import language
 from arno.vocabulary import BIN_COUNT, CATALOGUE, Task, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from models.arno_tiny.tokenizer import build_tokenizer, language
 
 TOKENIZER = build_tokenizer()
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from arno.training.world import CATEGORIES
+from arno.training.world.backgrounds import LANDSCAPES
+from arno.training.world.captions import FIXED_TEXT
+from arno.training.world.colours import COLOURS, OTHER_NAMES, TINTS
+from arno.training.world.descriptions import LARGE, NUMBERS, POSITIONS, RELATIONS, SMALL
+from arno.vocabulary import BIN_COUNT, CATALOGUE
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
-
-from arno.training.world import CATEGORIES
-from arno.training.world.descriptions import NUMBERS
-from arno.training.world.language import language
-from arno.vocabulary import BIN_COUNT, CATALOGUE
 
 _BASE_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 # The published tokenizers have these, in this order and spelling, before and after the locations.
@@ -31,6 +32,7 @@ IMAGE_TOKEN = "<image>"  # noqa: S105 - a token of text, not a secret
 # Room for more words; merges that are not needed are not made.
 _VOCABULARY_MAX = 1200
 TOKENS_MAX = 512
+_OF_QUESTIONS = "VQA How many are there Which colour is Where Is there What the yes no of on"
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -66,6 +68,27 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=TOKENS_MAX,
     )
+
+
+def language() -> Iterator[str]:
+    """Yield every word of captions, expressions, questions and answers once, in a fixed order.
+
+    Printed words are not among them.
+    """
+    texts = [
+        "a an and , . ; ? :",
+        *NUMBERS,
+        *(colour.name for colour in (*COLOURS, *TINTS)),
+        *OTHER_NAMES,
+        *(place for row in POSITIONS for place in row),
+        *RELATIONS,
+        SMALL,
+        LARGE,
+        *(landscape.place for landscape in LANDSCAPES),
+        *FIXED_TEXT,
+        _OF_QUESTIONS,
+    ]
+    yield from dict.fromkeys(word for text in texts for word in text.split())
 
 
 def _corpus() -> Iterator[str]:

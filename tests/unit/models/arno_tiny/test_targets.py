@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from arno.training.tiny.aids import answer_losses, cell_targets, soft_bins
-from arno.training.tiny.batches import (
+from arno.training.world import CATEGORIES, TINY, Split, imagine, inquire
+from arno.vocabulary import ImageSize, Task, encode, quantise
+
+from models.arno_tiny.auxiliary_heads import answer_losses, cell_targets, soft_bins
+from models.arno_tiny.batches import (
     IGNORED,
     LETTERS,
     TASKS,
@@ -18,9 +21,7 @@ from arno.training.tiny.batches import (
     make_batch,
     prompt_of,
 )
-from arno.training.tiny.tokenizer import build_tokenizer
-from arno.training.world import CATEGORIES, TINY, Split, imagine, inquire
-from arno.vocabulary import ImageSize, Task, encode, quantise
+from models.arno_tiny.tokenizer import build_tokenizer
 
 pytestmark = pytest.mark.model
 
