@@ -61,7 +61,7 @@ SHAPES: Final = {
 def find_model(name: str, cache: Path) -> Path:
     """Return the folder of ``tiny``, of a shape's random weights (made if need be), or a folder."""
     if name == "tiny":
-        from arno.engine.find_model import find_model_folders
+        from arno.engine.checkpoints.folders import find_model_folders
 
         return find_model_folders("tiny").base
     if name in SHAPES:

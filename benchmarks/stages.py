@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from arno.engine.checkpoint import Checkpoint, load_checkpoint
+from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.decoding.batch import DecodeBatch, Joining
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.stepping import StepShape

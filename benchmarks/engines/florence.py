@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arno.engine.image_preparation import prepare_image, read_recipe
+from arno.engine.checkpoints.config import read_recipe
+from arno.engine.image_preparation import prepare_image
 from arno.ops.images import ImageLimits
 from transformers import (
     AutoTokenizer,

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from arno import __version__
 from arno.cli.probes import probe_port, probe_redis
-from arno.engine.find_model import find_model
+from arno.engine.checkpoints.folders import find_model
 from arno.errors import ArnoError
 from arno.ops.embedded_redis import find_redis_server
 from arno.ops.redis_access import RedisAccessSettings

@@ -63,8 +63,8 @@ def inspect(model: str, base_model: str, download: bool, as_json: bool) -> int:
     Example:
       arno model inspect ./Florence-2-large-ft --json
     """
+    from arno.engine.checkpoints.folders import find_model_folders
     from arno.engine.checkpoints.inspection import inspect_model
-    from arno.engine.find_model import find_model_folders
 
     found = inspect_model(find_model_folders(model, base_model=base_model, download=download))
     facts = dataclasses.asdict(found)
@@ -98,7 +98,7 @@ def convert(model: str, base_model: str, download: bool, out: Path, dtype: str) 
       arno model convert ./older-Florence-2-base-ft --out ./Florence-2-base-ft
       arno model convert ./my-adapter --base-model ./Florence-2-base-ft --out ./merged
     """
-    from arno.engine.checkpoints.convert import convert_checkpoint
+    from arno.engine.checkpoints.write import convert_checkpoint
 
     settings = EngineSettings.model_validate(
         {"model": model, "base_model": base_model, "download": download}
@@ -140,9 +140,8 @@ def verify(
       arno model verify ./Florence-2-base-ft --device cuda --dtype bfloat16
     """
     from arno.engine import create_engine
-    from arno.engine.find_model import find_model_folders
-    from arno.engine.golden import compare_golden, record_golden
-    from arno.engine.self_test import check_answers
+    from arno.engine.checkpoints.folders import find_model_folders
+    from arno.engine.self_test import check_answers, compare_golden, record_golden
 
     settings = EngineSettings.model_validate(
         {
@@ -206,8 +205,8 @@ def random(size: str, out: Path, seed: int, dtype: str) -> None:
     """
     import torch
 
+    from arno.engine.checkpoints.folders import fingerprint
     from arno.engine.checkpoints.random_model import write_random_model
-    from arno.engine.fingerprint import fingerprint
 
     write_random_model(out, size, seed=seed, dtype=getattr(torch, dtype))
     click.echo(f"wrote {out}: {size}, {dtype}, fingerprint {fingerprint(out)}")

@@ -11,7 +11,7 @@ from arno.bus.settings import BusSettings
 from arno.cli.checks import missing_modules
 from arno.cli.machine import Machine, MachineOptions
 from arno.cli.settings_names import KNOWN_SETTINGS
-from arno.engine.find_model import find_model_folders
+from arno.engine.checkpoints.folders import find_model_folders
 from arno.engine.null_engine import NULL_MODEL
 from arno.errors import MissingExtraError
 from arno.gateway.settings import GatewaySettings

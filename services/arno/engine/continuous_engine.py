@@ -19,7 +19,8 @@ from transformers import Florence2ForConditionalGeneration
 
 from arno.batching import AdaptiveLimit, Budget, Clock, ImagePrice, Stage, StageShare
 from arno.engine.bisect import run_bisecting
-from arno.engine.checkpoint import Checkpoint
+from arno.engine.checkpoints import Checkpoint
+from arno.engine.checkpoints.tokenizer import END_ID
 from arno.engine.counts import Counts
 from arno.engine.decoding.batch import Joining
 from arno.engine.decoding.beam_table import Hypothesis
@@ -43,7 +44,6 @@ from arno.engine.live_sequences import LiveSequence, LiveSequences
 from arno.engine.loops import goes_round
 from arno.engine.memory import cache_bytes, let_go, ran_out
 from arno.engine.prompt_encoding import encode_prompts
-from arno.engine.prompt_tokens import END_ID
 from arno.engine.self_test import check_answers, probe_picture
 from arno.engine.settings import EngineSettings
 from arno.engine.uploads import Uploads

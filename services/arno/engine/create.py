@@ -25,7 +25,7 @@ def create_engine(settings: EngineSettings, *, clock: Clock | None = None) -> En
     if settings.model == NULL_MODEL:
         return NullEngine(settings)
     try:
-        from arno.engine.checkpoint import load_checkpoint
+        from arno.engine.checkpoints import load_checkpoint
         from arno.engine.continuous_engine import ContinuousEngine
     except ModuleNotFoundError as fault:
         raise MissingExtraError(

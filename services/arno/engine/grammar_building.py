@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from arno.engine.prompt_tokens import PromptTokenizer
+from arno.engine.checkpoints.tokenizer import PromptTokenizer
 from arno.vocabulary import TokenTable
 from arno.vocabulary.grammar import Grammar, Symbol, symbol_of
 from arno.vocabulary.grammars import Constraint, grammar_of

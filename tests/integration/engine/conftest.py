@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from arno.engine import EngineSettings
-from arno.engine.checkpoint import Checkpoint, load_checkpoint
+from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.continuous_engine import ContinuousEngine
 from support.clock import ManualClock
 from support.engine_runs import Reference

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from arno.engine import EngineSettings, create_engine
-from arno.engine.checkpoint import choose_device, choose_dtype, load_checkpoint
+from arno.engine.checkpoints import load_checkpoint
+from arno.engine.checkpoints.load import choose_device, choose_dtype
 from arno.errors import ModelError
 from arno.vocabulary import FinishReason
 from safetensors.torch import load_file, save_file

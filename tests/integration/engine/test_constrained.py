@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from arno.engine import DecodingOptions, EngineSettings, create_engine
-from arno.engine.find_model import TINY_MODEL
+from arno.engine.checkpoints.folders import TINY_MODEL
 from arno.vocabulary import Decoded, Task, build_prompt, parse
 from arno.vocabulary.grammar import Symbol, symbol_of
 from arno.vocabulary.grammars import Constraint, grammar_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from arno.engine import DecodingOptions, EngineSettings, create_engine
-from arno.engine.find_model import TINY_MODEL, find_model
+from arno.engine.checkpoints.folders import TINY_MODEL, find_model
 from arno.vocabulary import CATALOGUE, Box, ExtraInput, ImageSize, Task, build_prompt
 from support.engine_runs import Reference, request, run_all, submit_all
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from arno.engine.checkpoint import load_checkpoint
+from arno.engine.checkpoints import load_checkpoint
 from arno.engine.create import create_engine
 from arno.engine.settings import EngineSettings
 from arno.training.data import Sample, open_data

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from arno.engine.image_preparation import make_pixels, prepare_image, read_recipe
+from arno.engine.checkpoints.config import read_recipe
+from arno.engine.image_preparation import make_pixels, prepare_image
 from arno.errors import ModelError
 from arno.ops.images import ImageLimits
 from arno.vocabulary import ImageSize

@@ -15,15 +15,21 @@ from typing import Any, Final
 
 import torch
 
-from arno.engine.checkpoints.assembly import HEAD, SHARED, share
-from arno.engine.checkpoints.layout import Layout, layout_of_names, read_json
-from arno.engine.checkpoints.older_names import native_module, native_name
+from arno.engine.checkpoints.assembly import (
+    HEAD,
+    SHARED,
+    layout_of_names,
+    native_module,
+    native_name,
+    share,
+)
+from arno.engine.checkpoints.config import Layout
+from arno.engine.checkpoints.folders import ADAPTER_CONFIG_FILE, read_json
 from arno.engine.checkpoints.stored_weights import (
     ADAPTER_FILES,
     StoredTensor,
     read_stored_weights,
 )
-from arno.engine.find_model import ADAPTER_CONFIG_FILE
 from arno.errors import ModelError
 
 _PREFIX: Final = "base_model.model."
@@ -39,12 +45,12 @@ _REFUSED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """What is added to one weight.
+    """The change of one weight, as two factors.
 
     Attributes:
-        down: A, [rank, in] or, of a convolution, [rank, in, height, width].
+        down: A, [rank, in] or, for a convolution, [rank, in, height, width].
         up: B, [out, rank] or [out, rank, 1, 1].
-        scale: Multiplies the product.
+        scale: Factor of the product.
     """
 
     down: torch.Tensor
@@ -63,9 +69,9 @@ class Adapter:
     """An adapter, in native names.
 
     Attributes:
-        folder: Where it was read.
-        factors: What is added, by the name of the weight.
-        replaced: Weights that it holds whole, by their names.
+        folder: The folder it was read from.
+        factors: Changes by the name of the weight.
+        replaced: Weights that it holds whole, by name.
     """
 
     folder: Path
@@ -77,8 +83,7 @@ def read_adapter(folder: Path) -> Adapter:
     """Read an adapter's folder.
 
     Raises:
-        ModelError: It is no LoRA, asks for something that cannot be merged, or a name in it is not
-            that of a part of Florence-2.
+        ModelError: It is not a LoRA, cannot be merged, or names a part that Florence-2 lacks.
     """
     config = _read_config(folder)
     stored = read_stored_weights(folder, ADAPTER_FILES)
@@ -98,19 +103,19 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def merge_adapter(adapter: Adapter, weights: dict[str, torch.Tensor], *, tied: bool) -> bool:
-    """Change the weights that an adapter changes; return whether `lm_head` stays the embedding.
+    """Merge an adapter into weights; return whether `lm_head` is still the embedding matrix.
 
     Raises:
-        ModelError: It does not fit the model.
+        ModelError: The adapter does not fit the model.
     """
     replaced = dict(adapter.replaced)
-    share(adapter.folder, replaced, tied=False)  # a new embedding is one for encoder and decoder
+    share(adapter.folder, replaced, tied=False)  # encoder and decoder share the embedding
     for name, tensor in replaced.items():
         weights[name] = _fitting(adapter, name, weights, tensor)
     for name, low_rank in adapter.factors.items():
         if name != HEAD and weights.get(name) is weights[SHARED]:
             raise ModelError(f"model: {adapter.folder} changes the embedding of words, {name}")
-        # Added to the output matrix alone, as it was in training: the embedding is left as it is.
+        # A change of `lm_head` leaves the embedding as it is, as it did in training.
         change = _fitting(adapter, name, weights, low_rank.product())
         weights[name] = weights[name].float() + change
     return tied and weights[HEAD] is weights[SHARED]
@@ -192,7 +197,7 @@ def _low_rank(
 def _scale(module: str, rank: int, config: Mapping[str, Any]) -> float:
     alpha = float(config["lora_alpha"])
     for pattern, found in (config.get("alpha_pattern") or {}).items():
-        # The patterns name modules in the layout that was trained; ends of names are in both.
+        # Patterns name modules in the layout that was trained, or ends of names, common to both.
         names = {pattern, native_module(pattern) or pattern}
         if any(re.fullmatch(rf"(.*\.)?{name}", module) for name in names):
             alpha = float(found)

@@ -1,4 +1,4 @@
-"""Say what a checkpoint is, and what is wrong with it, without loading it."""
+"""Describe a checkpoint and list its faults, without loading it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from arno.engine.checkpoints.adapter import read_adapter
-from arno.engine.checkpoints.assembly import assemble
-from arno.engine.checkpoints.layout import Layout, StoredConfig, layout_of_names, read_stored_config
-from arno.engine.checkpoints.native_config import build_config
-from arno.engine.checkpoints.older_config import stored_vocabulary_size
+from arno.engine.checkpoints.assembly import assemble, layout_of_names
+from arno.engine.checkpoints.config import (
+    StoredConfig,
+    build_config,
+    read_recipe,
+    read_stored_config,
+)
+from arno.engine.checkpoints.folders import ModelFolders, fingerprint, has_random_weights
+from arno.engine.checkpoints.load import empty_network, older_vocabulary_rows
 from arno.engine.checkpoints.stored_weights import StoredTensor, read_stored_weights, weight_files
-from arno.engine.find_model import ModelFolders
-from arno.engine.fingerprint import fingerprint, has_random_weights
-from arno.engine.image_preparation import read_recipe
-from arno.engine.network import empty_network
-from arno.engine.prompt_tokens import load_tokenizer
+from arno.engine.checkpoints.tokenizer import load_tokenizer
 from arno.errors import ModelError
 
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found; what could not be found out is None, and told in `faults`.
+    """What a checkpoint holds; a part that cannot be read is None and has a line in `faults`.
 
     Attributes:
-        folder: The model's.
+        folder: The folder of the model.
         adapters: Folders of LoRA adapters that are merged into it.
-        fingerprint: As in every result.
-        random_weights: Whether it was never trained.
+        fingerprint: The digest that every result carries.
+        random_weights: Whether the model was never trained.
         config_layout: `native` or `older`.
-        weights_layout: The same of the weights' names.
+        weights_layout: The layout of the weights' names.
         files: Names of the files of weights, with their sizes in bytes.
         parameter_count: Numbers in the weights, as stored.
-        dtypes: How many weights have which number format.
+        dtypes: How many weights have each number format.
         position_count: Longest prompt and answer, in tokens.
         image_size_px: Side of the image that the model sees.
         token_count: Tokens of the tokenizer, markers included.
-        faults: Why it cannot be served, one sentence each.
+        faults: The reasons why it cannot be served, one sentence each.
     """
 
     folder: str
@@ -58,7 +59,7 @@ class Inspection:
 
 
 def inspect_model(folders: ModelFolders) -> Inspection:
-    """Look at every part of a model, however many of them are broken. Values are not read."""
+    """Look at every part of a model, even after broken ones. Values of weights are not read."""
     found = Inspection(
         folder=str(folders.base),
         adapters=tuple(map(str, folders.adapters)),
@@ -107,9 +108,9 @@ def _count(tensor: StoredTensor) -> int:
 
 
 def _tokenizer(found: Inspection, folder: Path, stored: StoredConfig) -> int:
-    """Return the image's token, -1 where there is none."""
+    """Return the id of the image's token, or -1 without one."""
     with _Noting(found):
-        tokenizer = load_tokenizer(folder, older_rows=_older_rows(stored))
+        tokenizer = load_tokenizer(folder, older_rows=older_vocabulary_rows(stored))
         found.token_count = len(tokenizer.token_table().pieces)
         return tokenizer.image_token_id()
     return -1
@@ -127,7 +128,7 @@ def _check_weights(
     network = empty_network(config)
     if weights:
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        tied, rows = config.tie_word_embeddings, _older_rows(stored)
+        tied, rows = config.tie_word_embeddings, older_vocabulary_rows(stored)
         assemble(stored.path.parent, weights, expected, tied=tied, grow_from=rows)
     if found.token_count and found.token_count > text.vocab_size:
         raise ModelError(
@@ -135,12 +136,8 @@ def _check_weights(
         )
 
 
-def _older_rows(stored: StoredConfig) -> int | None:
-    return stored_vocabulary_size(stored) if stored.layout is Layout.OLDER else None
-
-
 class _Noting:
-    """Turns an error into one of the faults, and goes on."""
+    """Notes an error as a fault and continues after the block."""
 
     def __init__(self, found: Inspection) -> None:
         self._found = found
@@ -149,9 +146,9 @@ class _Noting:
         pass
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: object
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
-        if not isinstance(fault, ModelError):
+        if not isinstance(error, ModelError):
             return False
-        self._found.faults.append(fault.message)
+        self._found.faults.append(error.message)
         return True

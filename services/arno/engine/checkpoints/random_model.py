@@ -1,11 +1,21 @@
 """Write checkpoints of Florence-2's real shapes with random weights, for load tests and benchmarks.
 
 Their answers mean nothing, and everything about them says so: a field of `config.json`, the
-fingerprint and the name in every result, and the self-test, which refuses them unless told.
+fingerprint and the name in every result, and the self-test, which refuses them unless the operator
+allows untrained models.
+
+The tokenizer has the size and shape of Florence-2's, without its table: the real one is BART's
+byte-level BPE of 50,265 tokens, learned from a corpus that is not here. This one has as many tokens
+in the same places: the specials 0 to 3, `<mask>` at 50264, the markers from 50265, the image's
+token at 51289. In between are merges made here: those that make each word of Florence-2's prompts
+one token, as it nearly always is in BART, and then pairs and triples of letters. So prompts are
+about as long as real ones, and ids of words mean something else.
 """
 
 from __future__ import annotations
 
+import itertools
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +23,29 @@ from typing import Any, Final
 
 import torch
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import Florence2Config, Florence2ForConditionalGeneration
 
-from arno.engine.checkpoints.markers import BART_SIZE, IMAGE_TOKEN, MARKERS
-from arno.engine.checkpoints.older_tokenizer import wrap_tokenizer
-from arno.engine.checkpoints.random_tokenizer import build_tokenizer
+from arno.engine.checkpoints.config import PixelRecipe
+from arno.engine.checkpoints.folders import RANDOM_FIELD
+from arno.engine.checkpoints.load import empty_network
+from arno.engine.checkpoints.tokenizer import (
+    BART_SIZE,
+    IMAGE_TOKEN,
+    MARKERS,
+    add_image_token,
+    add_markers,
+    finish_byte_level,
+    wrap_tokenizer,
+)
 from arno.engine.checkpoints.write import write_checkpoint
-from arno.engine.fingerprint import RANDOM_FIELD
-from arno.engine.image_preparation import PixelRecipe
-from arno.engine.network import empty_network
+from arno.vocabulary import CATALOGUE
 
 _MEAN: Final = (0.485, 0.456, 0.406)
 _STD: Final = (0.229, 0.224, 0.225)
 IMAGE_TOKEN_ID: Final = BART_SIZE + len(MARKERS)
 _ROWS: Final = 51328
-"""Of the published native checkpoints: 51,290 tokens, up to a multiple of 64."""
+"""Rows of the published native checkpoints: 51,290 tokens, rounded up to a multiple of 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +56,13 @@ class RandomShape:
         image_side_px: Side of the image.
         embed_dim: Widths of the four stages of the image encoder; a head is as wide as the first
             stage divided by `heads`.
-        heads: Heads, and groups of channels, of the first stage; doubled at each further one.
+        heads: Heads, and groups of channels, of the first stage; each further stage doubles them.
         depths: Blocks of each stage.
-        window: Side of the windows of attention.
-        width: Of encoder and decoder.
-        layers: Of each.
-        text_heads: Of each.
-        position_count: Longest prompt and answer.
+        window: Side of the attention windows.
+        width: Width of the text encoder and of the decoder.
+        layers: Layers of each of the two.
+        text_heads: Heads of each of the two.
+        position_count: Longest prompt and answer, in tokens.
     """
 
     image_side_px: int
@@ -96,15 +114,15 @@ SHAPES: Final = {
 
 
 def write_random_model(folder: Path, size: str, *, seed: int, dtype: torch.dtype) -> None:
-    """Write a checkpoint; the same size, seed and format give the same file on one kind of machine.
+    """Write a checkpoint; equal size, seed and format give equal files on one kind of machine.
 
     Raises:
-        ModelError: The folder holds something, or cannot be written.
+        ModelError: The folder is not empty, or cannot be written.
     """
     shape = SHAPES[size]
     config = random_config(shape)
     tokenizer = wrap_tokenizer(build_tokenizer())
-    assert tokenizer.get_vocab()[IMAGE_TOKEN] == IMAGE_TOKEN_ID  # noqa: S101 - a programmer's error
+    assert tokenizer.get_vocab()[IMAGE_TOKEN] == IMAGE_TOKEN_ID  # noqa: S101 - a defect of this file
     network = empty_network(config)
     recipe = PixelRecipe(shape.image_side_px, _MEAN, _STD, 1 / 255, Image.Resampling.BICUBIC)
     generator = torch.Generator().manual_seed(seed)
@@ -156,7 +174,7 @@ def random_config(shape: RandomShape) -> Florence2Config:
 def _draw(
     network: Florence2ForConditionalGeneration, generator: torch.Generator
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Draw weights that keep the size of what goes through them, so that inputs matter."""
+    """Draw weights that keep the scale of activations, so that inputs matter."""
     tied: Any = network.all_tied_weights_keys
     for name, empty in network.state_dict().items():
         if name in tied:
@@ -176,3 +194,54 @@ def _sines(network: Florence2ForConditionalGeneration) -> torch.Tensor:
     table: Any = network.model.multi_modal_projector.visual_temporal_embed
     sine, cosine = table.get_sinusoid_embeddings(table.max_seq_len, table.embed_dim)
     return torch.stack([sine, cosine], dim=-1).flatten(1)  # [positions, width], in turns
+
+
+_SPECIALS: Final = ("<s>", "<pad>", "</s>", "<unk>")
+_SPACE: Final = "\u0120"
+"""The character that byte-level BPE uses for a space."""
+
+
+def build_tokenizer() -> Tokenizer:
+    """Return a tokenizer with all markers: 51,290 tokens, always the same."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    known = [*_SPECIALS, *alphabet]
+    merges: list[tuple[str, str]] = []
+    seen = set(known)
+    for left, right in _merges():
+        if len(known) == BART_SIZE - 1:
+            break
+        if left + right not in seen:
+            seen.add(left + right)
+            known.append(left + right)
+            merges.append((left, right))
+    known.append("<mask>")
+    vocabulary = {name: token_id for token_id, name in enumerate(known)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))  # noqa: S106
+    finish_byte_level(tokenizer)
+    add_markers(tokenizer)
+    add_image_token(tokenizer)
+    return tokenizer
+
+
+def _merges() -> Iterator[tuple[str, str]]:
+    for word in _words():
+        for end in range(1, len(word)):
+            yield word[:end], word[end]
+    pieces = string.ascii_lowercase
+    starts = [_SPACE, *string.ascii_uppercase, *string.ascii_lowercase]
+    yield from itertools.product(starts, pieces)
+    pairs = ["".join(pair) for pair in itertools.product(starts, pieces)]
+    yield from itertools.product(pairs, pieces)
+    # There are more of these than the size needs.
+    for pair, letter in itertools.product(itertools.product(pieces, pieces), pieces):
+        yield _SPACE + "".join(pair), letter
+
+
+def _words() -> list[str]:
+    """Return the words of prompts, those after a space first, so that each becomes one token."""
+    words = {
+        (_SPACE if index else "") + word.rstrip("?,.:")
+        for definition in CATALOGUE.values()
+        for index, word in enumerate(definition.prompt.replace("{input}", "").split())
+    }
+    return sorted(words, key=lambda word: (not word.startswith(_SPACE), word))

@@ -20,13 +20,13 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError, safe_open
 
-from arno.engine.checkpoints.layout import read_json
+from arno.engine.checkpoints.folders import read_json
 from arno.errors import ModelError
 
 _INDEX_SUFFIX: Final = ".index.json"
 WEIGHT_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 ADAPTER_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
-"""The names under which weights are looked for, the better kind first."""
+"""File names of an adapter's weights, like those of a model's above: safetensors first."""
 
 _WORDS_MAX: Final = 200
 
@@ -36,10 +36,10 @@ class StoredTensor:
     """A tensor in a file.
 
     Attributes:
-        file: Where it is.
+        file: The file that holds it.
         shape: Its sides.
-        dtype: Its number format, as a word: `float16`.
-        read: Returns it, on the CPU.
+        dtype: Its number format by name, such as `float16`.
+        read: Returns the tensor, on the CPU.
     """
 
     file: Path
@@ -52,7 +52,7 @@ def weight_files(folder: Path, names: tuple[str, ...] = WEIGHT_FILES) -> tuple[P
     """Return the files that hold a folder's weights, shards in order.
 
     Raises:
-        ModelError: There are none, or the index names one that is not there.
+        ModelError: There are none, or the index names a missing file.
     """
     for name in names:
         if (folder / name).is_file():
@@ -70,11 +70,11 @@ def weight_files(folder: Path, names: tuple[str, ...] = WEIGHT_FILES) -> tuple[P
 def read_stored_weights(
     folder: Path, names: tuple[str, ...] = WEIGHT_FILES
 ) -> dict[str, StoredTensor]:
-    """Return every tensor of a folder's weights by its name, none of them read yet.
+    """Return every tensor of a folder's weights by name, without reading any.
 
     Raises:
-        ModelError: There are none; a file is cut short or holds code; or the index of the shards
-            names other tensors than they hold.
+        ModelError: There are none, a file is cut short or holds code, or the index of the shards
+            does not name the tensors that they hold.
     """
     found: dict[str, StoredTensor] = {}
     for file in weight_files(folder, names):
@@ -160,19 +160,19 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, StoredTensor]]:
 
 def _unpickled(file: Path) -> dict[Any, Any]:
     try:
-        # Files of before torch 1.6 are no archives, and cannot be mapped.
+        # Files written before torch 1.6 are not archives and cannot be mapped.
         archive = zipfile.is_zipfile(file)
         with warnings.catch_warnings():
-            # What it cannot read it says by an error as well.
+            # What it cannot read raises an error as well.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             found = torch.load(file, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as fault:
         raise ModelError(
             f"model: {file} holds something else than tensors, such as code, and is not read: "
-            f"{_first_words(fault)}"
+            f"{_reason(fault)}"
         ) from fault
     except Exception as fault:  # torch raises nearly anything on bad files
-        raise ModelError(f"model: {file} cannot be read: {_first_words(fault)}") from fault
+        raise ModelError(f"model: {file} cannot be read: {_reason(fault)}") from fault
     if not isinstance(found, dict):
         raise ModelError(f"model: {file} holds a {type(found).__name__}, not tensors by name")
     return found
@@ -183,9 +183,9 @@ _REASON: Final = re.compile(
 )
 
 
-def _first_words(fault: Exception) -> str:
-    # What torch says is a page of advice on how to run the code after all.
+def _reason(fault: Exception) -> str:
+    # torch's message is a page of advice on how to run the code after all.
     text = str(fault)
-    told = _REASON.search(text)
-    line = (told[1] if told else text).strip().partition("\n")[0]
+    found = _REASON.search(text)
+    line = (found[1] if found else text).strip().partition("\n")[0]
     return line[:_WORDS_MAX] or type(fault).__name__

@@ -1,10 +1,14 @@
-"""Write a checkpoint in the native layout: a folder that transformers and Arno both load."""
+"""Write a checkpoint in the native layout, or convert one to it.
+
+The written folder is one that transformers and Arno both load.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +23,12 @@ from transformers import (
 )
 
 from arno.engine.checkpoints.assembly import HEAD, SHARED
-from arno.engine.checkpoints.markers import IMAGE_TOKEN
-from arno.engine.image_preparation import PixelRecipe
+from arno.engine.checkpoints.config import PixelRecipe, read_stored_config
+from arno.engine.checkpoints.folders import RANDOM_FIELD, find_model_folders
+from arno.engine.checkpoints.load import Checkpoint, load_checkpoint
+from arno.engine.checkpoints.stored_weights import read_stored_weights
+from arno.engine.checkpoints.tokenizer import IMAGE_TOKEN
+from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 
 _POST_PROCESSOR: Final = {
@@ -34,7 +42,7 @@ _POST_PROCESSOR: Final = {
         )
     },
 }
-"""For transformers' own parser, which wants to be told what it parses; Arno has its own."""
+"""Settings of transformers' own parser, which does not work without them. Arno has its own."""
 
 
 def write_checkpoint(
@@ -49,15 +57,15 @@ def write_checkpoint(
     """Write a checkpoint, whole or not at all.
 
     Args:
-        folder: Made; must be empty if it is there.
-        config: Its native configuration.
-        weights: By native name; what is one matrix is written once.
-        tokenizer: With Florence-2's markers.
-        recipe: How images are prepared.
-        marks: Fields of Arno's own for `config.json`.
+        folder: The folder to make; it must be empty if it exists.
+        config: The native configuration.
+        weights: Tensors by native name; a shared matrix is written once.
+        tokenizer: A tokenizer with Florence-2's markers.
+        recipe: How to turn images into pixels.
+        marks: Arno's own fields for `config.json`.
 
     Raises:
-        ModelError: The folder holds something, or cannot be written.
+        ModelError: The folder is not empty, or cannot be written.
     """
 
     def fill(target: Path) -> None:
@@ -72,10 +80,10 @@ def write_checkpoint(
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Have a folder filled beside its place, and put it there when it is complete.
+    """Fill a temporary folder beside the final one, and move it there when it is complete.
 
     Raises:
-        ModelError: The folder holds something, or cannot be written.
+        ModelError: The folder is not empty, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"out: {folder} is there already, and not empty")
@@ -93,7 +101,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def image_token_count(config: Florence2Config, side_px: int) -> int:
-    """Return how many tokens an image becomes: one for the whole, one for each cell of the grid."""
+    """Return how many tokens an image becomes: one for the whole and one for each grid cell."""
     vision: Any = config.vision_config
     side = side_px
     for size, stride, padding in zip(
@@ -127,6 +135,53 @@ def _write_processor(
         Florence2Processor(
             image_processor=images, tokenizer=tokenizer, post_processor_config=_POST_PROCESSOR
         ).save_pretrained(target)
-    else:  # transformers' processor cannot do without the token, Arno can
+    else:  # transformers' processor needs the token, Arno does not
         tokenizer.save_pretrained(target)
         images.save_pretrained(target)
+
+
+STORED: Final = "stored"
+"""Chooses the number format that the weights have in their files."""
+
+_FORMATS: Final = ("float32", "bfloat16", "float16")
+
+
+def convert_checkpoint(settings: EngineSettings, out: Path, *, dtype: str = STORED) -> Checkpoint:
+    """Load a model as a worker does, write it in the native layout, and return it.
+
+    Args:
+        settings: The model to convert.
+        out: A folder that does not exist yet, or is empty.
+        dtype: Number format to write; `stored` keeps that of most weights.
+
+    Raises:
+        ModelError: The model cannot be loaded, or the folder cannot be written.
+    """
+    folders = find_model_folders(
+        settings.model, base_model=settings.base_model, download=settings.download
+    )
+    if dtype == STORED:
+        dtype = stored_dtype(folders.base)
+    loading = settings.model_copy(update={"device": "cpu", "dtype": dtype})
+    checkpoint = load_checkpoint(loading)
+    mark = read_stored_config(folders.base).fields.get(RANDOM_FIELD)
+    write_checkpoint(
+        out,
+        checkpoint.network.config,
+        checkpoint.network.state_dict(),
+        checkpoint.tokenizer.wrapped,
+        checkpoint.recipe,
+        marks={RANDOM_FIELD: mark} if mark else {},
+    )
+    return checkpoint
+
+
+def stored_dtype(folder: Path) -> str:
+    """Return the number format of most weights of a folder; float32 if Arno cannot compute in it.
+
+    Raises:
+        ModelError: The weights cannot be read.
+    """
+    counts = Counter(tensor.dtype for tensor in read_stored_weights(folder).values())
+    commonest = counts.most_common(1)[0][0]
+    return commonest if commonest in _FORMATS else "float32"

@@ -14,9 +14,9 @@ from typing import Final
 
 import torch
 
+from arno.engine.checkpoints.tokenizer import BEGIN_ID, END_ID
 from arno.engine.decoding.constraint_table import ConstraintTable
 from arno.engine.interface import DecodingOptions
-from arno.engine.prompt_tokens import BEGIN_ID, END_ID
 from arno.vocabulary.grammar import Grammar
 
 OPENING: Final = (END_ID, BEGIN_ID)

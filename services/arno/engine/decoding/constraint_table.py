@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from arno.engine.prompt_tokens import END_ID
+from arno.engine.checkpoints.tokenizer import END_ID
 from arno.vocabulary import TokenTable
 from arno.vocabulary.grammar import DONE, START, Grammar, Symbol, symbol_of
 

@@ -9,8 +9,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from arno.engine.image_preparation import PixelRecipe, make_pixels
-from arno.engine.prompt_tokens import PAD_ID, PromptTokenizer
+from arno.engine.checkpoints.config import PixelRecipe
+from arno.engine.checkpoints.tokenizer import PAD_ID, PromptTokenizer
+from arno.engine.image_preparation import make_pixels
 from arno.errors import InvalidFieldError
 from arno.training.data import Sample, SampleSource
 from arno.training.trainer.order import SampleOrder

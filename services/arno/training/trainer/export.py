@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from arno import __version__
-from arno.engine.find_model import find_model
+from arno.engine.checkpoints.folders import find_model
 from arno.training.trainer.learner import Learner
 from arno.training.trainer.settings import TrainSettings
 

@@ -11,7 +11,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
-from arno.engine.checkpoint import Checkpoint, choose_device, load_checkpoint
+from arno.engine.checkpoints import Checkpoint, load_checkpoint
+from arno.engine.checkpoints.load import choose_device
 from arno.engine.settings import EngineSettings
 from arno.training.trainer.batches import Collator
 from arno.training.trainer.ranks import Ranks

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from arno.engine.prompt_tokens import END_ID, PAD_ID
+from arno.engine.checkpoints.tokenizer import END_ID, PAD_ID
 from arno.training.trainer.batches import IGNORED, Batch
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from arno.engine import EngineSettings
-from arno.engine.checkpoint import load_checkpoint
+from arno.engine.checkpoints import load_checkpoint
 from arno.errors import ModelError
 from safetensors.torch import load_file, save_file
 from support.older_florence import ROWS, older_of_native

@@ -10,9 +10,9 @@ import pytest
 import torch
 from arno.cli.main import root
 from arno.engine import EngineSettings, create_engine
-from arno.engine.checkpoint import load_checkpoint
+from arno.engine.checkpoints import load_checkpoint
+from arno.engine.checkpoints.folders import fingerprint
 from arno.engine.checkpoints.random_model import IMAGE_TOKEN_ID, write_random_model
-from arno.engine.fingerprint import fingerprint
 from arno.errors import ModelError
 from arno.vocabulary import CATALOGUE
 from click.testing import CliRunner

@@ -1,8 +1,7 @@
 import copy
 
 import pytest
-from arno.engine.checkpoints.layout import Layout, StoredConfig
-from arno.engine.checkpoints.native_config import build_config
+from arno.engine.checkpoints.config import Layout, StoredConfig, build_config
 from arno.errors import ModelError
 from support.older_florence import BASE, LARGE
 

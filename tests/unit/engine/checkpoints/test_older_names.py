@@ -1,9 +1,13 @@
 import pytest
 import torch
-from arno.engine.checkpoints.layout import Layout, StoredConfig, layout_of_names
-from arno.engine.checkpoints.native_config import build_config
-from arno.engine.checkpoints.older_names import LOGITS_BIAS, native_module, native_name
-from arno.engine.network import empty_network
+from arno.engine.checkpoints.assembly import (
+    LOGITS_BIAS,
+    layout_of_names,
+    native_module,
+    native_name,
+)
+from arno.engine.checkpoints.config import Layout, StoredConfig, build_config
+from arno.engine.checkpoints.load import empty_network
 from support.older_florence import BASE, LARGE, SMALL, native_twin, older_names
 
 TIED = {

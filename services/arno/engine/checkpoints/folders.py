@@ -1,25 +1,30 @@
-"""Turn the name of a model into folders. Nothing is downloaded unless it is asked for."""
+"""Turn the name of a model into folders, and name those folders by their content.
+
+Needs neither torch nor transformers. Nothing is downloaded unless the caller asks for it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from arno.engine.checkpoints.layout import CONFIG_FILE, read_json
 from arno.errors import ModelError
 
+CONFIG_FILE: Final = "config.json"
 TINY_MODEL: Final = "tiny"
 ADAPTER_CONFIG_FILE: Final = "adapter_config.json"
 
 _DOWNLOADED: Final = ("*.json", "merges.txt", "*.safetensors", "*.bin", "README.md")
-"""Never a `.py`: code is not run, so it is not fetched either."""
+"""No `.py` file: Arno runs no code of a checkpoint, so it fetches none either."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolders:
-    """Where a model is.
+    """The folders of a model.
 
     Attributes:
         base: The folder with configuration, tokenizer and weights.
@@ -31,7 +36,7 @@ class ModelFolders:
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """Every folder."""
+        """The base folder, then those of the adapters."""
         return self.base, *self.adapters
 
 
@@ -40,7 +45,7 @@ def find_model(name: str, *, download: bool = False) -> Path:
 
     Args:
         name: `tiny`, a folder, or a hub id; `OWNER/NAME@REVISION` is one version of it.
-        download: Whether a hub id that is not in the cache is fetched.
+        download: Whether to fetch a hub id that is not in the cache.
 
     Raises:
         ModelError: There is no such folder, or the hub id is not in the local cache.
@@ -59,11 +64,11 @@ def find_model(name: str, *, download: bool = False) -> Path:
 
 
 def find_model_folders(name: str, *, base_model: str = "", download: bool = False) -> ModelFolders:
-    """Return the folders of a model; of a LoRA folder, also those of the model that it adapts.
+    """Return the folder of a model; of a LoRA adapter, also the folder of the model it adapts.
 
     Args:
         name: As for `find_model`.
-        base_model: What an adapter adapts; if empty, what it was trained on.
+        base_model: The model that an adapter adapts; if empty, the one it was trained on.
         download: As for `find_model`.
 
     Raises:
@@ -83,13 +88,13 @@ def find_model_folders(name: str, *, base_model: str = "", download: bool = Fals
 def _find_base(folder: Path, name: str, *, download: bool) -> Path:
     beside = folder / name
     try:
-        # A relative path is seen from the adapter first: the two folders may have moved together.
+        # A relative path starts at the adapter: the two folders may have been moved together.
         return find_model(name if not beside.is_dir() else str(beside), download=download)
-    except ModelError as fault:
+    except ModelError as error:
         raise ModelError(
             f"model: {folder} is an adapter, and the model that it adapts cannot be found "
-            f"({fault.message}); name it: --base-model"
-        ) from fault
+            f"({error.message}); name it: --base-model"
+        ) from error
 
 
 def _trained_on(folder: Path) -> str:
@@ -127,3 +132,70 @@ def _snapshot(name: str, *, download: bool) -> Path:
         ) from fault
     except Exception as fault:  # the hub's library raises its HTTP library's errors too
         raise ModelError(f"model: {name!r} cannot be downloaded: {fault}", model=name) from fault
+
+
+_PATTERNS: Final = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "pytorch_model*.bin",
+    "pytorch_model.bin.index.json",
+    "adapter_model.bin",
+    "adapter_config.json",
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer*.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+"""The files that decide the answers. Arno never reads generation configs."""
+
+_CHUNK_BYTES: Final = 1 << 20
+RANDOM_PREFIX: Final = "random-"
+"""Prefix of the fingerprint of a model with random weights, so that every result shows it."""
+
+RANDOM_FIELD: Final = "arno_random_weights"
+"""Field of `config.json` that marks weights as untrained and holds how they were drawn."""
+
+
+def fingerprint(*folders: Path) -> str:
+    """Return the SHA-256 over names, lengths and contents of a model's files, as hex.
+
+    The files of several folders (base, then adapters) are hashed in that order. A model with random
+    weights has `random-` before the digest.
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted({path for pattern in _PATTERNS for path in folder.glob(pattern)}):
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+    prefix = RANDOM_PREFIX if any(map(has_random_weights, folders)) else ""
+    return f"{prefix}{digest.hexdigest()}"
+
+
+def has_random_weights(folder: Path) -> bool:
+    """Return whether a checkpoint is marked as having random weights."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # an adapter's folder has none; loading reports what is wrong with others
+    return isinstance(config, dict) and bool(config.get(RANDOM_FIELD))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ModelError: It cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:  # text that is not UTF-8 raises ValueError
+        raise ModelError(f"model: {path} is not JSON, or cannot be read: {fault}") from fault
+    if not isinstance(found, dict):
+        raise ModelError(f"model: {path} holds no JSON object")
+    return found

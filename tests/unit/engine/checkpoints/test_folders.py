@@ -1,6 +1,5 @@
 import pytest
-from arno.engine.find_model import find_model
-from arno.engine.fingerprint import fingerprint
+from arno.engine.checkpoints.folders import find_model, fingerprint
 from arno.errors import ModelError
 
 
