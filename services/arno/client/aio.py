@@ -1,10 +1,13 @@
-"""The asyncio client: the same methods as the blocking one, awaited."""
+"""The asyncio client of a gateway.
+
+The blocking client in `arno.client.sync` is generated from this file by `scripts/generate_sync.py`.
+Change this file, then run `make sync`.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
@@ -13,25 +16,29 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2_grpc
 from arno.client import requests
+from arno.client.base import ClientBase
 from arno.client.channel import DEFAULT_ADDRESS, Tls, open_aio_channel, with_key
-from arno.client.faults import from_rpc
-from arno.client.frames import FrameSource
+from arno.client.frames import AsyncFrames, FrameSource
 from arno.client.jobs import Job, job_of
-from arno.client.requests import FrameLike, StreamOptions, TaskLike
+from arno.client.requests import StreamOptions, TaskLike
 from arno.client.results import FrameResult, InferResult, frame_result, infer_result
 from arno.ops.image_input import ImageLike
 
 _NO_OPTIONS = StreamOptions()
 
 
-class AsyncClient:
-    """Asks a gateway about images from an asyncio program; belongs to the loop it is first used in.
+class AsyncClient(ClientBase):
+    """An asyncio client of a gateway.
 
         async with arno.AsyncClient("127.0.0.1:50051") as client:
-            result = await client.infer("photo.jpg", "OD")
+            result = await client.infer("photo.jpg", "OD", "CAPTION")
+            for region in result["OD"].regions:
+                print(region.label, region.score, region.shape)
 
-    Every method raises a class of `arno.errors`; calls that meet a server that is away
-    (UNAVAILABLE) are tried up to five times within some six seconds.
+    A client may be shared by the tasks of one event loop: the loop in which it is first used.
+
+    Every method raises subclasses of `arno.errors.ArnoError`. A call that fails with UNAVAILABLE is
+    retried up to four times over about six seconds; no other error is retried.
     """
 
     def __init__(
@@ -42,24 +49,24 @@ class AsyncClient:
         tls: Tls | None = None,
         api_key: str = "",
     ) -> None:
-        """Name the gateway; the connection is made at the first call.
+        """Create a client; it connects at the first call.
 
         Args:
             address: HOST:PORT of a gateway.
-            timeout_s: How long a call may take unless it says otherwise; also the deadline of the
-                work behind `infer`.
-            tls: How to encrypt; None speaks plain text.
-            api_key: Shown with every call; empty where the gateway asks for none.
+            timeout_s: Default time limit of a call, in seconds. For `infer` it also limits the
+                work behind the call. Streams and watches have no default limit.
+            tls: Certificates for TLS; None connects in plain text.
+            api_key: API key sent with every call; empty for a gateway without API keys.
 
         Raises:
-            ConfigurationError: Address or key has another form, or a file of `tls` cannot be read.
+            ConfigurationError: The address or the key is malformed, or a file of `tls` cannot be
+                read.
         """
-        self.address = address
-        self._timeout_s = timeout_s
+        super().__init__(address, timeout_s)
         self._channel = open_aio_channel(address, tls)
-        keyed = with_key(self._channel, api_key)
-        self._vision = vision_pb2_grpc.VisionServiceStub(keyed)
-        self._jobs = job_pb2_grpc.JobServiceStub(keyed)
+        with_credentials = with_key(self._channel, api_key)
+        self._vision = vision_pb2_grpc.VisionServiceStub(with_credentials)
+        self._jobs = job_pb2_grpc.JobServiceStub(with_credentials)
 
     async def infer(
         self,
@@ -70,21 +77,25 @@ class AsyncClient:
         timeout_s: float | None = None,
         constrained: bool = False,
     ) -> InferResult:
-        """Run tasks on one image and wait for all of them.
+        """Run one or more tasks on one image and return when all of them have ended.
+
+        The image is encoded once, however many tasks use it.
 
         Args:
-            image: A path, the bytes of an image file, a Pillow image or an array of RGB pixels.
-            tasks: `"OD"`, `Task.OD` or a `TaskRequest`; the image is encoded once for all.
-            lane: Priority class; None is interactive.
-            idempotency_key: Makes a repeat of the call answer from the first one's job.
-            timeout_s: Deadline of call and work. Tasks that ended by then are answered, the
-                others carry an error.
-            constrained: Hold every answer to the form of its task, as `TaskRequest.constrained`
-                does for one.
+            image: A path, the bytes of an image file, a Pillow image, or an array of RGB pixels.
+            tasks: Task names such as `"OD"`, members of `Task`, or `TaskRequest`s for tasks that
+                take text, a region, classes or options.
+            lane: Priority class: "interactive", "stream" or "batch"; None means interactive.
+            idempotency_key: A later call with the same key and the same request returns the answer
+                of the first call's job instead of starting a new one.
+            timeout_s: Time limit of the call and of its work, in seconds; None uses the client's.
+                Tasks that ended in time have answers, the others carry an error.
+            constrained: Restrict every answer to the grammar of its task, as
+                `TaskRequest.constrained` does for one task.
 
         Raises:
-            ArnoError: The request as a whole failed. A task that failed alone says so in its
-                result.
+            ArnoError: The request as a whole failed. If only some tasks failed, nothing is raised:
+                their results carry the errors.
         """
         tasks = requests.held_to_form(tasks) if constrained else tasks
         message = requests.infer_message(image, tasks, lane=lane, idempotency_key=idempotency_key)
@@ -93,26 +104,27 @@ class AsyncClient:
 
     async def infer_stream(
         self,
-        frames: AsyncIterable[FrameLike] | Iterable[FrameLike],
+        frames: AsyncFrames,
         *tasks: TaskLike,
         options: StreamOptions = _NO_OPTIONS,
         timeout_s: float | None = None,
     ) -> AsyncIterator[FrameResult]:
-        """Run the same tasks on every frame; yield one result a frame, in their order.
+        """Run the same tasks on every frame of a video; yield one result a frame, in frame order.
 
-        Frames are read only as fast as the server takes them. Closing the iterator, or breaking
-        out of its loop, cancels what is left.
+        Frames are read only as fast as the gateway accepts them. Closing the iterator, or leaving
+        its loop early, cancels the frames that are still open.
 
         Args:
-            frames: Images, or `Frame`s with own numbers and times, from either kind of iterable.
-            tasks: As for `infer`.
-            options: Policy, window and deadline of a frame.
-            timeout_s: Limit on the whole stream; None: none.
+            frames: Images, or `Frame`s that also carry a number and a time.
+            tasks: The tasks of every frame, as for `infer`.
+            options: Policy for frames that arrive faster than answers, frames in flight, time limit
+                of a frame.
+            timeout_s: Time limit of the whole stream, in seconds; None sets no limit.
 
         Raises:
-            ArnoError: The stream as a whole failed. A frame that failed alone says so in its
-                result.
-            Exception: Whatever `frames` raised, after the results of the frames before it.
+            ArnoError: The stream as a whole failed. If only a frame failed, nothing is raised: its
+                result carries the error.
+            Exception: The exception that `frames` raised, after the results of the frames before.
         """
         source = FrameSource(requests.config_message(tasks, options), frames)
         call = self._vision.InferStream(source.messages_async(), timeout=timeout_s)
@@ -133,15 +145,20 @@ class AsyncClient:
         time_to_live_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Job:
-        """Hand in a durable job and return as soon as it is stored safely.
+        """Submit a durable job and return as soon as the gateway has stored it.
+
+        The job runs to its end even if this client disconnects; fetch it with `get`, `watch` or
+        `wait`.
 
         Args:
             image: As for `infer`.
             tasks: As for `infer`.
-            lane: Priority class; None is batch.
-            idempotency_key: Empty takes a random one, so that a retry below never doubles the job.
-            time_to_live_s: How long the job may take from now; None is a day.
-            timeout_s: Limit on this call, not on the job.
+            lane: Priority class: "interactive", "stream" or "batch"; None means batch.
+            idempotency_key: A later call with the same key and the same request returns the same
+                job. If empty, a random key is used, so that a retry of this call never creates a
+                second job.
+            time_to_live_s: Time within which the job must end, in seconds; None means one day.
+            timeout_s: Time limit of this call, not of the job, in seconds; None uses the client's.
 
         Raises:
             ArnoError: The job was not accepted.
@@ -154,33 +171,34 @@ class AsyncClient:
             time_to_live_s=time_to_live_s,
         )
         with self._translated():
-            return job_of((await self._jobs.SubmitJob(message, timeout=self._limit(timeout_s))).job)
+            reply = await self._jobs.SubmitJob(message, timeout=self._limit(timeout_s))
+        return job_of(reply.job)
 
     async def get(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Return how a job stands, with its results so far.
+        """Return the current state of a job, with the results so far.
 
         Raises:
-            UnknownJobError: There is no such job (any more).
+            UnknownJobError: The job does not exist, or no longer exists.
             ArnoError: The call failed.
         """
         request = job_pb2.GetJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
-            return job_of((await self._jobs.GetJob(request, timeout=self._limit(timeout_s))).job)
+            reply = await self._jobs.GetJob(request, timeout=self._limit(timeout_s))
+        return job_of(reply.job)
 
     async def watch(self, job_id: str, *, timeout_s: float | None = None) -> AsyncIterator[Job]:
-        """Yield a job now and after every change, until it has ended.
+        """Yield a job at once, and again after every change until it has ended.
 
         Args:
-            job_id: Names the job.
-            timeout_s: Limit on the whole watch; None: none.
+            job_id: Id of the job.
+            timeout_s: Time limit of the whole watch, in seconds; None sets no limit.
 
         Raises:
-            UnknownJobError: There is no such job (any more).
+            UnknownJobError: The job does not exist, or no longer exists.
             ArnoError: The call failed.
         """
-        call = self._jobs.WatchJob(
-            job_pb2.WatchJobRequest(job_id=requests.checked_id(job_id)), timeout=timeout_s
-        )
+        request = job_pb2.WatchJobRequest(job_id=requests.checked_id(job_id))
+        call = self._jobs.WatchJob(request, timeout=timeout_s)
         try:
             with self._translated():
                 async for message in call:
@@ -189,11 +207,15 @@ class AsyncClient:
             call.cancel()
 
     async def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Return a job once it has ended, however.
+        """Return a job once it has ended: succeeded, failed, cancelled or expired.
+
+        Args:
+            job_id: Id of the job.
+            timeout_s: Time limit of the wait, in seconds; None sets no limit.
 
         Raises:
-            UnknownJobError: There is no such job (any more).
-            DeadlineExceededError: It has not ended within the timeout.
+            UnknownJobError: The job does not exist, or no longer exists.
+            DeadlineExceededError: The job has not ended within the time limit.
             ArnoError: The call failed.
         """
         async for job in self.watch(job_id, timeout_s=timeout_s):
@@ -202,18 +224,19 @@ class AsyncClient:
         return await self.get(job_id)
 
     async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Ask that a job be stopped, and return how it stands. Idempotent.
+        """Request that a job be cancelled, and return its current state. Idempotent.
 
         Raises:
-            UnknownJobError: There is no such job (any more).
+            UnknownJobError: The job does not exist, or no longer exists.
             ArnoError: The call failed.
         """
         request = job_pb2.CancelJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
-            return job_of((await self._jobs.CancelJob(request, timeout=self._limit(timeout_s))).job)
+            reply = await self._jobs.CancelJob(request, timeout=self._limit(timeout_s))
+        return job_of(reply.job)
 
     async def delete(self, job_id: str, *, timeout_s: float | None = None) -> None:
-        """Cancel a job where it still runs, and forget it and its results. Idempotent.
+        """Cancel a job if it still runs, and delete it with its results. Idempotent.
 
         Raises:
             ArnoError: The call failed.
@@ -223,13 +246,13 @@ class AsyncClient:
             await self._jobs.DeleteJob(request, timeout=self._limit(timeout_s))
 
     async def ready(self, *, timeout_s: float = 5.0) -> bool:
-        """Say whether the gateway answers and takes work; never raises."""
+        """Return whether the gateway answers and accepts work; raise nothing."""
         stub = health_pb2_grpc.HealthStub(self._channel)
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            reply = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.RpcError:
             return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def close(self) -> None:
         """End open calls and disconnect. Idempotent."""
@@ -245,13 +268,3 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-    def _limit(self, timeout_s: float | None) -> float:
-        return self._timeout_s if timeout_s is None else timeout_s
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise from_rpc(error, self.address) from None

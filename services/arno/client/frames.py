@@ -1,26 +1,29 @@
-"""Turn a caller's frames into the messages of a stream."""
+"""Convert the frames of a caller to the messages of a stream."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TypeAlias
 
 from arno.api.v1 import vision_pb2
 from arno.client.requests import FrameLike, frame_message
 
+Frames: TypeAlias = Iterable[FrameLike]
+"""The frames of a video, as the blocking client takes them."""
+
+AsyncFrames: TypeAlias = AsyncIterable[FrameLike] | Iterable[FrameLike]
+"""The frames of a video, as the asyncio client takes them."""
+
 
 class FrameSource:
-    """Makes the messages of one stream. A source that breaks ends the stream, and `check` says why.
+    """The messages of one stream. An exception in the source ends the stream; `check` raises it.
 
-    gRPC reads the messages on a thread of its own and only logs what they raise, so the error is
-    kept until the results of the frames before it have been handed out.
+    gRPC reads the messages on a thread of its own and only logs their exceptions. The exception is
+    therefore kept until the caller has the results of the frames before it.
     """
 
-    def __init__(
-        self,
-        first: vision_pb2.InferStreamRequest,
-        frames: Iterable[FrameLike] | AsyncIterable[FrameLike],
-    ) -> None:
-        """Take the stream's settings and its frames."""
+    def __init__(self, first: vision_pb2.InferStreamRequest, frames: AsyncFrames) -> None:
+        """Keep the message with the stream's settings, which goes first, and the frames."""
         self._first = first
         self._frames = frames
         self._failure: Exception | None = None
@@ -39,7 +42,7 @@ class FrameSource:
             self._failure = error
 
     async def messages_async(self) -> AsyncIterator[vision_pb2.InferStreamRequest]:
-        """Yield the settings, then the frames, of an asynchronous or a plain iterable."""
+        """Yield the settings, then the frames of an asynchronous or a plain iterable."""
         yield self._first
         try:
             if isinstance(self._frames, AsyncIterable):
@@ -52,7 +55,7 @@ class FrameSource:
             self._failure = error
 
     def check(self) -> None:
-        """Raise what the frames raised, if they did."""
+        """Raise the exception that the frames raised, if any."""
         if self._failure is not None:
             raise self._failure
 
