@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from arno.bus import Delivery
 from arno.engine import create_engine
-from arno.results.redis import writer
-from arno.results.redis.lua import script_text
-from arno.results.redis.wake_ups import WakeUpLoop
+from arno.results import worker_store
+from arno.results.scripts import script_text
+from arno.results.waiting import WakeUpLoop
 from arno.worker.main import run_worker
 from arno.worker.poll_loop import PollLoop
 from arno.worker.settings import WorkerSettings
@@ -57,7 +57,7 @@ def _no_fencing(patch: pytest.MonkeyPatch) -> None:
         assert fences[name] in text, f"{name}.lua has changed: this mutation breaks nothing"
         return text.replace(fences[name], "if false then")
 
-    patch.setattr(writer, "script_text", unfenced)
+    patch.setattr(worker_store, "script_text", unfenced)
 
 
 def _wake_ups_only(patch: pytest.MonkeyPatch) -> None:

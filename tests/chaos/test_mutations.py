@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from arno.api.v1 import job_pb2
-from arno.bus.v1.records_pb2 import JobOutcome
-from arno.results.ports import JobClaim, JobOrigin, JobState
-from arno.results.redis import RedisJobStore, RedisResultWriter
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
+from arno.results.worker_store import WorkerStore
 from arno.worker.settings import WorkerSettings
 from chaos.mutations import COMMIT_BEFORE_STORE, NO_FENCING, NONE, WAKE_UPS_ONLY, apply
 from support import tied_process
+from support.builders import new_job
 from support.eventually import eventually, eventually_async
 from support.job_client import JobClient, job_record
 from support.redis_server import RedisServer
@@ -115,18 +118,20 @@ async def test_end_that_comes_while_the_gateway_is_cut_off_is_seen(
 ) -> None:
     apply(mutation, monkeypatch)
     direct = ResultSettings(redis_url=redis_server.url, redis_key_prefix=unique_prefix)
-    writer = RedisResultWriter(direct)
+    writer = WorkerStore(direct)
     async with TcpProxy(redis_server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
-        store = RedisJobStore(direct.model_copy(update={"redis_url": url}), gateway="g1")
+        store = GatewayStore(direct.model_copy(update={"redis_url": url}), gateway="g1")
         await store.start()
-        origin = _origin()
-        await store.claim(_claim(origin))
-        waiting = asyncio.create_task(store.wait(origin.job_id, timeout_s=8))
-        await eventually_async(lambda: asyncio.to_thread(_watched, writer, unique_prefix, origin))
+        record = new_job()
+        await store.claim(record, waited_for=True)
+        waiting = asyncio.create_task(store.wait(record.id, timeout_s=8))
+        await eventually_async(
+            lambda: asyncio.to_thread(_watched, redis_server, unique_prefix, record)
+        )
         proxy.refusing = True
         proxy.cut()
-        attempt = await asyncio.to_thread(writer.begin, origin)
+        attempt = await asyncio.to_thread(writer.begin, record)
         done = JobOutcome(state=job_pb2.JOB_STATE_SUCCEEDED, ended_at_ms=1)
         assert await asyncio.to_thread(writer.finish, attempt, done)
         proxy.refusing = False
@@ -150,24 +155,6 @@ def _never_ended(client: JobClient, job_ids: list[str]) -> set[str]:
     return left
 
 
-def _origin() -> JobOrigin:
-    now_ms = time.time_ns() // 1_000_000
-    return JobOrigin("job", "default", now_ms, now_ms + 60_000, 600)
-
-
-def _claim(origin: JobOrigin) -> JobClaim:
-    return JobClaim(
-        job_id=origin.job_id,
-        tenant=origin.tenant,
-        lane="batch",
-        submitted_at_ms=origin.submitted_at_ms,
-        deadline_at_ms=origin.deadline_at_ms,
-        time_to_live_s=origin.time_to_live_s,
-        idempotency_key="",
-        body_sha256="",
-        watcher="g1",
-    )
-
-
-def _watched(writer: RedisResultWriter, prefix: str, origin: JobOrigin) -> bool:
-    return bool(writer._redis.exists(f"{prefix}:watchers:{origin.job_id}"))
+def _watched(server: RedisServer, prefix: str, record: JobRecord) -> bool:
+    with redis.Redis.from_url(server.url) as client:
+        return bool(client.exists(f"{prefix}:watchers:{record.id}"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from typing import Any, TypeVar
 
 from arno.api.v1 import types_pb2
 from arno.bus import BusSettings, make_admin
+from arno.bus.v1.records_pb2 import JobRecord
 from arno.results.settings import ResultSettings
 from arno.vocabulary import Box, Region
 from support.kafka_broker import KafkaBroker
@@ -37,6 +40,19 @@ def with_topics(settings: BusSettingsT) -> BusSettingsT:
 def result_store(server: RedisServer, prefix: str, **changes: Any) -> ResultSettings:
     """Return settings of a result store whose keys only this test uses."""
     return ResultSettings(**{"redis_url": server.url, "redis_key_prefix": prefix, **changes})
+
+
+def new_job(**changes: Any) -> JobRecord:
+    """Return the record of a job with an id of its own and a minute until its deadline."""
+    now_ms = time.time_ns() // 1_000_000
+    given = {
+        "id": uuid.uuid4().hex,
+        "tenant": "acme",
+        "lane": types_pb2.LANE_INTERACTIVE,
+        "submitted_at_ms": now_ms,
+        "deadline_at_ms": now_ms + 60_000,
+    }
+    return JobRecord(**{**given, **changes})
 
 
 def box(label: str, *sides: float, score: float | None = 0.5) -> Region:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from arno.api.v1 import types_pb2
 from arno.bus import Record, make_publisher
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
-from arno.results.ports import JobClaim, JobSnapshot
-from arno.results.redis import RedisJobStore
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import JobSnapshot
 from arno.worker.settings import WorkerSettings
 from PIL import Image
 from support.builders import wire_task
@@ -74,7 +74,7 @@ class JobClient:
         self._loop.close()
 
     def submit(self, record: JobRecord, *, headers: dict[str, bytes] | None = None) -> str:
-        self._await(self._store.claim(_claim(record)))
+        self._await(self._store.claim(record))
         self.publish(record.SerializeToString(), headers=headers)
         return record.id
 
@@ -114,24 +114,10 @@ class JobClient:
 
     async def _open(self) -> None:
         self._publisher = make_publisher(self._settings)
-        self._store = RedisJobStore(self._settings, gateway=uuid.uuid4().hex)
+        self._store = GatewayStore(self._settings, gateway=uuid.uuid4().hex)
         await self._publisher.start()
         await self._store.start()
 
     async def _close(self) -> None:
         await self._publisher.close()
         await self._store.close()
-
-
-def _claim(record: JobRecord) -> JobClaim:
-    return JobClaim(
-        job_id=record.id,
-        tenant=record.tenant,
-        lane="interactive",
-        submitted_at_ms=record.submitted_at_ms,
-        deadline_at_ms=record.deadline_at_ms,
-        time_to_live_s=60,
-        idempotency_key="",
-        body_sha256="",
-        watcher="",
-    )

@@ -12,8 +12,8 @@ from arno.bus.factory import make_consumer
 from arno.bus.ports import Delivery, Lane
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.gateway.settings import GatewaySettings
-from arno.results.ports import Attempt, JobOrigin, JobState
-from arno.results.redis import RedisResultWriter
+from arno.results.jobs import Attempt, JobState
+from arno.results.worker_store import WorkerStore
 from support.background import Background
 
 
@@ -45,8 +45,7 @@ class StandInWorker(Background):
         """Take where bus and store are; ``answers=False`` leaves the jobs to the test."""
         super().__init__("stand-in worker")
         self._consumer = make_consumer(settings, [lane.value for lane in Lane])
-        self._writer = RedisResultWriter(settings)
-        self._ttl_s = settings.result_time_to_live_s
+        self._writer = WorkerStore(settings)
         self._answers = answers
         self.deliveries: list[Delivery] = []
         self.taken: list[JobRecord] = []
@@ -92,15 +91,7 @@ class StandInWorker(Background):
 
     def _take(self, delivery: Delivery) -> None:
         record = JobRecord.FromString(delivery.record.value)
-        attempt = self._writer.begin(
-            JobOrigin(
-                job_id=record.id,
-                tenant=record.tenant,
-                submitted_at_ms=record.submitted_at_ms,
-                deadline_at_ms=record.deadline_at_ms,
-                time_to_live_s=self._ttl_s,
-            )
-        )
+        attempt = self._writer.begin(record)
         self._consumer.done(delivery.receipt)
         self.deliveries.append(delivery)
         if attempt.state.terminal:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
-from arno.results.redis import RedisResultWriter
+from arno.results.worker_store import WorkerStore
 from arno.worker.presence import SILENCE_SHARE
 from arno.worker.publication import EndedJob
 from arno.worker.settings import WorkerSettings
@@ -35,9 +35,7 @@ class RunningWorker:
         on_ended: Callable[[EndedJob], None] = lambda ended: None,
     ) -> None:
         self.engine: Engine = GatedEngine(create_engine(settings), gate)
-        self._writer = RedisResultWriter(
-            settings, silence_s=SILENCE_SHARE * settings.claim_timeout_s
-        )
+        self._writer = WorkerStore(settings, silence_s=SILENCE_SHARE * settings.claim_timeout_s)
         self.worker = Worker(
             WorkerParts(
                 engine=self.engine,

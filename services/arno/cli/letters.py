@@ -16,10 +16,10 @@ from arno.bus.factory import make_publisher
 from arno.bus.ports import Lane, LetterBox, Publisher, Record
 from arno.bus.settings import BusSettings
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
-from arno.results.job_ids import new_job_id
-from arno.results.ports import JobClaim, JobStore
-from arno.results.redis import RedisJobStore, RedisResultWriter
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import new_job_id
 from arno.results.settings import ResultSettings
+from arno.results.worker_store import WorkerStore
 
 _PUBLISH_TIMEOUT_S = 10.0
 
@@ -130,7 +130,7 @@ def letter_image(settings: DeadSettings, letter: DeadLetter) -> bytes | None:
     job = letter.dead.job
     if job.WhichOneof("image") != "blob":
         return job.inline_image or None
-    writer = RedisResultWriter(settings)
+    writer = WorkerStore(settings)
     try:
         return writer.get_blob(job.blob.sha256)
     finally:
@@ -146,13 +146,11 @@ async def replay_letters(
         BackendUnavailableError: The bus or the store does not answer.
     """
     publisher = make_publisher(settings)
-    store = RedisJobStore(settings, gateway=f"dead-{secrets.token_hex(8)}")
+    store = GatewayStore(settings, gateway=f"dead-{secrets.token_hex(8)}")
     try:
         await publisher.start()
         await store.start()
-        return [
-            await _replay(publisher, store, letter, settings, time_to_live_s) for letter in letters
-        ]
+        return [await _replay(publisher, store, letter, time_to_live_s) for letter in letters]
     finally:
         await publisher.close()
         await store.close()
@@ -160,9 +158,8 @@ async def replay_letters(
 
 async def _replay(
     publisher: Publisher,
-    store: JobStore,
+    store: GatewayStore,
     letter: DeadLetter,
-    settings: DeadSettings,
     time_to_live_s: int,
 ) -> Replayed:
     if not letter.dead.HasField("job"):
@@ -170,7 +167,7 @@ async def _replay(
     if letter.dead.job.WhichOneof("image") is None:
         return Replayed(f"{letter.id}: not replayed, the letter was too large for its image", False)
     record = _new_job(letter.dead.job, time_to_live_s)
-    await store.claim(_claim(record, letter.channel, settings.result_time_to_live_s))
+    await store.claim(record)
     value = record.SerializeToString()
     await publisher.publish(Record(letter.channel, value), timeout_s=_PUBLISH_TIMEOUT_S)
     return Replayed(f"{letter.id}: {letter.dead.job.id} runs again as {record.id}", True)
@@ -190,17 +187,3 @@ def _new_job(old: JobRecord, time_to_live_s: int) -> JobRecord:
     record.id = new_job_id(record.submitted_at_ms)
     record.deadline_at_ms = record.submitted_at_ms + 1000 * time_to_live_s
     return record
-
-
-def _claim(record: JobRecord, lane: str, time_to_live_s: int) -> JobClaim:
-    return JobClaim(
-        job_id=record.id,
-        tenant=record.tenant,
-        lane=lane,
-        submitted_at_ms=record.submitted_at_ms,
-        deadline_at_ms=record.deadline_at_ms,
-        time_to_live_s=time_to_live_s,
-        idempotency_key="",
-        body_sha256="",
-        watcher="",
-    )

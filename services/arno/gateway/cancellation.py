@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from arno.errors import ArnoError
 from arno.gateway.errands import Errands
-from arno.results.ports import JobStore
+from arno.results.gateway_store import GatewayStore
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 class Canceller:
     """Sends cancellations in the background. Lives in one asyncio loop."""
 
-    def __init__(self, store: JobStore, errands: Errands, *, on_sent: Callable[[], None]) -> None:
+    def __init__(
+        self, store: GatewayStore, errands: Errands, *, on_sent: Callable[[], None]
+    ) -> None:
         """Take the started store, what runs in the background, and whom to tell of each."""
         self._store = store
         self._errands = errands

@@ -31,7 +31,7 @@ from arno.gateway.server import build_server, listen
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.submission import Published, SubmissionSettings, Submitter
 from arno.gateway.vision_service import VisionService
-from arno.results.ports import JobStore
+from arno.results.gateway_store import GatewayStore
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +43,14 @@ class Gateway:
         self,
         settings: GatewaySettings,
         *,
-        gateway_id: str,
         publisher: Publisher,
-        store: JobStore,
+        store: GatewayStore,
         registry: CollectorRegistry,
     ) -> None:
         """Build all parts; nothing connects or listens yet.
 
         Args:
             settings: Limits and addresses.
-            gateway_id: Whom the store wakes; unique to this process and start.
             publisher: Not started.
             store: Not started.
             registry: Where the gateway's metrics go.
@@ -90,7 +88,7 @@ class Gateway:
             retry_delay_s=settings.overload_retry_s,
         )
         self._metrics = self._build_metrics(registry)
-        self._server = self._build_server(self._build_submitter(gateway_id))
+        self._server = self._build_server(self._build_submitter())
         self.port = 0
 
     def not_ready(self) -> list[str]:
@@ -141,14 +139,12 @@ class Gateway:
                     logger.warning("waits for the %s: %s", name, told)
             await asyncio.sleep(self._settings.backend_check_interval_s)
 
-    def _build_submitter(self, gateway_id: str) -> Submitter:
+    def _build_submitter(self) -> Submitter:
         return Submitter(
             store=self._store,
             publisher=self._publisher,
             settings=SubmissionSettings(
-                gateway_id=gateway_id,
                 inline_image_bytes_max=self._settings.inline_image_bytes_max,
-                result_time_to_live_s=self._settings.result_time_to_live_s,
                 blob_time_to_live_s=self._settings.blob_time_to_live_s,
                 publish_timeout_s=self._settings.publish_timeout_s,
             ),

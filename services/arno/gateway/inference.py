@@ -17,7 +17,8 @@ from arno.gateway.entrance import Entrance
 from arno.gateway.outcomes import final_response
 from arno.gateway.submission import Submission, Submitter
 from arno.gateway.tenancy import lost_sight, owned
-from arno.results.ports import JobSnapshot, JobStore
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import JobSnapshot
 
 
 class Inference:
@@ -28,7 +29,7 @@ class Inference:
         *,
         entrance: Entrance,
         submitter: Submitter,
-        store: JobStore,
+        store: GatewayStore,
         canceller: Canceller,
     ) -> None:
         """Take the started parts."""

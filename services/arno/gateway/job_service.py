@@ -25,7 +25,8 @@ from arno.gateway.validation import (
     check_request_off_loop,
     check_time_to_live,
 )
-from arno.results.ports import JobSnapshot, JobStore
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import JobSnapshot
 
 
 class JobService(job_pb2_grpc.JobServiceServicer):
@@ -36,7 +37,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         *,
         entrance: Entrance,
         submitter: Submitter,
-        store: JobStore,
+        store: GatewayStore,
         limits: GatewayLimits,
         drain: Drain,
     ) -> None:
@@ -121,7 +122,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
 
     async def _unknown(self, job_id: str) -> ArnoError:
         """Return what to say of a job that the store does not know."""
-        forgotten = await self._store.may_have_forgotten(job_id)
+        forgotten = await self._store.is_newer_than(job_id)
         return lost_sight(job_id) if forgotten else UnknownJobError(job_id)
 
     async def _next_change(self, changes: AsyncIterator[JobSnapshot]) -> JobSnapshot | None:

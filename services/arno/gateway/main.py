@@ -26,7 +26,7 @@ from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
 from arno.ops.open_files import raise_open_files_max
 from arno.ops.tracing import configure_tracing, current_trace_id
-from arno.results.redis import RedisJobStore
+from arno.results.gateway_store import GatewayStore
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,8 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
     registry = CollectorRegistry()
     gateway = Gateway(
         settings,
-        gateway_id=gateway_id,
         publisher=make_publisher(settings),
-        store=RedisJobStore(settings, gateway=gateway_id),
+        store=GatewayStore(settings, gateway=gateway_id),
         registry=registry,
     )
     for warning in exposure_warnings(settings.listen, settings):

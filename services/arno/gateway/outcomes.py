@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import DeadlineExceededError
 from arno.gateway.status import JobFailedError, error_to_wire
-from arno.results.ports import JobSnapshot, JobState
+from arno.results.jobs import JobSnapshot, JobState
 
 
 def state_to_wire(state: JobState) -> job_pb2.JobState.ValueType:

@@ -26,7 +26,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from arno.api.v1 import types_pb2
@@ -38,8 +38,8 @@ from arno.gateway.pricing import predicted_cost
 from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
-from arno.results.job_ids import new_job_id
-from arno.results.ports import JobClaim, JobSnapshot, JobState, JobStore
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import JobSnapshot, JobState, new_job_id
 
 _CLAIM_TRIES: Final = 4
 """How often a key may change hands under our eyes before we give up."""
@@ -79,16 +79,12 @@ class SubmissionSettings:
     """How jobs are put on the bus.
 
     Attributes:
-        gateway_id: Whom the store wakes; unique to this process and start.
         inline_image_bytes_max: Larger images go to the blob store.
-        result_time_to_live_s: How long the store keeps a job after its deadline.
         blob_time_to_live_s: How long the store keeps a large image after its job's deadline.
         publish_timeout_s: How long the bus may take.
     """
 
-    gateway_id: str
     inline_image_bytes_max: int
-    result_time_to_live_s: int
     blob_time_to_live_s: int
     publish_timeout_s: float
 
@@ -126,7 +122,7 @@ class Submitter:
     def __init__(
         self,
         *,
-        store: JobStore,
+        store: GatewayStore,
         publisher: Publisher,
         settings: SubmissionSettings,
         errands: Errands,
@@ -160,34 +156,44 @@ class Submitter:
             LimitExceededError: The record is larger than the bus takes. Not retryable.
         """
         for _ in range(_CLAIM_TRIES):
-            claim = self._new_claim(submission)
-            holder = await self._claim(claim)
-            if holder == claim.job_id:
-                await self._publish_in_turn(claim, submission, by=claim.job_id)
-                return _accepted(claim)
-            found = await self._follow(holder, submission, by=claim.job_id)
+            job = self._new_job(submission)
+            holder = await self._claim(job, submission)
+            if holder == job.job_id:
+                await self._publish_in_turn(job, submission, by=job.job_id)
+                return replace(job, published=True)
+            found = await self._follow(holder, submission, by=job.job_id)
             if found is not None:
                 return found
         raise self._busy(submission)
 
-    async def _claim(self, claim: JobClaim) -> str:
+    async def _claim(self, job: JobSnapshot, submission: Submission) -> str:
         """Return who holds the claim; a caller that leaves meanwhile does not leave it behind."""
-        claiming = asyncio.ensure_future(self._store.claim(claim))
+        claiming = asyncio.ensure_future(
+            self._store.claim(
+                _record_of(job, submission),
+                idempotency_key=submission.idempotency_key,
+                body_sha256=body_digest(submission.request),
+                waited_for=submission.waited_for,
+                publishing_s=self._settings.turn_s,
+            )
+        )
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            self._errands.send(self._unclaim(claiming, claim))
+            self._errands.send(self._unclaim(claiming, job.job_id, submission))
             raise
 
-    async def _unclaim(self, claiming: asyncio.Future[str], claim: JobClaim) -> None:
+    async def _unclaim(
+        self, claiming: asyncio.Future[str], job_id: str, submission: Submission
+    ) -> None:
         # After the claim, whenever it comes to pass: before it there is nothing to forget.
         try:
-            if await claiming != claim.job_id:
+            if await claiming != job_id:
                 return
-            if claim.idempotency_key:
-                await self._store.give_up_publication(claim.job_id, by=claim.job_id)
+            if submission.idempotency_key:
+                await self._store.give_up_publication(job_id, by=job_id)
             else:
-                await self._store.abandon(claim.job_id)
+                await self._store.abandon(job_id)
         except ArnoError:
             # What is left ends with its time to live, and nobody knows its name.
             return
@@ -222,24 +228,17 @@ class Submitter:
             idempotency_key=submission.idempotency_key,
         )
 
-    def _new_claim(self, submission: Submission) -> JobClaim:
+    def _new_job(self, submission: Submission) -> JobSnapshot:
         now_at_ms = self._now_at_ms()
-        return JobClaim(
+        return JobSnapshot(
             job_id=new_job_id(now_at_ms),
             tenant=submission.tenant,
-            lane=submission.lane,
+            state=JobState.QUEUED,
             submitted_at_ms=now_at_ms,
             deadline_at_ms=now_at_ms + round(submission.work_s * 1000),
-            time_to_live_s=self._settings.result_time_to_live_s,
-            idempotency_key=submission.idempotency_key,
-            body_sha256=body_digest(submission.request),
-            watcher=self._settings.gateway_id if submission.waited_for else "",
-            publishing_s=self._settings.turn_s,
         )
 
-    async def _publish_in_turn(
-        self, job: JobClaim | JobSnapshot, submission: Submission, *, by: str
-    ) -> None:
+    async def _publish_in_turn(self, job: JobSnapshot, submission: Submission, *, by: str) -> None:
         try:
             await self._publish(job, submission)
         except BaseException as fault:
@@ -256,7 +255,7 @@ class Submitter:
         with contextlib.suppress(BackendUnavailableError):
             await asyncio.shield(asyncio.ensure_future(word))
 
-    async def _publish(self, job: JobClaim | JobSnapshot, submission: Submission) -> None:
+    async def _publish(self, job: JobSnapshot, submission: Submission) -> None:
         cost = predicted_cost(submission.request.tasks)
         record = await self._record(job, submission, cost)
         started_s = time.monotonic()
@@ -272,20 +271,12 @@ class Submitter:
         with contextlib.suppress(BackendUnavailableError):
             await self._store.note_published(job_id)
 
-    async def _record(
-        self, job: JobClaim | JobSnapshot, submission: Submission, cost: float
-    ) -> Record:
+    async def _record(self, job: JobSnapshot, submission: Submission, cost: float) -> Record:
         request = submission.request
-        record = JobRecord(
-            id=job.job_id,
-            tenant=job.tenant,
-            lane=types_pb2.Lane.Value(f"LANE_{submission.lane.upper()}"),
-            submitted_at_ms=job.submitted_at_ms,
-            deadline_at_ms=job.deadline_at_ms,
-            image_description=request.image,
-            tasks=request.tasks,
-            predicted_cost=cost,
-        )
+        record = _record_of(job, submission)
+        record.image_description.CopyFrom(request.image)
+        record.tasks.extend(request.tasks)
+        record.predicted_cost = cost
         size_bytes = len(request.content)
         if size_bytes <= self._settings.inline_image_bytes_max:
             record.inline_image = request.content
@@ -310,19 +301,13 @@ class Submitter:
                 return _never_begun(job) and job.deadline_at_ms <= self._now_at_ms()
 
 
-def _accepted(claim: JobClaim) -> JobSnapshot:
-    return JobSnapshot(
-        job_id=claim.job_id,
-        tenant=claim.tenant,
-        state=JobState.QUEUED,
-        submitted_at_ms=claim.submitted_at_ms,
-        deadline_at_ms=claim.deadline_at_ms,
-        attempt_count=0,
-        decoded_token_count=0,
-        cancel_requested=False,
-        published=True,
-        task_results=(),
-        outcome=None,
+def _record_of(job: JobSnapshot, submission: Submission) -> JobRecord:
+    return JobRecord(
+        id=job.job_id,
+        tenant=job.tenant,
+        lane=types_pb2.Lane.Value(f"LANE_{submission.lane.upper()}"),
+        submitted_at_ms=job.submitted_at_ms,
+        deadline_at_ms=job.deadline_at_ms,
     )
 
 

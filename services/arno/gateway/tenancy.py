@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from arno.errors import BackendUnavailableError, UnknownJobError
-from arno.results.ports import JobSnapshot
+from arno.results.jobs import JobSnapshot
 
 DEFAULT_TENANT: Final = "default"
 """Whose the jobs are while no API keys are needed."""

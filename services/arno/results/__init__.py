@@ -1,5 +1,7 @@
-"""Jobs' states and results, and the wake-ups of those who wait for them.
+"""The result store in Redis: states and results of jobs, and wake-ups for callers that wait.
 
-``ports`` says what a store can do, ``keys`` what is in Redis, ``scripts/`` how a job moves, and
-``redis/`` is the adapter. Nothing here knows of gRPC, of the bus or of the model.
+``gateway_store`` is what a gateway does with it, ``worker_store`` what a worker does, ``jobs`` what
+both read, ``keys`` what is in Redis, and ``scripts/`` how a job changes. Nothing here knows gRPC,
+Kafka or the model. One Redis primary of version 6.2 or later is assumed that never evicts
+(``maxmemory-policy noeviction``).
 """

@@ -1,4 +1,4 @@
-"""The key space: every key that results and jobs have in Redis.
+"""The key space: every key that jobs and their results have in Redis.
 
 Keys begin with a prefix, ``arno`` by default.
 
@@ -8,10 +8,10 @@ Key                            Type   Lives until             Written by
 arno:job:{job}                 hash   deadline + time to live every script
 arno:watchers:{job}            hash   as its job              gateways: claim, look, sweep
 arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, forget
-arno:done:{gateway}            stream 600 s after its newest  every script that moves a job
+arno:done:{gateway}            stream 600 s after its newest  every script that changes a job
                                       entry; 10,000 entries
-arno:blob:{sha256}             string what its writer asks    gateways: put_blob
-arno:since                     string 30 days after a gateway gateways: ping, may_have_forgotten
+arno:blob:{sha256}             string as its writer asks      gateways: put_blob
+arno:since                     string 30 days after a gateway gateways: ping, is_newer_than
                                       asked
 arno:paces                     hash   5 s after its newest    workers: report_pace
                                       field
@@ -27,33 +27,34 @@ Field                Meaning
 ==================== ============================================================================
 state                A ``JobState``, or DELETED: then the hash is a tombstone with no other field
 revision             Counts the changes since the hash was made
-tenant, lane         As accepted; lane is for people who look, and absent in a job made anew
+tenant, lane         As accepted; lane is for operators, and absent in a job made again
 submitted_at_ms      As accepted
 deadline_at_ms       As accepted
 body_sha256          What the idempotency key stands for
 idempotency          The key that points here, so that forgetting the job frees it
 published            1 where the job has such a key and the bus has acknowledged its record
-publishing           Until then: up to which Unix ms only one may publish it, and who that is
+publishing           Until then: until which Unix ms only one caller may publish it, and which
 attempt_count        The fencing token of the newest attempt
 begin_token          Names the newest begin, so that one sent twice counts once
 decoded_token_count  Of the newest attempt
 result:{index}       A serialized ``TaskResult`` of the newest attempt; gone when the job has ended
 holder:{key}         The newest attempt of the worker with this key, unless it left; gone when
                      the job has ended
-cancel_requested     1 where somebody asked to stop it
+cancel_requested     1 where a caller asked to cancel it
 outcome              The serialized ``JobOutcome`` that counts
 ended_by             The attempt that wrote it; 0 for a job cancelled before any
 duplicate_count      Ends that came later and were dropped
 ==================== ============================================================================
 
 ``arno:paces`` maps each worker to the cost that it gets done in a second, and to the Unix time at
-which it said so.
+which it reported it.
 
-``arno:worker:{worker}`` is ``alive`` while the worker says so, ``left`` after it left in order, and
-``died`` where it could still say that it fails. A holder of a job that is silent has died at it.
+``arno:worker:{worker}`` is ``alive`` while the worker gives signs of life, ``left`` after it left
+in order, and ``died`` where it could still report its own failure. A holder of a job without such
+a key has died while it held the job.
 
 ``arno:watchers:{job}`` maps the wake-up stream of each gateway that waits to what wakes it: ``end``
-or ``change``. An entry of a stream is a hint to look at ``job``, which is now in ``state``.
+or ``change``. An entry of a stream is a hint to read ``job``, which is now in ``state``.
 
 One Redis primary is assumed. The scripts take the keys of a job as KEYS; the streams and the
 idempotency key they find in values, which a Redis Cluster would refuse, so there are no hash tags
@@ -67,9 +68,9 @@ from typing import Final
 from urllib.parse import quote
 
 PACE_TIME_TO_LIVE_S: Final = 5
-"""A worker that has not reported for so long counts as gone."""
+"""A worker that has not reported its pace for this time counts as gone."""
 
-FAREWELL_TIME_TO_LIVE_S: Final = 30 * 86_400
+WORKER_END_TIME_TO_LIVE_S: Final = 30 * 86_400
 """How long a worker's end is remembered: a job that it has handed back may wait meanwhile."""
 
 
@@ -84,34 +85,34 @@ class KeySpace:
     prefix: str = "arno"
 
     def job(self, job_id: str) -> str:
-        """Return the hash of a job."""
+        """Return the key of a job's hash."""
         return f"{self.prefix}:job:{job_id}"
 
     def watchers(self, job_id: str) -> str:
-        """Return the hash of those whom a job wakes."""
+        """Return the key of the hash of gateways that a job wakes."""
         return f"{self.prefix}:watchers:{job_id}"
 
     def idempotency(self, tenant: str, idempotency_key: str) -> str:
-        """Return what points to the job that holds a tenant's idempotency key."""
+        """Return the key that points to the job with a tenant's idempotency key."""
         # Quoted, so that no tenant and key can look like another tenant with another key.
         return f"{self.prefix}:idempotency:{quote(tenant, safe='')}:{idempotency_key}"
 
     def wake_ups(self, gateway: str) -> str:
-        """Return the stream that wakes a gateway."""
+        """Return the key of the stream that wakes a gateway."""
         return f"{self.prefix}:done:{gateway}"
 
     def since(self) -> str:
-        """Return what says since when the store has its memory."""
+        """Return the key that holds since when the store has its memory."""
         return f"{self.prefix}:since"
 
     def paces(self) -> str:
-        """Return the hash of what each worker gets done in a second."""
+        """Return the key of the hash of the workers' paces."""
         return f"{self.prefix}:paces"
 
     def worker(self, worker: str) -> str:
-        """Return what says whether a worker is alive."""
+        """Return the key that holds whether a worker is alive."""
         return f"{self.prefix}:worker:{worker}"
 
     def blob(self, sha256: str) -> str:
-        """Return where the content with this digest is kept."""
+        """Return the key of the content with this digest."""
         return f"{self.prefix}:blob:{sha256}"

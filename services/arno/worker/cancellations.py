@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from arno.errors import BackendUnavailableError
-from arno.results.ports import ResultWriter
+from arno.results.worker_store import WorkerStore
 
 
 class Cancellations:
@@ -14,7 +14,7 @@ class Cancellations:
 
     def __init__(
         self,
-        writer: ResultWriter,
+        writer: WorkerStore,
         *,
         interval_s: float,
         in_hand: Callable[[], list[str]],

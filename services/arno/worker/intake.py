@@ -26,7 +26,8 @@ from arno.errors import (
     StoredJobError,
 )
 from arno.ops.tracing import start_span
-from arno.results.ports import JobOrigin, JobState, ResultWriter
+from arno.results.jobs import JobState
+from arno.results.worker_store import WorkerStore
 from arno.worker.clock import Clock
 from arno.worker.dead_letters import DeadLetters
 from arno.worker.outcomes import build_outcome, error_to_wire
@@ -34,13 +35,10 @@ from arno.worker.publication import Publication
 from arno.worker.quarantine import Quarantine
 from arno.worker.records import UnreadableRecordError, read_job
 from arno.worker.retrying import Backend
-from arno.worker.settings import WorkerSettings
 from arno.worker.taken_job import PreparedJob, TakenJob
 from arno.worker.tally import Tally
 
 logger = logging.getLogger(__name__)
-
-_DEFAULT_TENANT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +53,17 @@ class Intake:
         dead_letters: Where jobs go that were given up.
         publication: Where ends go.
         accept: Gets every prepared job.
-        settings: The worker's settings.
         clock: The time.
         tally: Counts what happened.
     """
 
     engine: Engine
-    writer: ResultWriter
+    writer: WorkerStore
     store: Backend
     quarantine: Quarantine
     dead_letters: DeadLetters
     publication: Publication
     accept: Callable[[PreparedJob], None]
-    settings: WorkerSettings
     clock: Clock
     tally: Tally
 
@@ -107,17 +103,10 @@ class Intake:
         span = start_span("arno.job", kind=SpanKind.CONSUMER, carrier=delivery.record.headers)
         span.set_attributes({"arno.job_id": record.id, "arno.channel": delivery.record.channel})
         taken_at_ms = self.clock.wall_ms()
-        origin = JobOrigin(
-            job_id=record.id,
-            tenant=record.tenant or _DEFAULT_TENANT,
-            submitted_at_ms=record.submitted_at_ms,
-            deadline_at_ms=record.deadline_at_ms,
-            time_to_live_s=self.settings.result_time_to_live_s,
-        )
         try:
             attempt = self.quarantine.begin(
                 lambda deaths_max: self.store.insist(
-                    lambda: self.writer.begin(origin, deaths_max=deaths_max)
+                    lambda: self.writer.begin(record, deaths_max=deaths_max)
                 )
             )
         except BaseException:

@@ -20,7 +20,7 @@ from arno.errors import (
     InputUnavailableError,
     InvalidFieldError,
 )
-from arno.results.ports import JobState
+from arno.results.jobs import JobState
 from arno.vocabulary import FinishReason, ImageSize, Task, TokenTable
 from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.vocabulary.spec import TaskSpec

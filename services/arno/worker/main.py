@@ -18,7 +18,7 @@ from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
 from arno.ops.tracing import configure_tracing, current_trace_id
-from arno.results.redis import RedisResultWriter
+from arno.results.worker_store import WorkerStore
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.presence import SILENCE_SHARE
 from arno.worker.settings import WorkerSettings
@@ -95,7 +95,7 @@ def run_worker(
     engine.warm_up()
     metrics.cold_start.set(time.monotonic() - began_s)
     logger.info("the model is warm", extra={"model": engine.card.name})
-    writer = RedisResultWriter(settings, silence_s=SILENCE_SHARE * settings.claim_timeout_s)
+    writer = WorkerStore(settings, silence_s=SILENCE_SHARE * settings.claim_timeout_s)
     worker = Worker(
         WorkerParts(
             engine=engine,

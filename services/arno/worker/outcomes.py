@@ -8,7 +8,7 @@ from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.engine.interface import ModelCard
 from arno.errors import ArnoError
-from arno.results.ports import JobState
+from arno.results.jobs import JobState
 
 
 def error_to_wire(error: ArnoError) -> types_pb2.Error:

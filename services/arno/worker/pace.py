@@ -9,7 +9,7 @@ from typing import Final
 
 from arno.batching import Pace
 from arno.errors import BackendUnavailableError
-from arno.results.ports import ResultWriter
+from arno.results.worker_store import WorkerStore
 from arno.worker.clock import Clock
 
 _LOOK_S: Final = 0.25
@@ -19,7 +19,7 @@ _LOOKS_A_REPORT: Final = 4
 class PaceReporter:
     """Measures while work waits: time without a line says nothing of what could be done."""
 
-    def __init__(self, writer: ResultWriter, clock: Clock, *, waiting: Callable[[], bool]) -> None:
+    def __init__(self, writer: WorkerStore, clock: Clock, *, waiting: Callable[[], bool]) -> None:
         """Take the store, the time, and what says whether work waits for this worker."""
         self._writer = writer
         self._clock = clock

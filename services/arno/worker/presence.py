@@ -11,7 +11,7 @@ import threading
 from typing import Final
 
 from arno.errors import BackendUnavailableError
-from arno.results.ports import ResultWriter
+from arno.results.worker_store import WorkerStore
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Presence:
     if it had died at it.
     """
 
-    def __init__(self, writer: ResultWriter, *, claim_timeout_s: float) -> None:
+    def __init__(self, writer: WorkerStore, *, claim_timeout_s: float) -> None:
         """Take the store, and the silence after which the bus takes a worker for dead."""
         self._writer = writer
         self._interval_s = claim_timeout_s * SILENCE_SHARE / _SIGNS_A_SILENCE

@@ -16,7 +16,8 @@ from typing import Final
 
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.errors import StoredJobError
-from arno.results.ports import JobState, ResultWriter
+from arno.results.jobs import JobState
+from arno.results.worker_store import WorkerStore
 from arno.worker.outcomes import state_from_wire
 from arno.worker.retrying import AbandonedError, Backend
 from arno.worker.taken_job import TakenJob
@@ -58,7 +59,7 @@ class Publication:
 
     def __init__(
         self,
-        writer: ResultWriter,
+        writer: WorkerStore,
         store: Backend,
         *,
         on_ended: Callable[[EndedJob], None],

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from arno.results.ports import Attempt
+from arno.results.jobs import Attempt
 from arno.worker.retrying import AbandonedError
 
 Begin: TypeAlias = Callable[[int], Attempt]

@@ -12,7 +12,7 @@ from opentelemetry.trace import Span, format_trace_id
 from arno.api.v1 import types_pb2
 from arno.bus.ports import Lane
 from arno.bus.v1.records_pb2 import JobRecord
-from arno.results.ports import Attempt
+from arno.results.jobs import Attempt
 
 if TYPE_CHECKING:
     from arno.engine.interface import PreparedImage

@@ -13,7 +13,8 @@ from arno.engine.engine_loop import EngineLoop
 from arno.engine.interface import Engine, EngineStatistics
 from arno.errors import StoredJobError
 from arno.ops.cpus import available_cpus
-from arno.results.ports import JobState, ResultWriter
+from arno.results.jobs import JobState
+from arno.results.worker_store import WorkerStore
 from arno.worker.cancellations import Cancellations
 from arno.worker.clock import Clock
 from arno.worker.crew import Crew
@@ -53,7 +54,7 @@ class WorkerParts:
 
     engine: Engine
     consumers: Mapping[str, Consumer]
-    writer: ResultWriter
+    writer: WorkerStore
     make_publisher: Callable[[], Publisher]
 
 
@@ -208,7 +209,6 @@ class Worker:
             dead_letters=self._dead_letters,
             publication=self._publication,
             accept=self._desk.accept,
-            settings=self._settings,
             clock=self._clock,
             tally=self._tally,
         )

@@ -12,7 +12,7 @@ from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
 from arno.bus.factory import make_admin, make_publisher
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
-from arno.results.redis import RedisJobStore
+from arno.results.gateway_store import GatewayStore
 from prometheus_client import CollectorRegistry
 from support.redis_server import RedisServer
 from support.stand_in_worker import StandInWorker
@@ -22,7 +22,7 @@ from support.stand_in_worker import StandInWorker
 class RunningGateway:
     gateway: Gateway
     settings: GatewaySettings
-    store: RedisJobStore
+    store: GatewayStore
     registry: CollectorRegistry
     channel: grpc.aio.Channel
 
@@ -42,11 +42,10 @@ async def running(
     admin = make_admin(settings)
     admin.ensure_topics()
     admin.close()
-    store = RedisJobStore(settings, gateway=gateway_id)
+    store = GatewayStore(settings, gateway=gateway_id)
     registry = CollectorRegistry()
     gateway = Gateway(
         settings,
-        gateway_id=gateway_id,
         publisher=make_publisher(settings),
         store=store,
         registry=registry,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import grpc
 import pytest
 import redis
 from arno.api.v1 import job_pb2, types_pb2
 from arno.bus.ports import Lane
-from arno.results.ports import JobClaim
 from google.protobuf.duration_pb2 import Duration
 from support import images
+from support.builders import new_job
 from support.eventually import eventually_async
 from support.gateway_calls import caption, fault_of
 from support.stand_in_worker import answer
@@ -129,20 +128,7 @@ async def test_impossible_job_id_is_refused(arno, job_id):
 
 
 async def test_another_tenants_job_is_unknown_to_every_method_and_stays(arno):
-    now_at_ms = time.time_ns() // 1_000_000
-    await arno.store.claim(
-        JobClaim(
-            job_id="theirs",
-            tenant="other",
-            lane="batch",
-            submitted_at_ms=now_at_ms,
-            deadline_at_ms=now_at_ms + 60_000,
-            time_to_live_s=60,
-            idempotency_key="",
-            body_sha256="0" * 64,
-            watcher="",
-        )
-    )
+    await arno.store.claim(new_job(id="theirs", tenant="other"))
     calls = [
         arno.jobs.GetJob(job_pb2.GetJobRequest(job_id="theirs"), timeout=20),
         arno.jobs.CancelJob(job_pb2.CancelJobRequest(job_id="theirs"), timeout=20),

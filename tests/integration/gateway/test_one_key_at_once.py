@@ -22,9 +22,7 @@ from support.stand_in_worker import StandInWorker
 pytestmark = pytest.mark.redis
 
 SETTINGS = SubmissionSettings(
-    gateway_id="test",
     inline_image_bytes_max=100_000,
-    result_time_to_live_s=60,
     blob_time_to_live_s=60,
     publish_timeout_s=60,
 )
@@ -158,8 +156,8 @@ class SlowClaim:
         self.made, self.answered = asyncio.Event(), asyncio.Event()
         claim = store.claim
 
-        async def slow(wanted):
-            holder = await claim(wanted)
+        async def slow(record, **options):
+            holder = await claim(record, **options)
             self.made.set()
             await self.answered.wait()
             return holder

@@ -19,7 +19,7 @@ from arno.cli.main import root
 from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
 from arno.gateway.settings import GatewaySettings
 from arno.ops.redis_access import RedisAccessSettings
-from arno.results.redis import RedisJobStore
+from arno.results.gateway_store import GatewayStore
 from click.testing import CliRunner
 from support import images
 from support.availability import require
@@ -231,7 +231,7 @@ async def test_who_lacks_anything_is_not_let_in_and_says_no_secret(
         fields = {"redis_url": settings.redis_url.replace("rediss:", "redis:")}
         fields |= {"redis_ca": None, "redis_client_cert": None, "redis_client_key": None}
     settings = settings.model_copy(update=fields)
-    store = RedisJobStore(settings, gateway="g")
+    store = GatewayStore(settings, gateway="g")
     with pytest.raises(BackendUnavailableError) as caught:
         await store.start()
     await store.close()
@@ -244,7 +244,7 @@ async def test_who_lacks_anything_is_not_let_in_and_says_no_secret(
 @pytest.mark.usefixtures("topics")
 async def test_password_is_rotated_without_a_restart(settings_of, admin, tmp_path):
     settings = settings_of("gateway")
-    store = RedisJobStore(settings, gateway="g")
+    store = GatewayStore(settings, gateway="g")
     await store.start()
     try:
         admin.execute_command("ACL", "SETUSER", "arno-gateway", "resetpass", ">new-password")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 
 import pytest
@@ -19,15 +18,13 @@ from arno.gateway.submission import (
     body_digest,
 )
 from arno.gateway.validation import check_request
-from arno.results.ports import JobClaim
 from support import images
+from support.builders import new_job
 from support.eventually import eventually_async
 from support.gateway_calls import caption, infer_request
 
 SETTINGS = SubmissionSettings(
-    gateway_id="test",
     inline_image_bytes_max=100_000,
-    result_time_to_live_s=60,
     blob_time_to_live_s=60,
     publish_timeout_s=5,
 )
@@ -54,21 +51,11 @@ def submission(**fields: object) -> Submission:
 
 
 async def test_job_of_a_gateway_that_died_before_publishing_is_published_by_the_retry(arno, worker):
-    now_at_ms = time.time_ns() // 1_000_000
-    lost = JobClaim(
-        job_id=secrets.token_hex(16),
-        tenant="default",
-        lane="interactive",
-        submitted_at_ms=now_at_ms,
-        deadline_at_ms=now_at_ms + 30_000,
-        time_to_live_s=60,
-        idempotency_key="k",
-        body_sha256=body_digest(submission().request),
-        watcher="a gateway that is gone",
-    )
-    await arno.store.claim(lost)
+    lost = new_job(tenant="default")
+    sha256 = body_digest(submission().request)
+    await arno.store.claim(lost, idempotency_key="k", body_sha256=sha256)
     response = await arno.vision.Infer(infer_request(idempotency_key="k"), timeout=20)
-    assert response.job_id == lost.job_id
+    assert response.job_id == lost.id
     assert response.results[0].HasField("answer")
 
 

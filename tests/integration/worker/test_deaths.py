@@ -8,8 +8,8 @@ import pytest
 import redis
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobRecord
-from arno.results.ports import JobOrigin, JobState
-from arno.results.redis import RedisResultWriter
+from arno.results.jobs import JobState
+from arno.results.worker_store import WorkerStore
 from arno.worker.settings import WorkerSettings
 from support.eventually import eventually
 from support.job_client import JobClient, job_record
@@ -19,11 +19,10 @@ from support.workers import RunningWorker
 @pytest.fixture
 def deaths(worker_settings: WorkerSettings) -> Iterator[Callable[[JobRecord], int]]:
     """Ask as the next worker would how many have died with a job in hand."""
-    writer = RedisResultWriter(worker_settings)
+    writer = WorkerStore(worker_settings)
 
     def ask(record: JobRecord) -> int:
-        origin = JobOrigin(record.id, record.tenant, record.submitted_at_ms, 0, 60)
-        return writer.begin(origin, deaths_max=0).death_count
+        return writer.begin(record, deaths_max=0).death_count
 
     yield ask
     writer.close()

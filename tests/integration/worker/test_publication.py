@@ -1,41 +1,35 @@
 """The one order that loses nothing: the outcome is stored, then the delivery is done."""
 
 import threading
-import time
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.engine import ModelCard
-from arno.results.ports import JobOrigin, JobState, ResultWriter
-from arno.results.redis import RedisResultWriter
+from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
+from arno.results.worker_store import WorkerStore
 from arno.worker.outcomes import build_outcome
 from arno.worker.publication import EndedJob, Publication
 from arno.worker.retrying import Backend
 from arno.worker.taken_job import TakenJob
 from opentelemetry.trace import INVALID_SPAN
+from support.builders import new_job
 from support.eventually import eventually
 from support.redis_server import RedisServer
 
 
 @pytest.fixture
-def writer(own_redis_server: RedisServer) -> Iterator[RedisResultWriter]:
-    writer = RedisResultWriter(ResultSettings(redis_url=own_redis_server.url))
+def writer(own_redis_server: RedisServer) -> Iterator[WorkerStore]:
+    writer = WorkerStore(ResultSettings(redis_url=own_redis_server.url))
     yield writer
     writer.close()
-
-
-def _origin() -> JobOrigin:
-    now_ms = time.time_ns() // 1_000_000
-    return JobOrigin(uuid.uuid4().hex, "default", now_ms, now_ms + 600_000, 60)
 
 
 class _Publishing:
     """One store thread; ``states_at_done`` is what the store knew at each done."""
 
-    def __init__(self, writer: ResultWriter) -> None:
+    def __init__(self, writer: WorkerStore) -> None:
         self.abandon = threading.Event()
         self.store = Backend("the result store", self.abandon)
         self.ended: list[EndedJob] = []
@@ -45,12 +39,12 @@ class _Publishing:
         self._thread = threading.Thread(target=self.publication.run)
         self._thread.start()
 
-    def take(self, origin: JobOrigin) -> TakenJob:
+    def take(self, record: JobRecord) -> TakenJob:
         def done() -> None:
-            self.states_at_done.append(self._writer.begin(origin).state)
+            self.states_at_done.append(self._writer.begin(record).state)
 
-        attempt = self._writer.begin(origin)
-        return TakenJob(JobRecord(id=origin.job_id), "batch", attempt, done, 0.0, 0.0, INVALID_SPAN)
+        attempt = self._writer.begin(record)
+        return TakenJob(record, "batch", attempt, done, 0.0, 0.0, INVALID_SPAN)
 
     def close(self) -> None:
         self.abandon.set()
@@ -59,7 +53,7 @@ class _Publishing:
 
 
 @pytest.fixture
-def publishing(writer: RedisResultWriter) -> Iterator[_Publishing]:
+def publishing(writer: WorkerStore) -> Iterator[_Publishing]:
     publishing = _Publishing(writer)
     yield publishing
     publishing.close()
@@ -71,7 +65,7 @@ def _success(job: TakenJob) -> JobOutcome:
 
 
 def test_delivery_is_done_only_after_its_outcome_is_stored(publishing: _Publishing) -> None:
-    job = publishing.take(_origin())
+    job = publishing.take(new_job())
     publishing.publication.end(job, _success(job))
     eventually(lambda: publishing.ended)
     assert publishing.states_at_done == [JobState.SUCCEEDED]
@@ -82,7 +76,7 @@ def test_end_of_a_job_is_a_line_with_its_ids_for_who_looks_for_one(
     publishing: _Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "arno.worker.publication")
-    job = publishing.take(_origin())
+    job = publishing.take(new_job())
     publishing.publication.end(job, _success(job))
     eventually(lambda: publishing.ended)
     (line,) = [vars(record) for record in caplog.records]
@@ -93,7 +87,7 @@ def test_end_of_a_job_is_a_line_with_its_ids_for_who_looks_for_one(
 def test_outcome_waits_for_a_store_that_is_away(
     publishing: _Publishing, own_redis_server: RedisServer
 ) -> None:
-    job = publishing.take(_origin())
+    job = publishing.take(new_job())
     own_redis_server.kill()
     publishing.publication.end(job, _success(job))
     eventually(lambda: not publishing.store.available)
@@ -107,7 +101,7 @@ def test_outcome_waits_for_a_store_that_is_away(
 def test_process_that_leaves_gives_up_without_declaring_done(
     publishing: _Publishing, own_redis_server: RedisServer
 ) -> None:
-    job = publishing.take(_origin())
+    job = publishing.take(new_job())
     own_redis_server.kill()
     publishing.publication.end(job, _success(job))
     eventually(lambda: not publishing.store.available)
@@ -117,7 +111,7 @@ def test_process_that_leaves_gives_up_without_declaring_done(
 
 
 def test_second_end_of_a_job_is_dropped_and_its_delivery_done(publishing: _Publishing) -> None:
-    origin = _origin()
+    origin = new_job()
     first, second = publishing.take(origin), publishing.take(origin)
     assert second.attempt.number == 2
     publishing.publication.end(first, _success(first))
@@ -128,11 +122,11 @@ def test_second_end_of_a_job_is_dropped_and_its_delivery_done(publishing: _Publi
 
 
 def test_mere_progress_that_an_end_follows_at_once_is_never_sent(
-    writer: RedisResultWriter, publishing: _Publishing, monkeypatch: pytest.MonkeyPatch
+    writer: WorkerStore, publishing: _Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[JobState] = []
     monkeypatch.setattr(writer, "progress", lambda attempt, state, **_: sent.append(state) or True)
-    job = publishing.take(_origin())
+    job = publishing.take(new_job())
     behind = Publication(
         writer, publishing.store, on_ended=publishing.ended.append, monotonic_s=lambda: 0.0
     )

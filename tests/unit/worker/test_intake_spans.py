@@ -14,7 +14,6 @@ from arno.worker.clock import Clock
 from arno.worker.intake import Intake
 from arno.worker.quarantine import Quarantine
 from arno.worker.retrying import AbandonedError, Backend
-from arno.worker.settings import WorkerSettings
 from arno.worker.tally import Tally
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -56,7 +55,6 @@ def intake(fault: Exception, letters: LetterBox) -> Intake:
         dead_letters=cast("Any", letters),
         publication=unused,
         accept=unused,
-        settings=WorkerSettings(model="null"),
         clock=Clock(),
         tally=Tally(),
     )

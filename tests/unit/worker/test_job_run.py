@@ -5,7 +5,7 @@ from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.errors import CancelledError, EngineError
-from arno.results.ports import JobState
+from arno.results.jobs import JobState
 from arno.vocabulary import EXPECTED_TOKENS, FinishReason, Task
 from arno.vocabulary.grammars import Constraint
 from arno.worker.job_run import JobRun

@@ -2,7 +2,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from arno.results.ports import Attempt, JobOrigin, JobState
+from arno.bus.v1.records_pb2 import JobRecord
+from arno.results.jobs import Attempt, JobState
 from arno.worker.quarantine import Begin, Quarantine
 from arno.worker.retrying import AbandonedError
 from support.eventually import eventually
@@ -14,9 +15,10 @@ def _begins(job_id: str, *, deaths: int, calls: list[int] | None = None) -> Begi
     def begin(deaths_max: int) -> Attempt:
         if calls is not None:
             calls.append(deaths_max)
-        origin = JobOrigin(job_id, "default", 0, 0, 60)
         begun = deaths < deaths_max
-        return Attempt(origin, 1, JobState.QUEUED, False, death_count=deaths, begun=begun)
+        return Attempt(
+            JobRecord(id=job_id), 1, JobState.QUEUED, False, death_count=deaths, begun=begun
+        )
 
     return begin
 

@@ -1,4 +1,4 @@
-"""The worker's side of the result store."""
+"""The worker's side of the result store: begin attempts, write progress and ends, read images."""
 
 from __future__ import annotations
 
@@ -10,34 +10,45 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from arno.api.v1.job_pb2 import JobState as ProtoJobState
-from arno.bus.v1.records_pb2 import JobOutcome
-from arno.results.keys import FAREWELL_TIME_TO_LIVE_S, PACE_TIME_TO_LIVE_S, KeySpace
-from arno.results.ports import Attempt, JobOrigin, JobState
-from arno.results.redis.clients import writing_client
-from arno.results.redis.faults import is_foreign, translated, translated_for_job
-from arno.results.redis.lua import script_text
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.results.connection import (
+    holds_foreign_type,
+    translated,
+    translated_for_job,
+    worker_client,
+)
+from arno.results.jobs import Attempt, JobState
+from arno.results.keys import PACE_TIME_TO_LIVE_S, WORKER_END_TIME_TO_LIVE_S, KeySpace
+from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 
 logger = logging.getLogger(__name__)
 
+_DEFAULT_TENANT: Final = "default"
 _ANY_DEATHS: Final = -1
 
 
-class RedisResultWriter:
-    """Results into Redis, for one worker. Blocking and thread-safe; see ``ports.ResultWriter``."""
+class WorkerStore:
+    """The jobs in Redis, as one worker uses them. Blocking and thread-safe.
+
+    Every method may raise BackendUnavailableError, and may then be called again with the same
+    arguments: what was applied before the reply was lost is not applied twice. Methods that change
+    a job may raise StoredJobError, and would again: the store holds something foreign for it.
+    """
 
     def __init__(self, settings: ResultSettings, *, silence_s: float = 5.0) -> None:
-        """Take where Redis is; connects with the first call.
+        """Take the settings; connects with the first call.
 
         Args:
-            settings: Where Redis is.
-            silence_s: A worker that gives no sign of life for so long counts as dead. Shorter than
-                the bus takes to give its records to others, so that they know it by then.
+            settings: Where Redis is, and how long it keeps a job.
+            silence_s: A worker without a sign of life for this time counts as dead. Shorter than
+                the bus takes to redeliver its records, so that the next worker knows it by then.
         """
         self._keys = KeySpace(settings.redis_key_prefix)
+        self._time_to_live_s = settings.result_time_to_live_s
         self._worker = self._keys.worker(uuid.uuid4().hex)
         self._silence_ms = max(1, round(1000 * silence_s))
-        self._redis = writing_client(settings)
+        self._redis = worker_client(settings)
         register = self._redis.register_script
         self._begin_script = register(script_text("begin"))
         self._progress_script = register(script_text("progress"))
@@ -47,18 +58,22 @@ class RedisResultWriter:
         self._gone_script = register(script_text("report_gone"))
         self._cancelled_script = register(script_text("cancelled"))
 
-    def ping(self) -> None:
-        """Raise BackendUnavailableError unless Redis answers."""
-        with translated("answer a ping"):
-            self._redis.ping()
+    def begin(self, record: JobRecord, *, deaths_max: int | None = None) -> Attempt:
+        """Begin an attempt, before any work, and note that this worker holds the job.
 
-    def begin(self, origin: JobOrigin, *, deaths_max: int | None = None) -> Attempt:
-        """Begin an attempt, before any work, and note that this worker has the job."""
-        with translated_for_job(f"begin job {origin.job_id}"):
+        A job that the store has lost is created again from its record. A job that was deleted is
+        not: its attempt has state CANCELLED and number 0.
+
+        Args:
+            record: The job.
+            deaths_max: Begin nothing where this many workers, or more, have died while they held
+                the job. A worker that left in order, or that gives signs of life, has not died.
+        """
+        with translated_for_job(f"begin job {record.id}"):
             reply: Any = self._begin_script(
-                keys=[*self._job_keys(origin), self._worker],
+                keys=[*self._job_keys(record), self._worker],
                 args=[
-                    *_fields(origin),
+                    *self._fields(record),
                     uuid.uuid4().hex,
                     self._silence_ms,
                     _ANY_DEATHS if deaths_max is None else deaths_max,
@@ -66,7 +81,7 @@ class RedisResultWriter:
             )
         number, state, cancel_requested, death_count, begun = reply
         return Attempt(
-            origin,
+            record,
             number,
             JobState(state.decode()),
             cancel_requested=bool(cancel_requested),
@@ -82,13 +97,18 @@ class RedisResultWriter:
         decoded_token_count: int,
         task_results: dict[int, bytes],
     ) -> bool:
-        """Write state and new task results (index to bytes); say whether to go on."""
+        """Write state and new task results (index to serialized TaskResult).
+
+        Returns:
+            Whether to go on. False: the attempt is stale, or the job has ended, was deleted or is
+            to be cancelled.
+        """
         results = [part for indexed in task_results.items() for part in indexed]
         with translated_for_job(f"write the progress of job {attempt.job_id}"):
             go_on: Any = self._progress_script(
-                keys=self._job_keys(attempt.origin),
+                keys=self._job_keys(attempt.record),
                 args=[
-                    *_fields(attempt.origin),
+                    *self._fields(attempt.record),
                     attempt.number,
                     state,
                     decoded_token_count,
@@ -98,19 +118,23 @@ class RedisResultWriter:
         return bool(go_on)
 
     def finish(self, attempt: Attempt, outcome: JobOutcome) -> bool:
-        """Write the end of a job; say whether it is the end that counts, which is the first one."""
+        """Write the end of a job; return whether it is the end that counts, which is the first.
+
+        Any attempt may end a job, an old one too. Later ends are counted and dropped; the same
+        outcome of the same attempt, written again because a reply was lost, is the same end.
+        """
         state = JobState(ProtoJobState.Name(outcome.state).removeprefix("JOB_STATE_"))
         # Deterministic, so that the same outcome sent again is known by its bytes.
         content = outcome.SerializeToString(deterministic=True)
         with translated_for_job(f"write the end of job {attempt.job_id}"):
             first: Any = self._finish_script(
-                keys=self._job_keys(attempt.origin),
-                args=[*_fields(attempt.origin), attempt.number, state, content],
+                keys=self._job_keys(attempt.record),
+                args=[*self._fields(attempt.record), attempt.number, state, content],
             )
         return bool(first)
 
     def cancelled(self, job_ids: list[str]) -> set[str]:
-        """Return which of these jobs somebody asked to stop, or deleted."""
+        """Return which of these jobs are to be cancelled or were deleted."""
         if not job_ids:
             return set()
         with translated(f"ask whether {len(job_ids)} jobs are cancelled"):
@@ -118,37 +142,44 @@ class RedisResultWriter:
         return {job_id for job_id, stop in zip(job_ids, stops, strict=True) if stop}
 
     def report_alive(self) -> None:
-        """Give a sign of life of this worker; to be repeated well within its silence."""
+        """Give a sign of life of this worker; call it several times within ``silence_s``."""
         with translated("take a sign of life"):
             self._alive_script(keys=[self._worker], args=[self._silence_ms])
 
     def report_gone(self, *, in_order: bool) -> None:
-        """Say that this worker ends; its first word is the last."""
+        """Record the end of this worker; only the first call counts.
+
+        Args:
+            in_order: Whether the worker hands back the jobs that it holds; else it has died while
+                it held them.
+        """
         with translated("take the end of this worker"):
             self._gone_script(
                 keys=[self._worker],
-                args=["left" if in_order else "died", 1000 * FAREWELL_TIME_TO_LIVE_S],
+                args=["left" if in_order else "died", 1000 * WORKER_END_TIME_TO_LIVE_S],
             )
 
     def report_pace(self, worker: str, cost_per_s: float) -> None:
-        """Say how much this worker gets done in a second; to be repeated every second."""
+        """Record the cost that this worker gets done in a second; call it every second."""
         with translated("take the pace of this worker"):
             self._pace_script(
                 keys=[self._keys.paces()], args=[worker, f"{cost_per_s:g}", PACE_TIME_TO_LIVE_S]
             )
 
     def get_blob(self, sha256: str) -> bytes | None:
-        """Return an image, or None where it is not kept (any more) or is not what its name says."""
+        """Return an image; None where it is not stored, or no longer, or has another digest."""
         content: Any
         with translated(f"read image {sha256}"):
             try:
                 content = self._redis.get(self._keys.blob(sha256))
-            except ResponseError as error:
-                if not is_foreign(error):
+            except ResponseError as fault:
+                if not holds_foreign_type(fault):
                     raise
                 content = b""
         if content is not None and hashlib.sha256(content).hexdigest() != sha256:
-            logger.error("a stored image is not what its name says", extra={"sha256": sha256})
+            logger.error(
+                "a stored image does not have the digest of its key", extra={"sha256": sha256}
+            )
             return None
         return bytes(content) if content is not None else None
 
@@ -156,15 +187,14 @@ class RedisResultWriter:
         """Disconnect. Idempotent."""
         self._redis.close()
 
-    def _job_keys(self, origin: JobOrigin) -> list[str]:
-        return [self._keys.job(origin.job_id), self._keys.watchers(origin.job_id)]
+    def _job_keys(self, record: JobRecord) -> list[str]:
+        return [self._keys.job(record.id), self._keys.watchers(record.id)]
 
-
-def _fields(origin: JobOrigin) -> list[str | int]:
-    return [
-        origin.job_id,
-        origin.tenant,
-        origin.submitted_at_ms,
-        origin.deadline_at_ms,
-        origin.time_to_live_s,
-    ]
+    def _fields(self, record: JobRecord) -> list[str | int]:
+        return [
+            record.id,
+            record.tenant or _DEFAULT_TENANT,
+            record.submitted_at_ms,
+            record.deadline_at_ms,
+            self._time_to_live_s,
+        ]

@@ -1,0 +1,378 @@
+"""The gateway's side of the result store: claim jobs, wait for their ends, cancel and delete."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, cast
+
+from redis.exceptions import ResponseError
+
+from arno.api.v1 import job_pb2, types_pb2
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.errors import (
+    BackendUnavailableError,
+    CancelledError,
+    IdempotencyConflictError,
+    UnknownJobError,
+)
+from arno.results.connection import (
+    command_client,
+    holds_foreign_type,
+    reading_client,
+    translated,
+    warn_of_unsafe_settings,
+)
+from arno.results.jobs import JobSnapshot, made_at_ms, read_snapshot
+from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
+from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
+from arno.results.scripts import script_text
+from arno.results.settings import ResultSettings
+from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
+
+_LANE_NAMES: Final = {types_pb2.LANE_INTERACTIVE: "interactive", types_pb2.LANE_STREAM: "stream"}
+
+_SINCE_TIME_TO_LIVE_MS: Final = 30 * 86_400_000
+_JOB_AGE_MS_MAX: Final = 9 * 86_400_000
+"""By default a job may take 7 days and is kept for one more; an older one is over in any case."""
+
+
+class GatewayStore:
+    """The jobs in Redis, as one gateway uses them. Lives in one asyncio loop.
+
+    Redis holds the truth about a job; a wake-up is a hint to read it again. Any number of callers
+    may wait: they share ``redis_connection_count_max`` connections, and one more on which a loop
+    reads the wake-ups. Every method may raise BackendUnavailableError.
+    """
+
+    def __init__(
+        self,
+        settings: ResultSettings,
+        *,
+        gateway: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the settings; nothing is connected yet.
+
+        Args:
+            settings: Where Redis is, and how long it keeps a job.
+            gateway: Names this gateway's stream of wake-ups: unique among those that run.
+            clock: Monotonic seconds.
+        """
+        self._keys = KeySpace(settings.redis_key_prefix)
+        self._time_to_live_s = settings.result_time_to_live_s
+        self._stream = self._keys.wake_ups(gateway)
+        self._clock = clock
+        self._waiters = Waiters()
+        self._redis = command_client(settings)
+        self._reader = reading_client(settings)
+        self._wake_ups = WakeUpLoop(
+            self._reader, self._redis, self._stream, self._waiters, self._keys, clock
+        )
+        self._loop: asyncio.Task[None] | None = None
+        self._closed = False
+        self._batcher = ScriptBatcher(
+            self._redis, round_trips_max=min(ROUND_TRIPS_MAX, settings.redis_connection_count_max)
+        )
+        self._connections = asyncio.Semaphore(settings.redis_connection_count_max)
+        register = self._redis.register_script
+        self._claim_script = register(script_text("claim"))
+        self._look_script = register(script_text("look"))
+        self._cancel_script = register(script_text("request_cancel"))
+        self._since_script = register(script_text("since"))
+        self._take_publication_script = register(script_text("take_publication"))
+        self._give_up_publication_script = register(script_text("give_up_publication"))
+        self._note_published_script = register(script_text("note_published"))
+        self._forget_script = register(script_text("forget"))
+        self._paces_script = register(script_text("paces"))
+        self._keep_blob_script = register(script_text("keep_blob"))
+
+    async def start(self) -> None:
+        """Connect, and begin to read wake-ups; call it before the first claim."""
+        with translated("be reached"):
+            await self._wake_ups.find_start()
+            await self._since()
+        await warn_of_unsafe_settings(self._redis)
+        self._loop = asyncio.create_task(self._wake_ups.run(), name="result wake-ups")
+
+    async def close(self) -> None:
+        """Stop reading wake-ups and disconnect; waiting callers get an error. Idempotent."""
+        self._closed = True
+        self._waiters.wake_all()
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+            self._loop = None
+        await self._batcher.close()
+        await self._reader.aclose()
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        """Raise BackendUnavailableError unless Redis answers and wake-ups are being read."""
+        if self._loop is None or self._loop.done():
+            raise BackendUnavailableError("the result store does not listen", backend="redis")
+        with translated("answer a ping"):
+            # With every ping, so that it is known to the second when Redis came up empty.
+            await self._since()
+
+    async def claim(
+        self,
+        record: JobRecord,
+        *,
+        idempotency_key: str = "",
+        body_sha256: str = "",
+        waited_for: bool = False,
+        publishing_s: float = 0.0,
+    ) -> str:
+        """Create the job in state QUEUED, unless its idempotency key is known; return its id.
+
+        Where the key is known with the same body, nothing is created, and the id is that of the
+        job that holds the key.
+
+        Args:
+            record: The job; its image and its tasks are not looked at.
+            idempotency_key: The caller's key, or empty.
+            body_sha256: Digest of what the key stands for; compared when the key comes again.
+            waited_for: Whether the end of the job shall wake this gateway.
+            publishing_s: How long only the claimant may publish a job with a key. 0: the next
+                caller may.
+
+        Raises:
+            IdempotencyConflictError: The key is known with another body.
+        """
+        keys = [
+            *self._job_keys(record.id),
+            self._keys.idempotency(record.tenant, idempotency_key),
+        ]
+        arguments: list[str | int] = [
+            record.id,
+            record.tenant,
+            record.submitted_at_ms,
+            record.deadline_at_ms,
+            self._time_to_live_s,
+            _LANE_NAMES.get(record.lane, "batch"),
+            body_sha256,
+            self._stream if waited_for else "",
+            int(bool(idempotency_key)),
+            round(1000 * publishing_s),
+        ]
+        if waited_for:
+            self._waiters.preregister(record.id)
+        with translated(f"claim job {record.id}"):
+            holder: Any = await self._batcher.run(self._claim_script, keys=keys, args=arguments)
+        job_id = str(holder[0], "utf-8")
+        if job_id != record.id:
+            self._waiters.forget(record.id)
+        if str(holder[1], "utf-8") != body_sha256:
+            raise IdempotencyConflictError(idempotency_key, job_id)
+        return job_id
+
+    async def take_publication(self, job_id: str, *, by: str, for_s: float) -> bool:
+        """Return whether it is the caller's turn to publish the job. Idempotent.
+
+        It is, if no worker has begun the job, its publication has not been noted, and no other
+        caller has the turn. The turn lasts until it is given up, the publication is noted, or
+        ``for_s`` seconds have passed.
+
+        Args:
+            job_id: The job.
+            by: Unique to the caller; for a claimant, the id that it claimed.
+            for_s: How long the turn may last.
+        """
+        keys = [self._keys.job(job_id)]
+        with translated(f"say who publishes job {job_id}"):
+            turn: Any = await self._batcher.run(
+                self._take_publication_script, keys=keys, args=[by, round(1000 * for_s)]
+            )
+        return bool(turn)
+
+    async def give_up_publication(self, job_id: str, *, by: str) -> None:
+        """End the turn of ``by`` to publish the job; another's turn stays. Idempotent."""
+        keys = [self._keys.job(job_id)]
+        with translated(f"let others publish job {job_id}"):
+            await self._batcher.run(self._give_up_publication_script, keys=keys, args=[by])
+
+    async def note_published(self, job_id: str) -> None:
+        """Note that the bus has the job's record. Idempotent; an unknown job stays unknown."""
+        keys = [self._keys.job(job_id)]
+        with translated(f"note that job {job_id} was published"):
+            await self._batcher.run(self._note_published_script, keys=keys, args=[])
+
+    async def abandon(self, job_id: str) -> None:
+        """Forget without a trace a job whose publication has not begun. Idempotent."""
+        await self._forget(job_id, "abandon", tombstone=False)
+
+    async def release(self, job_id: str) -> None:
+        """Forget a job that may not have reached the bus, with its idempotency key.
+
+        Should its record reach a worker after all, the job is not begun.
+        """
+        await self._forget(job_id, "release")
+
+    async def delete(self, job_id: str) -> None:
+        """Forget the job, its results and its idempotency key. Idempotent.
+
+        A worker that still runs it finds it gone and stops; a record that is delivered again is
+        not begun.
+        """
+        await self._forget(job_id, "delete")
+
+    async def get(self, job_id: str) -> JobSnapshot | None:
+        """Return the job, or None where the store does not know it."""
+        async with self._connection(f"read job {job_id}"):
+            try:
+                fields: Any = await cast(
+                    Awaitable[Any], self._redis.hgetall(self._keys.job(job_id))
+                )
+            except ResponseError as fault:
+                if not holds_foreign_type(fault):
+                    raise
+                fields = {}
+        return read_snapshot(job_id, fields)
+
+    async def is_newer_than(self, job_id: str) -> bool:
+        """Return whether the store came up empty after the job was named.
+
+        If so, a job that ``get`` does not know may exist all the same: its record can be on the
+        bus. False for ids that Arno did not make, and for jobs that are over by their age.
+        """
+        made_ms = made_at_ms(job_id)
+        if made_ms is None:
+            return False
+        with translated(f"say whether it is newer than job {job_id}"):
+            since_ms = await self._since()
+        age_ms = time.time_ns() // 1_000_000 - made_ms
+        return made_ms < since_ms and age_ms < _JOB_AGE_MS_MAX
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
+        """Return the job when it has ended; short outages of Redis are waited out.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            UnknownJobError: The store does not know it, or no longer.
+            BackendUnavailableError: The time is over, and Redis did not answer the last read.
+        """
+        error: BackendUnavailableError | None = None
+        with self._waiters.register(job_id, WakeOn.END, self._clock()) as waiter:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while True:
+                        await self._hinted(waiter)
+                        try:
+                            snapshot, error = await self._read(waiter), None
+                            if snapshot.state.terminal:
+                                return snapshot
+                        except BackendUnavailableError as raised:
+                            error = raised
+            except TimeoutError:
+                if error is not None:
+                    raise error from None
+                raise
+
+    async def watch(self, job_id: str) -> AsyncIterator[JobSnapshot]:
+        """Yield the job now and after every change until it has ended.
+
+        Changes that come faster than the caller takes them are seen as one.
+
+        Raises:
+            UnknownJobError: The store does not know it, or no longer.
+        """
+        with self._waiters.register(job_id, WakeOn.CHANGE, self._clock()) as waiter:
+            snapshot = await self._read(waiter)
+            yield snapshot
+            while not snapshot.state.terminal:
+                await self._hinted(waiter)
+                seen = waiter.revision
+                with contextlib.suppress(BackendUnavailableError):
+                    snapshot = await self._read(waiter)
+                    if waiter.revision != seen:
+                        yield snapshot
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Note that the job is to be cancelled; a job that no worker has begun ends at once.
+
+        Idempotent; a job that has ended, or that is unknown, stays as it is.
+        """
+        outcome = _cancelled_before_begin().SerializeToString()
+        keys = self._job_keys(job_id)
+        with translated(f"cancel job {job_id}"):
+            await self._batcher.run(self._cancel_script, keys=keys, args=[job_id, outcome])
+
+    async def paces(self) -> Sequence[float]:
+        """Return the cost per second that each live worker gets done; 0.0: never busy yet."""
+        with translated("read the workers' paces"):
+            found: Any = await self._batcher.run(
+                self._paces_script, keys=[self._keys.paces()], args=[PACE_TIME_TO_LIVE_S]
+            )
+        return [float(pace) for pace in found]
+
+    async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
+        """Store an image for at least the given time; return its key: SHA-256, in hex."""
+        # Hashing 16 MiB takes tens of milliseconds, and lets other threads run.
+        digest = await asyncio.to_thread(hashlib.sha256, content)
+        sha256 = digest.hexdigest()
+        key, left_ms = self._keys.blob(sha256), time_to_live_s * 1000
+        async with self._connection(f"keep image {sha256}"):
+            if not await self._keep_blob_script(keys=[key], args=[left_ms]):
+                await self._redis.set(key, content, px=left_ms)
+        return sha256
+
+    async def _since(self) -> int:
+        since: Any = await self._since_script(
+            keys=[self._keys.since()], args=[_SINCE_TIME_TO_LIVE_MS]
+        )
+        return int(since)
+
+    async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:
+        self._waiters.forget(job_id)
+        with translated(f"{verb} job {job_id}"):
+            await self._batcher.run(
+                self._forget_script, keys=self._job_keys(job_id), args=[job_id, int(tombstone)]
+            )
+
+    async def _read(self, waiter: Waiter) -> JobSnapshot:
+        self._require_open()
+        # Cleared before reading: a change during the read hints again.
+        waiter.hint.clear()
+        keys, arguments = self._job_keys(waiter.job_id), [self._stream, waiter.wake_on]
+        with translated(f"read job {waiter.job_id}"):
+            flat: Any = await self._batcher.run(self._look_script, keys=keys, args=arguments)
+        snapshot = read_snapshot(waiter.job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+        if snapshot is None:
+            raise UnknownJobError(waiter.job_id)
+        waiter.read_at_s = self._clock()
+        waiter.revision = snapshot.revision
+        return snapshot
+
+    async def _hinted(self, waiter: Waiter) -> None:
+        self._require_open()
+        raise_if_cancelled()
+        await waiter.hint.wait()
+        self._require_open()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError("the result store is closed", backend="redis")
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, purpose: str) -> AsyncIterator[None]:
+        # First come, first served, however many wait.
+        async with self._connections:
+            with translated(purpose):
+                yield
+
+    def _job_keys(self, job_id: str) -> list[str]:
+        return [self._keys.job(job_id), self._keys.watchers(job_id)]
+
+
+def _cancelled_before_begin() -> JobOutcome:
+    error = CancelledError("the job was cancelled before a worker began it")
+    return JobOutcome(
+        state=job_pb2.JOB_STATE_CANCELLED,
+        error=types_pb2.Error(code=error.code, reason=error.reason, message=error.message),
+        ended_at_ms=time.time_ns() // 1_000_000,
+    )

@@ -1,0 +1,136 @@
+"""What both sides of the result store know about a job: its id, its state, an attempt at it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+
+_TIME_DIGITS: Final = 12
+_RANDOM_BYTES: Final = 10
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+_DELETED: Final = b"DELETED"
+_RESULT: Final = b"result:"
+
+
+class JobState(StrEnum):
+    """How a job stands; the names of ``arno.api.v1.JobState`` without their prefix."""
+
+    QUEUED = "QUEUED"
+    ENCODING = "ENCODING"
+    DECODING = "DECODING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
+
+
+def new_job_id(now_at_ms: int) -> str:
+    """Return a unique id: 32 hex digits that sort by time, the last 20 of them random."""
+    return f"{now_at_ms:0{_TIME_DIGITS}x}{secrets.token_hex(_RANDOM_BYTES)}"
+
+
+def made_at_ms(job_id: str) -> int | None:
+    """Return when an id was made, Unix ms; None where ``new_job_id`` did not make it."""
+    return int(job_id[:_TIME_DIGITS], 16) if _ID.fullmatch(job_id) else None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """A job as the store holds it at one moment.
+
+    Attributes:
+        job_id: Its id.
+        tenant: The tenant that owns it.
+        state: Its state.
+        submitted_at_ms: Unix milliseconds.
+        deadline_at_ms: Unix milliseconds.
+        attempt_count: How often a worker has begun it.
+        decoded_token_count: Tokens that the newest attempt has decoded.
+        cancel_requested: Whether a caller asked to cancel it.
+        published: Whether a gateway noted that the bus has its record.
+        task_results: Serialized ``arno.api.v1.TaskResult`` of each task that the newest attempt has
+            ended, in the order of the tasks. Empty once the job has ended: the outcome holds all.
+        outcome: Set when the state is terminal.
+        revision: Counts the changes of the job in the store.
+    """
+
+    job_id: str
+    tenant: str
+    state: JobState
+    submitted_at_ms: int
+    deadline_at_ms: int
+    attempt_count: int = 0
+    decoded_token_count: int = 0
+    cancel_requested: bool = False
+    published: bool = False
+    task_results: tuple[bytes, ...] = ()
+    outcome: JobOutcome | None = None
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A worker's right to work on a job, given by ``WorkerStore.begin``; equal only to itself.
+
+    Attributes:
+        record: The job.
+        number: Fencing token, from 1; only the newest attempt may write progress.
+        state: The state found; where it is terminal there is nothing left to do.
+        cancel_requested: Whether a caller asked to cancel the job before this attempt.
+        death_count: Workers known to have died while they held the job.
+        begun: Whether this worker now holds the job; else the number is that of the newest attempt.
+    """
+
+    record: JobRecord
+    number: int
+    state: JobState
+    cancel_requested: bool
+    death_count: int
+    begun: bool
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.record.id
+
+
+def read_snapshot(job_id: str, fields: Mapping[bytes, bytes]) -> JobSnapshot | None:
+    """Return the job that a hash of ``keys`` holds; None where it is absent or a tombstone."""
+    if fields.get(b"state", _DELETED) == _DELETED:
+        return None
+    outcome = fields.get(b"outcome")
+    return JobSnapshot(
+        job_id=job_id,
+        tenant=fields[b"tenant"].decode(),
+        state=JobState(fields[b"state"].decode()),
+        submitted_at_ms=int(fields[b"submitted_at_ms"]),
+        deadline_at_ms=int(fields[b"deadline_at_ms"]),
+        attempt_count=int(fields[b"attempt_count"]),
+        decoded_token_count=int(fields[b"decoded_token_count"]),
+        cancel_requested=fields.get(b"cancel_requested") == b"1",
+        published=fields.get(b"published") == b"1",
+        task_results=_task_results(fields),
+        outcome=None if outcome is None else JobOutcome.FromString(outcome),
+        revision=int(fields[b"revision"]),
+    )
+
+
+def _task_results(fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
+    by_index = {
+        int(name.removeprefix(_RESULT)): value
+        for name, value in fields.items()
+        if name.startswith(_RESULT)
+    }
+    return tuple(by_index[index] for index in sorted(by_index))

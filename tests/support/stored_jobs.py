@@ -1,0 +1,37 @@
+"""How tests move a job in the result store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from arno.api.v1 import job_pb2
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import Attempt, JobState
+from arno.results.worker_store import WorkerStore
+
+StoreFactory = Callable[..., Awaitable[GatewayStore]]
+
+WAIT_S: Final = 60.0
+"""Longer than any wait of a test that passes."""
+
+
+def outcome(ended_at_ms: int = 1, state: Any = job_pb2.JOB_STATE_SUCCEEDED) -> JobOutcome:
+    return JobOutcome(state=state, ended_at_ms=ended_at_ms)
+
+
+def progress(worker: WorkerStore, attempt: Attempt, state: JobState, **changed: Any) -> bool:
+    values: dict[str, Any] = {"decoded_token_count": 0, "task_results": {}}
+    return worker.progress(attempt, state, **{**values, **changed})
+
+
+async def run_jobs(worker: WorkerStore, *records: JobRecord) -> None:
+    """Begin and end jobs, in a thread."""
+
+    def work() -> None:
+        for record in records:
+            worker.finish(worker.begin(record), outcome())
+
+    await asyncio.to_thread(work)
