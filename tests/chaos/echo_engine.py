@@ -6,8 +6,9 @@ import hashlib
 import random
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from arno.engine.interface import SequenceFinished, SequenceProgress, SequenceRequest
+from arno.engine.interface import PreparedImage, SequenceFinished, SequenceProgress, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.vocabulary import FinishReason
@@ -23,11 +24,22 @@ def echo(image_sha256: str, prompt: str) -> str:
 
 
 class EchoEngine(NullEngine):
-    """Answers each sequence after a while, so that a kill finds work in hand."""
+    """Answers each sequence after a while, so that a kill finds work in flight.
 
-    def __init__(self, settings: EngineSettings) -> None:
+    Args:
+        settings: As of every engine.
+        slow: While this file exists, preparing an image takes as many seconds as it holds.
+    """
+
+    def __init__(self, settings: EngineSettings, slow: Path | None = None) -> None:
         super().__init__(settings)
         self._due_s: dict[str, float] = {}
+        self._slow = slow
+
+    def prepare(self, content: bytes) -> PreparedImage:
+        if self._slow is not None and self._slow.exists():
+            time.sleep(float(self._slow.read_text()))
+        return super().prepare(content)
 
     def submit(self, request: SequenceRequest) -> None:
         self._due_s[request.sequence_id] = time.monotonic() + _duration_s(request.sequence_id)
@@ -47,6 +59,11 @@ class EchoEngine(NullEngine):
             cancelled = self._cancelled & {request.sequence_id for request in ready}
             self._cancelled -= cancelled
         return [_answer(request, request.sequence_id in cancelled) for request in ready]
+
+
+def slow_file(settings: Path) -> Path:
+    """Return the file that slows the worker with these settings down."""
+    return settings.with_suffix(".slow")
 
 
 def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:

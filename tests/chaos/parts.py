@@ -1,4 +1,4 @@
-"""The parts that are struck: real processes that can be launched, killed and frozen."""
+"""The parts that are disturbed: real processes that can be launched, killed and frozen."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from chaos.schedule import Kind
+from chaos.schedule import Part
 from support import tied_process
 from support.kafka_broker import KafkaBroker
 from support.redis_server import RedisServer
 
-_READY = {Kind.GATEWAY: "serving on", Kind.WORKER: "takes jobs from"}
+_READY = {Part.GATEWAY: "serving on", Part.WORKER: "takes jobs from"}
 
 
-class Part(Protocol):
+class Running(Protocol):
     """One process of the machine."""
 
-    kind: Kind
+    kind: Part
 
     @property
     def running(self) -> bool: ...
@@ -31,7 +31,7 @@ class Part(Protocol):
 class ServerPart:
     """A broker or a redis-server."""
 
-    def __init__(self, kind: Kind, server: KafkaBroker | RedisServer) -> None:
+    def __init__(self, kind: Part, server: KafkaBroker | RedisServer) -> None:
         self.kind = kind
         self._server = server
 
@@ -54,7 +54,7 @@ class ProcessPart:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: Part,
         command: Sequence[str | Path],
         *,
         log: Path,

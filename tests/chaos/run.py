@@ -1,21 +1,31 @@
-"""One run: start everything, ask and strike, heal, wait for what is owed, judge."""
+"""One run: start everything, ask and disturb, heal, wait for what is owed, judge."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.ledger import Ledger
+from chaos import schedule
+from chaos.history import History
 from chaos.load import Load
 from chaos.machine import CLAIM_TIMEOUT_S, Machine, MachineOptions
-from chaos.schedule import Strike, plan
+from chaos.nemeses import Nemeses
+from chaos.schedule import Disruption, Pace
 from chaos.verdict import Verdict, count_in_store, judge
+from prometheus_client.parser import text_string_to_metric_families
 
 _TICK_S = 0.05
 _PROGRESS_S = 5.0
+_QUIET_S = 30.0
+_IN_FLIGHT = (
+    "arno_gateway_jobs_in_flight",
+    "arno_gateway_image_in_flight_bytes",
+    "arno_gateway_open_requests",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +33,13 @@ class RunOptions:
     """A run.
 
     Attributes:
-        seconds: How long it is asked and struck.
+        seconds: How long it is asked and disturbed.
         seed: Of the schedule.
-        rate_per_s: Questions a second.
-        every_s: Mean time between blows.
+        rate_per_s: Requests a second.
+        every_s: Mean time between disruptions.
         settle_s: How long everything that is owed may take when all is well again.
-        machine: What is run.
+        machine: What is run; its nemeses are those of the schedule.
+        disruptions: A schedule to follow in place of the seed's.
     """
 
     seconds: float
@@ -37,70 +48,85 @@ class RunOptions:
     every_s: float = 10.0
     settle_s: float = 90.0
     machine: MachineOptions = field(default_factory=MachineOptions)
+    disruptions: Sequence[Disruption] | None = None
 
 
 def run_chaos(folder: Path, options: RunOptions, say: Callable[[str], None]) -> Verdict:
-    """Run it, telling how it goes; everything that was started has ended when this returns."""
+    """Run it and report its progress; everything that was started has ended when this returns.
+
+    Args:
+        folder: Empty; logs, the schedule and the history land there.
+        options: What is run.
+        say: Gets lines of progress.
+    """
     machine = Machine(folder, options.machine)
-    ledger = Ledger(folder / "ledger.jsonl")
-    load = Load(machine.addresses, ledger, run=secrets.token_hex(4), rate_per_s=options.rate_per_s)
-    strikes = plan(
-        options.seed,
-        counts=machine.counts,
-        seconds=options.seconds,
-        every_s=options.every_s,
-        freeze_s=2 * CLAIM_TIMEOUT_S,
-    )
+    history = History(folder / "history.jsonl")
+    nemeses = Nemeses(machine, history)
+    load = Load(machine.addresses, history, run=secrets.token_hex(4), rate_per_s=options.rate_per_s)
+    disruptions = _schedule(machine, options)
+    schedule.save(disruptions, folder / "schedule.json")
     try:
         machine.start()
         load.start()
-        _await_first_answer(machine, ledger, options.settle_s)
-        began_s = ledger.now_s()
-        _strike(machine, ledger, strikes, options, say)
+        _await_first_answer(machine, history, options.settle_s)
+        began_s = history.now_s()
+        _disturb(nemeses, machine, history, (disruptions, options.seconds), say)
         load.stop_asking()
-        machine.heal()
+        nemeses.heal()
         _settle(machine, load, options.settle_s)
         load.close()
+        _check_in_flight(machine, history)
         store = count_in_store(machine.redis.url)
     finally:
         load.stop_asking()
         machine.stop()
-        ledger.close()
-    return judge(ledger, strikes, blows=machine.blows, store=store, began_s=began_s)
+        history.close()
+    return judge(history, disruptions, done=nemeses.done, store=store, began_s=began_s)
 
 
-def _await_first_answer(machine: Machine, ledger: Ledger, timeout_s: float) -> None:
-    end_s = ledger.now_s() + timeout_s
-    while not ledger.answered_at_s:
-        if ledger.now_s() > end_s:
-            raise AssertionError(f"no answer within {timeout_s:g} s; told: {ledger.refusals}")
+def _schedule(machine: Machine, options: RunOptions) -> list[Disruption]:
+    if options.disruptions is not None:
+        return list(options.disruptions)
+    pace = Pace(
+        seconds=options.seconds,
+        every_s=options.every_s,
+        freeze_s=2 * CLAIM_TIMEOUT_S,
+        nemeses=options.machine.nemeses or schedule.KILLS_AND_FREEZES,
+    )
+    return schedule.plan(options.seed, machine.counts, pace)
+
+
+def _await_first_answer(machine: Machine, history: History, timeout_s: float) -> None:
+    end_s = history.now_s() + timeout_s
+    while not history.snapshot().answered:
+        if history.now_s() > end_s:
+            codes = {operation.code for operation in history.operations}
+            raise AssertionError(f"no answer within {timeout_s:g} s; codes: {codes}")
         machine.keep()
         time.sleep(_TICK_S)
 
 
-def _strike(
+def _disturb(
+    nemeses: Nemeses,
     machine: Machine,
-    ledger: Ledger,
-    strikes: list[Strike],
-    options: RunOptions,
+    history: History,
+    plan: tuple[Sequence[Disruption], float],
     say: Callable[[str], None],
 ) -> None:
-    began_s = ledger.now_s()
-    due = list(strikes)
-    told_s = 0.0
-    while (now_s := ledger.now_s() - began_s) < options.seconds:
+    disruptions, seconds = plan
+    began_s = history.now_s()
+    due = list(disruptions)
+    reported_s = 0.0
+    while (now_s := history.now_s() - began_s) < seconds:
         while due and due[0].at_s <= now_s:
-            strike = due.pop(0)
-            machine.strike(strike)
-            say(f"{now_s:6.1f} s  {strike.blow} {strike.kind} {strike.index}")
+            disruption = due.pop(0)
+            nemeses.begin(disruption)
+            say(str(disruption))
+        nemeses.end_due()
         machine.keep()
-        if now_s - told_s >= _PROGRESS_S:
-            told_s = now_s
-            accepted, answered = ledger.counts()
-            say(
-                f"{now_s:6.1f} s  asked {len(ledger.entries)}, accepted {accepted}, "
-                f"answered {answered}, refusals {sum(ledger.refusals.values())}"
-            )
+        if now_s - reported_s >= _PROGRESS_S:
+            reported_s = now_s
+            say(f"{now_s:6.1f} s  {history.snapshot()}")
         time.sleep(_TICK_S)
 
 
@@ -109,3 +135,25 @@ def _settle(machine: Machine, load: Load, timeout_s: float) -> None:
     while load.open_count and time.monotonic() < end_s:
         machine.keep()
         time.sleep(_TICK_S)
+
+
+def _check_in_flight(machine: Machine, history: History) -> None:
+    """Note what gateways count as in flight although every call has ended."""
+    end_s = time.monotonic() + _QUIET_S
+    for address, port in zip(machine.addresses, machine.metrics_ports, strict=True):
+        # A job whose caller has gone is counted until it has been stopped.
+        while (counted := _in_flight(port)) and time.monotonic() < end_s:
+            time.sleep(_TICK_S)
+        for name, value in counted.items():
+            history.leaked(f"{address} still counts {value:g} in {name}")
+
+
+def _in_flight(port: int) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in _IN_FLIGHT and sample.value > 0
+    }

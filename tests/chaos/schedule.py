@@ -1,19 +1,22 @@
-"""When which part is struck: drawn from a seed, so that a run can be had again. Pure."""
+"""When which part of an installation is disturbed, and how: drawn from a seed. Pure.
+
+A schedule can be saved, loaded and cut: `chaos.shrink` looks for the shortest one that still breaks
+a promise.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-
-_DOUBLE_SHARE = 0.2
-_FREEZE_SHARE = 0.25
-_DOWN_S_MAX = 3.0
+from pathlib import Path
+from typing import Final
 
 
-class Kind(StrEnum):
-    """What kind of part is struck."""
+class Part(StrEnum):
+    """A kind of process of the installation."""
 
     GATEWAY = "gateway"
     WORKER = "worker"
@@ -21,65 +24,142 @@ class Kind(StrEnum):
     REDIS = "redis"
 
 
-class Blow(StrEnum):
-    """What is done to it."""
+class Nemesis(StrEnum):
+    """What is done to a part."""
 
     KILL = "kill"
+    """SIGKILL; the part starts again after a while, with its data."""
+
     FREEZE = "freeze"
+    """SIGSTOP for longer than others wait for it, then SIGCONT."""
+
+    CLOCK = "clock"
+    """The wall clock of one process jumps by half a minute for a while, ahead or back."""
+
+    DEAF = "deaf"
+    """A one-way partition: the process's requests reach the store, no answer comes back."""
+
+    MUTE = "mute"
+    """A one-way partition: nothing that the process sends reaches the store."""
+
+    FULL = "full"
+    """The store refuses writes for want of memory for a while."""
+
+    FLUSH = "flush"
+    """FLUSHALL while clients are connected: the store is empty from one moment to the next."""
+
+    RESTORE = "restore"
+    """The store is killed; another comes up in its place from a copy of the append-only file."""
+
+    SLOW = "slow"
+    """Images take seconds to prepare in one worker for a while."""
+
+
+KILLS_AND_FREEZES: Final = frozenset({Nemesis.KILL, Nemesis.FREEZE})
+
+_TARGETS: Final[Mapping[Nemesis, frozenset[Part]]] = {
+    Nemesis.KILL: frozenset(Part),
+    Nemesis.FREEZE: frozenset({Part.WORKER, Part.GATEWAY}),
+    Nemesis.CLOCK: frozenset({Part.WORKER, Part.GATEWAY}),
+    Nemesis.DEAF: frozenset({Part.WORKER, Part.GATEWAY}),
+    Nemesis.MUTE: frozenset({Part.WORKER, Part.GATEWAY}),
+    Nemesis.FULL: frozenset({Part.REDIS}),
+    Nemesis.FLUSH: frozenset({Part.REDIS}),
+    Nemesis.RESTORE: frozenset({Part.REDIS}),
+    Nemesis.SLOW: frozenset({Part.WORKER}),
+}
+
+_DOUBLE_SHARE: Final = 0.2
+_KILL_SHARE: Final = 0.7
+_DOWN_S_MAX: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
-    """One part goes down.
+class Disruption:
+    """One part is disturbed.
 
     Attributes:
         at_s: When, from the beginning of the run.
-        kind: What kind of part.
+        part: The kind of part.
         index: Which one of its kind.
-        blow: SIGKILL, or SIGSTOP for longer than others wait for it.
-        down_s: How long it stays down.
+        nemesis: What is done to it.
+        lasts_s: How long until it is undone; for a kill, until the part may start again.
     """
 
     at_s: float
-    kind: Kind
+    part: Part
     index: int
-    blow: Blow
-    down_s: float
+    nemesis: Nemesis
+    lasts_s: float
+
+    def __str__(self) -> str:
+        return f"{self.at_s:6.1f} s  {self.nemesis} {self.part} {self.index}, {self.lasts_s:.1f} s"
 
 
-def plan(
-    seed: int, *, counts: Mapping[Kind, int], seconds: float, every_s: float, freeze_s: float
-) -> list[Strike]:
-    """Return the strikes of a run, in their order.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, how long and with what an installation is disturbed.
+
+    Attributes:
+        seconds: Length of the run; the last disruption comes early enough to be survived in it.
+        every_s: Mean time between two disruptions.
+        freeze_s: How long whatever must outlast others' patience lasts.
+        nemeses: What may happen.
+    """
+
+    seconds: float
+    every_s: float
+    freeze_s: float
+    nemeses: frozenset[Nemesis] = KILLS_AND_FREEZES
+
+
+def plan(seed: int, counts: Mapping[Part, int], pace: Pace) -> list[Disruption]:
+    """Return the disruptions of a run, in their order.
 
     Args:
-        seed: The same seed gives the same strikes.
+        seed: The same seed gives the same disruptions.
         counts: How many parts of each kind there are.
-        seconds: Length of the run; the last strike comes early enough to be survived in it.
-        every_s: Mean time between two strikes.
-        freeze_s: How long a frozen worker stands still.
+        pace: How often, how long and with what.
     """
     chance = random.Random(seed)
-    kinds = _in_turn(chance, [kind for kind, count in counts.items() if count])
-    strikes: list[Strike] = []
-    at_s = every_s / 2
-    while at_s < seconds - every_s / 2:
+    parts = _in_turn(chance, [part for part, count in counts.items() if count])
+    found: list[Disruption] = []
+    at_s = pace.every_s / 2
+    while at_s < pace.seconds - pace.every_s / 2:
         together = 2 if chance.random() < _DOUBLE_SHARE else 1
         for _ in range(together):
-            kind = next(kinds)
-            strikes.append(_strike(chance, at_s, kind, counts[kind], freeze_s))
-        at_s += every_s * chance.uniform(0.5, 1.5)
-    return strikes
+            part = next(parts)
+            nemesis = _nemesis(chance, part, pace.nemeses)
+            lasts_s = chance.uniform(0.0, _DOWN_S_MAX)
+            if nemesis not in {Nemesis.KILL, Nemesis.FLUSH, Nemesis.RESTORE}:
+                lasts_s += pace.freeze_s
+            found.append(Disruption(at_s, part, chance.randrange(counts[part]), nemesis, lasts_s))
+        at_s += pace.every_s * chance.uniform(0.5, 1.5)
+    return found
 
 
-def _strike(chance: random.Random, at_s: float, kind: Kind, count: int, freeze_s: float) -> Strike:
-    index = chance.randrange(count)
-    if kind is Kind.WORKER and chance.random() < _FREEZE_SHARE:
-        return Strike(at_s, kind, index, Blow.FREEZE, freeze_s)
-    return Strike(at_s, kind, index, Blow.KILL, chance.uniform(0.0, _DOWN_S_MAX))
+def save(disruptions: Sequence[Disruption], path: Path) -> None:
+    """Write a schedule as JSON."""
+    path.write_text(json.dumps([asdict(one) for one in disruptions], indent=1) + "\n")
 
 
-def _in_turn(chance: random.Random, kinds: Sequence[Kind]) -> Iterator[Kind]:
-    # Every kind once before any comes again, so that a short run strikes them all.
+def load(path: Path) -> list[Disruption]:
+    """Read a schedule that ``save`` wrote."""
+    return [
+        Disruption(**{**facts, "part": Part(facts["part"]), "nemesis": Nemesis(facts["nemesis"])})
+        for facts in json.loads(path.read_text())
+    ]
+
+
+def _nemesis(chance: random.Random, part: Part, nemeses: frozenset[Nemesis]) -> Nemesis:
+    fitting = sorted(one for one in nemeses if part in _TARGETS[one])
+    others = [one for one in fitting if one is not Nemesis.KILL]
+    if not others or (Nemesis.KILL in fitting and chance.random() < _KILL_SHARE):
+        return Nemesis.KILL
+    return chance.choice(others)
+
+
+def _in_turn(chance: random.Random, parts: Sequence[Part]) -> Iterator[Part]:
+    # Every kind once before any comes again, so that a short run disturbs them all.
     while True:
-        yield from chance.sample(kinds, len(kinds))
+        yield from chance.sample(parts, len(parts))

@@ -1,18 +1,17 @@
-"""Was every promise kept? From the ledger, and from what the store counted."""
+"""Was every promise kept? What the checker found in the history, with figures of the run."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import redis
-from chaos.ledger import Ledger
-from chaos.schedule import Blow, Kind, Strike
-
-# What a client of a broken installation may be told; anything else is a false answer too.
-HONEST_REFUSALS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+from chaos.checker import RULES, Violation, check
+from chaos.history import History, accepts, terminal
+from chaos.schedule import Disruption, Nemesis, Part
 
 _JUST_BEFORE_S = 0.5
 
@@ -31,9 +30,16 @@ class StoreCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Felt:
-    """The longest silences after blows on one kind of part, in seconds."""
+class Outage:
+    """The longest silence after one disruption, in seconds.
 
+    Attributes:
+        disruption: What came before it.
+        accepting_s: Longest time between two acceptances.
+        answering_s: Longest time between two first answers.
+    """
+
+    disruption: Disruption
     accepting_s: float
     answering_s: float
 
@@ -43,92 +49,103 @@ class Verdict:
     """The outcome of a run.
 
     Attributes:
-        blows: What was done, how often.
-        accepted: Jobs of which the gateway said that they were accepted.
-        waited: Calls that waited for their answer.
-        lost: Accepted jobs without an end.
-        unanswered: Waiting calls without an answer, although they kept asking.
-        false: Answers that were not the true one.
-        twice: Questions with two job ids, or with an end that changed.
-        refusals: What calls that failed were told; each was tried again.
+        done: What was done, how often.
+        accepted: Jobs of which a gateway said that they were accepted.
+        waited: Requests whose caller waited.
+        violations: Broken promises.
+        refusals: Calls that failed, by their code; each was tried again.
         store: What the store counted.
-        felt: The longest silences, by kind.
+        outages: What was felt of each disruption.
     """
 
-    blows: Mapping[tuple[Kind, Blow], int]
+    done: Mapping[tuple[Part, Nemesis], int]
     accepted: int
     waited: int
-    lost: Sequence[int]
-    unanswered: Sequence[int]
-    false: Sequence[str]
-    twice: Sequence[int]
+    violations: Sequence[Violation]
     refusals: Mapping[str, int]
     store: StoreCounts
-    felt: Mapping[Kind, Felt]
+    outages: Sequence[Outage]
 
     @property
     def kill_count(self) -> int:
         """SIGKILLs sent."""
-        return sum(count for (_, blow), count in self.blows.items() if blow is Blow.KILL)
-
-    @property
-    def strange(self) -> Mapping[str, int]:
-        """What callers were told that no outage explains."""
-        return {code: n for code, n in self.refusals.items() if code not in HONEST_REFUSALS}
+        return sum(n for (_, nemesis), n in self.done.items() if nemesis is Nemesis.KILL)
 
     @property
     def kept(self) -> bool:
-        """Whether every promise was kept."""
-        broken = (self.lost, self.unanswered, self.false, self.twice, self.strange)
-        return not any(broken) and self.accepted > 0
+        """Whether every promise was kept, by a run that asked for something."""
+        return not self.violations and self.accepted > 0
+
+    def broken(self, rule: str) -> list[Violation]:
+        """Return the violations of one kind, such as ``lost``."""
+        return [violation for violation in self.violations if violation.rule == rule]
 
     def lines(self) -> Iterator[str]:
         """Yield the report."""
-        struck = ", ".join(f"{kind} {blow} {n}" for (kind, blow), n in sorted(self.blows.items()))
-        yield f"blows               {self.kill_count} kills ({struck})"
+        done = ", ".join(
+            f"{part} {nemesis} {n}" for (part, nemesis), n in sorted(self.done.items())
+        )
+        yield f"disruptions         {self.kill_count} kills ({done})"
         yield f"accepted jobs       {self.accepted}"
         yield f"waiting calls       {self.waited}"
-        yield f"lost                {len(self.lost)} {_some(self.lost)}"
-        yield f"calls unanswered    {len(self.unanswered)} {_some(self.unanswered)}"
-        yield f"false               {len(self.false)} {_some(self.false)}"
-        yield f"visible duplicates  {len(self.twice)} {_some(self.twice)}"
+        for name, label in _LABELS.items():
+            found = self.broken(name)
+            yield f"{label:<19} {len(found)} {_some([one.text for one in found])}"
         yield f"duplicates dropped  {self.store.dropped} (attempts repeated: {self.store.repeated})"
         yield f"refusals, retried   {dict(self.refusals)}"
-        for kind, felt in self.felt.items():
-            silence = f"{felt.accepting_s:.1f} s, unanswered {felt.answering_s:.1f} s"
-            yield f"felt, {kind:<8}      longest unaccepted {silence}"
+        for part in Part:
+            outages = [one for one in self.outages if one.disruption.part is part]
+            if outages:
+                accepting_s = max(one.accepting_s for one in outages)
+                answering_s = max(one.answering_s for one in outages)
+                silence = f"{accepting_s:.1f} s, unanswered {answering_s:.1f} s"
+                yield f"felt, {part:<8}      longest unaccepted {silence}"
+        yield f"rules checked       {len(RULES)}"
         yield f"verdict             {'kept' if self.kept else 'BROKEN'}"
 
 
+_LABELS = {
+    "lost": "lost",
+    "unanswered": "calls unanswered",
+    "false": "false",
+    "early": "expired early",
+    "twice": "visible duplicates",
+    "changed": "ends that changed",
+    "backwards": "states backwards",
+    "open watch": "watches cut short",
+    "undeleted": "deleted and seen",
+    "strange": "strange refusals",
+    "leak": "quotas leaked",
+}
+
+
 def judge(
-    ledger: Ledger,
-    strikes: Sequence[Strike],
+    history: History,
+    disruptions: Sequence[Disruption],
     *,
-    blows: Mapping[tuple[Kind, Blow], int],
+    done: Mapping[tuple[Part, Nemesis], int],
     store: StoreCounts,
     began_s: float,
 ) -> Verdict:
-    """Compare what was said with what was found.
+    """Check a history and add the figures of its run.
 
     Args:
-        ledger: Of the run.
-        strikes: Those that were made.
-        blows: How many of each.
+        history: Of the run.
+        disruptions: Those that were made.
+        done: How many of each.
         store: What Redis counted.
-        began_s: When the schedule began, on the ledger's clock.
+        began_s: When the schedule began, on the history's clock.
     """
-    entries = ledger.entries.items()
+    operations = history.operations
+    refusals = Counter(operation.code for operation in operations if operation.code)
     return Verdict(
-        blows=blows,
-        accepted=sum(bool(entry.job_ids) for _, entry in entries),
-        waited=sum(not entry.durable for _, entry in entries),
-        lost=[n for n, entry in entries if entry.job_ids and not entry.answers],
-        unanswered=[n for n, entry in entries if not entry.durable and not entry.answers],
-        false=[fault for _, entry in entries for fault in entry.faults],
-        twice=[n for n, e in entries if len(e.job_ids) > 1 or len(e.answers) > 1],
-        refusals=dict(ledger.refusals),
+        done=done,
+        accepted=len({operation.request for operation in operations if accepts(operation)}),
+        waited=sum(not request.durable for request in history.requests.values()),
+        violations=check(history),
+        refusals=refusals,
         store=store,
-        felt=_felt(ledger, strikes, began_s),
+        outages=_outages(history, disruptions, began_s),
     )
 
 
@@ -143,25 +160,32 @@ def count_in_store(url: str) -> StoreCounts:
     return StoreCounts(dropped, repeated)
 
 
-def _felt(ledger: Ledger, strikes: Sequence[Strike], began_s: float) -> dict[Kind, Felt]:
-    felt: dict[Kind, Felt] = {}
-    times = [*(strike.at_s for strike in strikes), float("inf")]
-    for strike in strikes:
-        # A silence belongs to the blow before it.
-        until_s = next(at_s for at_s in times if at_s > strike.at_s)
-        window = (began_s + strike.at_s, began_s + until_s)
-        old = felt.get(strike.kind, Felt(0.0, 0.0))
-        felt[strike.kind] = Felt(
-            max(old.accepting_s, _longest_gap(ledger.accepted_at_s, window)),
-            max(old.answering_s, _longest_gap(ledger.answered_at_s, window)),
-        )
-    return felt
+def _outages(history: History, disruptions: Sequence[Disruption], began_s: float) -> list[Outage]:
+    accepted_at_s = sorted(one.ended_s for one in history.operations if accepts(one))
+    answered_at_s = sorted(_first_answers(history).values())
+    times = [*(disruption.at_s for disruption in disruptions), float("inf")]
+    outages = []
+    for disruption in disruptions:
+        # A silence belongs to the disruption before it.
+        until_s = next(at_s for at_s in times if at_s > disruption.at_s)
+        window = (began_s + disruption.at_s, began_s + until_s)
+        accepting_s = _longest_gap(accepted_at_s, window)
+        outages.append(Outage(disruption, accepting_s, _longest_gap(answered_at_s, window)))
+    return outages
+
+
+def _first_answers(history: History) -> Mapping[int, float]:
+    first: dict[int, float] = {}
+    for operation in history.operations:
+        for reading in terminal(operation):
+            first[operation.request] = min(reading.at_s, first.get(operation.request, float("inf")))
+    return first
 
 
 def _longest_gap(at_s: Sequence[float], window: tuple[float, float]) -> float:
     """Return the longest time between neighbours, of which the first is in the window.
 
-    What was said just before a blow begins the silence after it.
+    What came just before a disruption begins the silence after it.
     """
     first, last = bisect_left(at_s, window[0] - _JUST_BEFORE_S), bisect_right(at_s, window[1])
     seen = at_s[first : last + 1]

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from arno.worker.main import run_worker
 from arno.worker.settings import WorkerSettings
-from chaos.echo_engine import EchoEngine
+from chaos.echo_engine import EchoEngine, slow_file
 
 
 def main() -> int:
-    settings = WorkerSettings.model_validate_json(Path(sys.argv[1]).read_text())
-    return run_worker(settings, make_engine=EchoEngine)
+    file = Path(sys.argv[1])
+    settings = WorkerSettings.model_validate_json(file.read_text())
+    return run_worker(settings, make_engine=lambda made: EchoEngine(made, slow_file(file)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ _SIZE = ImageSize(64, 48)
 _TASKS = (Task.CAPTION, Task.DETAILED_CAPTION, Task.MORE_DETAILED_CAPTION, Task.OCR)
 # Bytes and their share: what travels in a record, and what goes through the blob store.
 _SIZES = ((3_000, 0.88), (150_000, 0.10), (1_000_000, 0.02))
+_SHARED_SHARE = 0.05
+_SHARED_COUNT = 4
+_SHARED_BYTES = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,9 @@ class Question:
     Attributes:
         number: Its place in the run.
         key: Its idempotency key.
-        image: Unlike every other image of the run.
+        image: Unlike every other image of the run, or one of a few large ones that many share.
         tasks: One to three.
-        answers: What each task's result must say, by its id, in order.
+        answers: The text of each task's result by the task's id, in order.
     """
 
     number: int
@@ -48,7 +51,7 @@ class Question:
 def make_question(number: int, run: str) -> Question:
     """Return the question of a number; the same for the same run."""
     chance = random.Random(f"{run}/{number}")
-    content = PICTURE + chance.randbytes(_size_bytes(chance))
+    content = PICTURE + _padding(chance, run)
     sha256 = hashlib.sha256(content).hexdigest()
     tasks, answers = [], {}
     for index in range(chance.randint(1, 3)):
@@ -65,9 +68,13 @@ def make_question(number: int, run: str) -> Question:
     )
 
 
-def _size_bytes(chance: random.Random) -> int:
-    ((size, *_),) = [chance.choices(*zip(*_SIZES, strict=True))]
-    return chance.randint(size // 2, size)
+def _padding(chance: random.Random, run: str) -> bytes:
+    if chance.random() < _SHARED_SHARE:
+        # Jobs with one large image share its blob, however long each of them lives.
+        shared = random.Random(f"{run}/shared/{chance.randrange(_SHARED_COUNT)}")
+        return shared.randbytes(_SHARED_BYTES)
+    ((size_bytes, *_),) = [chance.choices(*zip(*_SIZES, strict=True))]
+    return chance.randbytes(chance.randint(size_bytes // 2, size_bytes))
 
 
 def _picture() -> bytes:

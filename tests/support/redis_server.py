@@ -82,6 +82,19 @@ class RedisServer(Server):
         if self._process is not None:
             tied_process.stop(self._process, timeout_s=10)
 
+    def restore_from_its_file(self) -> None:
+        """Kill it and launch another from a copy of its append-only file, on the same port."""
+        self.kill()
+        lost = self.folder.with_name(f"{self.folder.name}.lost")
+        self.folder.rename(lost)
+        self.folder.mkdir()
+        for saved in lost.glob("appendonly*"):
+            # A folder since Redis 7, one file before.
+            copy = shutil.copytree if saved.is_dir() else shutil.copy
+            copy(saved, self.folder / saved.name)
+        shutil.rmtree(lost)
+        self.launch()
+
     def kill_and_forget(self) -> None:
         """End it at once and remove its data: the disk is gone as well."""
         self.kill()

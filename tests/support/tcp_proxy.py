@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -27,6 +28,8 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._sessions: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._muted: set[asyncio.StreamWriter] = set()
+        self._requests_pass, self._replies_pass = asyncio.Event(), asyncio.Event()
+        self.hold()
 
     async def __aenter__(self) -> TcpProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -52,6 +55,11 @@ class TcpProxy:
         for writers in self._sessions.values():
             self._muted.update(writers)
 
+    def hold(self, *, requests: bool = False, replies: bool = False) -> None:
+        """Keep back one direction, or let both pass; what was kept back arrives then."""
+        for passes, held in ((self._requests_pass, requests), (self._replies_pass, replies)):
+            passes.clear() if held else passes.set()
+
     def half_close(self) -> None:
         """Tell every client that the server says no more, while the client may go on talking."""
         for writers in self._sessions.values():
@@ -70,16 +78,22 @@ class TcpProxy:
                     "127.0.0.1", self._target_port
                 )
                 writers.append(far_writer)
-                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+                await asyncio.gather(
+                    self._pump(reader, far_writer, self._requests_pass),
+                    self._pump(far_reader, writer, self._replies_pass),
+                )
         finally:
             for open_writer in writers:
                 open_writer.transport.abort()
             self._muted.difference_update(writers)
             del self._sessions[session]
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event
+    ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(65_536):
+                await passes.wait()
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 if writer not in self._muted:
@@ -124,6 +138,11 @@ class ThreadedProxy:
     def mute(self) -> None:
         """Swallow what is said on the present connections."""
         self._loop.call_soon_threadsafe(self._proxy.mute)
+
+    def hold(self, *, requests: bool = False, replies: bool = False) -> None:
+        """Keep back one direction, or let both pass again."""
+        hold = functools.partial(self._proxy.hold, requests=requests, replies=replies)
+        self._loop.call_soon_threadsafe(hold)
 
     def set(self, *, refusing: bool = False, delay_s: float = 0.0) -> None:
         """Say how bad the network is from now on."""
