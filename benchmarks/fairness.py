@@ -22,12 +22,12 @@ from arno.gateway.access.key_file import KeyEntry, KeyFile
 from benchmarks.calls import Load
 from benchmarks.machine import describe
 from benchmarks.overhead import figures, noise_jpeg
-from benchmarks.paced_worker import PLACE_COUNT, STEP_COUNT, STEP_S
+from benchmarks.paced_worker import SLOT_COUNT, STEP_COUNT, STEP_S
 from benchmarks.stack import Stack, running_stack
 
 BUDGET: Final = {"p95_ratio": 1.5, "share_error": 0.2}
 
-_CAPACITY: Final = PLACE_COUNT / (STEP_COUNT * STEP_S)
+_CAPACITY: Final = SLOT_COUNT / (STEP_COUNT * STEP_S)
 _PEOPLE_RATE: Final = 0.25 * _CAPACITY
 _IMAGE_BYTES: Final = 20_000
 _TENANTS: Final = ("people", "night")

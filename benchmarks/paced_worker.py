@@ -1,18 +1,19 @@
 """A worker whose engine takes its time: the null engine's answers, at the pace of a real batch.
 
-`python -m benchmarks.paced_worker worker` is `arno worker` with this engine. A sequence takes so
-many steps, a step takes so long, a batch has so many places, and who is next is said by the
-scheduler of the real engine.
+`python -m benchmarks.paced_worker worker` is `arno worker` with this engine. Steps have a fixed
+length, sequences a fixed number of steps, and batches a fixed number of slots; the scheduler of the
+real engine chooses which sequences start next.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import click
-from arno.batching import Budget, Entry, LanePolicy, Scheduler
+from arno.batching import Budget, LanePolicy, Scheduler
 from arno.cli.settings_names import KNOWN_SETTINGS
 from arno.engine.interface import SequenceFinished, SequenceProgress, SequenceRequest
 from arno.engine.null_engine import NullEngine
@@ -23,49 +24,57 @@ from arno.worker.settings import WorkerSettings
 
 STEP_S: Final = 0.01
 STEP_COUNT: Final = 10
-PLACE_COUNT: Final = 8
+SLOT_COUNT: Final = 8
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A sequence as the scheduler sees it, and the steps that it still takes."""
+
+    request: SequenceRequest
+    arrived_s: float
+    steps_left: int = STEP_COUNT
+    size: float = 0.0
+
+    @property
+    def lane(self) -> str:
+        return self.request.lane
+
+    @property
+    def tenant(self) -> str:
+        return self.request.tenant
+
+    @property
+    def cost(self) -> float:
+        return float(self.request.expected_token_count)
 
 
 class PacedEngine(NullEngine):
-    """Answers `PLACE_COUNT` sequences at a time, each after `STEP_COUNT` steps."""
+    """Answers `SLOT_COUNT` sequences at a time, each after `STEP_COUNT` steps."""
 
     def __init__(self, settings: EngineSettings) -> None:
         """Begin with an empty batch."""
         super().__init__(settings)
-        self._scheduler = Scheduler(LanePolicy())
-        self._queued: dict[str, SequenceRequest] = {}
-        self._steps_left: dict[str, int] = {}
+        self._scheduler: Scheduler[_Waiting] = Scheduler(LanePolicy())
+        self._running: list[_Waiting] = []
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence."""
-        self._queued[request.sequence_id] = request
-        self._scheduler.admit(
-            Entry(
-                entry_id=request.sequence_id,
-                lane=request.lane,
-                tenant=request.tenant,
-                arrived_s=time.monotonic(),
-                deadline_s=request.deadline_s,
-                group_key="one",
-                cost=float(request.expected_token_count),
-            )
-        )
+        self._scheduler.admit(_Waiting(request, time.monotonic()))
 
     def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
-        """Take in who is next, and work for the length of a step."""
-        free = PLACE_COUNT - len(self._steps_left)
-        if free:
-            for entry in self._scheduler.schedule(Budget(free), time.monotonic()).group:
-                self._steps_left[entry.entry_id] = STEP_COUNT
-        if not self._steps_left:
+        """Start the sequences that are next, and work for the length of a step."""
+        free = SLOT_COUNT - len(self._running)
+        self._running += self._scheduler.schedule(Budget(free), time.monotonic())
+        if not self._running:
             return ()
         time.sleep(STEP_S)
-        for name in self._steps_left:
-            self._steps_left[name] -= 1
-        ended = [name for name, left in self._steps_left.items() if not left]
-        for name in ended:
-            del self._steps_left[name]
-            super().submit(self._queued.pop(name))
+        for sequence in self._running:
+            sequence.steps_left -= 1
+        ended = [sequence for sequence in self._running if not sequence.steps_left]
+        for sequence in ended:
+            super().submit(sequence.request)
+        self._running = [sequence for sequence in self._running if sequence.steps_left]
         return super().step() if ended else ()
 
 

@@ -14,17 +14,18 @@ from typing import Any
 
 import torch
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
-from arno.engine.decoding.batch import DecodeBatch, Joining
+from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.stepping import StepShape
 from arno.engine.image_encoding import encode_images
 from arno.engine.image_preparation import prepare_image
-from arno.engine.interface import DecodingOptions
+from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
 from arno.engine.linear import lay_out
-from arno.engine.prompt_encoding import encode_prompts
+from arno.engine.prompt_encoding import EncodedPrompts, encode_prompts
+from arno.engine.sequence import Sequence
 from arno.engine.settings import EngineSettings
 from arno.ops.images import ImageLimits
-from arno.vocabulary import CATALOGUE, Task
+from arno.vocabulary import CATALOGUE, ImageSize, Task
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -102,8 +103,7 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
     with torch.inference_mode():
         pixels = _prepare(bench)
         features = _encode(bench, pixels)
-        states, padding, lengths = _encode_prompts(bench, features)
-        _decode(bench, states, padding, lengths)
+        _decode(bench, features, _encode_prompts(bench, features))
     return {
         "kind": "stages",
         "name": name,
@@ -155,11 +155,13 @@ def _encode(bench: _Bench, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
     return encode_images(network, pixels)
 
 
-def _encode_prompts(
-    bench: _Bench, features: list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, ...]]:
+def _prompt_ids(bench: _Bench) -> tuple[int, ...]:
+    return bench.checkpoint.tokenizer.encode(CATALOGUE[Task.CAPTION].prompt)
+
+
+def _encode_prompts(bench: _Bench, features: list[torch.Tensor]) -> EncodedPrompts:
     network, theirs = bench.checkpoint.network, bench.florence.network
-    prompt = bench.checkpoint.tokenizer.encode(CATALOGUE[Task.CAPTION].prompt)
+    prompt = _prompt_ids(bench)
     encoder = theirs.model.language_model.encoder
     for count in (1, len(features)):
         rows = torch.zeros(
@@ -181,14 +183,12 @@ def _encode_prompts(
                 bench.device,
             ),
         )
-    encoded = encode_prompts(network, features, [prompt] * len(features))
-    return encoded.states, encoded.padding, encoded.lengths
+    return encode_prompts(network, features, [prompt] * len(features))
 
 
-def _decode(
-    bench: _Bench, states: torch.Tensor, padding: torch.Tensor | None, lengths: tuple[int, ...]
-) -> None:
+def _decode(bench: _Bench, features: list[torch.Tensor], encoded: EncodedPrompts) -> None:
     sizes, decoder = bench.sizes, Decoder(bench.checkpoint.network)
+    states, padding = encoded.states, encoded.padding
     count, width = states.shape[0], states.shape[2]
     cross = 2.0 * 2 * decoder.layer_count * states.shape[0] * states.shape[1] * width * width
     stack = bench.florence.network.model.language_model.decoder
@@ -207,7 +207,7 @@ def _decode(
         + 4.0 * decoder.layer_count * rows * states.shape[1] * width,
         float(layers + matrix.nbytes + cached),
     )
-    steps = _arno_steps(bench, decoder, states, padding, lengths)
+    steps = _arno_steps(bench, decoder, features, encoded)
     theirs_s, theirs = _transformers_step(bench, states)
     equal = sum(a == b for a, b in zip(steps.answers, theirs, strict=True))
     bench.note(
@@ -218,7 +218,7 @@ def _decode(
         equal_count=float(equal),
         join_each_s=steps.join_each_s,
     )
-    one = _arno_steps(bench, decoder, states[:1], None, lengths[:1])
+    one = _arno_steps(bench, decoder, features[:1], EncodedPrompts(states[:1], None))
     shared = Work(work.flops / count, float(layers + matrix.nbytes + cached / count))
     theirs_s, _ = _transformers_step(bench, states[:1])
     bench.note(
@@ -233,24 +233,39 @@ class _Steps:
     answers: list[tuple[int, ...]]
 
 
+def _sequence(
+    bench: _Bench, name: str, features: torch.Tensor, options: DecodingOptions
+) -> Sequence:
+    """Return a sequence whose image is encoded."""
+    request = SequenceRequest(
+        sequence_id=name,
+        image=PreparedImage(name, None, ImageSize(1, 1), "image/png", 0.0),
+        prompt=CATALOGUE[Task.CAPTION].prompt,
+        options=options,
+        deadline_s=None,
+        lane="interactive",
+        tenant="bench",
+        expected_token_count=options.max_new_tokens,
+    )
+    sequence = Sequence(request, _prompt_ids(bench), options.max_new_tokens, 0.0)
+    sequence.take_image(features, 0.0)
+    return sequence
+
+
 def _arno_steps(
-    bench: _Bench,
-    decoder: Decoder,
-    states: torch.Tensor,
-    padding: torch.Tensor | None,
-    lengths: tuple[int, ...],
+    bench: _Bench, decoder: Decoder, features: list[torch.Tensor], encoded: EncodedPrompts
 ) -> _Steps:
-    sizes, count = bench.sizes, states.shape[0]
+    sizes, count = bench.sizes, len(features)
     options = DecodingOptions(num_beams=sizes.beams, max_new_tokens=sizes.tokens)
     positions = bench.checkpoint.card.position_count
     batch = DecodeBatch(decoder, options, StepShape(count, positions, positions))
+    sequences = [
+        _sequence(bench, str(place), image, options) for place, image in enumerate(features)
+    ]
     synchronise(bench.device)
     began_s = time.perf_counter()
-    started = decoder.start(states, padding)
-    names = [str(place) for place in range(count)]
-    batch.join(
-        started, [Joining(n, size, sizes.tokens) for n, size in zip(names, lengths, strict=True)]
-    )
+    started = decoder.start(encoded.states, encoded.padding)
+    batch.join(started, sequences)
     join_s = time.perf_counter() - began_s
     took_s: list[float] = []
     while True:
@@ -260,7 +275,9 @@ def _arno_steps(
         took_s.append(time.perf_counter() - step_s)
         if over:
             break
-    return _Steps(median(took_s), join_s / count, [batch.best(name).token_ids for name in names])
+    return _Steps(
+        median(took_s), join_s / count, [batch.best(each).token_ids for each in sequences]
+    )
 
 
 class _StepTimes(LogitsProcessor):

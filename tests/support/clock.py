@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ManualClock:
-    """A monotonic clock moved by hand; satisfies `arno.batching.Clock`."""
+    """A monotonic clock moved by hand; pass its method `now_s` where a clock is taken."""
 
     def __init__(self, start_s: float = 1000.0) -> None:
         self._now_s = start_s

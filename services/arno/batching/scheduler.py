@@ -1,16 +1,42 @@
-"""Which expired entries leave, and which group starts next.
+"""Choose the sequences that start next, from queues by lane and tenant.
 
-The leader of a group is the oldest entry of the tenant, of the lane, that was given least so far;
-the rest are those with the leader's key, chosen in the same way until the budget is spent. So no
-key can starve: every turn is led by whoever has the best claim, and then filled up.
+Each turn goes to the lane with the best claim, in it to the tenant that was charged least, and of
+that tenant to the oldest sequence. Sequences are seen through `Schedulable` only: deadlines and
+cancels are their owner's business, who withdraws them.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
-from arno.batching.entries import Entry
-from arno.batching.lanes import FairShares, LanePolicy
+from arno.batching.fairness import FairShares, LanePolicy
+
+
+class Schedulable(Protocol):
+    """A sequence as the scheduler sees it; compared and hashed by identity."""
+
+    @property
+    def lane(self) -> str:
+        """Priority class."""
+
+    @property
+    def tenant(self) -> str:
+        """Tenant that is charged for it."""
+
+    @property
+    def arrived_s(self) -> float:
+        """Monotonic time of its admission; never less than that of a sequence admitted before."""
+
+    @property
+    def cost(self) -> float:
+        """Predicted work, more than 0; its lane and its tenant are charged this."""
+
+    @property
+    def size(self) -> float:
+        """Part of a group's budget that it takes while it runs, in the unit of that budget."""
+
+
+Work = TypeVar("Work", bound=Schedulable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,101 +44,94 @@ class Budget:
     """What one group may hold.
 
     Attributes:
-        entries_max: At most so many entries.
-        size_max: At most so much in all; a single entry may be larger, for it must run too.
+        count_max: Most sequences.
+        size_max: Largest total size; a single sequence may be larger, for it must run too.
     """
 
-    entries_max: int
+    count_max: int
     size_max: float = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What leaves the queue now.
+@dataclass(slots=True)
+class _Lane(Generic[Work]):
+    """The queues of a lane, by tenant, none of them empty; and what its tenants were charged."""
 
-    Attributes:
-        expired: Too late to be started, in order of arrival.
-        group: Start these together; empty where nothing waits.
-    """
+    queues: dict[str, deque[Work]] = field(default_factory=dict)
+    tenants: FairShares = field(default_factory=FairShares)
 
-    expired: tuple[Entry, ...]
-    group: tuple[Entry, ...]
+    def oldest_s(self, tenant: str) -> float:
+        """Return when the first sequence of a tenant's queue arrived."""
+        return self.queues[tenant][0].arrived_s
+
+    def next(self) -> Work:
+        """Return the oldest sequence of the tenant that was charged least."""
+        tenant = min(self.queues, key=lambda name: (self.tenants.spent(name), self.oldest_s(name)))
+        return self.queues[tenant][0]
 
 
-class Scheduler:
-    """The waiting entries, and the rule by which they leave: each exactly once. Not thread-safe."""
+class Scheduler(Generic[Work]):
+    """Sequences that wait, and the rule by which they leave. Not thread-safe, but for `len`."""
 
     def __init__(self, policy: LanePolicy) -> None:
         """Start empty."""
         self._policy = policy
-        self._waiting: dict[str, Entry] = {}
-        self._lanes = FairShares()
-        self._tenants: defaultdict[str, FairShares] = defaultdict(FairShares)
+        self._lanes: dict[str, _Lane[Work]] = {}
+        self._shares = FairShares()
+        self._count = 0
 
     def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._waiting)
+        """Return how many sequences wait."""
+        return self._count
 
-    def admit(self, entry: Entry) -> None:
-        """Let an entry wait, behind those that wait already.
+    def admit(self, work: Work) -> None:
+        """Queue a sequence behind those of its lane and tenant."""
+        queues = self._lanes.setdefault(work.lane, _Lane()).queues
+        queues.setdefault(work.tenant, deque()).append(work)
+        self._count += 1
+
+    def withdraw(self, work: Work) -> None:
+        """Take out a sequence that waits.
 
         Raises:
-            ValueError: One with its id waits already.
+            KeyError, ValueError: It does not wait.
         """
-        if entry.entry_id in self._waiting:
-            raise ValueError(f"an entry {entry.entry_id!r} waits already")
-        self._waiting[entry.entry_id] = entry
+        queues = self._lanes[work.lane].queues
+        queue = queues[work.tenant]
+        queue.remove(work)
+        if not queue:
+            del queues[work.tenant]
+        self._count -= 1
 
-    def withdraw(self, entry_id: str) -> bool:
-        """Take an entry out; say whether it was waiting."""
-        return self._waiting.pop(entry_id, None) is not None
-
-    def schedule(self, budget: Budget, now_s: float) -> Decision:
-        """Take out the expired and the next group."""
-        expired = tuple(entry for entry in self._waiting.values() if entry.expired(now_s))
-        self._remove(expired)
-        group = self._group(budget, now_s)
-        return Decision(expired, tuple(group))
-
-    def _group(self, budget: Budget, now_s: float) -> list[Entry]:
-        group: list[Entry] = []
-        candidates = list(self._waiting.values())
-        while candidates and len(group) < budget.entries_max:
-            entry = self._next(candidates, now_s)
-            if group and _size(group) + entry.size > budget.size_max:
+    def schedule(self, budget: Budget, now_s: float) -> list[Work]:
+        """Take out the group that starts next; empty where nothing waits."""
+        group: list[Work] = []
+        size = 0.0
+        while self._count and len(group) < budget.count_max:
+            work = self._next(now_s)
+            size += work.size
+            if group and size > budget.size_max:
                 break  # skipping it for a smaller one would overtake it
-            self._charge(entry)
-            self._remove([entry])
-            group.append(entry)
-            candidates = [e for e in candidates if e.group_key == entry.group_key and e != entry]
+            self._charge(work)
+            self.withdraw(work)
+            group.append(work)
         return group
 
-    def _next(self, candidates: list[Entry], now_s: float) -> Entry:
-        """Return the candidate with the best claim; candidates come in order of arrival."""
-        oldest: dict[str, Entry] = {}
-        for entry in candidates:
-            oldest.setdefault(entry.lane, entry)
-        lane = min(oldest, key=lambda name: self._claim(oldest[name], now_s))
-        in_lane = [entry for entry in candidates if entry.lane == lane]
-        tenants = self._tenants[lane]
-        return min(in_lane, key=lambda entry: tenants.spent(entry.tenant))  # the first of equals
+    def _next(self, now_s: float) -> Work:
+        """Return the oldest sequence of the best tenant of the lane with the best claim."""
+        return self._lanes[min(self._waiting(), key=lambda lane: self._claim(lane, now_s))].next()
 
-    def _claim(self, entry: Entry, now_s: float) -> float:
-        """Return the lane's claim to the next turn: the lower, the better."""
-        credit = self._policy.ageing_per_s * (now_s - entry.arrived_s)
-        return self._lanes.spent(entry.lane) - credit
+    def _waiting(self) -> list[str]:
+        return [name for name, lane in self._lanes.items() if lane.queues]
 
-    def _charge(self, entry: Entry) -> None:
-        waiting = self._waiting.values()
-        weighted = entry.cost / self._policy.weight(entry.lane)
-        self._lanes.charge(entry.lane, weighted, {other.lane for other in waiting})
-        in_lane = {other.tenant for other in waiting if other.lane == entry.lane}
-        self._tenants[entry.lane].charge(entry.tenant, entry.cost, in_lane)
+    def _claim(self, name: str, now_s: float) -> tuple[float, float]:
+        """Return a lane's claim to the next turn: the lowest wins."""
+        lane = self._lanes[name]
+        oldest_s = min(map(lane.oldest_s, lane.queues))
+        credit = self._policy.ageing_per_s * (now_s - oldest_s)
+        return self._shares.spent(name) - credit, oldest_s
 
-    def _remove(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            del self._waiting[entry.entry_id]
-
-
-def _size(group: list[Entry]) -> float:
-    return sum(entry.size for entry in group)
+    def _charge(self, work: Work) -> None:
+        weighted = work.cost / self._policy.weight(work.lane)
+        self._shares.charge(work.lane, weighted, self._waiting())
+        lane = self._lanes[work.lane]
+        lane.tenants.charge(work.tenant, work.cost, lane.queues.keys())

@@ -30,11 +30,11 @@ class Casualty(Generic[Member]):
 
 @dataclass(frozen=True, slots=True)
 class Bisected(Generic[Member, Outcome]):
-    """How every member of a batch fared.
+    """The outcome of every member of a batch.
 
     Attributes:
-        survivors: Those that ran, in order.
-        casualties: Those that failed, in order.
+        survivors: Members that ran, in order.
+        casualties: Members that failed, in order.
         failed_batch_count: Batches that raised.
     """
 
@@ -50,9 +50,11 @@ def run_bisecting(
 
     A batch too large for the device's memory succeeds in parts, too.
     """
+    if not members:
+        return Bisected(())
     try:
         outcomes = run(members)
-    except Exception as fault:  # noqa: BLE001 - whatever it is, neighbours must not share it
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the other members must not share it
         let_go(fault)
         if len(members) == 1:
             return Bisected((), (Casualty(members[0], fault),), 1)

@@ -1,9 +1,8 @@
 """Serve Florence-2 by continuous batching: sequences join and leave between any two steps.
 
-A step of the engine does one thing: it encodes a few images, takes a few encoded sequences into
-the batch, or gives every sequence of the batch one more token. Where processors would be idle,
-images are encoded on another thread meanwhile. A sequence is in exactly one of two places: the
-waiting room, until it joins a batch, and the pool.
+A step retires sequences, then does one of three things: it encodes a few images, takes a few
+encoded sequences into their batch, or decodes one token of every running sequence. Where processors
+would be idle, images are encoded on another thread meanwhile.
 """
 
 from __future__ import annotations
@@ -11,26 +10,25 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import torch
-from transformers import Florence2ForConditionalGeneration
 
-from arno.batching import AdaptiveLimit, Budget, Clock, ImagePrice, Stage, StageShare
+from arno.batching import AdaptiveLimit, Budget, ImagePrice, Phase, PhaseShare
+from arno.engine.admission_queue import AdmissionQueue
 from arno.engine.bisect import run_bisecting
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.tokenizer import END_ID
-from arno.engine.counts import Counts
-from arno.engine.decoding.batch import Joining
 from arno.engine.decoding.beam_table import Hypothesis
-from arno.engine.decoding.constraint_table import TokenKinds
+from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.pool import DecodePool, PoolLimits
-from arno.engine.grammar_building import build_grammar
+from arno.engine.decoding.stepping import Stepping
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_preparation import prepare_image
-from arno.engine.image_stage import ImageStage
+from arno.engine.image_stage import ImageStage, Uploads, overlaps
 from arno.engine.interface import (
     EngineStatistics,
     ModelCard,
@@ -39,18 +37,15 @@ from arno.engine.interface import (
     SequenceProgress,
     SequenceRequest,
 )
-from arno.engine.linear import lay_out
-from arno.engine.live_sequences import LiveSequence, LiveSequences
-from arno.engine.loops import goes_round
+from arno.engine.linear import lay_out_encoders
+from arno.engine.loops import ends_in_loop
 from arno.engine.memory import cache_bytes, let_go, ran_out
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.self_test import check_answers, probe_picture
+from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
-from arno.engine.uploads import Uploads
-from arno.engine.waiting_room import Member, WaitingRoom
 from arno.engine.warming import warm_images, warm_width, widths
 from arno.errors import ArnoError, EngineError
-from arno.ops.cpus import available_cpus
 from arno.ops.images import ImageLimits
 from arno.vocabulary import FinishReason, TokenTable
 
@@ -58,27 +53,42 @@ logger = logging.getLogger(__name__)
 
 _FAILED = "the engine failed on this sequence"
 _NOTHING = Hypothesis((), (), 0.0, ended=False)
-_AT_ONCE = Hypothesis((END_ID,), (0.0,), 0.0, ended=True)
+_END_ONLY = Hypothesis((END_ID,), (0.0,), 0.0, ended=True)
 """The answer to a limit of one token: the end, which is forced."""
 
-_PROGRESS_TOKENS = 16
-"""Progress is told, and loops are looked for, every so many tokens."""
+_PROGRESS_STEPS = 16
+"""Steps between two reports of progress, and between two searches for loops."""
 
 Event: TypeAlias = SequenceProgress | SequenceFinished
 
 
 class ContinuousEngine:
-    """An `Engine` of Arno's own. See the interface for what may be called from where."""
+    """Arno's own `Engine`; the interface says which methods may be called from which thread."""
 
-    def __init__(self, checkpoint: Checkpoint, settings: EngineSettings, clock: Clock) -> None:
-        """Take a loaded model; `warm_up` before it is relied on."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        make_stepping: Callable[[], Stepping] | None = None,
+    ) -> None:
+        """Take a loaded model; call `warm_up` before serving.
+
+        Args:
+            checkpoint: The model, which the engine changes and `close` frees.
+            settings: Limits of the engine.
+            clock: Monotonic seconds; deadlines are on this clock.
+            make_stepping: Makes how the steps of a batch are launched; by default what suits the
+                device.
+        """
         self._checkpoint = checkpoint
         self._settings = settings
         self._clock = clock
         card, device = checkpoint.card, checkpoint.network.device
         images = ImageEncoding(checkpoint.network, settings.encoded_cache_bytes)
-        stage = ImageStage(images, overlap=_overlaps(settings, device))
-        self._room = WaitingRoom(stage, card.position_count, clock)
+        self._images = ImageStage(images, overlap=overlaps(settings, device))
+        self._uploads = Uploads(device)
         limits = PoolLimits(
             sequences_max=settings.batch_sequences_max,
             cache_bytes=cache_bytes(settings.decode_cache_bytes, device),
@@ -87,32 +97,32 @@ class ContinuousEngine:
         )
         decoder = Decoder(checkpoint.network)
         kinds = TokenKinds(checkpoint.token_table, decoder.token_count, device)
-        self._pool = DecodePool(decoder, limits, kinds)
-        _lay_out_encoders(checkpoint.network)
-        self._running: dict[str, Member] = {}
-        self._live = LiveSequences(clock)
-        self._uploads = Uploads(device)
-        self._share = StageShare(settings.decode_share)
+        lay_out_encoders(checkpoint.network)
+        self._sequences = SequenceTable()
+        self._queue = AdmissionQueue(self._images, card.position_count)
+        self._pool = DecodePool(decoder, limits, kinds, make_stepping)
+        self._events: list[Event] = []
+        self._share = PhaseShare(settings.decode_share)
         self._limit = AdaptiveLimit(settings.batch_sequences_max)
         self._price = ImagePrice()
-        self._counts = Counts()
+        self._statistics = EngineStatistics()
         self._closed = False
 
     @property
     def card(self) -> ModelCard:
-        """Which model this is."""
+        """The model that it runs."""
         return self._checkpoint.card
 
     @property
     def token_table(self) -> TokenTable:
-        """How to read its token ids."""
+        """The table that its token ids are read with."""
         return self._checkpoint.token_table
 
     def warm_up(self) -> None:
-        """Answer a few probes, in both kinds of search; on a GPU, all that is compiled there.
+        """Answer a few probes, in both kinds of search; on a GPU, run all that is compiled there.
 
         Raises:
-            ModelError: None of the answers holds anything but special tokens.
+            ModelError: The model answers with special tokens only.
         """
         check_answers(self, allow_untrained=self._settings.allow_untrained)
         if self._checkpoint.network.device.type == "cuda":
@@ -121,8 +131,8 @@ class ContinuousEngine:
                 warm_images(self, image, count)
             for count in widths(most):
                 warm_width(self, image, count)
-        # What first runs cost says nothing of the others.
-        self._counts, self._price = Counts(), ImagePrice()
+        # First runs are slow, so their times predict nothing.
+        self._statistics, self._price = EngineStatistics(), ImagePrice()
 
     def prepare(self, content: bytes) -> PreparedImage:
         """Decode, orient, resize and normalise an image file. Any thread.
@@ -135,256 +145,253 @@ class ContinuousEngine:
         return prepare_image(content, self._checkpoint.recipe, limits)
 
     def submit(self, request: SequenceRequest) -> None:
-        """Take a sequence. It ends exactly once, in a later `step`.
+        """Queue a sequence. It ends exactly once, in a later `step`.
 
         Raises:
             ValueError: A sequence with its id is in the engine already.
         """
-        prompt_ids = self._checkpoint.tokenizer.encode(request.prompt)
-        grammar = build_grammar(request.constraint, self._checkpoint.tokenizer, self.token_table)
-        request = dataclasses.replace(request, image=self._uploads.send(request.image))
-        sequence = LiveSequence(request, prompt_ids, self._clock.now_s(), grammar)
-        self._live.add(sequence)
-        self._room.enter(sequence, self._price.tokens)
+        tokenizer = self._checkpoint.tokenizer
+        sequence = Sequence(
+            request=dataclasses.replace(request, image=self._uploads.send(request.image)),
+            prompt_ids=tokenizer.encode(request.prompt),
+            token_limit=min(request.options.max_new_tokens, self.card.position_count),
+            arrived_s=self._clock(),
+            grammar=build_grammar(request.constraint, tokenizer, self.token_table),
+        )
+        digest = sequence.image_sha256
+        if not (self._images.keeps(digest) or self._sequences.bring(digest)):
+            sequence.cost += self._price.tokens  # the first to bring an image is charged for it
+        self._sequences.add(sequence)
+        self._queue.add(sequence)
 
     @torch.inference_mode()
-    def step(self) -> Sequence[Event]:
-        """Drop whom nobody wants; then take sequences in, or give all of them one more token."""
-        events: list[Event] = [
-            self._drop(each.sequence_id, each.reason) for each in self._live.unwanted()
-        ]
-        events += self._encoded()
-        budget = self._budget()
-        if budget is not None and self._room.overlaps:
-            events += self._encode(budget)
-            budget = None
-        joining = self._room.joining(self._pool, self._free())
-        stage = self._share.choose(
-            can_admit=bool(joining) or budget is not None, can_decode=bool(self._running)
-        )
-        began_s = self._clock.now_s()
-        if stage is Stage.DECODE:
-            events += self._decode()
-        elif joining:
-            events += self._join(joining)
-        elif budget is not None:
-            events += self._encode(budget)
-        elif self._room.encoding:
-            events += self._encoded(wait=True)  # there is nothing else to do
-        if stage is not None:
-            self._share.charge(stage, self._clock.now_s() - began_s)
-        self._counts.running_count = len(self._running) + len(self._room.taken)
-        return events
+    def step(self) -> list[Event]:
+        """Retire cancelled and expired sequences, then admit new ones or decode a token of each."""
+        self._events = []
+        self._retire()
+        newcomers = self._newcomers()
+        phase = self._share.choose(can_admit=bool(newcomers), can_decode=len(self._pool) > 0)
+        began_s = self._clock()
+        if phase is Phase.DECODE:
+            self._decode()
+        else:
+            self._admit(newcomers)
+        if phase is not None:
+            self._share.charge(phase, self._clock() - began_s)
+        self._statistics.running_count = len(self._pool) + len(self._queue.started)
+        return self._events
 
     def cancel(self, sequence_id: str) -> None:
-        """Stop a sequence at the next step. Unknown ids are ignored. Any thread."""
-        self._live.cancel(sequence_id)
+        """End a sequence as CANCELLED at the next step. Unknown ids are ignored. Any thread."""
+        self._sequences.cancel(sequence_id)
 
     def statistics(self) -> EngineStatistics:
-        """Return the numbers of this moment. Any thread."""
-        return self._counts.statistics(waiting_count=self._room.queued_count)
+        """Return a copy of the counters as they are now. Any thread."""
+        return dataclasses.replace(self._statistics, waiting_count=self._queue.queued_count)
 
     def close(self) -> None:
-        """Free the model and forget what is in hand. Idempotent."""
+        """Free the model and forget all sequences. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._live.clear()
-            self._room.clear()
-            self._running.clear()
+            self._queue.close()
+            self._pool.clear()
+            self._sequences.clear()
             torch.nn.Module.to(self._checkpoint.network, "meta")
 
-    def _free(self) -> int:
-        """Return how many more may join a batch in one go."""
-        free = self._limit.value - len(self._running)
-        return max(0, min(free, self._settings.admit_sequences_max))
+    def _retire(self) -> None:
+        """End the sequences that were cancelled or whose deadline has come."""
+        for sequence in self._sequences.take_cancelled():
+            self._cut_short(sequence, FinishReason.CANCELLED)
+        for sequence in self._sequences.take_expired(self._clock()):
+            self._cut_short(sequence, FinishReason.DEADLINE)
+
+    def _newcomers(self) -> list[Sequence] | Budget | None:
+        """Return the sequences that can join a batch; where none can, the budget of a new group.
+
+        Where images are encoded beside decoding, a new group has begun when this returns.
+        """
+        self._take_encoded(wait=False)
+        budget = self._budget()
+        if budget is not None and self._images.overlaps:
+            self._encode(budget)
+            budget = None
+        free = max(0, self._limit.value - len(self._pool))
+        joining = self._queue.joining(self._pool, min(free, self._settings.admit_sequences_max))
+        return joining or budget
 
     def _budget(self) -> Budget | None:
         """Return what may leave the queue now; None where nothing may."""
-        if self._room.encoding:
+        if self._queue.encoding or not self._queue.queued_count:
             return None
-        running = [member.sequence for member in self._running.values()]
-        in_hand = [*running, *self._room.taken]
-        room = self._limit.value - len(in_hand)
-        count = min(room, self._room.queued_count, self._settings.admit_sequences_max)
+        in_flight = [*self._pool.sequences, *self._queue.started]
+        count = min(self._limit.value - len(in_flight), self._settings.admit_sequences_max)
         if count <= 0:
             return None
-        tokens = self._settings.batch_tokens_max - sum(each.size for each in in_hand)
-        # One alone may be dearer than all: it must run too.
-        return Budget(count, tokens) if tokens > 0 or not in_hand else None
+        size = self._settings.batch_tokens_max - sum(sequence.size for sequence in in_flight)
+        # A single sequence may be larger than the limit: it must run too.
+        return Budget(count, size) if size > 0 or not in_flight else None
 
-    def _encode(self, budget: Budget) -> list[Event]:
-        """Take sequences off the queue and have their images encoded."""
+    def _admit(self, newcomers: list[Sequence] | Budget | None) -> None:
+        """Take encoded sequences into their batch, or encode the images of a new group.
+
+        With neither, there is nothing to do but wait for images that are being encoded.
+        """
+        if newcomers is None:
+            self._take_encoded(wait=True)
+        elif isinstance(newcomers, Budget):
+            self._encode(newcomers)
+        else:
+            self._join(newcomers)
+
+    def _encode(self, budget: Budget) -> None:
+        """Take sequences off the queue and encode their images."""
         self._uploads.wait()
-        expired = self._room.begin(budget)
-        return [*(self._end(name, FinishReason.DEADLINE) for name in expired), *self._encoded()]
+        self._queue.encode(budget, self._clock())
+        self._take_encoded(wait=False)
 
-    def _encoded(self, *, wait: bool = False) -> list[Event]:
-        """Make ready whose images are encoded by now; who cannot go on ends here."""
-        encoded = self._room.finish(wait=wait)
-        if encoded is None:
-            return []
-        digests = [member.sequence.request.image.sha256 for member in encoded.members]
-        self._counts.encoded(encoded.images.fresh, digests)
-        self._counts.failed_batch_count += encoded.images.failed_batch_count
-        if encoded.images.fresh:
-            self._price.learn_images(len(encoded.images.fresh), encoded.images.encode_s)
-        failed = [self._fail(sequence, fault) for sequence, fault in encoded.faults]
-        went_on = [SequenceProgress(member.sequence_id, True, 0) for member in encoded.members]
-        return [*failed, *went_on]
+    def _take_encoded(self, *, wait: bool) -> None:
+        """Make the group ready whose images are encoded by now; end those that cannot go on."""
+        group = self._queue.take_encoded(wait=wait)
+        if group is None:
+            return
+        fresh, digests = group.images.fresh, [ready.image_sha256 for ready in group.ready]
+        self._statistics.encoded_image_count += len(fresh)
+        self._statistics.reused_image_count += len(digests) - len(fresh & set(digests))
+        self._statistics.failed_batch_count += group.images.failed_batch_count
+        if fresh:
+            self._price.learn_images(len(fresh), group.images.encode_s)
+        for refused in group.refused:
+            self._fail(refused.sequence, refused.error)
+        for ready in group.ready:
+            self._progress(ready)
 
-    def _join(self, members: list[Member]) -> list[Event]:
-        """Encode the prompts of sequences and put these into their batch."""
-        self._room.take(members)
-        events: list[Event] = []
-        for member in members:
-            if self._token_limit(member) == 1:
-                events.append(self._finish(member, _AT_ONCE))
-        rest = [member for member in members if self._token_limit(member) > 1]
-        if not rest:
-            return events
-        done = run_bisecting(rest, self._start)
-        self._counts.failed_batch_count += done.failed_batch_count
-        events += self._leave(each.member for each in done.survivors if each.outcome)
+    def _join(self, sequences: list[Sequence]) -> None:
+        """Encode the prompts of sequences and take the sequences into their batch."""
+        self._queue.take(sequences)
+        for sequence in sequences:
+            if sequence.token_limit == 1:
+                self._finish(sequence, _END_ONLY)
+        decoding = [sequence for sequence in sequences if sequence.token_limit > 1]
+        done = run_bisecting(decoding, self._start)
+        self._statistics.failed_batch_count += done.failed_batch_count
+        for survivor in done.survivors:
+            if survivor.outcome:
+                self._finish(survivor.member, self._pool.leave(survivor.member))
         for casualty in done.casualties:
-            events += self._sort_out([casualty.member], casualty.fault)
-        return events
+            self._recover([casualty.member], casualty.fault, together=1 + len(self._pool))
 
-    def _start(self, members: Sequence[Member]) -> list[bool]:
-        """Run what comes before the first step; return for each whether it is over already."""
+    def _start(self, sequences: Iterable[Sequence]) -> list[bool]:
+        """Run what comes before the first step; return for each whether its search is over."""
+        members = list(sequences)
         encoded = encode_prompts(
             self._checkpoint.network,
-            [member.features for member in members],
-            [member.sequence.prompt_ids for member in members],
+            [sequence.features for sequence in members],
+            [sequence.prompt_ids for sequence in members],
         )
-        started = self._pool.start(encoded.states, encoded.padding)
-        joining = [
-            Joining(member.sequence_id, length, self._token_limit(member), member.sequence.grammar)
-            for member, length in zip(members, encoded.lengths, strict=True)
-        ]
-        over = set(self._pool.join(members[0].key, started, joining))
-        self._running |= {member.sequence_id: member for member in members}
-        self._counts.token_count += len(members)
-        return [member.sequence_id in over for member in members]
+        over = self._pool.join(self._pool.start(encoded.states, encoded.padding), members)
+        self._statistics.token_count += len(members)
+        return [sequence in over for sequence in members]
 
-    def _token_limit(self, member: Member) -> int:
-        return min(member.sequence.request.options.max_new_tokens, self.card.position_count)
-
-    def _decode(self) -> list[Event]:
-        """Give every sequence one more token."""
-        began_s = self._clock.now_s()
+    def _decode(self) -> None:
+        """Decode one token of every running sequence."""
+        together, began_s = len(self._pool), self._clock()
         step = self._pool.step()
-        self._price.learn_tokens(step.beam_count, self._clock.now_s() - began_s)
-        self._counts.decoded(step.token_count, step.widest)
-        self._counts.failed_batch_count += len(step.faults)
-        events: list[Event] = []
-        for batch in step.faults:
+        self._price.learn_tokens(step.beam_count, self._clock() - began_s)
+        self._statistics.step_count += 1
+        self._statistics.token_count += step.token_count
+        self._statistics.batch_size_last = step.widest
+        self._statistics.failed_batch_count += len(step.failed)
+        for batch in step.failed:
             let_go(batch.fault)
-            lost = [self._running.pop(name) for name in batch.sequence_ids]
-            events += self._sort_out(lost, batch.fault)
-        events += self._leave(self._running[name] for name in step.over)
-        if not step.faults:
+            self._recover(list(batch.sequences), batch.fault, together=together)
+        for sequence in step.over:
+            self._finish(sequence, self._pool.leave(sequence))
+        if not step.failed:
             self._limit.went_well()
-        if self._counts.step_count % _PROGRESS_TOKENS == 0:
-            events += [self._drop(name, FinishReason.LOOP) for name in self._looping()]
-            events += [
-                SequenceProgress(name, True, self._pool.token_count(name)) for name in self._running
-            ]
-        return events
+        if self._statistics.step_count % _PROGRESS_STEPS == 0:
+            self._report_progress()
 
-    def _looping(self) -> list[str]:
-        """Return those that go round in circles and should not, by the settings."""
+    def _report_progress(self) -> None:
+        """Report how far the running sequences are; end looping ones if the settings say so."""
+        for sequence in self._pool.sequences:
+            if self._is_loop(sequence):
+                self._cut_short(sequence, FinishReason.LOOP)
+            else:
+                self._progress(sequence)
+
+    def _progress(self, sequence: Sequence) -> None:
+        progress = SequenceProgress(sequence.sequence_id, True, sequence.token_count)
+        self._events.append(progress)
+
+    def _is_loop(self, sequence: Sequence) -> bool:
         least = self._settings.loop_tokens
-        long = [name for name in self._running if 0 < least <= self._pool.token_count(name)]
-        locations = self.token_table.location_ids
-        return [name for name in long if goes_round(self._pool.best(name).token_ids, locations)]
+        if not 0 < least <= sequence.token_count:
+            return False
+        return ends_in_loop(self._pool.best(sequence).token_ids, self.token_table.location_ids)
 
-    def _sort_out(self, lost: list[Member], fault: Exception) -> list[Event]:
-        """Begin again with the members of a batch that failed, so that only the guilty end.
+    def _recover(self, lost: list[Sequence], fault: Exception, *, together: int) -> None:
+        """Begin again with the members of a batch that failed, so that only the guilty one ends.
 
-        Where memory ran out, fewer run together from now on. Otherwise each runs alone, and who
-        fails alone fails for good.
+        Where memory ran out, fewer sequences run together from now on than the `together` that ran.
+        Otherwise each runs alone, and one that fails alone fails for good.
         """
-        together = len(lost) + len(self._running)
         if ran_out(fault) and together > 1:
             self._limit.too_high(together)
             logger.warning("out of memory: %d sequences run together now", self._limit.value)
-            self._room.put_back(lost)
-            return []
-        if len(lost) == 1:
-            return [self._fail(lost[0].sequence, fault)]
-        self._room.put_back(member.alone() for member in lost)
-        return []
+        elif len(lost) == 1:
+            self._fail(lost[0], fault)
+            return
+        else:
+            for sequence in lost:
+                sequence.isolate()
+        self._queue.put_back(lost)
 
-    def _leave(self, members: Iterable[Member]) -> list[Event]:
-        """End sequences whose search is over."""
-        events: list[Event] = []
-        for member in list(members):
-            del self._running[member.sequence_id]
-            events.append(self._finish(member, self._pool.leave(member.sequence_id)))
-        return events
-
-    def _finish(self, member: Member, found: Hypothesis) -> SequenceFinished:
+    def _finish(self, sequence: Sequence, found: Hypothesis) -> None:
+        """End a sequence whose search is over."""
         if any(map(math.isnan, found.logprobs)):
-            return self._fail(member.sequence, EngineError(f"{_FAILED}: it computed no numbers"))
+            self._fail(sequence, EngineError(f"{_FAILED}: it computed no numbers"))
+            return
         reason = FinishReason.STOP
-        if len(found.token_ids) >= self._token_limit(member):
-            looping = goes_round(found.token_ids[:-1], self.token_table.location_ids)
+        if len(found.token_ids) >= sequence.token_limit:
+            looping = ends_in_loop(found.token_ids[:-1], self.token_table.location_ids)
             reason = FinishReason.LOOP if looping else FinishReason.LENGTH
-        return self._end(member.sequence_id, reason, found)
+        self._end(sequence, reason, found)
 
-    def _fail(self, sequence: LiveSequence, fault: Exception) -> SequenceFinished:
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End a sequence that failed by itself."""
-        sequence_id = sequence.request.sequence_id
-        if not isinstance(fault, ArnoError):
-            logger.error("a sequence failed", exc_info=fault, extra={"sequence_id": sequence_id})
-            fault = EngineError(_FAILED)
-        return self._end(sequence_id, FinishReason.ERROR, error=fault)
+        if not isinstance(error, ArnoError):
+            where = {"sequence_id": sequence.sequence_id}
+            logger.error("a sequence failed", exc_info=error, extra=where)
+            error = EngineError(_FAILED)
+        self._end(sequence, FinishReason.ERROR, error=error)
 
-    def _drop(self, sequence_id: str, reason: FinishReason) -> SequenceFinished:
-        """End a sequence that nobody wants, with what it has."""
-        if self._running.pop(sequence_id, None) is not None:
-            return self._end(sequence_id, reason, self._pool.leave(sequence_id))
-        self._room.remove(sequence_id)
-        return self._end(sequence_id, reason)
+    def _cut_short(self, sequence: Sequence, reason: FinishReason) -> None:
+        """End a sequence, wherever it is, with the tokens that it has."""
+        if sequence.stage is SequenceStage.RUNNING:
+            self._end(sequence, reason, self._pool.leave(sequence))
+        else:
+            self._queue.withdraw(sequence)
+            self._end(sequence, reason)
 
     def _end(
         self,
-        sequence_id: str,
+        sequence: Sequence,
         reason: FinishReason,
         found: Hypothesis = _NOTHING,
         *,
         error: ArnoError | None = None,
-    ) -> SequenceFinished:
-        """Let a sequence go, which happens to each exactly once: here."""
-        sequence = self._live.remove(sequence_id)
-        elapsed_s = self._clock.now_s() - sequence.submitted_s
-        return SequenceFinished(
-            sequence_id=sequence_id,
-            token_ids=found.token_ids,
-            logprobs=tuple(min(logprob, 0.0) for logprob in found.logprobs),
-            finish_reason=reason,
-            encode_s=sequence.encode_s,
-            decode_s=max(0.0, elapsed_s - sequence.encode_s),
-            error=error,
+    ) -> None:
+        """End a sequence that neither the queue nor the pool holds; each ends here, once."""
+        self._sequences.remove(sequence)
+        elapsed_s = self._clock() - sequence.arrived_s
+        self._events.append(
+            SequenceFinished(
+                sequence_id=sequence.sequence_id,
+                token_ids=found.token_ids,
+                logprobs=tuple(min(logprob, 0.0) for logprob in found.logprobs),
+                finish_reason=reason,
+                encode_s=sequence.encode_s,
+                decode_s=max(0.0, elapsed_s - sequence.encode_s),
+                error=error,
+            )
         )
-
-
-def _overlaps(settings: EngineSettings, device: torch.device) -> bool:
-    """Return whether images are encoded beside decoding: by default if that takes nothing from it.
-
-    On a GPU it would: a recording of a step allows no other work of its process meanwhile.
-    """
-    if settings.encode_overlap == "auto":
-        return device.type == "cpu" and torch.get_num_threads() < available_cpus()
-    return settings.encode_overlap == "on"
-
-
-def _lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
-    """Lay out, or compile, what `Decoder` did not: the vision and the text encoder."""
-    untyped: Any = network.model
-    for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
-        lay_out(part)
-    if network.device.type == "cuda":
-        # Once for each number of images, all of them before readiness. On a CPU it gains a tenth
-        # and takes minutes: docs/decisions/0005.
-        untyped.vision_tower.compile(dynamic=False)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from arno.batching import Clock
+import time
+from collections.abc import Callable
+
 from arno.engine.interface import Engine
 from arno.engine.null_engine import NULL_MODEL, NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import MissingExtraError
-from arno.ops.clock import SystemClock
 
 
-def create_engine(settings: EngineSettings, *, clock: Clock | None = None) -> Engine:
+def create_engine(
+    settings: EngineSettings, *, clock: Callable[[], float] = time.monotonic
+) -> Engine:
     """Load the model and return its engine; `warm_up` comes next.
 
     Args:
         settings: Which model, and within which bounds.
-        clock: Measures deadlines; the system's monotonic clock if there is none.
+        clock: Monotonic seconds; deadlines are on this clock.
 
     Raises:
         ModelError: The model cannot be found, read or served.
         MissingExtraError: The extra `arno[worker]` is not installed.
     """
-    clock = clock or SystemClock()
     if settings.model == NULL_MODEL:
         return NullEngine(settings)
     try:

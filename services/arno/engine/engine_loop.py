@@ -1,20 +1,19 @@
-"""Own the engine: submit, step, cancel; every event goes to whoever asked for the sequence.
+"""The thread that owns an engine: it submits, steps and cancels, and passes events on.
 
-It knows sequences and nothing of jobs, so that nothing but the model is between two steps.
+It knows sequences and nothing of jobs, so that only the model runs between two steps.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from arno.batching import Clock
 from arno.engine.interface import Engine, SequenceFinished, SequenceProgress, SequenceRequest
 from arno.errors import ArnoError, EngineError
-from arno.ops.clock import SystemClock
 from arno.vocabulary import FinishReason
 
 logger = logging.getLogger(__name__)
@@ -22,24 +21,27 @@ logger = logging.getLogger(__name__)
 Event: TypeAlias = SequenceProgress | SequenceFinished
 
 _IDLE_STEP_S: Final = 0.0005
-"""A step that tells nothing and is quicker than this did nothing: no forward pass is so quick."""
+"""A step without events that is shorter than this did nothing: every forward pass is longer."""
 
 _IDLE_PAUSE_S: Final = 0.002
 
 
 class EngineLoop:
-    """The engine's thread and what it is asked to do. ``submit`` and ``cancel``: any thread."""
+    """Runs an engine on one thread; ``submit``, ``cancel`` and ``stop`` may be called from any."""
 
     def __init__(
         self,
         engine: Engine,
         *,
         on_events: Callable[[Sequence[Event]], None],
-        clock: Clock | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the engine; `on_events` gets what each step tells, and must return at once."""
+        """Take the engine and a clock of monotonic seconds.
+
+        `on_events` is called with the events of each step, and must return at once.
+        """
         self._engine = engine
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._on_events = on_events
         self._changed = threading.Condition()
         self._inbox: deque[SequenceRequest | str] = deque()
@@ -54,20 +56,20 @@ class EngineLoop:
         return self._busy_s
 
     def step_age_s(self) -> float:
-        """Return how long the present step has been running; 0.0 between steps."""
+        """Return how long the current step has been running; 0.0 between steps."""
         began_s = self._step_began_s
-        return 0.0 if began_s is None else self._clock.now_s() - began_s
+        return 0.0 if began_s is None else self._clock() - began_s
 
     def submit(self, requests: Iterable[SequenceRequest]) -> None:
-        """Have sequences run."""
+        """Run sequences."""
         self._put(requests)
 
     def cancel(self, sequence_ids: Iterable[str]) -> None:
-        """Stop sequences at the next step. In one line with ``submit``: none slips through."""
+        """End sequences at the next step; queued after their ``submit``, so none is missed."""
         self._put(sequence_ids)
 
     def stop(self) -> None:
-        """Let the thread end after its present step."""
+        """End the thread after its current step."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -102,7 +104,7 @@ class EngineLoop:
                 self._engine.submit(message)
             except ArnoError as error:
                 refused.append(_refused(message, error))
-            except RuntimeError as fault:  # a device without room for one more image
+            except RuntimeError as fault:  # a device without memory for one more image
                 logger.exception("a sequence could not be submitted")
                 why = f"the engine could not take the task: {type(fault).__name__}"
                 refused.append(_refused(message, EngineError(why)))
@@ -111,10 +113,10 @@ class EngineLoop:
         return refused
 
     def _step(self) -> Sequence[Event]:
-        began_s = self._step_began_s = self._clock.now_s()
+        began_s = self._step_began_s = self._clock()
         events = self._engine.step()
         self._step_began_s = None
-        took_s = self._clock.now_s() - began_s
+        took_s = self._clock() - began_s
         if events or took_s >= _IDLE_STEP_S:
             self._busy_s += took_s
         else:

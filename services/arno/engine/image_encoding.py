@@ -1,34 +1,35 @@
-"""Encode the images of a batch: each image once, and none that is still kept."""
+"""Encode images, each once, and keep what they were encoded to for further tasks on them."""
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 import torch
 from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.bisect import run_bisecting
-from arno.engine.encoded_cache import EncodedCache
 from arno.engine.interface import PreparedImage
 from arno.engine.memory import ran_out
 
 _CPU_PIXELS_AT_ONCE: Final = 2 * 768 * 768
-"""More in one pass are slower on a CPU: of the base model's images, two take 2.6 s each on two
-cores, and four 3.7 s each, for what lies between two layers is then tens of megabytes."""
+"""More pixels in one pass are slower on a CPU: of the base model's images, two take 2.6 s each on
+two cores, and four 3.7 s each, because activations between layers are then tens of megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedImages:
-    """What became of the images of a batch, by their SHA-256.
+    """The images of a group after encoding, by their SHA-256.
 
     Attributes:
-        features: Those that are encoded, [V, D] each.
-        faults: Those that could not be.
-        fresh: Those that went through the vision encoder just now.
-        encode_s: How long that took.
+        features: Encoded images, [V, D] each.
+        faults: What was raised for images that could not be encoded.
+        fresh: Images that went through the vision encoder now, not found in the cache.
+        encode_s: Seconds that encoding them took.
         failed_batch_count: Batches that failed and were split.
     """
 
@@ -39,11 +40,63 @@ class EncodedImages:
     failed_batch_count: int
 
 
+class EncodedCache:
+    """Encoded images by content, the least recently used dropped first. One thread.
+
+    A dropped image is still found while a sequence uses it.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        """Start empty.
+
+        Args:
+            bytes_max: Most memory of all that is kept; 0 keeps nothing.
+        """
+        self._bytes_max = bytes_max
+        self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._in_use: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory in use."""
+        return self._size_bytes
+
+    def __contains__(self, sha256: str) -> bool:
+        """Return whether an image is here; does not count as a use of it."""
+        return sha256 in self._in_use
+
+    def get(self, sha256: str) -> torch.Tensor | None:
+        """Return an encoded image, [V, D]; None where it is not here."""
+        if sha256 in self._kept:
+            self._kept.move_to_end(sha256)
+        return self._in_use.get(sha256)
+
+    def put(self, sha256: str, features: torch.Tensor) -> None:
+        """Keep an encoded image, [V, D], unless it alone is larger than the limit.
+
+        The tensor must own its memory.
+        """
+        self._in_use[sha256] = features
+        if features.nbytes > self._bytes_max or sha256 in self._kept:
+            return
+        self._kept[sha256] = features
+        self._size_bytes += features.nbytes
+        while self._size_bytes > self._bytes_max:
+            _, dropped = self._kept.popitem(last=False)
+            self._size_bytes -= dropped.nbytes
+
+    def clear(self) -> None:
+        """Drop all images that no sequence uses."""
+        self._kept.clear()
+        self._size_bytes = 0
+
+
 class ImageEncoding:
     """The vision encoder and its cache. One thread."""
 
     def __init__(self, network: Florence2ForConditionalGeneration, cache_bytes: int) -> None:
-        """Take the model, and how many bytes of encoded images may be kept."""
+        """Take the model, and the most bytes of encoded images to keep."""
         self._network = network
         self._cache = EncodedCache(cache_bytes)
 
@@ -52,7 +105,7 @@ class ImageEncoding:
         return sha256 in self._cache
 
     def encode(self, images: Sequence[PreparedImage]) -> EncodedImages:
-        """Return the encoding of every image; duplicates are welcome."""
+        """Encode every image that is not kept; duplicates are encoded once."""
         started_s = time.perf_counter()
         by_digest = {image.sha256: image for image in images}
         kept = {digest: self._cache.get(digest) for digest in by_digest}
@@ -81,7 +134,7 @@ class ImageEncoding:
         except Exception as fault:
             if not ran_out(fault):
                 raise
-        # What is kept for later is worth less than what is wanted now.
+        # Images kept for later are worth less than those needed now.
         self._cache.clear()
         return encode_images(self._network, pixels)
 
@@ -90,7 +143,7 @@ class ImageEncoding:
 def encode_images(
     network: Florence2ForConditionalGeneration, pixels: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Return the encoded images, [V, D] each, owning their memory; at least one.
+    """Encode at least one image; return [V, D] each, owning their memory.
 
     Shapes: pixels [C=3, H, W] float32 each.
     """

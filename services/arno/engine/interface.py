@@ -1,9 +1,8 @@
-"""What an engine does: prepare images, take sequences, step, cancel.
+"""The interface of an engine: prepare images, submit sequences, step, cancel.
 
-Token ids with their log-probabilities come out. The worker drives it: ``prepare`` runs on the
-worker's CPU threads, everything else on the one thread that owns the engine. An engine knows
-nothing of jobs, buses or stores; a sequence is one task of a job, named by a string that the worker
-chose.
+It returns token ids and their log-probabilities. ``prepare`` runs on the caller's CPU threads,
+everything else on the one thread that owns the engine. An engine knows nothing of jobs, buses or
+stores; a sequence is one task of a job, under an id that the caller chose.
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ class PreparedImage:
     """An image ready for the vision encoder.
 
     Attributes:
-        sha256: Digest of the encoded file, lower-case hex: the key under which its encoding may be
-            kept.
+        sha256: Digest of the image file, lower-case hex: the key of its encoding in the cache.
         pixels: [C=3, H, W] float32, resized to the model's size, channels normalised. None from an
-            engine that never looks at them.
+            engine without a vision encoder.
         size: Width and height as a viewer shows the image, in pixels.
         mime_type: Such as ``image/png``.
-        prepare_s: How long preparing took.
+        prepare_s: Seconds that preparing took.
     """
 
     sha256: str
@@ -47,8 +45,8 @@ class DecodingOptions:
 
     Attributes:
         num_beams: 1 is greedy.
-        max_new_tokens: End included; cut to the model's positions.
-        no_repeat_ngram_size: 0 allows repeats.
+        max_new_tokens: Most tokens of an answer, the end included; cut to the model's positions.
+        no_repeat_ngram_size: N-grams of this size occur once in an answer; 0 allows repeats.
         length_penalty: Exponent of the length that divides a beam's log-probability.
         early_stopping: True: a full set of finished beams ends the search. False: only once no
             running beam is likely to beat them. "never": only once none can.
@@ -67,15 +65,15 @@ class SequenceRequest:
 
     Attributes:
         sequence_id: Unique among the engine's live sequences.
-        image: What ``Engine.prepare`` gave.
-        prompt: The full training prompt.
+        image: The result of ``Engine.prepare``.
+        prompt: The full prompt, as in training.
         options: How to decode.
-        deadline_s: On the engine's monotonic clock; after it the sequence is retired with what it
-            has. None: never.
+        deadline_s: Monotonic time at which the sequence ends with the tokens that it has; None:
+            never.
         lane: Priority class, for the scheduler.
-        tenant: Whose work it is, for fairness.
+        tenant: Tenant that is charged for it, for fairness.
         expected_token_count: Predicted length of the answer, for the scheduler.
-        constraint: What the answer is held to; None leaves the model its own way.
+        constraint: Form that the answer is held to; None leaves it free.
     """
 
     sequence_id: str
@@ -91,12 +89,12 @@ class SequenceRequest:
 
 @dataclass(frozen=True, slots=True)
 class SequenceProgress:
-    """A sequence has moved on.
+    """A sequence has advanced.
 
     Attributes:
-        sequence_id: Which.
+        sequence_id: Its id.
         encoded: Whether its image is encoded.
-        token_count: Tokens so far.
+        token_count: Tokens decoded so far.
     """
 
     sequence_id: str
@@ -109,15 +107,15 @@ class SequenceFinished:
     """A sequence has ended; its slot is free.
 
     Attributes:
-        sequence_id: Which.
-        token_ids: Generated tokens without the decoder's start token, end token included where
-            there is one. Empty if it never ran.
+        sequence_id: Its id.
+        token_ids: Decoded tokens, without the decoder's start token and with the end token, if any.
+            Empty if it never ran.
         logprobs: Natural log-probability of each token, 0.0 for forced ones; as long as
             ``token_ids``.
         finish_reason: Why it ended.
-        encode_s: Seconds in the vision encoder; 0.0 where the encoding was there already.
+        encode_s: Seconds in the vision encoder; 0.0 where the image was encoded before.
         decode_s: Seconds from submission to the end, without ``encode_s``.
-        error: Set when the reason is ERROR.
+        error: Set if the reason is ERROR.
     """
 
     sequence_id: str
@@ -129,41 +127,43 @@ class SequenceFinished:
     error: ArnoError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EngineStatistics:
-    """An engine at one moment; counts are since the start.
+    """An engine's own counters since its start, and its sequences at this moment.
+
+    The engine's thread changes its one object; ``Engine.statistics`` returns copies.
 
     Attributes:
-        waiting_count: Submitted and not started.
-        running_count: Decoding, or encoded and about to.
-        step_count: Decode steps, each of every sequence in the batch.
+        waiting_count: Sequences that wait for their image to be encoded.
+        running_count: Sequences from there on until they end.
+        step_count: Decode steps.
         encoded_image_count: Images that went through the vision encoder.
-        reused_image_count: Sequences whose image was already encoded.
+        reused_image_count: Sequences whose image was encoded before.
         token_count: Tokens decoded.
-        batch_size_last: Sequences in the last batch.
+        batch_size_last: Sequences in the widest batch of the last step.
         failed_batch_count: Batches that failed and were split.
     """
 
-    waiting_count: int
-    running_count: int
-    step_count: int
-    encoded_image_count: int
-    reused_image_count: int
-    token_count: int
-    batch_size_last: int
-    failed_batch_count: int
+    waiting_count: int = 0
+    running_count: int = 0
+    step_count: int = 0
+    encoded_image_count: int = 0
+    reused_image_count: int = 0
+    token_count: int = 0
+    batch_size_last: int = 0
+    failed_batch_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Which model an engine runs.
+    """The model that an engine runs.
 
     Attributes:
-        name: The operator's name for it.
+        name: Its name in the settings.
         fingerprint: Hex digest over weights, configuration and tokenizer.
         dtype: Number format of the weights.
-        position_count: Longest answer in tokens.
-        image_size_px: Side of the square image that the vision encoder sees.
+        position_count: Most tokens of an answer.
+        image_size_px: Side of the square image that the vision encoder takes.
     """
 
     name: str
@@ -176,23 +176,23 @@ class ModelCard:
 class Engine(Protocol):
     """Runs sequences.
 
-    ``prepare``, ``cancel`` and ``statistics`` may be called from any thread, all else only from the
-    one that owns the engine.
+    ``prepare``, ``cancel`` and ``statistics`` may be called from any thread, everything else only
+    from the one that owns the engine.
     """
 
     @property
     def card(self) -> ModelCard:
-        """Which model this is."""
+        """The model that it runs."""
 
     @property
     def token_table(self) -> TokenTable:
-        """How to read its token ids."""
+        """The table that its token ids are read with."""
 
     def warm_up(self) -> None:
-        """Run every shape once and check that the model answers; call before readiness.
+        """Run every shape once and check that the model answers; call it before readiness.
 
         Raises:
-            ModelError: The model answers with nothing but special tokens.
+            ModelError: The model answers with special tokens only.
         """
 
     def prepare(self, content: bytes) -> PreparedImage:
@@ -200,24 +200,25 @@ class Engine(Protocol):
 
         Raises:
             InvalidImageError: It cannot be decoded.
-            LimitExceededError: It has more pixels than the configured maximum; found before
-                anything is allocated.
+            LimitExceededError: It has more pixels than the configured maximum; checked before
+                memory for them is allocated.
         """
 
     def submit(self, request: SequenceRequest) -> None:
-        """Take a sequence. It ends exactly once, in a later ``step``."""
+        """Queue a sequence. It ends exactly once, in a later ``step``.
 
-    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
-        """Do one unit of work and tell what changed; nothing, at once, where nothing waits."""
-
-    def cancel(self, sequence_id: str) -> None:
-        """Stop a sequence at the next step, which reports it finished as CANCELLED.
-
-        Unknown ids are ignored. May be called from any thread.
+        Raises:
+            ValueError: A sequence with its id is in the engine already.
         """
 
+    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+        """Do one unit of work and return what changed; with no work, return nothing at once."""
+
+    def cancel(self, sequence_id: str) -> None:
+        """End a sequence as CANCELLED at the next step. Unknown ids are ignored. Any thread."""
+
     def statistics(self) -> EngineStatistics:
-        """Return the numbers of this moment. May be called from any thread."""
+        """Return a copy of the counters as they are now. Any thread."""
 
     def close(self) -> None:
         """Free the model. Idempotent."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import Florence2ForConditionalGeneration
 from transformers.activations import GELUActivation
 
 
@@ -14,13 +15,13 @@ class Linear:
 
     On CPU the weights are reordered once into oneDNN's blocks; the library behind
     `nn.functional.linear` does so in every call, which costs more than the product itself where
-    few rows are multiplied, as in every decode step.
+    few rows are multiplied, as in a decode step.
     """
 
     def __init__(
         self, weight: torch.Tensor, bias: torch.Tensor | None, *, then_gelu: bool = False
     ) -> None:
-        """Take [O, I] and [O]; ``then_gelu`` applies GELU to what comes out."""
+        """Take [O, I] and [O]; ``then_gelu`` applies GELU to the result."""
         self._then_gelu = then_gelu
         self._bias = bias
         self._size = weight.shape[0]
@@ -31,7 +32,7 @@ class Linear:
 
     @classmethod
     def of(cls, *modules: nn.Linear) -> Linear:
-        """Make one map of several that are applied to the same input; their outputs stand in line.
+        """Join maps that are applied to the same input; their outputs follow one another.
 
         Source: the modules' own weights, copied once.
         """
@@ -41,7 +42,7 @@ class Linear:
 
     @property
     def size(self) -> int:
-        """Of what comes out, O."""
+        """Size of the output, O."""
         return int(self._size)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -49,7 +50,7 @@ class Linear:
         if not self._in_blocks:
             y = nn.functional.linear(x, self._weight, self._bias)
             return nn.functional.gelu(y) if self._then_gelu else y
-        # The activation rides along with the product; its second name is GELU's exact form.
+        # The activation is fused with the product; "none" names the exact form of GELU.
         activation, form = ("gelu", "none") if self._then_gelu else ("none", "")
         fused: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
             x, self._weight, self._bias, activation, [], form
@@ -58,10 +59,10 @@ class Linear:
 
 
 class LinearModule(nn.Module):
-    """A `Linear` in the place of an `nn.Linear`."""
+    """A `Linear` as a module, to replace an `nn.Linear`."""
 
     def __init__(self, linear: Linear) -> None:
-        """Take what it applies."""
+        """Take the map that it applies."""
         super().__init__()
         self._linear = linear
 
@@ -85,6 +86,20 @@ def lay_out(module: nn.Module) -> None:
             if fused and name == "fc1":
                 untyped: Any = module
                 untyped.activation_fn = nn.Identity()
+
+
+def lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
+    """Lay out the vision and the text encoder; on a GPU, compile the vision encoder.
+
+    The decoder is not touched: `Decoder` lays out its own weights.
+    """
+    untyped: Any = network.model
+    for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
+        lay_out(part)
+    if network.device.type == "cuda":
+        # Once for each number of images, all of them before readiness. On a CPU it gains a tenth
+        # and takes minutes: docs/decisions/0005.
+        untyped.vision_tower.compile(dynamic=False)
 
 
 def _has_gelu(module: nn.Module) -> bool:

@@ -1,4 +1,7 @@
-"""Recognise an answer that goes round in circles."""
+"""Recognise an answer that ends in a loop.
+
+Stands alone because it is pure and tested without a model.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,24 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 _PERIOD_MAX: Final = 48
-"""Tokens of the longest phrase whose return is noticed."""
+"""Longest phrase, in tokens, whose repetition is recognised."""
 
 _ROUNDS_MIN: Final = 8
 
 _ANY_LOCATION: Final = -1
 
 
-def goes_round(token_ids: Sequence[int], locations: Collection[int]) -> bool:
-    """Return whether the second half of an answer, or more, is one phrase again and again.
+def ends_in_loop(token_ids: Sequence[int], locations: Collection[int]) -> bool:
+    """Return whether the second half of an answer, or more, is one phrase over and over.
 
-    Locations count as equal: the banned repeats of Florence-2's decoding make a loop name the same
-    thing at ever new places. But nothing else than locations is an outline, or a row of proposals,
-    unless it is the same ones again. Ask it of answers that were cut only, for twenty cars in a row
-    may well be twenty cars.
+    All locations count as equal, because Florence-2's ban on repeats makes a loop name the same
+    thing at ever new places. But a second half of locations only is an outline, or a row of
+    proposals, unless the same ones come again. Use it for answers that were cut at their limit
+    only: twenty cars in a row may well be twenty cars.
 
     Args:
-        token_ids: The answer, without the end that was forced on it.
-        locations: The location tokens' ids.
+        token_ids: The answer, without a forced end.
+        locations: Ids of the location tokens.
     """
     tail = list(token_ids[len(token_ids) // 2 :])
     if not all(token in locations for token in tail):

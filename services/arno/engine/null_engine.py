@@ -1,11 +1,12 @@
-"""Answer at once and without a model, to measure everything around the engine.
+"""An engine that answers at once and without a model, to measure everything around the engine.
 
-It is asked for by name (`--model null`) and says so in its fingerprint, so that its answers cannot
-be taken for a model's. Imports no torch.
+It is selected by name (`--model null`), and its fingerprint is that name, so that its answers
+cannot be taken for a model's. Imports no torch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 import time
@@ -42,7 +43,7 @@ _BINS: Final = {
 
 
 class NullEngine:
-    """An `Engine` without a model: the word "null", and the middle of the image where asked."""
+    """An `Engine` without a model: it answers the word "null", and the middle of the image."""
 
     def __init__(self, settings: EngineSettings) -> None:
         """Take the limits of images from the settings."""
@@ -51,16 +52,16 @@ class NullEngine:
         self._waiting: dict[str, SequenceRequest] = {}
         self._cancelled: set[str] = set()
         self._batch_sequences_max = settings.batch_sequences_max
-        self._step_count = self._token_count = self._batch_size_last = 0
+        self._statistics = EngineStatistics()
 
     @property
     def card(self) -> ModelCard:
-        """That there is no model."""
+        """The model's name, which is none."""
         return ModelCard(NULL_MODEL, NULL_MODEL, "none", position_count=1024, image_size_px=1)
 
     @property
     def token_table(self) -> TokenTable:
-        """How to read its token ids."""
+        """The table that its token ids are read with."""
         return _VOCABULARY
 
     def warm_up(self) -> None:
@@ -84,7 +85,7 @@ class NullEngine:
         )
 
     def submit(self, request: SequenceRequest) -> None:
-        """Take a sequence. It ends in one of the next steps.
+        """Queue a sequence. It ends in one of the next steps.
 
         Raises:
             ValueError: A sequence with its id is in the engine already.
@@ -95,7 +96,7 @@ class NullEngine:
             self._waiting[request.sequence_id] = request
 
     def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
-        """Answer as many of those that wait as one batch holds."""
+        """Answer the sequences that wait, as many as one batch holds."""
         with self._lock:
             batch = list(self._waiting.values())[: self._batch_sequences_max]
             cancelled = self._cancelled & {request.sequence_id for request in batch}
@@ -104,32 +105,23 @@ class NullEngine:
             self._cancelled -= cancelled
         events = [_answer(request, request.sequence_id in cancelled) for request in batch]
         if events:
-            self._step_count += 1
-            self._batch_size_last = len(events)
-            self._token_count += sum(len(event.token_ids) for event in events)
+            self._statistics.step_count += 1
+            self._statistics.batch_size_last = len(events)
+            self._statistics.token_count += sum(len(event.token_ids) for event in events)
         return events
 
     def cancel(self, sequence_id: str) -> None:
-        """Have a waiting sequence end as CANCELLED. Any thread."""
+        """End a waiting sequence as CANCELLED at the next step. Any thread."""
         with self._lock:
             if sequence_id in self._waiting:
                 self._cancelled.add(sequence_id)
 
     def statistics(self) -> EngineStatistics:
-        """Return the numbers of this moment. Any thread."""
-        return EngineStatistics(
-            waiting_count=len(self._waiting),
-            running_count=0,
-            step_count=self._step_count,
-            encoded_image_count=0,
-            reused_image_count=0,
-            token_count=self._token_count,
-            batch_size_last=self._batch_size_last,
-            failed_batch_count=0,
-        )
+        """Return a copy of the counters as they are now. Any thread."""
+        return dataclasses.replace(self._statistics, waiting_count=len(self._waiting))
 
     def close(self) -> None:
-        """Forget what waits. Idempotent."""
+        """Forget all sequences. Idempotent."""
         with self._lock:
             self._waiting.clear()
             self._cancelled.clear()

@@ -1,4 +1,4 @@
-"""Run the text encoder over images and prompts, of whatever lengths, in one batch."""
+"""Run the text encoder over images and prompts, of any lengths, in one batch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from transformers import Florence2ForConditionalGeneration
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompts:
-    """What the decoder looks at.
+    """What the decoder attends to.
 
     Attributes:
-        states: [B, N, E]; behind a shorter one's end stands padding.
-        lengths: Of each, image and prompt together.
+        states: [B, N, E], padded at the end.
         padding: Added to the attention over them, [B, 1, 1, N]; None where all are equally long.
     """
 
     states: torch.Tensor
-    lengths: tuple[int, ...]
     padding: torch.Tensor | None
 
 
@@ -32,7 +30,7 @@ def encode_prompts(
     features: Sequence[torch.Tensor],
     prompts: Sequence[Sequence[int]],
 ) -> EncodedPrompts:
-    """Encode [image; prompt] of each member, of features [V, E] and prompt ids [T]."""
+    """Encode [image; prompt] of each member, from features [V, E] and prompt ids [T]."""
     untyped: Any = network
     embed = untyped.get_input_embeddings()
     device = features[0].device
@@ -40,7 +38,7 @@ def encode_prompts(
         torch.cat([image, embed(torch.tensor(ids, device=device)).to(image.dtype)])
         for image, ids in zip(features, prompts, strict=True)
     ]
-    lengths = tuple(row.shape[0] for row in rows)
+    lengths = [row.shape[0] for row in rows]
     joined = pad_sequence(rows, batch_first=True)  # [B, N, E]
     real = None
     padding = None
@@ -50,4 +48,4 @@ def encode_prompts(
         padding = torch.zeros_like(real, dtype=joined.dtype).masked_fill_(~real, -torch.inf)
         padding = padding[:, None, None]
     states = untyped.get_encoder()(inputs_embeds=joined, attention_mask=real).last_hidden_state
-    return EncodedPrompts(states, lengths, padding)
+    return EncodedPrompts(states, padding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from arno.engine import EngineSettings
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.continuous_engine import ContinuousEngine
+from arno.engine.decoding.stepping import AsItComes
 from support.clock import ManualClock
 from support.engine_runs import Reference
 from support.random_florence import build_random_florence
@@ -46,9 +48,14 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def make_engine(checkpoint: Checkpoint, clock: ManualClock) -> Callable[..., ContinuousEngine]:
-    def make(**changes: object) -> ContinuousEngine:
+    def make(*, few_shapes: bool = False, **changes: object) -> ContinuousEngine:
         facts = {"model": checkpoint.card.name, "device": "cpu", "encode_overlap": "off"} | changes
-        return ContinuousEngine(checkpoint, EngineSettings.model_validate(facts), clock)
+        return ContinuousEngine(
+            checkpoint,
+            EngineSettings.model_validate(facts),
+            clock.now_s,
+            make_stepping=partial(AsItComes, few_shapes=few_shapes),
+        )
 
     return make
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import pytest
 from arno.engine import DecodingOptions, SequenceFinished, SequenceProgress, continuous_engine
+from arno.engine.decoding.pool import DecodePool
 from arno.vocabulary import FinishReason
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all, until_idle
 
 pytestmark = pytest.mark.model
 
 
-def at_step(engine, monkeypatch, number, act):
+def at_step(monkeypatch, number, act):
     """Do something after the decode step of that number."""
-    counts = type(engine._counts)
-    decoded = counts.decoded
+    step = DecodePool.step
     steps = []
 
-    def watched(self, token_count, widest):
-        decoded(self, token_count, widest)
-        steps.append(token_count)
+    def watched(self):
+        done = step(self)
+        steps.append(done.token_count)
         if len(steps) == number:
             act()
+        return done
 
-    monkeypatch.setattr(counts, "decoded", watched)
+    monkeypatch.setattr(DecodePool, "step", watched)
     return steps
 
 
@@ -57,7 +58,7 @@ def test_a_batch_that_nobody_wants_stops_at_once(engine, monkeypatch, options):
     images = [engine.prepare(picture(i)) for i in range(2)]
     submit_all(engine, [request(f"s{i}", images[i], options=options) for i in range(2)])
     cancel = lambda: [engine.cancel(f"s{i}") for i in range(2)]  # noqa: E731 - one line reads best
-    steps = at_step(engine, monkeypatch, 3, cancel)
+    steps = at_step(monkeypatch, 3, cancel)
     ends = run_all(engine)
     assert len(steps) == 3
     assert {end.finish_reason for end in ends.values()} == {FinishReason.CANCELLED}
@@ -73,7 +74,7 @@ def test_one_that_is_cut_short_keeps_its_prefix_and_the_others_their_answers(
         for i, deadline_s in enumerate([None, clock.now_s() + 5, None])
     ]
     submit_all(engine, requests)
-    at_step(engine, monkeypatch, 2, lambda: clock.advance(10))
+    at_step(monkeypatch, 2, lambda: clock.advance(10))
     ends = run_all(engine)
     assert ends["s1"].finish_reason is FinishReason.DEADLINE
     assert len(ends["s1"].token_ids) == len(ends["s1"].logprobs) == 4
@@ -137,7 +138,7 @@ def test_an_id_in_use_is_refused(engine):
 
 def test_times_add_up(engine, clock, monkeypatch):
     engine.submit(request("s", engine.prepare(picture(0))))
-    at_step(engine, monkeypatch, 2, lambda: clock.advance(3))
+    at_step(monkeypatch, 2, lambda: clock.advance(3))
     end = run_all(engine)["s"]
     assert end.encode_s > 0
     assert end.decode_s == pytest.approx(3 - end.encode_s)
@@ -176,7 +177,9 @@ def test_an_answer_that_goes_round_to_its_limit_says_so(engine):
 def test_an_answer_that_goes_round_is_stopped_only_if_the_settings_say_so(
     make_engine, reference, monkeypatch
 ):
-    monkeypatch.setattr(continuous_engine, "goes_round", lambda token_ids, _: token_ids[1] == seen)
+    monkeypatch.setattr(
+        continuous_engine, "ends_in_loop", lambda token_ids, _: token_ids[1] == seen
+    )
     free, stopping = make_engine(), make_engine(loop_tokens=20)
     long = DecodingOptions(num_beams=1, max_new_tokens=90, no_repeat_ngram_size=1)
     requests = [request(f"s{i}", free.prepare(picture(i)), "?", long) for i in range(4)]

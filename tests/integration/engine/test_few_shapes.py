@@ -6,19 +6,23 @@ that hold nobody, in tensors that never move.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pytest
-from arno.engine import DecodingOptions
-from arno.engine.decoding.stepping import AsItComes
+import torch
+from arno.engine import DecodingOptions, EngineSettings
+from arno.engine.continuous_engine import ContinuousEngine
+from arno.engine.decoding.stepping import AsItComes, StepShape
 from support.engine_runs import picture, request, run_all, submit_all
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 pytestmark = pytest.mark.model
 
 
 @pytest.fixture
 def few_shapes(make_engine):
-    engine = make_engine(batch_sequences_max=5, admit_sequences_max=2)
-    engine._pool._make_stepping = lambda: AsItComes(few_shapes=True)
-    return engine
+    return make_engine(batch_sequences_max=5, admit_sequences_max=2, few_shapes=True)
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
@@ -39,22 +43,59 @@ def test_answers_are_transformers_own_whatever_shares_the_slots(few_shapes, refe
         assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
 
-def test_nothing_that_a_recording_points_to_moves(few_shapes):
+class Addresses(TorchDispatchMode):
+    """Notes the memory that a step's work uses and did not allocate itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: set[int] = set()
+        self._own: list[torch.Tensor] = []  # kept, so that no address comes twice
+        self._own_addresses: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        self.outside |= set(addresses((args, kwargs))) - self._own_addresses
+        result = func(*args, **kwargs)
+        made = set(addresses(result)) - self.outside
+        if made:
+            self._own.append(result)
+            self._own_addresses |= made
+        return result
+
+
+def addresses(values):
+    tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+    return [t.untyped_storage().data_ptr() for t in tensors if not t.is_mkldnn and t.numel()]
+
+
+class WatchedSteps(AsItComes):
+    """Notes, by shape, the memory that each step's work points to."""
+
+    def __init__(self) -> None:
+        super().__init__(few_shapes=True)
+        self.used: defaultdict[StepShape, list[set[int]]] = defaultdict(list)
+
+    def run(self, shape, body):
+        with Addresses() as addresses:
+            result = super().run(shape, body)
+        self.used[shape].append(addresses.outside)
+        return result
+
+
+def test_nothing_that_a_recording_points_to_moves(checkpoint):
+    steps = WatchedSteps()
+    settings = EngineSettings(model=checkpoint.card.name, device="cpu", batch_sequences_max=5)
+    engine = ContinuousEngine(checkpoint, settings, make_stepping=lambda: steps)
     long = DecodingOptions(num_beams=2, max_new_tokens=100, no_repeat_ngram_size=1)
-    places: set[tuple[int, ...]] = set()
-
-    def look() -> None:
-        for batch in few_shapes._pool._batches.values():
-            tensors = [*vars(batch._cache).values(), *batch._table._rows.tensors()]
-            places.add(tuple(t.data_ptr() for t in tensors if hasattr(t, "data_ptr")))
-
     submit_all(
-        few_shapes,
-        [request(f"s{i}", few_shapes.prepare(picture(i)), "x" * i, long) for i in range(8)],
+        engine,
+        [request(f"s{i}", engine.prepare(picture(i)), "x" * i, long) for i in range(8)],
     )
-    run_all(few_shapes, watch=look)
-    assert len(places) == 1
-    assert few_shapes.statistics().failed_batch_count == 0
+    run_all(engine)
+    assert max(map(len, steps.used.values())) > 20
+    for used in steps.used.values():
+        assert all(used[0] == later for later in used)
+    assert engine.statistics().failed_batch_count == 0
 
 
 def test_slots_that_hold_nobody_may_be_moved_on_for_ever(few_shapes, reference):

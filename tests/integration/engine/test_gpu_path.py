@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from arno.engine.decoding.pool import DecodePool
-from arno.engine.decoding.stepping import AsItComes
 from arno.engine.image_encoding import ImageEncoding, encode_images
+from arno.engine.image_stage import Uploads
 from arno.engine.self_test import probe_picture
-from arno.engine.uploads import Uploads
 from arno.engine.warming import warm_images, warm_width, widths
 from support.engine_runs import picture
 
@@ -59,8 +58,7 @@ def test_warming_encodes_as_many_images_together_as_may_come(make_engine, monkey
 
 
 def test_warming_decodes_at_the_full_width_and_leaves_nothing_behind(make_engine, monkeypatch):
-    engine = make_engine(batch_sequences_max=5)
-    engine._pool._make_stepping = lambda: AsItComes(few_shapes=True)
+    engine = make_engine(batch_sequences_max=5, few_shapes=True)
     shapes = noted(monkeypatch, DecodePool, "step", lambda step: step.widest)
     warm_width(engine, engine.prepare(probe_picture()), 5)
     assert max(shapes) == 5

@@ -12,7 +12,7 @@ from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_stage import ImageStage
 from arno.vocabulary import FinishReason
-from support.engine_runs import GREEDY, picture, request, run_all
+from support.engine_runs import GREEDY, encoded_ids, picture, request, run_all
 
 pytestmark = pytest.mark.model
 
@@ -118,9 +118,7 @@ def test_an_image_that_cannot_be_encoded_fails_alone(engine, reference, monkeypa
 
 def test_an_idle_engine_waits_for_the_encoder_instead_of_turning(engine):
     engine.submit(request("s", engine.prepare(picture(0)), "Where", GREEDY))
-    assert not engine._room.encoding
-    engine.step()
-    assert not engine._room.encoding, "the step that began it has waited for it"
+    assert encoded_ids(engine.step()) == ["s"], "the step that began it has waited for it"
     assert engine.statistics().encoded_image_count == 1
 
 
@@ -147,7 +145,16 @@ def test_closing_lets_the_thread_go(checkpoint):
 def test_by_default_it_is_done_where_a_processor_is_free(
     make_engine, monkeypatch, choice, threads, cpus, overlaps
 ):
-    monkeypatch.setattr("arno.engine.continuous_engine.available_cpus", lambda: cpus)
+    monkeypatch.setattr("arno.engine.image_stage.available_cpus", lambda: cpus)
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    real, encoded_on = ImageEncoding.encode, []
+
+    def noted(self, images):
+        encoded_on.append(threading.current_thread())
+        return real(self, images)
+
+    monkeypatch.setattr(ImageEncoding, "encode", noted)
     engine = make_engine(encode_overlap=choice)
-    assert engine._room.overlaps is overlaps
+    engine.submit(request("s", engine.prepare(picture(0)), "Where", GREEDY))
+    run_all(engine)
+    assert [thread is not threading.current_thread() for thread in encoded_on] == [overlaps]

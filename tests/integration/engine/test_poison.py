@@ -9,6 +9,7 @@ import weakref
 import pytest
 import torch
 from arno.engine import DecodingOptions, continuous_engine, image_encoding
+from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.errors import EngineError, LimitExceededError
 from arno.vocabulary import FinishReason
@@ -32,9 +33,11 @@ def test_an_image_that_breaks_the_encoder_fails_alone(engine, reference):
     assert engine.statistics().failed_batch_count > 0
 
 
-def test_a_prompt_that_breaks_the_text_encoder_fails_alone(engine, reference, monkeypatch):
+def test_a_prompt_that_breaks_the_text_encoder_fails_alone(
+    engine, checkpoint, reference, monkeypatch
+):
     real = continuous_engine.encode_prompts
-    poison_id = engine._checkpoint.tokenizer.encode("xbc")[1]
+    poison_id = checkpoint.tokenizer.encode("xbc")[1]
 
     def poisoned(network, features, prompts):
         if any(prompt[1] == poison_id for prompt in prompts):
@@ -85,9 +88,16 @@ def test_a_batch_that_failed_gives_its_memory_back_at_once(engine, monkeypatch):
     monkeypatch.setattr(Decoder, "step", scarce)
     requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(2)]
     submit_all(engine, requests)
-    while not engine._pool._batches:
+    real, batches = DecodeBatch.join, []
+
+    def noted(self, *joining):
+        batches.append(weakref.ref(self))
+        return real(self, *joining)
+
+    monkeypatch.setattr(DecodeBatch, "join", noted)
+    while not batches:
         engine.step()
-    (batch,) = map(weakref.ref, engine._pool._batches.values())
+    (batch,) = batches
     gc.disable()  # a cycle would live until it comes round
     try:
         engine.step()
@@ -121,7 +131,6 @@ def test_after_memory_was_scarce_as_many_run_together_again_as_before(
     make_engine, reference, monkeypatch
 ):
     engine = make_engine(batch_sequences_max=3)
-    engine._limit.calm = 1
     real, sizes, scarce = Decoder.step, [], [True]
 
     def step(self, ids, *rest, **named):
@@ -131,7 +140,9 @@ def test_after_memory_was_scarce_as_many_run_together_again_as_before(
         return real(self, ids, *rest, **named)
 
     monkeypatch.setattr(Decoder, "step", step)
-    requests = [request(f"s{i}", engine.prepare(picture(i)), options=GREEDY) for i in range(24)]
+    requests = [
+        request(f"s{i}", engine.prepare(picture(i % 12)), options=GREEDY) for i in range(60)
+    ]
     submit_all(engine, requests[:3])
     ends = run_all(engine)
     assert max(sizes) == 1

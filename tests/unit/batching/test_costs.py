@@ -48,7 +48,7 @@ def test_pace_is_what_ends_while_work_is_in_hand():
     for _ in range(400):
         now_s += 1.0
         pace.done(50.0, now_s)
-    assert pace.seconds(100.0) == pytest.approx(2.0, rel=0.01)
+    assert pace.cost_per_s == pytest.approx(50.0, rel=0.01)
 
 
 def test_first_look_counts_for_more_than_any_guess():
@@ -67,7 +67,7 @@ def test_idle_time_does_not_slow_the_pace():
         pace.done(50.0, began_s + 1.0)
         pace.done(50.0, began_s + 2.0)
         pace.idle()
-    assert pace.seconds(50.0) == pytest.approx(1.0, rel=0.01)
+    assert pace.cost_per_s == pytest.approx(50.0, rel=0.01)
 
 
 def test_work_that_nobody_began_is_not_counted():

@@ -8,9 +8,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import pytest
-from arno.batching import Budget, Entry, LanePolicy, Scheduler
+from arno.batching import Budget, LanePolicy, Scheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.waiting import Waiting
 
 SLOTS = 16
 COST_PER_S = 100.0
@@ -25,16 +26,8 @@ class Arrival:
     cost: float
 
 
-def entry(number: int, arrival: Arrival) -> Entry:
-    return Entry(
-        entry_id=str(number),
-        lane=arrival.lane,
-        tenant=arrival.tenant,
-        arrived_s=arrival.at_s,
-        deadline_s=None,
-        group_key="one",
-        cost=arrival.cost,
-    )
+def waiting(number: int, arrival: Arrival) -> Waiting:
+    return Waiting(str(number), arrival.lane, arrival.tenant, arrival.at_s, arrival.cost)
 
 
 def latencies_s(arrivals: list[Arrival]) -> list[float]:
@@ -44,13 +37,13 @@ def latencies_s(arrivals: list[Arrival]) -> list[float]:
     at_s, place = 0.0, 0
     while place < len(coming) or running or len(scheduler):
         while place < len(coming) and coming[place][1].at_s <= at_s:
-            scheduler.admit(entry(*coming[place]))
+            scheduler.admit(waiting(*coming[place]))
             place += 1
         while len(running) < SLOTS:
-            group = scheduler.schedule(Budget(1), at_s).group
+            group = scheduler.schedule(Budget(1), at_s)
             if not group:
                 break
-            number = int(group[0].entry_id)
+            number = int(group[0].name)
             heapq.heappush(running, (at_s + arrivals[number].cost / COST_PER_S, number))
         following = [coming[place][1].at_s] if place < len(coming) else []
         following += [running[0][0]] if running else []
@@ -94,7 +87,7 @@ def test_flood_is_served_all_the_same():
     depths=st.lists(st.integers(1, 25), min_size=4, max_size=4),
 )
 def test_tenants_that_always_wait_get_equal_shares_of_cost(costs, depths):
-    """However many entries each keeps waiting, and whatever they cost."""
+    """However many sequences each keeps waiting, and whatever they cost."""
     scheduler, given_cost, number = Scheduler(LanePolicy()), defaultdict(float), 0
     total = 60.0 * max(max(each) for each in costs) * len(costs)
 
@@ -102,14 +95,14 @@ def test_tenants_that_always_wait_get_equal_shares_of_cost(costs, depths):
         nonlocal number
         cost = float(costs[tenant][number % len(costs[tenant])])
         arrival = Arrival(0.0, "batch", str(tenant), cost)
-        scheduler.admit(entry(number, arrival))
+        scheduler.admit(waiting(number, arrival))
         number += 1
 
     for tenant in range(len(costs)):
         for _ in range(depths[tenant]):
             ask(tenant)
     while sum(given_cost.values()) < total:
-        (started,) = scheduler.schedule(Budget(1), 0.0).group
+        (started,) = scheduler.schedule(Budget(1), 0.0)
         given_cost[started.tenant] += started.cost
         ask(int(started.tenant))
     fair = sum(given_cost.values()) / len(costs)

@@ -1,29 +1,56 @@
-"""Hold the beams of many searches to their grammars, on the model's device and without a wait."""
+"""Hold the beams of many searches to their grammars, on the model's device, without a wait."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import torch
 
-from arno.engine.checkpoints.tokenizer import END_ID
+from arno.engine.checkpoints.tokenizer import END_ID, PromptTokenizer
 from arno.vocabulary import TokenTable
 from arno.vocabulary.grammar import DONE, START, Grammar, Symbol, symbol_of
+from arno.vocabulary.grammars import Constraint, grammar_of
 
 _NONE: Final = 0
-"""The class of tokens that no answer may have; the kinds of tokens follow it."""
+"""The class of tokens that no answer may hold; the classes of symbols follow it."""
 
 _CLASSES: Final = {symbol: number for number, symbol in enumerate(Symbol, start=_NONE + 1)}
 
 _LOWEST: Final = -1.0e5
-"""Log-probabilities are not lower, so that a token that is allowed always beats one that is not."""
+"""Lower bound of log-probabilities, so that an allowed token always beats a forbidden one."""
+
+
+def build_grammar(
+    constraint: Constraint | None, tokenizer: PromptTokenizer, token_table: TokenTable
+) -> Grammar | None:
+    """Return the grammar of an answer: its task's, with the caller's labels spelled in tokens.
+
+    None leaves the answer free.
+    """
+    if constraint is None:
+        return None
+    spellings = constraint.spellings
+    labels = None if spellings is None else _labels(spellings, tokenizer, token_table)
+    return grammar_of(constraint.task, labels)
+
+
+def _labels(
+    spellings: Iterable[str], tokenizer: PromptTokenizer, token_table: TokenTable
+) -> Iterator[tuple[int, ...]]:
+    text = (Symbol.WORD, Symbol.BLANK)
+    for spelling in spellings:
+        ids = tokenizer.encode_label(spelling)
+        # A label that is spelled like a marker would be read as one.
+        if all(symbol_of(token_table, token_id) in text for token_id in ids):
+            yield ids
 
 
 class TokenKinds:
-    """What each token id of a vocabulary is, as numbers of classes."""
+    """The class of each token id of a vocabulary."""
 
     def __init__(self, token_table: TokenTable, size: int, device: torch.device) -> None:
-        """Look at every token once; ids up to the size of the model's output are nothing."""
+        """Classify all ids below `size`, the width of the output; unknown ids are `_NONE`."""
         symbols = [symbol_of(token_table, token_id) for token_id in range(size)]
         symbols[END_ID] = Symbol.END
         classes = [_NONE if symbol is None else _CLASSES[symbol] for symbol in symbols]
@@ -32,14 +59,14 @@ class TokenKinds:
 
 
 class ConstraintTable:
-    """Automata of searches, one a row, and the state of every beam.
+    """One automaton per row, that of its search, and the state of every beam.
 
-    Shapes: S rows, K beams, V tokens, A states, C classes of tokens. A class is a kind of token, or
-    one token that a grammar spells out. A and C grow with the largest grammar that was seen.
+    Shapes: S rows, K beams, V tokens, A states, C classes of tokens. A class is that of a symbol,
+    or of one token that a grammar spells out. A and C grow with the largest grammar so far.
     """
 
     def __init__(self, kinds: TokenKinds, rows: int, beams: int) -> None:
-        """Make room for so many searches."""
+        """Allocate the rows and their beams."""
         self._kinds = kinds
         device = kinds.classes.device
         self._classes = kinds.classes.repeat(rows, 1)  # [S, V]
@@ -48,7 +75,7 @@ class ConstraintTable:
         self._states = torch.full((rows, beams), START, device=device)  # [S, K]
 
     def open(self, row: int, grammar: Grammar) -> None:
-        """Begin a search; whatever was in its row is gone."""
+        """Begin a search in a row, which overwrites the one before."""
         spelled = sorted({step for steps in grammar.steps for step in steps if type(step) is int})
         numbers = {token: len(_CLASSES) + 1 + place for place, token in enumerate(spelled)}
         self._reserve(len(grammar.steps), len(_CLASSES) + 1 + len(spelled))
@@ -69,17 +96,17 @@ class ConstraintTable:
         self._states[row] = START
 
     def move(self, source: int, target: int) -> None:
-        """Put a search into another row."""
+        """Copy a search into another row."""
         for tensor in (self._classes, self._moves, self._distances, self._states):
             tensor[target] = tensor[source]
 
     def restrict(self, part: slice, logprobs: torch.Tensor, left: torch.Tensor) -> None:
-        """Take out, in place, what no grammar allows, or what could not be ended in time.
+        """Remove, in place, tokens that a grammar forbids or that leave no room to end.
 
         Args:
             part: Which rows.
             logprobs: Of the next token, [S, K, V] of these rows.
-            left: How many tokens each may still have, [S, 1].
+            left: Tokens that each search may still append, [S, 1].
         """
         moves = self._moves_of(part, self._states[part])  # [S, K, C]
         count, beams, classes = moves.shape
@@ -90,11 +117,17 @@ class ConstraintTable:
         logprobs.clamp_(min=_LOWEST).masked_fill_(~allowed, -torch.inf)
 
     def advance(self, part: slice, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        """Follow the beams of some rows: whom each continues and with which token, [S, K] each."""
+        """Advance the beams of some rows.
+
+        Args:
+            part: Which rows.
+            parents: The beam that each beam continues, [S, K].
+            tokens: The token that it appends, [S, K].
+        """
         states = self._states[part].gather(1, parents)
         classes = self._classes[part].gather(1, tokens)
         moves = self._moves_of(part, states).gather(2, classes[:, :, None]).squeeze(2)
-        # A beam that was lost may hold anything; it goes nowhere from the end.
+        # A beam that has lost may hold any token; DONE leads nowhere.
         self._states[part] = torch.where(moves < 0, DONE, moves)
 
     def _moves_of(self, part: slice, states: torch.Tensor) -> torch.Tensor:

@@ -1,69 +1,48 @@
-"""All that decodes: one continuous batch for each set of options."""
+"""All sequences that decode: one continuous batch for each set of options."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from arno.engine.decoding.batch import DecodeBatch, Joining
+from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.cache import slot_bytes
 from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.decoding.stepping import AsItComes, Stepping, StepShape, choose_stepping
-from arno.engine.interface import DecodingOptions
+from arno.engine.sequence import BatchKey, Sequence, SequenceStage
 
 
 @dataclass(frozen=True, slots=True)
-class BatchKey:
-    """Which batch a sequence belongs to.
+class FailedBatch:
+    """A batch whose step raised; it is dropped with all that it had computed.
 
     Attributes:
-        options: Shared by all of its members; the limit on tokens is each one's own.
-        constrained: Whether each is held to a grammar of its own.
-        alone: The sequence that has it for itself, because its last batch failed.
-    """
-
-    options: DecodingOptions
-    constrained: bool = False
-    alone: str | None = None
-
-    @classmethod
-    def of(cls, options: DecodingOptions, *, constrained: bool = False) -> BatchKey:
-        """Return the key of a sequence's options."""
-        return cls(dataclasses.replace(options, max_new_tokens=0), constrained)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchFault:
-    """A batch that failed, and is gone with all that it had computed.
-
-    Attributes:
-        sequence_ids: Its members.
+        sequences: Its members.
         fault: What was raised.
     """
 
-    sequence_ids: tuple[str, ...]
+    sequences: tuple[Sequence, ...]
     fault: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStep:
-    """What a step of all batches came to.
+    """The outcome of one step of all batches.
 
     Attributes:
         over: Sequences whose search is over.
-        faults: Batches that failed.
+        failed: Batches that failed.
         widest: Sequences in the widest batch.
         token_count: Tokens decoded.
-        beam_count: The same, in all beams.
+        beam_count: Tokens decoded, counted over all beams.
     """
 
-    over: tuple[str, ...]
-    faults: tuple[BatchFault, ...]
+    over: tuple[Sequence, ...]
+    failed: tuple[FailedBatch, ...]
     widest: int
     token_count: int
     beam_count: int
@@ -71,13 +50,13 @@ class PoolStep:
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """What the batches may take.
+    """Limits of the batches.
 
     Attributes:
         sequences_max: Most sequences of one batch.
-        cache_bytes: Most memory of all caches, at their longest.
+        cache_bytes: Most memory of all caches, with every answer at its longest.
         positions: Most tokens that the model can write.
-        encoded_max: Most places of an encoded prompt.
+        encoded_max: Most positions of an encoded prompt.
     """
 
     sequences_max: int
@@ -100,68 +79,86 @@ class DecodePool:
 
         Args:
             decoder: The model.
-            limits: Of the batches.
-            kinds: What its tokens are, for batches that are held to grammars.
-            make_stepping: How the steps of a new batch are launched; by default what suits the
-                device.
+            limits: Limits of the batches.
+            kinds: Classes of tokens, for batches whose members are held to grammars.
+            make_stepping: Makes how the steps of a new batch are launched; by default what suits
+                the device.
         """
         self._decoder = decoder
         self._make_stepping = make_stepping or (lambda: choose_stepping(decoder.device))
         self._kinds = kinds
         self._limits = limits
         self._batches: dict[BatchKey, DecodeBatch] = {}
-        self._keys: dict[str, BatchKey] = {}
 
     def __len__(self) -> int:
         """Return how many sequences decode."""
-        return len(self._keys)
+        return sum(map(len, self._batches.values()))
 
-    def __contains__(self, sequence_id: str) -> bool:
-        """Return whether a sequence decodes."""
-        return sequence_id in self._keys
+    @property
+    def sequences(self) -> list[Sequence]:
+        """The sequences that decode."""
+        return [sequence for batch in self._batches.values() for sequence in batch.sequences]
 
-    def room(self, key: BatchKey) -> int:
-        """Return how many more a batch has slots for."""
+    @property
+    def taken_bytes(self) -> int:
+        """Memory promised to the batches that hold sequences."""
+        return sum(
+            self.slot_bytes(key) * (batch.slot_count if batch.reserves else len(batch))
+            for key, batch in self._batches.items()
+            if len(batch)
+        )
+
+    def slot_bytes(self, key: BatchKey) -> int:
+        """Return the memory of one sequence of a batch, with its answer at its longest."""
+        limits = self._limits
+        return slot_bytes(
+            self._decoder, key.options.num_beams, limits.encoded_max, limits.positions
+        )
+
+    def free_slots(self, key: BatchKey) -> int:
+        """Return how many more sequences a batch has slots for."""
         batch = self._batches.get(key)
-        return self._slots(key) - (len(batch) if batch is not None else 0)
+        return self._slot_count(key) - (len(batch) if batch is not None else 0)
 
     def affordable(self, key: BatchKey) -> int:
-        """Return how many more may join a batch by the memory that all batches share.
+        """Return how many more sequences may join a batch by the memory that all batches share.
 
-        At least 1 where nothing decodes: one that needs more than there is must run too.
+        At least 1 where none decodes: a sequence that needs more than all memory must run too.
         """
         batch = self._batches.get(key)
         if batch is not None and batch.reserves:
             return batch.slot_count - len(batch)
-        return max(self._left_bytes() // self._slot_bytes(key), 0 if self._keys else 1)
+        return max(self._left_bytes() // self.slot_bytes(key), 0 if len(self) else 1)
 
     def start(self, states: torch.Tensor, padding: torch.Tensor | None) -> Started:
         """Run what comes before the first step; see `Decoder.start`."""
         return self._decoder.start(states, padding)
 
-    def join(self, key: BatchKey, started: Started, joining: Sequence[Joining]) -> list[str]:
-        """Take started sequences into a batch that has room for them.
+    def join(self, started: Started, sequences: list[Sequence]) -> list[Sequence]:
+        """Take started sequences of one batch key into their batch, which has slots for them.
 
         Returns:
-            The ids of those that are over already.
+            Those whose search is over already.
         """
+        key = sequences[0].batch_key
         if key not in self._batches:
             self._forget_idle()
             self._batches[key] = DecodeBatch(
                 self._decoder,
                 key.options,
-                StepShape(self._slots(key), self._limits.positions, self._limits.encoded_max),
+                StepShape(self._slot_count(key), self._limits.positions, self._limits.encoded_max),
                 kinds=self._kinds if key.constrained else None,
                 stepping=self._stepping(key),
             )
-        over = self._batches[key].join(started, joining)
-        self._keys.update((each.sequence_id, key) for each in joining)
+        over = self._batches[key].join(started, sequences)
+        for sequence in sequences:
+            sequence.stage = SequenceStage.RUNNING
         return over
 
     def step(self) -> PoolStep:
-        """Give every sequence of every batch one more token."""
-        over: list[str] = []
-        faults: list[BatchFault] = []
+        """Decode one more token of every sequence of every batch."""
+        over: list[Sequence] = []
+        failed: list[FailedBatch] = []
         sizes, beam_count = [0], 0
         for key, batch in list(self._batches.items()):
             if not len(batch):
@@ -171,35 +168,31 @@ class DecodePool:
             try:
                 over += batch.step()
             except Exception as fault:  # noqa: BLE001 - whatever it is, other batches go on
-                faults.append(BatchFault(tuple(batch.sequence_ids), fault))
-                self._drop(key)
-        return PoolStep(tuple(over), tuple(faults), max(sizes), sum(sizes), beam_count)
+                failed.append(FailedBatch(batch.sequences, fault))
+                del self._batches[key]
+        return PoolStep(tuple(over), tuple(failed), max(sizes), sum(sizes), beam_count)
 
-    def token_count(self, sequence_id: str) -> int:
-        """Return how many tokens a sequence has."""
-        return self._batches[self._keys[sequence_id]].token_count(sequence_id)
+    def best(self, sequence: Sequence) -> Hypothesis:
+        """Return the best hypothesis of a sequence so far."""
+        return self._batches[sequence.batch_key].best(sequence)
 
-    def best(self, sequence_id: str) -> Hypothesis:
-        """Return the best that a sequence has found so far."""
-        return self._batches[self._keys[sequence_id]].best(sequence_id)
-
-    def leave(self, sequence_id: str) -> Hypothesis:
-        """Let a sequence go, with the best that it found."""
-        key = self._keys.pop(sequence_id)
-        best = self._batches[key].leave(sequence_id)
+    def leave(self, sequence: Sequence) -> Hypothesis:
+        """Take a sequence out; return its best hypothesis."""
+        key = sequence.batch_key
+        best = self._batches[key].leave(sequence)
         if key.alone is not None:
             del self._batches[key]
         return best
 
-    def _drop(self, key: BatchKey) -> None:
-        self._batches.pop(key, None)
-        self._keys = {name: of for name, of in self._keys.items() if of != key}
+    def clear(self) -> None:
+        """Drop all batches."""
+        self._batches.clear()
 
     def _forget_idle(self) -> None:
-        """Give back the memory of batches that hold nobody."""
+        """Free the memory of empty batches."""
         self._batches = {key: batch for key, batch in self._batches.items() if len(batch)}
 
-    def _slots(self, key: BatchKey) -> int:
+    def _slot_count(self, key: BatchKey) -> int:
         batch = self._batches.get(key)
         if batch is not None:
             return batch.slot_count
@@ -207,22 +200,11 @@ class DecodePool:
             return 1
         reserves = self._stepping(key).few_shapes
         memory = self._left_bytes() if reserves else self._limits.cache_bytes
-        return max(1, min(self._limits.sequences_max, memory // self._slot_bytes(key)))
+        return max(1, min(self._limits.sequences_max, memory // self.slot_bytes(key)))
 
     def _left_bytes(self) -> int:
-        """Return what is left of the memory, those batches not counted that hold nobody."""
-        taken = sum(
-            self._slot_bytes(key) * (batch.slot_count if batch.reserves else len(batch))
-            for key, batch in self._batches.items()
-            if len(batch)
-        )
-        return max(0, self._limits.cache_bytes - taken)
-
-    def _slot_bytes(self, key: BatchKey) -> int:
-        limits = self._limits
-        return slot_bytes(
-            self._decoder, key.options.num_beams, limits.encoded_max, limits.positions
-        )
+        """Return the memory that no batch with sequences takes."""
+        return max(0, self._limits.cache_bytes - self.taken_bytes)
 
     def _stepping(self, key: BatchKey) -> Stepping:
         # The tables of grammars grow, which no recording survives.

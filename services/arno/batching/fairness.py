@@ -1,6 +1,6 @@
-"""Share one worker between lanes by weight, and a lane between tenants equally.
+"""Share one worker between lanes by weight, and a lane between its tenants equally.
 
-Shares are of predicted cost, not of entries: a tenant with long answers gets fewer of them.
+Shares are of predicted cost, not of requests: a tenant with long answers gets fewer of them.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,10 +11,10 @@ from typing import Final
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
     {"interactive": 16.0, "stream": 8.0, "batch": 1.0}
 )
-"""With every lane full, sixteen parts in twenty-five for those who wait at a screen."""
+"""While every lane has work, interactive requests get 16 parts in 25."""
 
 REMEMBERED_MAX: Final = 1024
-"""Names in debt that are remembered; each is a tenant with work in the last moments."""
+"""Limit on remembered debts; each is that of a tenant with recent work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,9 @@ class LanePolicy:
     """How lanes share.
 
     Attributes:
-        weights: Share of each lane while all of them have work. Unknown lanes have weight 1.
-        ageing_per_s: Credit, in cost, that a lane gets for every second that its oldest entry has
-            waited. It favours whoever has waited longest, so that light lanes are late rather than
-            stalled; 0 leaves the weights alone.
+        weights: Share of each lane while all lanes have work. Unknown lanes have weight 1.
+        ageing_per_s: Credit, in cost, that a lane gets for every second that its oldest sequence
+            has waited. It makes light lanes late rather than stalled; 0 leaves the weights alone.
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_WEIGHTS)
@@ -37,26 +36,32 @@ class LanePolicy:
 
 
 class FairShares:
-    """Remembers what each name was given, so that the next turn goes to who was given least.
+    """The cost charged to each name; the next turn goes to the name with the least.
 
-    Whoever was idle starts level with those who were not: it neither hoards credit while away nor
-    loses the debt that it left with. Names without debt are forgotten and, of very many, those that
-    owe least; so the table stays small.
+    A name that was idle starts level with the others: it neither hoards credit nor loses the debt
+    that it left with. Names without debt are forgotten, and beyond `REMEMBERED_MAX` names the
+    smallest debts are, so the table stays small.
 
     Source: start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996.
     """
 
     def __init__(self) -> None:
-        """Start with nobody in debt."""
+        """Start without debts."""
         self._spent: dict[str, float] = {}
         self._floor = 0.0
 
     def spent(self, name: str) -> float:
-        """Return what a name was given, on a scale on which only differences mean anything."""
+        """Return the cost charged to a name, on a scale on which only differences mean anything."""
         return max(self._spent.get(name, 0.0), self._floor)
 
     def charge(self, name: str, cost: float, waiting: Collection[str]) -> None:
-        """Note that a name is given its turn, among all those that wait for one."""
+        """Charge a name for its turn.
+
+        Args:
+            name: The name whose turn it is; one of those that wait.
+            cost: Predicted cost of the turn.
+            waiting: All names that wait for a turn.
+        """
         self._floor = min(self.spent(other) for other in waiting)
         self._spent[name] = self.spent(name) + cost
         self._spent = {key: spent for key, spent in self._spent.items() if spent > self._floor}

@@ -1,5 +1,5 @@
 import torch
-from arno.engine.encoded_cache import EncodedCache
+from arno.engine.image_encoding import EncodedCache
 
 ROW_BYTES = 16
 

@@ -1,4 +1,4 @@
-from arno.batching.lanes import REMEMBERED_MAX, FairShares, LanePolicy
+from arno.batching.fairness import REMEMBERED_MAX, FairShares, LanePolicy
 
 
 def take_turns(shares: FairShares, costs: dict[str, float], turn_count: int) -> list[str]:

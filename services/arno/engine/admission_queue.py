@@ -1,0 +1,165 @@
+"""Sequences before they decode: queued, then their images encoded, then ready to join a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from arno.batching import Budget, LanePolicy, Scheduler
+from arno.engine.decoding.pool import DecodePool
+from arno.engine.image_encoding import EncodedImages
+from arno.engine.image_stage import ImageStage
+from arno.engine.sequence import Sequence, SequenceStage
+from arno.errors import LimitExceededError
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A sequence that cannot be decoded, and the reason."""
+
+    sequence: Sequence
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """A group of sequences whose images went through the vision encoder.
+
+    Attributes:
+        ready: Sequences that can join a batch.
+        refused: Sequences that cannot.
+        images: What encoding their images came to.
+    """
+
+    ready: tuple[Sequence, ...]
+    refused: tuple[Refused, ...]
+    images: EncodedImages
+
+
+class AdmissionQueue:
+    """Sequences before they decode. The engine's thread only, but for `queued_count`."""
+
+    def __init__(self, images: ImageStage, positions: int) -> None:
+        """Start empty.
+
+        Args:
+            images: Encodes the images.
+            positions: Most positions of image and prompt together.
+        """
+        self._images = images
+        self._positions = positions
+        self._scheduler: Scheduler[Sequence] = Scheduler(LanePolicy())
+        self._encoding: list[Sequence] = []
+        self._ready: list[Sequence] = []
+
+    @property
+    def queued_count(self) -> int:
+        """Sequences that wait for their image to be encoded. Any thread."""
+        return len(self._scheduler)
+
+    @property
+    def started(self) -> list[Sequence]:
+        """Sequences that have left the queue and have not joined a batch yet."""
+        return [*self._encoding, *self._ready]
+
+    @property
+    def encoding(self) -> bool:
+        """Whether a group's images are being encoded."""
+        return self._images.busy
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        sequence.stage = SequenceStage.QUEUED
+        self._scheduler.admit(sequence)
+
+    def encode(self, budget: Budget, now_s: float) -> None:
+        """Take the next group off the queue and start to encode its images."""
+        self._encoding = self._scheduler.schedule(budget, now_s)
+        for sequence in self._encoding:
+            sequence.stage = SequenceStage.ENCODING
+        if self._encoding:
+            self._images.begin([sequence.request.image for sequence in self._encoding])
+
+    def take_encoded(self, *, wait: bool) -> EncodedGroup | None:
+        """Make the group ready whose images are encoded by now; None where there is none.
+
+        Args:
+            wait: Wait for the group whose images are being encoded.
+        """
+        images = self._images.take(wait=wait)
+        if images is None:
+            return None
+        ready: list[Sequence] = []
+        refused: list[Refused] = []
+        for sequence in self._encoding:
+            error = self._accept(sequence, images)
+            if error is None:
+                ready.append(sequence)
+            else:
+                refused.append(Refused(sequence, error))
+        self._encoding = []
+        self._ready += ready
+        return EncodedGroup(tuple(ready), tuple(refused), images)
+
+    def joining(self, pool: DecodePool, limit: int) -> list[Sequence]:
+        """Return the ready sequences that can join next, all of one batch; they stay until `take`.
+
+        A batch without a free slot holds up only the sequences that belong to it. A sequence that
+        waits for memory is overtaken by none: smaller ones would take whatever becomes free.
+
+        Args:
+            pool: The batches, with their free slots and memory.
+            limit: Most sequences.
+        """
+        for key in dict.fromkeys(sequence.batch_key for sequence in self._ready):
+            free = min(pool.free_slots(key), limit)
+            if free > 0:
+                count = min(free, pool.affordable(key))
+                return [sequence for sequence in self._ready if sequence.batch_key == key][:count]
+        return []
+
+    def take(self, sequences: Iterable[Sequence]) -> None:
+        """Take ready sequences out, which join their batch."""
+        for sequence in sequences:
+            self._ready.remove(sequence)
+
+    def put_back(self, sequences: Iterable[Sequence]) -> None:
+        """Make sequences ready again that were in a batch, before all others."""
+        first = list(sequences)
+        for sequence in first:
+            sequence.stage = SequenceStage.READY
+        self._ready[:0] = first
+
+    def withdraw(self, sequence: Sequence) -> None:
+        """Take out a sequence that ends before it has joined a batch."""
+        match sequence.stage:
+            case SequenceStage.QUEUED:
+                self._scheduler.withdraw(sequence)
+            case SequenceStage.ENCODING:
+                self._encoding.remove(sequence)
+            case SequenceStage.READY:
+                self._ready.remove(sequence)
+
+    def close(self) -> None:
+        """Forget all sequences, once the images that are being encoded are done."""
+        self._images.close()
+        self._scheduler = Scheduler(LanePolicy())
+        self._encoding.clear()
+        self._ready.clear()
+
+    def _accept(self, sequence: Sequence, images: EncodedImages) -> Exception | None:
+        """Give a sequence its encoded image; return the error where it cannot be decoded."""
+        digest = sequence.image_sha256
+        if digest in images.faults:
+            return images.faults[digest]
+        features = images.features[digest]
+        longest = self._positions - features.shape[0]
+        if len(sequence.prompt_ids) > longest:
+            return LimitExceededError(
+                field="prompt",
+                problem="the prompt is too long for the model",
+                limit=f"{longest} tokens",
+                sent=f"{len(sequence.prompt_ids)} tokens",
+            )
+        sequence.take_image(features, images.encode_s if digest in images.fresh else 0.0)
+        return None
