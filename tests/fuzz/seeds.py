@@ -19,6 +19,7 @@ def image_seeds() -> tuple[bytes, ...]:
         *(images.animated_gif(), images.sixteen_bit_png(), images.palette_alpha_png()),
         *(images.png_bomb(), images.png_bomb(60_000, 60_000), images.jpeg()[:-40]),
         images.encoded(rgb, "JPEG", progressive=True, quality=60),
+        images.scan_bomb(256, 200),
         images.encoded(rgb, "JPEG", quality=90, subsampling=0),
         images.encoded(rgb, "PNG"),
         images.encoded(rgb.convert("LA"), "PNG"),

@@ -44,6 +44,16 @@ def noise_png(size_bytes_min: int) -> bytes:
     )
 
 
+def scan_bomb(side_px: int, scan_count: int) -> bytes:
+    """A small progressive JPEG, grey, in which the last scan comes again and again.
+
+    Each scan takes a few bytes, and costs a decoder one pass over all pixels.
+    """
+    whole = encoded(Image.new("L", (side_px, side_px), 128), "JPEG", progressive=True, quality=50)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * (scan_count - whole.count(b"\xff\xda")) + whole[-2:]
+
+
 def animated_gif() -> bytes:
     """A GIF of two frames."""
     frames = [Image.new("P", (64, 48), index) for index in range(2)]

@@ -46,7 +46,7 @@ from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
 from arno.engine.warming import warm_images, warm_width, widths
 from arno.errors import ArnoError, EngineError
-from arno.ops.images import ImageLimits
+from arno.ops.pixel_budget import PixelBudget
 from arno.vocabulary import FinishReason, TokenTable
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class ContinuousEngine:
         self._sequences = SequenceTable()
         self._queue = AdmissionQueue(self._images, card.position_count)
         self._pool = DecodePool(decoder, limits, kinds, make_stepping)
+        self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
         self._events: list[Event] = []
         self._share = PhaseShare(settings.decode_share)
         self._limit = AdaptiveLimit(settings.batch_sequences_max)
@@ -141,8 +142,9 @@ class ContinuousEngine:
             InvalidImageError: It cannot be decoded.
             LimitExceededError: It is larger than the settings allow.
         """
-        limits = ImageLimits(self._settings.image_bytes_max, self._settings.image_pixels_max)
-        return prepare_image(content, self._checkpoint.recipe, limits)
+        return prepare_image(
+            content, self._checkpoint.recipe, self._settings.image_limits, self._pixel_budget
+        )
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence. It ends exactly once, in a later `step`.

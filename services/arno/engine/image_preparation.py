@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -11,24 +12,39 @@ from PIL import Image
 
 from arno.engine.checkpoints.config import PixelRecipe
 from arno.engine.interface import PreparedImage
-from arno.ops.images import ImageLimits, decode_image
+from arno.ops.images import ImageLimits, decode_image, inspect_image
+from arno.ops.pixel_budget import PixelBudget
 from arno.vocabulary import ImageSize
 
 
-def prepare_image(content: bytes, recipe: PixelRecipe, limits: ImageLimits) -> PreparedImage:
+def prepare_image(
+    content: bytes,
+    recipe: PixelRecipe,
+    limits: ImageLimits,
+    budget: PixelBudget | None = None,
+) -> PreparedImage:
     """Decode, orient, resize and normalise. Any thread.
+
+    Args:
+        content: The image file.
+        recipe: What the checkpoint's processor does to pixels.
+        limits: How large the image may be.
+        budget: Makes the decode wait while other threads use too much memory; None never does.
 
     Raises:
         InvalidImageError: It cannot be decoded.
         LimitExceededError: It is larger than allowed.
     """
     started_s = time.perf_counter()
-    image = decode_image(content, limits)
+    header = inspect_image(content, limits)
+    pixel_count = header.width_px * header.height_px
+    with nullcontext() if budget is None else budget.hold(pixel_count):
+        pixels = make_pixels(decode_image(content, limits).picture, recipe)
     return PreparedImage(
         sha256=hashlib.sha256(content).hexdigest(),
-        pixels=make_pixels(image.picture, recipe),
-        size=ImageSize(image.header.width_px, image.header.height_px),
-        mime_type=image.header.mime_type,
+        pixels=pixels,
+        size=ImageSize(header.width_px, header.height_px),
+        mime_type=header.mime_type,
         prepare_s=time.perf_counter() - started_s,
     )
 

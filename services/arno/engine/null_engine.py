@@ -22,7 +22,7 @@ from arno.engine.interface import (
     SequenceRequest,
 )
 from arno.engine.settings import EngineSettings
-from arno.ops.images import ImageLimits, inspect_image
+from arno.ops.images import inspect_image
 from arno.vocabulary import BIN_COUNT, CATALOGUE, AnswerKind, FinishReason, ImageSize, TokenTable
 
 NULL_MODEL: Final = "null"
@@ -47,7 +47,7 @@ class NullEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         """Take the limits of images from the settings."""
-        self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
+        self._limits = settings.image_limits
         self._lock = threading.Lock()
         self._waiting: dict[str, SequenceRequest] = {}
         self._cancelled: set[str] = set()

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from arno.ops.config import Settings
+from arno.ops.images import ImageLimits
 
 
 class EngineSettings(Settings):
@@ -84,8 +85,25 @@ class EngineSettings(Settings):
     image_pixels_max: int = Field(
         50_000_000, ge=1, description="Most pixels of an image that is decoded."
     )
+    image_scans_max: int = Field(
+        20,
+        ge=1,
+        description="Most scans of a JPEG of as many pixels; smaller ones may have more in "
+        "proportion.",
+    )
+    image_pixels_in_flight_max: int = Field(
+        100_000_000,
+        ge=1,
+        description="Most pixels that are decoded at once, over all threads; a decode takes up to "
+        "16 bytes each.",
+    )
     allow_untrained: bool = Field(
         False,
         description="Serve a model with random weights, or that answers nothing sensible in its "
         "self-test.",
     )
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """How large an image may be, as the decoder takes it."""
+        return ImageLimits(self.image_bytes_max, self.image_pixels_max, self.image_scans_max)

@@ -30,6 +30,12 @@ class RequestLimits(Settings):
     image_pixels_max: int = Field(
         50_000_000, ge=1, description="Most pixels (width x height) an image's header may state."
     )
+    image_scans_max: int = Field(
+        20,
+        ge=1,
+        description="Most scans of a JPEG of as many pixels; smaller ones may have more in "
+        "proportion.",
+    )
     tasks_max: int = Field(64, ge=1, le=1024, description="Most tasks in one request.")
     text_bytes_max: int = Field(
         8192, ge=1, description="Longest text of one task, or its classes together, in UTF-8 bytes."

@@ -68,7 +68,7 @@ def check_request(
     """
     # Without the image first: a request with a hundred tasks is not worth reading a header for.
     checked = check_tasks(tasks, limits=limits, field=tasks_field)
-    allowed = ImageLimits(bytes_max=limits.image_bytes_max, pixels_max=limits.image_pixels_max)
+    allowed = ImageLimits(limits.image_bytes_max, limits.image_pixels_max, limits.image_scans_max)
     found = inspect_image(content, allowed, field=image_field)
     size = ImageSize(found.width_px, found.height_px)
     if any(spec.HasField("region") for spec in checked):

@@ -6,6 +6,7 @@ import io
 import struct
 import tracemalloc
 import warnings
+from collections.abc import Callable
 
 import pytest
 from arno.errors import InvalidImageError, LimitExceededError
@@ -218,3 +219,53 @@ def test_inspecting_decodes_nothing(monkeypatch):
     content = io.BytesIO(images.png()).getvalue()
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
     assert inspect_image(content, LIMITS).mime_type == "image/png"
+
+
+def test_jpeg_may_have_as_many_scans_as_its_size_leaves_room_for() -> None:
+    limits = ImageLimits(bytes_max=1_000_000, pixels_max=100 * 100, scans_max=20)
+    assert inspect_image(images.scan_bomb(100, 20), limits).width_px == 100
+    # A quarter of the pixels: four times the scans.
+    assert decode_image(images.scan_bomb(50, 80), limits).picture.size == (50, 50)
+
+
+@pytest.mark.parametrize("read", [inspect_image, decode_image], ids=["header", "decode"])
+def test_scan_bomb_is_refused_by_its_header(read: Callable[..., object]) -> None:
+    limits = ImageLimits(bytes_max=1_000_000, pixels_max=100 * 100, scans_max=20)
+    with pytest.raises(LimitExceededError, match="20 scans of 100 x 100 pixels; sent: 21 scans"):
+        read(images.scan_bomb(100, 21), limits)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw"])
+def test_strips_of_a_tiff_are_no_scans_of_the_whole(compression: str) -> None:
+    picture = Image.effect_noise((600, 600), 80).convert("RGB")
+    content = images.encoded(picture, "TIFF", compression=compression, strip_size=600 * 3 * 8)
+    limits = ImageLimits(bytes_max=10_000_000, pixels_max=600 * 600, scans_max=2)
+    assert decode_image(content, limits).picture.size == (600, 600)
+
+
+def _noise(mode: str) -> Image.Image:
+    bands = [Image.effect_noise((1500, 1400), 90) for _ in range(4)]
+    if mode == "P":
+        palette = Image.merge("RGB", bands[:3]).quantize(64)
+        palette.info["transparency"] = 3
+        return palette
+    if mode == "I;16":
+        wide = bands[0].convert("I").point(lambda value: value * 250 + 7)
+        return wide.convert("I;16")
+    return Image.merge(mode, bands[: len(mode)])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16"])
+def test_conversion_in_bands_gives_the_same_pixels_as_in_one_piece(mode: str) -> None:
+    picture = _noise(mode)
+    options = {"transparency": 3} if mode == "P" else {}
+    content = images.encoded(picture, "PNG", compress_level=1, **options)
+    limits = ImageLimits(bytes_max=100_000_000, pixels_max=10_000_000)
+    found = decode_image(content, limits).picture
+    if mode == "I;16":
+        whole = picture.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    else:
+        colours = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        whole = Image.alpha_composite(white, colours)
+    assert found.tobytes() == whole.convert("RGB").tobytes()
