@@ -11,7 +11,12 @@ from typing import Final
 from arno.cli.child import ChildSpec
 from arno.cli.probes import free_port, probe_http, probe_redis
 from arno.errors import ConfigurationError
-from arno.ops.embedded_redis import find_redis_server, redis_server_command
+from arno.ops.embedded_redis import (
+    RedisFiles,
+    find_redis_server,
+    redis_server_command,
+    write_redis_files,
+)
 
 _LOOPBACK: Final = "127.0.0.1"
 _ALL_INTERFACES: Final = ("0.0.0.0", "::")  # noqa: S104 - what a user may ask for
@@ -45,6 +50,8 @@ class Machine:
     Attributes:
         address: Where clients reach the gateway.
         redis_url: Where the store is.
+        redis_files: The store's folder, with its password and its data.
+        redis_port: Its port on loopback.
         store: The redis-server.
         gateway: The gRPC server.
         worker: The model.
@@ -53,10 +60,16 @@ class Machine:
 
     address: str
     redis_url: str
+    redis_files: RedisFiles
+    redis_port: int
     store: ChildSpec
     gateway: ChildSpec
     worker: ChildSpec
     metrics: dict[str, str]
+
+    def write_files(self) -> None:
+        """Make the folders and files that the children need."""
+        write_redis_files(self.redis_files, port=self.redis_port)
 
 
 def plan_machine(options: MachineOptions) -> Machine:
@@ -70,7 +83,17 @@ def plan_machine(options: MachineOptions) -> Machine:
         raise ConfigurationError("--bus kafka: say where it is: --kafka-bootstrap HOST:PORT")
     redis_port = free_port()
     redis_url = f"redis://{_LOOPBACK}:{redis_port}/0"
-    shared = ["--redis-url", redis_url, "--bus", options.bus, "--log-format", "json"]
+    files = RedisFiles(options.folder / "redis")
+    shared = [
+        "--redis-url",
+        redis_url,
+        "--redis-password-file",
+        str(files.password),
+        "--bus",
+        options.bus,
+        "--log-format",
+        "json",
+    ]
     if options.bus == "kafka":
         shared += ["--kafka-bootstrap", options.kafka_bootstrap]
     port = options.port or free_port()
@@ -80,7 +103,9 @@ def plan_machine(options: MachineOptions) -> Machine:
     return Machine(
         address=address,
         redis_url=redis_url,
-        store=_store(options.folder / "redis", redis_port),
+        redis_files=files,
+        redis_port=redis_port,
+        store=_store(files, redis_port),
         gateway=_process(
             "gateway", [*shared, "--listen", _joined(options.host, port)], metrics, address
         ),
@@ -94,10 +119,10 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _store(folder: Path, port: int) -> ChildSpec:
+def _store(files: RedisFiles, port: int) -> ChildSpec:
     return ChildSpec(
         name="redis",
-        command=redis_server_command(find_redis_server(), port=port, folder=folder.absolute()),
+        command=redis_server_command(find_redis_server(), files),
         ready=lambda: probe_redis(_LOOPBACK, port).ok,
         address=f"{_LOOPBACK}:{port}",
     )

@@ -61,7 +61,11 @@ def make_bus_admin(options: MachineOptions, machine: Machine) -> TopicAdmin:
 
 def _sources(process: str, options: MachineOptions, machine: Machine) -> SettingsSources:
     """Return what the children will see: the same flags over the same environment."""
-    flags: dict[str, object] = {"bus": options.bus, "redis_url": machine.redis_url}
+    flags: dict[str, object] = {
+        "bus": options.bus,
+        "redis_url": machine.redis_url,
+        "redis_password_file": str(machine.redis_files.password),
+    }
     if options.kafka_bootstrap:
         flags["kafka_bootstrap"] = options.kafka_bootstrap
     return SettingsSources(

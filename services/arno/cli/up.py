@@ -124,6 +124,8 @@ class _Up:
     def run(self) -> None:
         # The children would find out too, but only one by one and in their logs.
         require_parts()
+        # Images, results and logs are for this user alone, in files of the children too.
+        os.umask(0o077)
         machine = plan_machine(self._options)
         check_settings(self._options, machine)
         require_model(self._options, machine)
@@ -132,9 +134,10 @@ class _Up:
                 f"--port {self._options.port}: something listens there already; "
                 "--port 0 takes a free one"
             )
-        (self._options.folder / "redis").mkdir(parents=True, exist_ok=True)
+        machine.write_files()
         logs = self._options.folder / "logs"
         logs.mkdir(exist_ok=True)
+        logs.chmod(0o700)
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
         try:
@@ -177,6 +180,7 @@ class _Up:
         state = {
             "address": machine.address,
             "redis_url": machine.redis_url,
+            "redis_password_file": str(machine.redis_files.password.absolute()),
             "metrics": machine.metrics,
             "pid": os.getpid(),
         }

@@ -39,10 +39,39 @@ def test_missing_server_says_how_to_get_one(
 
 
 def test_server_is_durable_and_for_loopback_only(tmp_path: Path) -> None:
-    command = embedded_redis.redis_server_command(Path("r"), port=7, folder=tmp_path)
-    line = " ".join(command)
-    for option in ("--bind 127.0.0.1", "--port 7", f"--dir {tmp_path}", "--appendonly yes"):
-        assert option in line
-    assert "--appendfsync always" in line
-    assert "--maxmemory-policy noeviction" in line
-    assert command[command.index("--save") + 1] == ""
+    files = embedded_redis.RedisFiles(tmp_path / "redis")
+    embedded_redis.write_redis_files(files, port=7)
+    lines = files.config.read_text().splitlines()
+    for option in ("bind 127.0.0.1", "port 7", "appendonly yes", "appendfsync always"):
+        assert option in lines
+    assert "maxmemory-policy noeviction" in lines
+    assert 'save ""' in lines
+    assert embedded_redis.redis_server_command(Path("r"), files) == ["r", str(files.config)]
+
+
+def test_server_belongs_to_its_user_alone(tmp_path: Path) -> None:
+    files = embedded_redis.RedisFiles(tmp_path / "redis")
+    (tmp_path / "redis").mkdir(mode=0o755)  # as an earlier version left it
+    embedded_redis.write_redis_files(files, port=7)
+    assert files.folder.stat().st_mode & 0o777 == 0o700
+    for file in (files.config, files.password):
+        assert file.stat().st_mode & 0o777 == 0o600
+    password = files.password.read_text()
+    assert len(password) > 30
+    assert password not in " ".join(embedded_redis.redis_server_command(Path("r"), files))
+
+
+def test_password_survives_a_restart(tmp_path: Path) -> None:
+    files = embedded_redis.RedisFiles(tmp_path)
+    embedded_redis.write_redis_files(files, port=7)
+    password = files.password.read_text()
+    embedded_redis.write_redis_files(files, port=8)
+    assert files.password.read_text() == password
+    assert "port 8" in files.config.read_text().splitlines()
+
+
+def test_folder_may_have_any_name(tmp_path: Path) -> None:
+    files = embedded_redis.RedisFiles(tmp_path / 'a "b" \\ c')
+    embedded_redis.write_redis_files(files, port=7)
+    (line,) = (one for one in files.config.read_text().splitlines() if one.startswith("dir "))
+    assert line == f'dir "{tmp_path}/a \\"b\\" \\\\ c"'
