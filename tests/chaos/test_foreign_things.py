@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 from arno.api.v1 import job_pb2
-from arno.bus import make_letter_box, topic_name
+from arno.bus import make_dead_letter_queue, topic_name
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.worker.settings import WorkerSettings
 from kafka import KafkaProducer
@@ -46,12 +46,12 @@ def test_foreign_records_are_buried_and_hold_nobody_up(
     with (
         JobClient(settings) as client,
         RunningWorker(settings, tmp_path / "no-gate") as running,
-        contextlib.closing(make_letter_box(settings)) as box,
+        contextlib.closing(make_dead_letter_queue(settings)) as queue,
     ):
         outcome = client.outcome(client.submit(job_record()), timeout_s=60)
         assert outcome.state == job_pb2.JOB_STATE_SUCCEEDED
         letters = eventually(
-            lambda: found if len(found := list(box.read())) >= count else None, timeout_s=60
+            lambda: found if len(found := list(queue.read())) >= count else None, timeout_s=60
         )
         assert letters is not None
         reasons = [DeadJob.FromString(letter.value).error.reason for letter in letters]
@@ -108,7 +108,7 @@ def test_job_whose_hash_others_wrote_into_is_buried_and_holds_nobody_up(
     gate.touch()
     with (
         JobClient(settings) as client,
-        contextlib.closing(make_letter_box(settings)) as box,
+        contextlib.closing(make_dead_letter_queue(settings)) as queue,
     ):
         spoiled, neighbour = client.submit_all([job_record() for _ in range(2)])
         key = f"{settings.redis_key_prefix}:job:{spoiled}"
@@ -120,7 +120,7 @@ def test_job_whose_hash_others_wrote_into_is_buried_and_holds_nobody_up(
                 raw.hset(key, "attempt_count", "foreign")
             gate.unlink()
             assert client.outcome(neighbour).state == job_pb2.JOB_STATE_SUCCEEDED
-            (letter,) = eventually(lambda: list(box.read()), timeout_s=60)
+            (letter,) = eventually(lambda: list(queue.read()), timeout_s=60)
             dead = DeadJob.FromString(letter.value)
             assert (dead.job.id, dead.error.reason) == (spoiled, "STORED_JOB_INVALID")
             eventually(
@@ -138,9 +138,9 @@ def test_times_that_no_store_could_keep_are_buried(
     with (
         JobClient(settings) as client,
         RunningWorker(settings, tmp_path / "no-gate"),
-        contextlib.closing(make_letter_box(settings)) as box,
+        contextlib.closing(make_dead_letter_queue(settings)) as queue,
     ):
         client.publish(absurd.SerializeToString())
         assert client.outcome(client.submit(job_record())).state == job_pb2.JOB_STATE_SUCCEEDED
-        (letter,) = eventually(lambda: list(box.read()), timeout_s=60)
+        (letter,) = eventually(lambda: list(queue.read()), timeout_s=60)
         assert "deadline_at_ms" in DeadJob.FromString(letter.value).error.message

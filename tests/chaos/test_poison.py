@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from arno.api.v1 import job_pb2
-from arno.bus import DEAD, Record
+from arno.bus import DEAD_LETTERS, Record
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.worker.settings import WorkerSettings
 from support import tied_process
@@ -124,12 +124,12 @@ def test_large_image_of_a_letter_comes_from_the_store(
         record = job_record()
         record.blob.sha256 = client.put_blob(image)
         record.blob.size_bytes = len(image)
-        publish_all(settings, [Record(DEAD, DeadJob(job=record).SerializeToString())])
+        publish_all(settings, [Record(DEAD_LETTERS, DeadJob(job=record).SerializeToString())])
         dead("show", record.id, "--image", shown, *flags)
         assert shown.read_bytes() == image
         record.blob.sha256 = "0" * 64
         record.id = "lost"
-        publish_all(settings, [Record(DEAD, DeadJob(job=record).SerializeToString())])
+        publish_all(settings, [Record(DEAD_LETTERS, DeadJob(job=record).SerializeToString())])
     said = arno("dead", "show", "lost", "--image", shown, *flags)
     assert said.exit_code == 2
     assert "neither the letter nor the store" in said.err
@@ -142,7 +142,7 @@ def test_job_that_left_two_letters_is_listed_and_runs_again_once(
     record = job_record()
     value = DeadJob(job=record, channel="interactive").SerializeToString()
     for _ in range(2):
-        publish_all(settings, [Record(DEAD, value)])
+        publish_all(settings, [Record(DEAD_LETTERS, value)])
     (letter,) = _listed(flags)
     assert letter["job_id"] == record.id
     (older,) = letter["copies"]

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 from arno.bus import (
-    DEAD,
+    DEAD_LETTERS,
     BusSettings,
     Lane,
     Record,
@@ -48,11 +48,11 @@ class BusSuite:
 
     def test_missing_topics_are_created_once(self, settings: BusSettings) -> None:
         admin = make_admin(settings)
-        names = {f"{settings.topic_prefix}.{channel}" for channel in [*Lane, DEAD]}
+        names = {f"{settings.topic_prefix}.{channel}" for channel in [*Lane, DEAD_LETTERS]}
         assert admin.describe() == {}
         assert set(admin.ensure_topics()) == names
         assert admin.ensure_topics() == []
-        assert set(admin.describe()) == {*Lane, DEAD}
+        assert set(admin.describe()) == {*Lane, DEAD_LETTERS}
         admin.close()
 
     async def test_missing_topic_keeps_a_publisher_from_starting(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from arno.bus import BusSettings
 from contract.bus_suite import BusSuite
-from contract.letters_suite import LettersSuite
+from contract.dead_letters_suite import DeadLettersSuite
 from support.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.kafka
 
 
-class TestKafkaBus(BusSuite, LettersSuite):
+class TestKafkaBus(BusSuite, DeadLettersSuite):
     @pytest.fixture
     def server(self, kafka_broker: KafkaBroker) -> KafkaBroker:
         return kafka_broker

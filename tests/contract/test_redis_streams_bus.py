@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from arno.bus import BusSettings
 from contract.bus_suite import BusSuite
-from contract.letters_suite import LettersSuite
+from contract.dead_letters_suite import DeadLettersSuite
 from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 
 
-class TestRedisStreamsBus(BusSuite, LettersSuite):
+class TestRedisStreamsBus(BusSuite, DeadLettersSuite):
     @pytest.fixture
     def server(self, redis_server: RedisServer) -> RedisServer:
         return redis_server

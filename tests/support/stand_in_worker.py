@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
-from arno.bus.factory import make_consumer
+from arno.bus import make_consumer
 from arno.bus.ports import Delivery, Lane
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.gateway.settings import GatewaySettings

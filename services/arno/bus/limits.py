@@ -1,12 +1,17 @@
-"""What may not go on the bus, whichever bus it is."""
+"""The bounds of every bus: the size of a record, the bytes and the deliveries in flight."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from arno.bus.ports import Record
 from arno.errors import LimitExceededError, OverloadedError
 
-HEADER_BYTES_MAX = 16 * 1024
-"""Room for headers beside the value: a trace context is about 200 bytes."""
+HEADER_BYTES_MAX: Final = 16 * 1024
+"""Bytes of headers beside the value: a trace context is about 200."""
+
+_RESERVING_LIMIT: Final = 16
+"""The smallest window of which a part is reserved; in a smaller one that costs too much."""
 
 
 def record_size(record: Record, record_bytes_max: int) -> int:
@@ -59,3 +64,50 @@ class ByteBudget:
     def give_back(self, size_bytes: int) -> None:
         """Release what ``take`` reserved."""
         self.taken -= size_bytes
+
+
+class Window:
+    """A bound on unfinished deliveries: full at the limit, open again at half of it.
+
+    The distance keeps a consumer from pausing and resuming with every record. Its only input is the
+    number of unfinished deliveries, read again in every poll, so no missed event can leave a
+    consumer paused.
+    """
+
+    __slots__ = ("_limit", "paused")
+
+    def __init__(self, limit: int) -> None:
+        """Take the number of deliveries that may be unfinished, at least 1."""
+        self._limit = limit
+        self.paused = False
+
+    def update(self, unfinished_count: int) -> bool:
+        """Decide from the present count whether to pause, and return the decision."""
+        if unfinished_count >= self._limit:
+            self.paused = True
+        elif unfinished_count <= self._limit // 2:
+            self.paused = False
+        return self.paused
+
+    def free_slots(self, unfinished_count: int) -> int:
+        """Return how many more deliveries fit; 0 while paused."""
+        return 0 if self.update(unfinished_count) else self._limit - unfinished_count
+
+    def share(self, partition_count: int) -> int:
+        """Return how many unfinished deliveries each of the partitions may have, at least 1."""
+        return -(-self._limit // max(1, partition_count))
+
+    def unreserved(self, unfinished_count: int) -> int:
+        """Return how many more deliveries fit from partitions that have unfinished ones.
+
+        A quarter of the window is reserved for partitions without any.
+        """
+        reserved = self._limit // 4 if self._limit >= _RESERVING_LIMIT else 0
+        return max(0, self._limit - reserved - unfinished_count)
+
+    def crowded(self, unfinished_count: int) -> bool:
+        """Return whether more than a quarter of the window is taken.
+
+        Then partitions without unfinished deliveries should come first.
+        """
+        return unfinished_count > self._limit // 4

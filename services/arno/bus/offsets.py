@@ -38,7 +38,7 @@ class OffsetTracker:
         return len(self._unfinished)
 
     def receive(self, offset: int) -> bool:
-        """Note an offset as unfinished; say whether it is new, that is, not in hand already.
+        """Note an offset as unfinished; say whether it is new, that is, not unfinished already.
 
         The first offset sets the beginning, whatever was committed: retention may have removed
         records in between.
@@ -101,14 +101,14 @@ class OffsetLedger(Generic[PartitionT]):
             self._trackers[partition] = OffsetTracker(self._epoch)
 
     def revoke(self, partitions: Collection[PartitionT]) -> None:
-        """End assignments; their unfinished offsets are now somebody else's."""
+        """End assignments; their unfinished offsets now belong to another member."""
         for partition in partitions:
             self._trackers.pop(partition, None)
 
     def receive(self, partition: PartitionT, offset: int) -> int | None:
         """Note an offset; return the epoch for its receipt.
 
-        None means: do not deliver. It is in hand already, or its partition has left.
+        None means: do not deliver. It is unfinished already, or its partition has left.
         """
         tracker = self._trackers.get(partition)
         if tracker is None or not tracker.receive(offset):

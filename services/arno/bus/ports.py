@@ -2,7 +2,7 @@
 
 Two adapters stand behind these ports: ``arno.bus.kafka`` and ``arno.bus.redis_streams``; one
 contract suite runs on both. A bus knows nothing of jobs: a record is bytes with headers, on a lane.
-There is one topic (or stream) for each lane and one for records that were given up.
+There is one topic (or stream) for each lane and one for dead letters: records that were given up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Lane(StrEnum):
@@ -21,8 +21,8 @@ class Lane(StrEnum):
     BATCH = "batch"
 
 
-DEAD = "dead"
-"""The last part of the topic of records that were given up."""
+DEAD_LETTERS: Final = "dead"
+"""The channel of dead letters; also the last part of its topic's name."""
 
 
 def topic_name(prefix: str, channel: str) -> str:
@@ -32,14 +32,14 @@ def topic_name(prefix: str, channel: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What travels: opaque bytes, and headers such as the trace context.
+    """A message on the bus: opaque bytes, and headers such as the trace context.
 
     Attributes:
-        channel: A lane's value, or ``DEAD``.
+        channel: A lane's value, or ``DEAD_LETTERS``.
         value: The payload; at most the bus's configured maximum.
         headers: Short ASCII names to bytes.
-        spread_key: Records with one key keep to some of the lines that a bus has for a channel, so
-            that a flood of them leaves others free; empty: all of them. Does not travel.
+        spread_key: Records with one key use only a part of a channel's partitions, so that a flood
+            of them leaves the others free; empty: all partitions. Does not travel.
     """
 
     channel: str
@@ -52,8 +52,8 @@ class Record:
 class Receipt:
     """Names one delivery of one record, so that it can be declared done.
 
-    A receipt of a partition that has moved to another worker is stale; declaring it done is
-    harmless and ignored.
+    A receipt of a partition that has moved to another worker is stale: declaring it done has no
+    effect.
 
     Attributes:
         channel: Where the record came from.
@@ -70,7 +70,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A record in a worker's hands until its receipt is done.
+    """A record that a worker holds until its receipt is declared done.
 
     Attributes:
         record: The record.
@@ -85,7 +85,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerStatistics:
-    """A consumer at one moment.
+    """The numbers of a consumer at one moment.
 
     Attributes:
         unfinished_count: Records delivered and not done.
@@ -107,8 +107,8 @@ class ConsumerStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A record that was given up, where it lies on the dead channel.
+class DeadRecord:
+    """A record on the dead-letter channel.
 
     Attributes:
         id: Its place: PARTITION-OFFSET on Kafka, the entry id on Redis Streams.
@@ -144,7 +144,7 @@ class Publisher(Protocol):
         """Raise BackendUnavailableError unless the bus answers."""
 
     async def unfinished(self) -> Mapping[str, int]:
-        """Return how many records of each lane are not finished: waiting, or in a worker's hands.
+        """Return how many records of each lane are not finished: waiting, or held by a worker.
 
         Raises:
             BackendUnavailableError: The bus does not answer.
@@ -162,17 +162,16 @@ class Consumer(Protocol):
     """
 
     def start(self) -> None:
-        """Join the group, once the worker is ready: a member that does not poll stalls it.
+        """Join the group. Call it once the worker is ready: a member that does not poll stalls it.
 
         Raises:
             BackendUnavailableError: The bus cannot be reached, or a topic is missing.
         """
 
     def poll(self, timeout_s: float) -> Sequence[Delivery]:
-        """Wait for records, and do the housekeeping.
+        """Wait for records, commit what is done, pause when the window is full, renew claims.
 
-        That is: commit what is done, pause when the window is full, renew claims. Delivers nothing
-        while ``unfinished_count`` is at the window, nor while the bus is away, which it survives.
+        Delivers nothing while the window is full, nor while the bus is away, which it survives.
         """
 
     def done(self, receipt: Receipt) -> None:
@@ -182,10 +181,10 @@ class Consumer(Protocol):
         """
 
     def drain(self, timeout_s: float) -> bool:
-        """Fetch nothing more, and wait until nothing is unfinished and all is committed.
+        """Fetch nothing more, and wait until every delivery is finished and committed.
 
         Returns:
-            Whether that came in time.
+            Whether all were in time.
         """
 
     def close(self) -> None:
@@ -198,17 +197,17 @@ class Consumer(Protocol):
         """Return the numbers of this moment."""
 
 
-class LetterBox(Protocol):
-    """Looks at the dead channel without taking anything from it; blocking, for the command line.
+class DeadLetterQueue(Protocol):
+    """Reads the dead-letter channel without taking anything from it; blocking, for operators.
 
     Every method may raise BackendUnavailableError.
     """
 
-    def read(self) -> Iterator[Letter]:
-        """Yield the letters that are there now, each channel part oldest first."""
+    def read(self) -> Iterator[DeadRecord]:
+        """Yield the records that are there now, each partition from its oldest on."""
 
     def purge(self, before_ms: int) -> int:
-        """Remove the letters that were stored before a moment, Unix ms; return how many."""
+        """Remove the records that were stored before a moment, Unix ms; return how many."""
 
     def close(self) -> None:
         """Disconnect."""

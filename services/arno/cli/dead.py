@@ -1,39 +1,49 @@
-"""`arno dead`: look at the jobs that were given up, run them again, clear them away."""
+"""`arno dead`: list, show, replay and purge the jobs that were given up."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
+from rich.table import Table
 
-from arno.bus.factory import make_letter_box
-from arno.cli.finite_range import FiniteRange
-from arno.cli.letters import (
+from arno.bus import BusSettings, make_dead_letter_queue, make_publisher
+from arno.bus.dead_letters import (
     DeadLetter,
-    DeadSettings,
-    letter_image,
-    letter_table,
-    one_a_job,
-    read_letters,
-    replay_letters,
+    Replayed,
+    image_of,
+    newest_per_job,
+    read_dead_letters,
+    replay,
 )
+from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.settings_names import KNOWN_SETTINGS
 from arno.errors import InvalidFieldError
 from arno.ops.flags import settings_options
+from arno.results.gateway_store import GatewayStore
+from arno.results.settings import ResultSettings
+from arno.results.worker_store import WorkerStore
 
 _DAY_S: Final = 86_400
 
 
-_with_settings = settings_options(DeadSettings, process="dead", known_elsewhere=KNOWN_SETTINGS)
+class DeadLetterSettings(BusSettings, ResultSettings):
+    """Where the bus is, and the result store in which a replayed job is claimed."""
+
+
+_with_settings = settings_options(
+    DeadLetterSettings, process="dead", known_elsewhere=KNOWN_SETTINGS
+)
 
 
 @click.group("dead")
@@ -54,7 +64,7 @@ def verb() -> None:
 @verb.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a letter.")
 @_with_settings
-def show_all(settings: DeadSettings, as_json: bool) -> None:
+def show_all(settings: DeadLetterSettings, as_json: bool) -> None:
     """List the letters: what died, of what, when, and how often it was begun.
 
     A job that died once may have left several letters, after an outage of the bus: it is listed
@@ -69,7 +79,7 @@ def show_all(settings: DeadSettings, as_json: bool) -> None:
         for letter in letters:
             click.echo(json.dumps(letter.facts()))
     elif letters:
-        Console(highlight=False).print(letter_table(letters))
+        Console(highlight=False).print(_table(letters))
     else:
         click.echo("no dead letters")
 
@@ -82,7 +92,7 @@ def show_all(settings: DeadSettings, as_json: bool) -> None:
     help="Write the image to this file; keep in mind that it may have killed a worker.",
 )
 @_with_settings
-def show(settings: DeadSettings, letter: str, image: Path | None) -> None:
+def show(settings: DeadLetterSettings, letter: str, image: Path | None) -> None:
     """Print one letter as JSON, without its bytes.
 
     \b
@@ -97,7 +107,8 @@ def show(settings: DeadSettings, letter: str, image: Path | None) -> None:
     body = MessageToDict(slim, preserving_proto_field_name=True)
     click.echo(json.dumps({**found.facts(), "letter": body}, indent=2))
     if image is not None:
-        content = letter_image(settings, found)
+        with contextlib.closing(WorkerStore(settings)) as store:
+            content = image_of(found, store.get_blob)
         if content is None:
             raise InvalidFieldError(
                 field="image", problem="neither the letter nor the store holds it", sent=letter
@@ -118,8 +129,8 @@ def show(settings: DeadSettings, letter: str, image: Path | None) -> None:
     help="How long each job may take from now, in seconds.",
 )
 @_with_settings
-def replay(
-    settings: DeadSettings, letters: tuple[str, ...], everything: bool, time_to_live_s: int
+def run_again(
+    settings: DeadLetterSettings, letters: tuple[str, ...], everything: bool, time_to_live_s: int
 ) -> int:
     """Put jobs on their lanes again, each under a new id, which is printed.
 
@@ -133,7 +144,7 @@ def replay(
     if everything == bool(letters):
         raise click.UsageError("name letters, or say --all")
     found = _letters(settings) if everything else _find(settings, letters)
-    outcomes = asyncio.run(replay_letters(settings, found, time_to_live_s=time_to_live_s))
+    outcomes = asyncio.run(_replay(settings, found, time_to_live_s=time_to_live_s))
     for outcome in outcomes:
         click.echo(outcome.line)
     return 0 if all(outcome.replayed for outcome in outcomes) else EXIT_FAILURE
@@ -151,7 +162,7 @@ def replay(
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_with_settings
-def purge(settings: DeadSettings, older_than_days: float, yes: bool) -> None:
+def purge(settings: DeadLetterSettings, older_than_days: float, yes: bool) -> None:
     """Remove letters for good.
 
     \b
@@ -161,18 +172,44 @@ def purge(settings: DeadSettings, older_than_days: float, yes: bool) -> None:
     if not yes:
         click.confirm("Remove dead letters for good?", abort=True)
     before_ms = int((time.time() - older_than_days * _DAY_S) * 1000)
-    with contextlib.closing(make_letter_box(settings)) as box:
+    with contextlib.closing(make_dead_letter_queue(settings)) as queue:
         # What came in this very millisecond goes as well.
-        count = box.purge(before_ms if older_than_days else before_ms + 1)
+        count = queue.purge(before_ms if older_than_days else before_ms + 1)
     click.echo(f"removed {count} letter{'' if count == 1 else 's'}")
 
 
-def _letters(settings: DeadSettings) -> list[DeadLetter]:
-    with contextlib.closing(make_letter_box(settings)) as box:
-        return one_a_job(read_letters(box))
+async def _replay(
+    settings: DeadLetterSettings, letters: Sequence[DeadLetter], *, time_to_live_s: int
+) -> list[Replayed]:
+    publisher = make_publisher(settings)
+    store = GatewayStore(settings, gateway=f"dead-{secrets.token_hex(8)}")
+    try:
+        await publisher.start()
+        await store.start()
+        return [
+            await replay(letter, publisher, store, time_to_live_s=time_to_live_s)
+            for letter in letters
+        ]
+    finally:
+        await publisher.close()
+        await store.close()
 
 
-def _find(settings: DeadSettings, names: Collection[str]) -> list[DeadLetter]:
+def _table(letters: Sequence[DeadLetter]) -> Table:
+    table = Table("letter", "died", "reason", "attempts", "job", "lane", "bytes")
+    for letter in letters:
+        facts = letter.facts()
+        names = ("id", "died", "reason", "attempts", "job_id", "lane", "size_bytes")
+        table.add_row(*(str(facts[name]) for name in names))
+    return table
+
+
+def _letters(settings: DeadLetterSettings) -> list[DeadLetter]:
+    with contextlib.closing(make_dead_letter_queue(settings)) as queue:
+        return newest_per_job(read_dead_letters(queue))
+
+
+def _find(settings: DeadLetterSettings, names: Collection[str]) -> list[DeadLetter]:
     letters = _letters(settings)
     found: list[DeadLetter] = []
     for name in names:

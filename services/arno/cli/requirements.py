@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from arno.bus.factory import make_admin
+from arno.bus import make_admin
 from arno.bus.ports import TopicAdmin
 from arno.bus.settings import BusSettings
 from arno.cli.checks import missing_modules

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from arno.bus.factory import make_admin
-from arno.bus.ports import DEAD, Lane, topic_name
+from arno.bus import make_admin
+from arno.bus.ports import DEAD_LETTERS, Lane, topic_name
 from arno.bus.settings import BusSettings
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.settings_names import KNOWN_SETTINGS
@@ -57,7 +57,7 @@ def show(settings: BusSettings, as_json: bool) -> int:
     """
     with contextlib.closing(make_admin(settings)) as admin:
         found = admin.describe()
-    wanted = [*(lane.value for lane in Lane), DEAD]
+    wanted = [*(lane.value for lane in Lane), DEAD_LETTERS]
     counts = {topic_name(settings.topic_prefix, name): found.get(name, 0) for name in wanted}
     if as_json:
         click.echo(json.dumps(counts))

@@ -14,7 +14,7 @@ import click
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from arno.bus.factory import make_publisher
+from arno.bus import make_publisher
 from arno.errors import ArnoError
 from arno.gateway.access.exposure import exposure_warnings
 from arno.gateway.full_collections import FullCollections

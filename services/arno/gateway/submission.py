@@ -39,7 +39,8 @@ from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobSnapshot, JobState, new_job_id
+from arno.results.jobs import JobSnapshot, JobState
+from arno.vocabulary.job_id import new_job_id
 
 _CLAIM_TRIES: Final = 4
 """How often a key may change hands under our eyes before we give up."""

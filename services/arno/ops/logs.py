@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,6 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _TOO_LONG_FOR_PEOPLE = frozenset({"settings"})
 """Fields that only JSON lines carry; the message says the part of them that people look for."""
 
-_REPEAT_AFTER_S = 30.0
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -44,45 +42,11 @@ def configure_logs(
     handler = logging.StreamHandler(sys.stderr)
     formatter = TextFormatter if text else JsonFormatter
     handler.setFormatter(formatter(process, trace_id))
-    handler.addFilter(RepeatFilter("kafka", after_s=_REPEAT_AFTER_S))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    # The Kafka client logs each reconnection attempt at INFO; ours are the lines that an operator
-    # acts on.
-    logging.getLogger("kafka").setLevel(max(logging.WARNING, root.level))
-    # Of a topic that it just heard of it warns that it has no partitions, and balances again.
-    logging.getLogger("kafka.coordinator.assignors").setLevel(max(logging.ERROR, root.level))
-
-
-class RepeatFilter(logging.Filter):
-    """Lets each place in a library's code speak once in a while.
-
-    The Kafka client writes four lines a second while no broker answers; one of each says as much.
-    """
-
-    def __init__(
-        self, library: str, *, after_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Take the library's logger, whose children count too, and how long a place is silent."""
-        super().__init__()
-        self._library = library
-        self._after_s = after_s
-        self._clock = clock
-        self._spoke_s: dict[tuple[str, int], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether the line is written."""
-        if record.name.partition(".")[0] != self._library:
-            return True
-        place = (record.pathname, record.lineno)
-        now_s = self._clock()
-        if now_s - self._spoke_s.get(place, -math.inf) < self._after_s:
-            return False
-        self._spoke_s[place] = now_s
-        return True
 
 
 class _EventFormatter(logging.Formatter):

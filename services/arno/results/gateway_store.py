@@ -26,12 +26,13 @@ from arno.results.connection import (
     translated,
     warn_of_unsafe_settings,
 )
-from arno.results.jobs import JobSnapshot, made_at_ms, read_snapshot
+from arno.results.jobs import JobSnapshot, read_snapshot
 from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
+from arno.vocabulary.job_id import made_at_ms
 
 _LANE_NAMES: Final = {types_pb2.LANE_INTERACTIVE: "interactive", types_pb2.LANE_STREAM: "stream"}
 

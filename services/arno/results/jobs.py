@@ -1,19 +1,13 @@
-"""What both sides of the result store know about a job: its id, its state, an attempt at it."""
+"""What both sides of the result store know about a job: its state, and an attempt at it."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
-
-_TIME_DIGITS: Final = 12
-_RANDOM_BYTES: Final = 10
-_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 _DELETED: Final = b"DELETED"
 _RESULT: Final = b"result:"
@@ -34,16 +28,6 @@ class JobState(StrEnum):
     def terminal(self) -> bool:
         """Whether the job has ended."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
-
-
-def new_job_id(now_at_ms: int) -> str:
-    """Return a unique id: 32 hex digits that sort by time, the last 20 of them random."""
-    return f"{now_at_ms:0{_TIME_DIGITS}x}{secrets.token_hex(_RANDOM_BYTES)}"
-
-
-def made_at_ms(job_id: str) -> int | None:
-    """Return when an id was made, Unix ms; None where ``new_job_id`` did not make it."""
-    return int(job_id[:_TIME_DIGITS], 16) if _ID.fullmatch(job_id) else None
 
 
 @dataclass(frozen=True, slots=True)

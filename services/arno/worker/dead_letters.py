@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Final
 
-from arno.bus.ports import DEAD, Publisher, Record
+from arno.bus.ports import DEAD_LETTERS, Publisher, Record
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.errors import (
     BackendUnavailableError,
@@ -89,7 +89,7 @@ class DeadLetters:
             await self._publisher.close()
 
     def _publish_once(self, dead: DeadJob) -> None:
-        record = Record(DEAD, dead.SerializeToString())
+        record = Record(DEAD_LETTERS, dead.SerializeToString())
         with self._starting:
             sending = asyncio.run_coroutine_threadsafe(self._send(record), self._loop)
             self._sending = sending

@@ -12,7 +12,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from arno.bus.factory import make_consumer, make_publisher
+from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
 from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 from arno.bus import BusSettings, Lane, Publisher, Record, make_publisher
-from arno.bus.kafka import KafkaConsumer
 from arno.bus.kafka import settings as kafka_settings
-from arno.bus.kafka.unhurried_client import UnhurriedClient
+from arno.bus.kafka.patches import PacedClient
 from arno.errors import ArnoError, BackendUnavailableError
 from support import builders
 from support.kafka_broker import KafkaBroker
@@ -90,13 +89,13 @@ async def test_publisher_does_not_spin_while_the_broker_says_nothing(
     publisher = make_publisher(settings)
     await publisher.start()
     asked: list[float] = []
-    delay_ms = UnhurriedClient.connection_delay
+    delay_ms = PacedClient.connection_delay
 
-    def noted(client: UnhurriedClient, node_id: int) -> float:
+    def noted(client: PacedClient, node_id: int) -> float:
         asked.append(time.monotonic())
         return delay_ms(client, node_id)
 
-    monkeypatch.setattr(UnhurriedClient, "connection_delay", noted)
+    monkeypatch.setattr(PacedClient, "connection_delay", noted)
     with frozen(kafka_broker):
         # More than the requests that may be open at once, one after the other: the rest waits.
         sending = []
@@ -110,26 +109,3 @@ async def test_publisher_does_not_spin_while_the_broker_says_nothing(
     await asyncio.gather(*sending)
     await publisher.close()
     assert rounds < 200
-
-
-def test_consumer_does_not_spin_while_the_broker_says_nothing(
-    settings: BusSettings, kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    consumer = KafkaConsumer(settings, [Lane.BATCH])
-    consumer.start()
-    while not consumer.statistics().partition_count:
-        consumer.poll(0.1)
-    client = consumer._joined().client
-    rounds, one_round = [], client._poll_once
-
-    def noted(*args: object, **options: object) -> object:
-        rounds.append(time.monotonic())
-        return one_round(*args, **options)
-
-    monkeypatch.setattr(client, "_poll_once", noted)
-    polls = 30  # of 0.1 s: two heartbeats are late by then
-    with frozen(kafka_broker):
-        for _ in range(polls):
-            consumer.poll(0.1)
-    consumer.close()
-    assert len(rounds) < 5 * polls

@@ -10,8 +10,16 @@ import logging
 from pathlib import Path
 
 import pytest
-from arno.bus import DEAD, BusSettings, Lane, Record
-from arno.bus.factory import make_admin, make_consumer, make_letter_box, make_publisher
+from arno.bus import (
+    DEAD_LETTERS,
+    BusSettings,
+    Lane,
+    Record,
+    make_admin,
+    make_consumer,
+    make_dead_letter_queue,
+    make_publisher,
+)
 from arno.bus.kafka import settings as kafka_settings
 from arno.errors import ArnoError, ConfigurationError
 from kafka import KafkaAdminClient
@@ -109,7 +117,7 @@ def created(admin) -> bool:
         admin.ensure_topics()
     except ArnoError:
         return False
-    return len(admin.describe()) == len([*Lane, DEAD])
+    return len(admin.describe()) == len([*Lane, DEAD_LETTERS])
 
 
 async def publish(settings, channel, value) -> None:
@@ -137,10 +145,10 @@ def take_one(settings, lane) -> bytes:
 async def test_users_may_do_all_that_arno_does(settings_of):
     await publish(settings_of("gateway"), Lane.BATCH, b"a job")
     assert await asyncio.to_thread(take_one, settings_of("worker"), Lane.BATCH) == b"a job"
-    await publish(settings_of("worker"), DEAD, b"a letter")
+    await publish(settings_of("worker"), DEAD_LETTERS, b"a letter")
 
     def handle():
-        box = make_letter_box(settings_of("operator"))
+        box = make_dead_letter_queue(settings_of("operator"))
         try:
             return [letter.value for letter in box.read()], box.purge(2**62)
         finally:

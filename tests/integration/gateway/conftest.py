@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import grpc
 import pytest
 from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
-from arno.bus.factory import make_admin, make_publisher
+from arno.bus import make_admin, make_publisher
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.results.gateway_store import GatewayStore

@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 import redis
 from arno.api.v1 import job_pb2
-from arno.bus import DEAD, Lane, Record
-from arno.bus.factory import make_admin, make_consumer, make_letter_box, make_publisher
+from arno.bus import (
+    DEAD_LETTERS,
+    Lane,
+    Record,
+    make_admin,
+    make_consumer,
+    make_dead_letter_queue,
+    make_publisher,
+)
 from arno.bus.settings import BusSettings
 from arno.cli.main import root
 from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
@@ -150,11 +157,11 @@ async def test_users_may_do_all_that_arno_does(settings_of, admin, running_gatew
 async def test_operator_may_handle_dead_letters(settings_of, admin):
     publisher = make_publisher(settings_of("worker"))
     await publisher.start()
-    await publisher.publish(Record(DEAD, b"a letter"), timeout_s=10)
+    await publisher.publish(Record(DEAD_LETTERS, b"a letter"), timeout_s=10)
     await publisher.close()
 
     def handle():
-        box = make_letter_box(settings_of("operator"))
+        box = make_dead_letter_queue(settings_of("operator"))
         try:
             return [letter.value for letter in box.read()], box.purge(2**62)
         finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import redis
 from arno.api.v1 import job_pb2, types_pb2
-from arno.bus.ports import DEAD, topic_name
+from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.results.jobs import JobState
 from arno.worker.settings import WorkerSettings
@@ -92,7 +92,7 @@ def test_unreadable_record_goes_to_the_dead_channel_and_holds_nobody_up(
 def test_letter_waits_until_its_stream_is_one_and_neighbours_go_on(
     running: RunningWorker, client: JobClient, worker_settings: WorkerSettings
 ) -> None:
-    dead = topic_name(worker_settings.topic_prefix, DEAD)
+    dead = topic_name(worker_settings.topic_prefix, DEAD_LETTERS)
     with redis.Redis.from_url(worker_settings.redis_url) as raw:
         raw.delete(dead)
         raw.rpush(dead, "foreign")

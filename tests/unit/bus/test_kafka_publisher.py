@@ -1,4 +1,4 @@
-"""What a publisher does of itself: questions that hang, and how often brokers are looked at."""
+"""What a publisher does while a broker does not answer its questions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from arno.bus import BusSettings
 from arno.bus.kafka import KafkaPublisher, KafkaTopicAdmin, publisher
-from arno.bus.kafka.settings import producer_config
 from arno.errors import BackendUnavailableError
 
 MORE_THAN_ALL_THREADS = 64
@@ -38,15 +37,3 @@ async def test_question_that_hangs_takes_no_thread_from_others(
     assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
     hang.set()
     await bus.close()
-
-
-def test_broker_that_is_not_ready_is_not_asked_without_pause() -> None:
-    config = producer_config(BusSettings(kafka_bootstrap="127.0.0.1:1"))
-    client = config["kafka_client"](bootstrap_servers=config["bootstrap_servers"])
-    try:
-        # Nothing is known against node 1, so the client itself would say: at once.
-        assert client.connection_delay(1) >= 10
-        delay_ms = client._manager.update_backoff(1)
-        assert delay_ms * 0.9 <= client.connection_delay(1) <= max(50, delay_ms)
-    finally:
-        client.close()

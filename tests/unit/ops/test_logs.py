@@ -6,8 +6,7 @@ import json
 import logging
 import sys
 
-from arno.ops.logs import JsonFormatter, RepeatFilter, TextFormatter
-from support.clock import ManualClock
+from arno.ops.logs import JsonFormatter, TextFormatter
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -55,23 +54,6 @@ def test_text_lines_leave_out_the_list_of_settings() -> None:
     made = record("starts: --bus redis", settings={"bus": "redis", "window": 64})
     assert "window" not in TextFormatter("gateway", lambda: None).format(made)
     assert "window" in JsonFormatter("gateway", lambda: None).format(made)
-
-
-def test_each_place_of_the_library_speaks_once_in_a_while_and_others_always() -> None:
-    clock = ManualClock()
-    repeats = RepeatFilter("kafka", after_s=30, clock=clock.now_s)
-
-    def written(name: str, line: int) -> bool:
-        return repeats.filter(record("away", name=name, pathname="net.py", lineno=line))
-
-    assert [written("kafka.net", 1), written("kafka.net", 2), written("kafka.net", 1)] == [
-        True,
-        True,
-        False,
-    ]
-    assert all(written("kafkaesque", 1) and written("arno.bus", 1) for _ in range(2))
-    clock.advance(30)
-    assert written("kafka.net", 1)
 
 
 def test_text_lines_show_level_message_and_fields() -> None:

@@ -2,7 +2,7 @@
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.consumer import KafkaConsumer
-from arno.bus.kafka.letters import KafkaLetterBox
+from arno.bus.kafka.dead_letters import KafkaDeadLetterQueue
 from arno.bus.kafka.publisher import KafkaPublisher
 
-__all__ = ["KafkaConsumer", "KafkaLetterBox", "KafkaPublisher", "KafkaTopicAdmin"]
+__all__ = ["KafkaConsumer", "KafkaDeadLetterQueue", "KafkaPublisher", "KafkaTopicAdmin"]

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from arno.bus.kafka.faults import translate
 from arno.bus.kafka.settings import admin_config, topic_config
-from arno.bus.ports import DEAD, Lane, topic_name
+from arno.bus.ports import DEAD_LETTERS, Lane, topic_name
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
 
@@ -27,10 +27,10 @@ class KafkaTopicAdmin:
         """Take the settings; nothing is connected yet."""
         self._settings = settings
         self._client: KafkaAdminClient | None = None
-        self._channels = [*(lane.value for lane in Lane), DEAD]
+        self._channels = [*(lane.value for lane in Lane), DEAD_LETTERS]
 
     def ensure_topics(self) -> list[str]:
-        """Create the missing topics, with room for the largest record; return their names."""
+        """Create the missing topics, for the largest record allowed; return their names."""
         settings = self._settings
         existing = self.describe()
         missing = [
@@ -42,8 +42,8 @@ class KafkaTopicAdmin:
         if missing:
             try:
                 self._connected().wait_for_topics(missing)
-            except KafkaError as error:
-                raise translate(error) from error
+            except KafkaError as fault:
+                raise translate(fault) from fault
         return created
 
     def describe(self) -> Mapping[str, int]:
@@ -69,8 +69,8 @@ class KafkaTopicAdmin:
         """Return the partition counts of those of these topics that exist."""
         try:
             topics = self._connected().describe_topics(list(names))
-        except KafkaError as error:
-            raise translate(error) from error
+        except KafkaError as fault:
+            raise translate(fault) from fault
         return {
             topic["name"]: len(topic["partitions"])
             for topic in topics
@@ -81,8 +81,8 @@ class KafkaTopicAdmin:
         """Remove the records of each partition that lie before an offset."""
         try:
             self._connected().delete_records(dict(offsets))
-        except KafkaError as error:
-            raise translate(error) from error
+        except KafkaError as fault:
+            raise translate(fault) from fault
 
     def unfinished(self, channels: Collection[str]) -> dict[str, dict[int, int]]:
         """Return what the workers' group has not committed, by channel and partition."""
@@ -98,8 +98,8 @@ class KafkaTopicAdmin:
         """Return when a broker answers; raise BackendUnavailableError when none does."""
         try:
             self._connected().describe_cluster()
-        except KafkaError as error:
-            raise translate(error) from error
+        except KafkaError as fault:
+            raise translate(fault) from fault
 
     def close(self) -> None:
         """Disconnect. Idempotent."""
@@ -117,8 +117,8 @@ class KafkaTopicAdmin:
             if fresh:
                 found = client.list_partition_offsets(dict.fromkeys(fresh, OffsetSpec.EARLIEST))
                 begun |= {one: found[one].offset for one in fresh}
-        except KafkaError as error:
-            raise translate(error) from error
+        except KafkaError as fault:
+            raise translate(fault) from fault
         return {one: max(0, ends[one].offset - begun[one]) for one in partitions}
 
     def _create(self, name: str) -> bool:
@@ -133,8 +133,8 @@ class KafkaTopicAdmin:
         except TopicAlreadyExistsError:
             # Another process was faster.
             return False
-        except KafkaError as error:
-            raise translate(error) from error
+        except KafkaError as fault:
+            raise translate(fault) from fault
         logger.info("topic created", extra={"topic": name, "partitions": settings.partitions})
         return True
 

@@ -1,4 +1,4 @@
-"""What this member of the group holds, and how partitions come and go.
+"""The partitions that this member of the group holds, and how they come and go.
 
 Two threads meet here: the owner of the consumer and the client's input/output thread, which runs
 the listener. One lock guards the ledger, and it is never held across a call to a broker.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from kafka import AsyncConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
-from kafka import KafkaConsumer as Client
 from kafka.errors import KafkaError
-from kafka.future import Future
 
+from arno.bus.kafka.patches import PatchedConsumer, settle
 from arno.bus.kafka.settings import COMMIT_TIMEOUT_S, REVOKE_WAIT_S
 from arno.bus.offsets import CommitPoint, OffsetLedger
 
@@ -31,8 +30,8 @@ def offsets_of(points: Points) -> dict[TopicPartition, OffsetAndMetadata]:
     }
 
 
-class Holdings:
-    """The ledger behind its lock, and a way to wait until partitions have nothing unfinished."""
+class PartitionState:
+    """The ledger behind its lock, with waiters for partitions without unfinished records."""
 
     def __init__(self) -> None:
         """Begin with nothing assigned."""
@@ -43,7 +42,7 @@ class Holdings:
         self._waiting: list[_Waiting] = []
 
     def finish(self, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Note a record as finished, and wake a listener that waited for it."""
+        """Note a record as finished, and wake a listener that waits for it."""
         with self.lock:
             if not self.ledger.finish(partition, offset, epoch):
                 self.stale_done_count += 1
@@ -54,7 +53,7 @@ class Holdings:
             one.wake()
 
     def when_idle(self, partitions: Collection[TopicPartition], wake: Callable[[], None]) -> bool:
-        """Call ``wake`` when these partitions have nothing unfinished; True if so already."""
+        """Call ``wake`` once these partitions have no unfinished record; True if so already."""
         with self.lock:
             if self._idle(partitions):
                 return True
@@ -73,91 +72,70 @@ class Holdings:
         return self.ledger.unfinished_count(partitions) == 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    __slots__ = ("partitions", "wake")
-
-    def __init__(self, partitions: Collection[TopicPartition], wake: Callable[[], None]) -> None:
-        self.partitions = partitions
-        self.wake = wake
+    partitions: Collection[TopicPartition]
+    wake: Callable[[], None]
 
 
 # The client has no types, so its base class is Any.
 class RebalanceListener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Hands partitions over in order: wait for what is unfinished, commit, let go.
+    """Hands partitions over in order: wait for unfinished records, commit, release.
 
     Runs on the client's input/output thread, where only the client's futures may be awaited and
     nothing may block. Every wait has a bound, because the whole group waits with it.
     """
 
-    def __init__(self, client: Client, holdings: Holdings) -> None:
+    def __init__(self, client: PatchedConsumer, state: PartitionState) -> None:
         """Take the client whose partitions these are."""
         self._client = client
-        self._holdings = holdings
+        self._state = state
         self.paused = False
         self.closing = False
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Begin new assignments; pause them when the window is full."""
-        holdings = self._holdings
-        with holdings.lock:
-            holdings.ledger.assign(assigned)
-            holdings.assignment_count += 1
+        """Begin new assignments, paused where the window is full."""
+        state = self._state
+        with state.lock:
+            state.ledger.assign(assigned)
+            state.assignment_count += 1
         if self.paused and assigned:
             self._client.pause(*assigned)
         logger.info("partitions assigned", extra={"partition_count": len(assigned)})
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Wait a little for what is unfinished, commit what is finished, and let go."""
+        """Wait a little for unfinished records, commit the finished ones, and release."""
         if not self.closing:
-            await self._idle(revoked)
+            await self._wait_until_idle(revoked)
         await self._commit(revoked)
-        self._let_go(revoked)
+        self._release(revoked)
 
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        """Let go at once: others have these partitions already."""
-        self._let_go(lost)
+        """Release at once: other members have these partitions already."""
+        self._release(lost)
 
-    async def _idle(self, partitions: Collection[TopicPartition]) -> None:
-        signal = self._signal_after(REVOKE_WAIT_S)
-        wake = _threadsafe(self._client, signal)
-        if not self._holdings.when_idle(partitions, wake):
+    async def _wait_until_idle(self, partitions: Collection[TopicPartition]) -> None:
+        signal = self._client.signal_after(REVOKE_WAIT_S)
+        if not self._state.when_idle(partitions, lambda: self._client.settle_threadsafe(signal)):
             await signal
 
     async def _commit(self, partitions: Collection[TopicPartition]) -> None:
-        with self._holdings.lock:
-            points = self._holdings.ledger.due(partitions)
+        with self._state.lock:
+            points = self._state.ledger.due(partitions)
         if not points:
             return
-        signal = self._signal_after(COMMIT_TIMEOUT_S)
+        signal = self._client.signal_after(COMMIT_TIMEOUT_S)
         committing = self._client.commit_async(offsets_of(points))
-        committing.add_both(lambda _: _settle(signal))
+        committing.add_both(lambda _: settle(signal))
         await signal
         if not committing.succeeded():
             # The next owner begins at the last commit: work is repeated, never lost.
             fault = committing.exception or KafkaError("no answer in time")
             logger.warning("commit of leaving partitions failed", extra={"fault": str(fault)})
 
-    def _let_go(self, partitions: Collection[TopicPartition]) -> None:
-        count = self._holdings.forget(partitions)
+    def _release(self, partitions: Collection[TopicPartition]) -> None:
+        count = self._state.forget(partitions)
         extra = {"partition_count": len(partitions), "unfinished_count": count}
         logger.log(
             logging.WARNING if count else logging.INFO, "partitions handed over", extra=extra
         )
-
-    def _signal_after(self, timeout_s: float) -> Future:
-        signal = Future()
-        # The client offers no public clock to its listeners; its loop is the only one here.
-        self._client._net.call_later(timeout_s, lambda: _settle(signal))
-        return signal
-
-
-def _settle(signal: Any) -> None:
-    if not signal.is_done:
-        signal.success(None)
-
-
-def _threadsafe(client: Client, signal: Future) -> Callable[[], None]:
-    def wake() -> None:
-        client._net.call_soon_threadsafe(lambda: _settle(signal))
-
-    return wake

@@ -10,40 +10,38 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
 from kafka.errors import IllegalStateError, KafkaError
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
-from arno.bus.kafka.assignment import Holdings, Points, RebalanceListener, offsets_of
+from arno.bus.kafka.assignment import PartitionState, Points, RebalanceListener, offsets_of
 from arno.bus.kafka.faults import translate
+from arno.bus.kafka.patches import PatchedConsumer
 from arno.bus.kafka.settings import (
     COMMIT_INTERVAL_S,
     COMMIT_TIMEOUT_S,
     consumer_config,
     require_crc32c,
 )
+from arno.bus.limits import Window
 from arno.bus.ports import ConsumerStatistics, Delivery, Receipt, Record, topic_name
 from arno.bus.settings import BusSettings
-from arno.bus.window import Window
 from arno.errors import BackendUnavailableError, ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_POLL_S = 0.05
-_FAULT_PAUSE_S = 0.1
-_CROWDED_POLL_S = 0.01
-"""While partitions are paused in turn, whose turn it is must be looked at often."""
-_ROUND_S = 0.05
-"""Shortest wait for records inside a poll of the client; one that comes ends it."""
-_CLOSE_TIMEOUT_MS = 5000
+_DRAIN_POLL_S: Final = 0.05
+_FAULT_PAUSE_S: Final = 0.1
+_CROWDED_POLL_S: Final = 0.01
+"""While partitions are paused in turn, polls must be short so that each gets its turn."""
+_CLOSE_TIMEOUT_MS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    client: Client
+    client: PatchedConsumer
     listener: RebalanceListener
 
 
@@ -55,7 +53,7 @@ class KafkaConsumer:
         self._settings = settings
         self._channels = {topic_name(settings.topic_prefix, one): one for one in channels}
         self._window = Window(settings.window)
-        self._holdings = Holdings()
+        self._state = PartitionState()
         self._draining = False
         self._away = False
         self._member: _Member | None = None
@@ -69,31 +67,28 @@ class KafkaConsumer:
         admin = KafkaTopicAdmin(self._settings)
         try:
             admin.require(list(self._channels.values()))
-            client = Client(**consumer_config(self._settings))
-        except KafkaError as error:
-            raise translate(error) from error
+            client = PatchedConsumer(**consumer_config(self._settings))
+        except KafkaError as fault:
+            raise translate(fault) from fault
         finally:
             admin.close()
-        _rest_between_rounds(client)
-        self._member = _Member(client, RebalanceListener(client, self._holdings))
+        self._member = _Member(client, RebalanceListener(client, self._state))
         client.subscribe(list(self._channels), listener=self._member.listener)
 
     def poll(self, timeout_s: float) -> Sequence[Delivery]:
         """Commit what is finished, and return new records."""
         member = self._joined()
-        _keep_joining(member.client)
-        _keep_parked(member.client)
         try:
-            room = self._keep_window(member)
+            free_slots = self._apply_window(member)
             self._commit(member)
             # A poll also drives the group, so it happens even when nothing may be fetched. It
-            # comes last: once records are noted as received, nothing may keep them from the caller.
-            polled = self._poll_newcomers(member, room)
+            # comes last: once records count as received, no error may keep them from the caller.
+            polled = self._poll_newcomers(member, free_slots)
             if not polled:
                 wait_s = min(timeout_s, _CROWDED_POLL_S) if self._crowded() else timeout_s
-                polled = member.client.poll(int(wait_s * 1000), max_records=max(1, room))
-        except KafkaError as error:
-            self._survive(error, timeout_s)
+                polled = member.client.poll(int(wait_s * 1000), max_records=max(1, free_slots))
+        except KafkaError as fault:
+            self._survive(fault, timeout_s)
             return []
         if self._away:
             self._away = False
@@ -104,7 +99,7 @@ class KafkaConsumer:
         """Note a record as finished. Any thread."""
         topic = topic_name(self._settings.topic_prefix, receipt.channel)
         partition = TopicPartition(topic, receipt.partition)
-        self._holdings.finish(partition, int(receipt.position), receipt.epoch)
+        self._state.finish(partition, int(receipt.position), receipt.epoch)
 
     def drain(self, timeout_s: float) -> bool:
         """Stop fetching for good; wait until all is finished and committed, or the time is up."""
@@ -132,15 +127,15 @@ class KafkaConsumer:
 
     def statistics(self) -> ConsumerStatistics:
         """Return the numbers of this moment. Any thread."""
-        holdings = self._holdings
-        with holdings.lock:
+        state = self._state
+        with state.lock:
             return ConsumerStatistics(
-                unfinished_count=holdings.ledger.unfinished_count(),
+                unfinished_count=state.ledger.unfinished_count(),
                 paused=self._draining or self._window.paused,
-                partition_count=len(holdings.ledger.partitions),
-                stale_done_count=holdings.stale_done_count,
+                partition_count=len(state.ledger.partitions),
+                stale_done_count=state.stale_done_count,
                 redelivered_count=0,
-                rebalance_count=holdings.assignment_count,
+                rebalance_count=state.assignment_count,
                 lag=self._lag,
             )
 
@@ -149,43 +144,44 @@ class KafkaConsumer:
             raise BackendUnavailableError("kafka: the consumer is not started, or closed")
         return self._member
 
-    def _keep_window(self, member: _Member) -> int:
-        """Pause what is full; return how many records the next poll may bring."""
+    def _apply_window(self, member: _Member) -> int:
+        """Pause full partitions; return how many records the next poll may bring."""
         client, window = member.client, self._window
         counts = self._counts()
         total = sum(counts.values())
-        room = 0 if self._draining else window.room(total)
-        # Partitions with work share what is not reserved for others, so that a flood in one leaves
-        # room for those that have nothing in hand.
+        free_slots = 0 if self._draining else window.free_slots(total)
+        # Partitions with unfinished records share what is not reserved for the others, so that a
+        # flood in one of them leaves slots for partitions without any.
         share = window.share(len(counts))
-        free = window.unreserved(total)
+        unreserved = window.unreserved(total)
         # Set before the partitions are listed, so that one that arrives now is paused either way.
-        member.listener.paused = room == 0
+        member.listener.paused = free_slots == 0
         assigned, paused = client.assignment(), client.paused()
-        full = {one for one in assigned if counts.get(one, 0) >= (share if free else 1)}
-        full = full if room else set(assigned)
+        full = {one for one in assigned if counts.get(one, 0) >= (share if unreserved else 1)}
+        full = full if free_slots else set(assigned)
         if full - paused:
             client.pause(*(full - paused))
         if paused - full:
             client.resume(*(paused - full))
-        return min(room, share, free) if free else room
+        return min(free_slots, share, unreserved) if unreserved else free_slots
 
-    def _poll_newcomers(self, member: _Member, room: int) -> Mapping[TopicPartition, Sequence[Any]]:
-        """Return records of partitions with nothing in hand, while others crowd them.
+    def _poll_newcomers(
+        self, member: _Member, free_slots: int
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return records of partitions without unfinished ones, while others crowd the window.
 
-        The client hands out all that it has fetched of one partition before that of the next, and
-        of a flood it may have fetched hundreds.
+        The client returns all records that it has fetched of one partition before those of the
+        next, and of a flood it may have fetched hundreds.
         """
         client, counts = member.client, self._counts()
         held = (counts.keys() & client.assignment()) - client.paused()
-        if not (room and held and self._crowded()):
+        if not (free_slots and held and self._crowded()):
             return {}
         client.pause(*held)
         try:
-            found: Mapping[TopicPartition, Sequence[Any]] = client.poll(0, max_records=room)
+            return client.poll(0, max_records=free_slots)
         finally:
             client.resume(*(held & client.assignment()))
-        return found
 
     def _crowded(self) -> bool:
         counts = self._counts()
@@ -193,17 +189,17 @@ class KafkaConsumer:
 
     def _counts(self) -> dict[TopicPartition, int]:
         """Return how many records are unfinished in each partition that has any."""
-        with self._holdings.lock:
-            ledger = self._holdings.ledger
+        with self._state.lock:
+            ledger = self._state.ledger
             counts = {one: ledger.unfinished_count([one]) for one in ledger.partitions}
         return {one: count for one, count in counts.items() if count}
 
     def _receive(self, polled: Mapping[TopicPartition, Sequence[Any]]) -> list[Delivery]:
         deliveries = []
-        with self._holdings.lock:
+        with self._state.lock:
             for partition, records in polled.items():
                 for record in records:
-                    epoch = self._holdings.ledger.receive(partition, record.offset)
+                    epoch = self._state.ledger.receive(partition, record.offset)
                     if epoch is not None:
                         deliveries.append(self._delivery(record, epoch))
         return deliveries
@@ -224,8 +220,8 @@ class KafkaConsumer:
             return
         self._commit_due_s = now_s + COMMIT_INTERVAL_S
         self._measure_lag(member.client)
-        with self._holdings.lock:
-            points = self._holdings.ledger.due()
+        with self._state.lock:
+            points = self._state.ledger.due()
         if not points:
             return
         self._commit_sent_s = now_s
@@ -236,7 +232,7 @@ class KafkaConsumer:
         member.client.commit_async(offsets_of(points), callback=answered)
 
     def _committing(self, now_s: float) -> bool:
-        # One commit at a time keeps them in order; a lost answer must not stop them for ever.
+        # One commit at a time keeps them in order; a lost answer must not stop all later ones.
         sent_s = self._commit_sent_s
         return sent_s is not None and now_s - sent_s < 2 * COMMIT_TIMEOUT_S
 
@@ -246,19 +242,19 @@ class KafkaConsumer:
             # The positions stay due, so the next poll tries again.
             logger.info("commit failed", extra={"fault": str(answer)})
             return
-        with self._holdings.lock:
-            self._holdings.ledger.committed(points)
+        with self._state.lock:
+            self._state.ledger.committed(points)
 
     def _settled(self) -> bool:
-        with self._holdings.lock:
-            ledger = self._holdings.ledger
+        with self._state.lock:
+            ledger = self._state.ledger
             return ledger.unfinished_count() == 0 and not ledger.due()
 
-    def _measure_lag(self, client: Client) -> None:
+    def _measure_lag(self, client: PatchedConsumer) -> None:
         lag = dict.fromkeys(self._channels.values(), 0)
         for partition in client.assignment():
-            with self._holdings.lock:
-                position = self._holdings.ledger.position(partition)
+            with self._state.lock:
+                position = self._state.ledger.position(partition)
             try:
                 end = client.highwater(partition)
             except IllegalStateError:
@@ -268,47 +264,12 @@ class KafkaConsumer:
                 lag[self._channels[partition.topic]] += max(0, end - position)
         self._lag = lag
 
-    def _survive(self, error: KafkaError, timeout_s: float) -> None:
-        fault = translate(error)
-        if isinstance(fault, ConfigurationError):
-            raise fault from error
+    def _survive(self, fault: KafkaError, timeout_s: float) -> None:
+        error = translate(fault)
+        if isinstance(error, ConfigurationError):
+            raise error from fault
         if not self._away:
             self._away = True
-            logger.warning("kafka is away; work in hand goes on", extra={"fault": str(error)})
-        # An error that comes back at once must not turn the owner's loop into a busy one.
+            logger.warning("kafka is away; jobs in flight go on", extra={"fault": str(fault)})
+        # A fault that is raised at once must not make the owner's loop spin.
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))
-
-
-def _rest_between_rounds(client: Client) -> None:
-    """Let a poll wait for records although a heartbeat is late.
-
-    kafka-python 3.0.12 then goes round and round without a wait, and hangs one more callback on the
-    open fetch each time: with a broker that says nothing, all poll threads of a worker spin for
-    10 s, its engine waits for the interpreter, and half a million objects pile up.
-    """
-    coordinator = client._coordinator
-    next_poll_s = coordinator.time_to_next_poll
-    coordinator.time_to_next_poll = lambda: max(_ROUND_S, next_poll_s())
-
-
-def _keep_joining(client: Client) -> None:
-    """See a join through that outlasts a poll.
-
-    kafka-python 3.0.12 forgets one that began because topics changed: it is no longer asked for as
-    soon as this member, as the leader, has assigned the partitions. The answer is then never read,
-    and the member gets nothing until its session ends (the Java client's fix: KAFKA-9815).
-    """
-    coordinator = client._coordinator
-    if coordinator.rejoining:
-        coordinator.request_rejoin()
-
-
-def _keep_parked(client: Client) -> None:
-    """Let records come that were set aside when their partition was paused.
-
-    kafka-python 3.0.12 takes them back only while it has no partition in line, and a partition that
-    is drained stays in line for it: they would never be delivered, nor fetched again.
-    """
-    fetcher = client._fetcher
-    if not fetcher._next_partition_records:
-        fetcher._next_partition_records = None

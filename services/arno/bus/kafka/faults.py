@@ -1,7 +1,7 @@
 """What a fault of the Kafka client means to Arno's callers.
 
-Three answers are enough: the record is too large, somebody must change a setting, or Kafka cannot
-take it now. A test goes through every class of ``kafka.errors`` and fails on one that no set names.
+There are three meanings: the record is too large, a setting must change, or Kafka cannot take the
+record now. A test goes through every class of ``kafka.errors`` and fails on one in no set.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MISCONFIGURED = _names(
     """
 )
 
-# What a broker or a group says while it changes, and what cannot answer our calls but exists.
+# What a broker or a group answers while it changes, and errors that our calls cannot get.
 UNAVAILABLE = _names(
     """
     RetriableError BrokerNotAvailableError CommitFailedError CorruptRecordError
@@ -71,14 +71,14 @@ UNAVAILABLE = _names(
 )
 
 
-def translate(error: KafkaError) -> ArnoError:
-    """Return what to raise for a client's fault; the nearest named ancestor decides."""
-    for ancestor in type(error).__mro__:
+def translate(fault: KafkaError) -> ArnoError:
+    """Return the error to raise for a fault; its nearest ancestor in a set decides."""
+    for ancestor in type(fault).__mro__:
         name = ancestor.__name__
         if name in TOO_LARGE:
-            return LimitExceededError(field="record", problem=f"refused by Kafka: {error}")
+            return LimitExceededError(field="record", problem=f"refused by Kafka: {fault}")
         if name in MISCONFIGURED:
-            return ConfigurationError(f"kafka: {error}", fault=type(error).__name__)
+            return ConfigurationError(f"kafka: {fault}", fault=type(fault).__name__)
         if name in UNAVAILABLE:
             break
-    return BackendUnavailableError(f"kafka: {error}", fault=type(error).__name__)
+    return BackendUnavailableError(f"kafka: {fault}", fault=type(fault).__name__)

@@ -1,37 +1,37 @@
 """Puts records on Kafka from an asyncio loop.
 
-The client has threads and futures of its own; this module carries their outcomes into the loop. A
-record counts as published when every in-sync replica has it.
+The client has threads and futures of its own; the publisher carries their outcomes into the loop.
+A record counts as published when every in-sync replica has it. A record with a key goes to one of
+its tenant's partitions, others to any.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
+from functools import lru_cache, partial
+from typing import Any, Final, TypeVar
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.faults import translate
+from arno.bus.kafka.patches import PatchedProducer
 from arno.bus.kafka.settings import producer_config, require_crc32c
-from arno.bus.kafka.spread import Spread
 from arno.bus.limits import ByteBudget, record_size
-from arno.bus.ports import DEAD, Lane, Record, topic_name
+from arno.bus.ports import DEAD_LETTERS, Lane, Record, topic_name
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
 
-logger = logging.getLogger(__name__)
-
 Answer = TypeVar("Answer")
 
-_CHANNELS = [*(lane.value for lane in Lane), DEAD]
-_PING_TIMEOUT_S = 3.0
-_FLUSH_TIMEOUT_S = 5.0
+_CHANNELS: Final = [*(lane.value for lane in Lane), DEAD_LETTERS]
+_PING_TIMEOUT_S: Final = 3.0
+_TENANTS_REMEMBERED: Final = 4096
+_CLOSE_TIMEOUT_S: Final = 5.0
 
 
 class KafkaPublisher:
@@ -43,11 +43,11 @@ class KafkaPublisher:
         self._admin = KafkaTopicAdmin(settings)
         # The client's own buffer has no bound.
         self._budget = ByteBudget(settings.publish_buffer_bytes_max)
-        self._spreads: dict[str, Spread] = {}
-        self._producer: KafkaProducer | None = None
-        # A broker that says nothing keeps a thread for up to 30 s. Threads of their own, so that
-        # neither question takes those of the process, nor those of the other one; several for the
-        # ping, since another broker may answer the next one.
+        self._partitioners: dict[str, TenantPartitioner] = {}
+        self._producer: PatchedProducer | None = None
+        # A broker that never answers keeps a thread for up to 30 s. Pools of their own, so that
+        # neither question takes the threads of the process or of the other question; several
+        # threads for the ping, since another broker may answer the next one.
         self._pinging = ThreadPoolExecutor(4, thread_name_prefix="kafka-ping")
         self._counting = ThreadPoolExecutor(1, thread_name_prefix="kafka-unfinished")
 
@@ -74,15 +74,15 @@ class KafkaPublisher:
             self._budget.give_back(size_bytes)
             raise
         sending.add_callback(lambda _: loop.call_soon_threadsafe(settle, None))
-        sending.add_errback(lambda error: loop.call_soon_threadsafe(settle, error))
+        sending.add_errback(lambda fault: loop.call_soon_threadsafe(settle, fault))
         try:
             async with asyncio.timeout(timeout_s):
                 await outcome
-        except TimeoutError as error:
+        except TimeoutError as fault:
             # It stays in the client's buffer and may still arrive; so does its share of the budget.
             raise BackendUnavailableError(
                 f"kafka: not acknowledged within {timeout_s:g} s", timeout_s=f"{timeout_s:g}"
-            ) from error
+            ) from fault
 
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless a broker answers."""
@@ -93,14 +93,14 @@ class KafkaPublisher:
         found = await self._ask(self._counting, lambda: self._admin.unfinished(list(Lane)))
         for channel, lengths in found.items():
             if lengths:
-                self._spreads[channel].hear(lengths)
+                self._partitioners[channel].update(lengths)
         return {channel: sum(lengths.values()) for channel, lengths in found.items()}
 
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await asyncio.to_thread(_close, producer)
+            await asyncio.to_thread(producer.close, _CLOSE_TIMEOUT_S)
         for threads in (self._pinging, self._counting):
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._admin.close)
@@ -110,26 +110,26 @@ class KafkaPublisher:
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
                 return await loop.run_in_executor(threads, question)
-        except TimeoutError as error:
-            raise BackendUnavailableError("kafka: no broker answers") from error
+        except TimeoutError as fault:
+            raise BackendUnavailableError("kafka: no broker answers") from fault
 
-    def _connect(self) -> KafkaProducer:
+    def _connect(self) -> PatchedProducer:
         self._admin.require(_CHANNELS)
         producer = None
         try:
-            producer = KafkaProducer(**producer_config(self._settings))
+            producer = PatchedProducer(**producer_config(self._settings))
             for channel in _CHANNELS:
                 # A send to a topic without metadata would block the event loop.
                 partitions = producer.partitions_for(
                     topic_name(self._settings.topic_prefix, channel)
                 )
-                self._spreads[channel] = Spread(
+                self._partitioners[channel] = TenantPartitioner(
                     partitions or {0}, self._settings.tenant_partition_share
                 )
-        except KafkaError as error:
+        except KafkaError as fault:
             if producer is not None:
-                _close(producer)
-            raise translate(error) from error
+                producer.close(_CLOSE_TIMEOUT_S)
+            raise translate(fault) from fault
         return producer
 
     # The client is untyped; what it returns is its own future.
@@ -143,31 +143,55 @@ class KafkaPublisher:
                 topic,
                 value=record.value,
                 headers=list(record.headers.items()),
-                partition=self._spreads[record.channel].choose(key) if key else None,
+                partition=self._partitioners[record.channel].choose(key) if key else None,
             )
-        except KafkaError as error:
-            raise translate(error) from error
+        except KafkaError as fault:
+            raise translate(fault) from fault
 
     def _settle(
-        self, outcome: asyncio.Future[None], size_bytes: int, error: KafkaError | None
+        self, outcome: asyncio.Future[None], size_bytes: int, fault: KafkaError | None
     ) -> None:
         self._budget.give_back(size_bytes)
         if outcome.done():
             # The caller has gone; its answer was "not acknowledged in time".
             return
-        if error is None:
+        if fault is None:
             outcome.set_result(None)
         else:
-            outcome.set_exception(translate(error))
+            outcome.set_exception(translate(fault))
 
 
-def _close(producer: KafkaProducer) -> None:
-    try:
-        producer.flush(_FLUSH_TIMEOUT_S)
-    except KafkaError:
-        logger.warning("records that Kafka did not take in time are given up")
-        # close() would raise before it ends the thread, so the thread is told first; it fails
-        # what is left, and those who wait are told.
-        producer._sender.force_close()
-        producer._sender.join(_FLUSH_TIMEOUT_S)
-    producer.close(_FLUSH_TIMEOUT_S)
+class TenantPartitioner:
+    """Chooses partitions of one topic so that the flood of one tenant leaves room for others.
+
+    A record waits for all records before it in its partition. So each tenant uses only some of the
+    partitions, which its name alone decides, and among these the one with the fewest unfinished
+    records. Two tenants seldom share all of theirs. Not thread-safe; knows no clock and no Kafka.
+    """
+
+    def __init__(self, partitions: Collection[int], share: float) -> None:
+        """Take the partitions, and the part of them that one tenant may use."""
+        self._partitions = tuple(sorted(partitions))
+        self._share = share
+        self._lengths: Counter[int] = Counter()
+
+    def choose(self, tenant: str) -> int:
+        """Return the partition for a record, and count it there."""
+        count = max(1, round(self._share * len(self._partitions)))
+        chosen = min(_preferred(tenant, self._partitions)[:count], key=self._lengths.__getitem__)
+        self._lengths[chosen] += 1
+        return chosen
+
+    def update(self, lengths: Mapping[int, int]) -> None:
+        """Take the number of unfinished records of each partition; there may be new partitions."""
+        self._lengths = Counter(lengths)
+        self._partitions = tuple(sorted(lengths))
+
+
+@lru_cache(maxsize=_TENANTS_REMEMBERED)
+def _preferred(tenant: str, partitions: tuple[int, ...]) -> tuple[int, ...]:
+    # Rendezvous hashing: an added partition takes its place, and the order of the others stays.
+    def rank(partition: int) -> bytes:
+        return hashlib.sha256(f"{tenant}/{partition}".encode()).digest()
+
+    return tuple(sorted(partitions, key=rank))

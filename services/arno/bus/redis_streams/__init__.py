@@ -1,13 +1,12 @@
 """The bus on Redis Streams: a stream for each lane, a consumer group for the workers."""
 
-from arno.bus.redis_streams.admin import RedisStreamsAdmin
+from arno.bus.redis_streams.admin import RedisStreamsAdmin, RedisStreamsDeadLetterQueue
 from arno.bus.redis_streams.consumer import RedisStreamsConsumer
-from arno.bus.redis_streams.letters import RedisStreamsLetterBox
 from arno.bus.redis_streams.publisher import RedisStreamsPublisher
 
 __all__ = [
     "RedisStreamsAdmin",
     "RedisStreamsConsumer",
-    "RedisStreamsLetterBox",
+    "RedisStreamsDeadLetterQueue",
     "RedisStreamsPublisher",
 ]

@@ -1,4 +1,4 @@
-"""Connections to Redis, and what its faults mean to Arno's callers."""
+"""Connections to Redis, and what its faults mean to callers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arno.bus.settings import BusSettings
 from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
 
 SOCKET_TIMEOUT_S = 5.0
-"""Longest silence of a connection; every blocking read must be shorter."""
+"""Longest wait for an answer; every blocking read must be shorter."""
 
 _PUBLISHER_CONNECTIONS_MAX = 16
 _MISCONFIGURED = (
@@ -22,7 +22,7 @@ _MISCONFIGURED = (
 
 
 def connect(settings: BusSettings) -> redis.Redis:
-    """Return a blocking client that tells of every fault: the consumer decides what to repeat."""
+    """Return a blocking client that repeats nothing itself: the consumer decides what to repeat."""
     return redis.Redis.from_url(
         settings.redis_url,
         **settings.redis_options(),
@@ -50,27 +50,27 @@ def connect_async(settings: BusSettings) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def away(error: redis.RedisError) -> bool:
-    """Whether Redis cannot be reached just now, so that the same call may succeed later."""
-    lost = isinstance(error, redis.ConnectionError | redis.TimeoutError)
-    return lost and not isinstance(error, _MISCONFIGURED)
+def unreachable(fault: redis.RedisError) -> bool:
+    """Return whether Redis cannot be reached at present, so that the call may succeed later."""
+    lost = isinstance(fault, redis.ConnectionError | redis.TimeoutError)
+    return lost and not isinstance(fault, _MISCONFIGURED)
 
 
-def group_missing(error: redis.RedisError) -> bool:
-    """Whether the consumer group is gone: Redis came back empty, or somebody removed it."""
-    return isinstance(error, redis.ResponseError) and str(error).startswith(
+def group_missing(fault: redis.RedisError) -> bool:
+    """Return whether the consumer group is gone: removed, or Redis came back empty."""
+    return isinstance(fault, redis.ResponseError) and str(fault).startswith(
         ("NOGROUP", "UNBLOCKED")
     )
 
 
-def foreign_key(error: redis.RedisError) -> bool:
-    """Whether something else stands where a stream should: until somebody removes it."""
-    return str(error).startswith("WRONGTYPE")
+def holds_foreign_type(fault: redis.RedisError) -> bool:
+    """Return whether the key of a stream holds another type, until an operator removes it."""
+    return str(fault).startswith("WRONGTYPE")
 
 
-def translate(error: redis.RedisError) -> ArnoError:
-    """Return what to raise for a fault of the client or the server."""
-    fault = type(error).__name__
-    if isinstance(error, _MISCONFIGURED) or str(error).startswith(("WRONGTYPE", "NOAUTH")):
-        return ConfigurationError(f"redis: {error}", fault=fault)
-    return BackendUnavailableError(f"redis: {error}", fault=fault)
+def translate(fault: redis.RedisError) -> ArnoError:
+    """Return the error to raise for a fault of the client or the server."""
+    name = type(fault).__name__
+    if isinstance(fault, _MISCONFIGURED) or str(fault).startswith(("WRONGTYPE", "NOAUTH")):
+        return ConfigurationError(f"redis: {fault}", fault=name)
+    return BackendUnavailableError(f"redis: {fault}", fault=name)

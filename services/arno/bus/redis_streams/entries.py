@@ -1,4 +1,4 @@
-"""How a record is written in a stream: its value under ``v``, each header under ``h:NAME``."""
+"""The fields of a record in a stream: its value under ``v``, each header under ``h:NAME``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Entry:
     def record(self) -> Record:
         """The record that was published."""
         headers = {
-            # Whoever else writes here may name its fields as it likes.
+            # A foreign writer may name its fields in any way.
             name.removeprefix(_HEADER).decode(errors="replace"): value
             for name, value in self.fields.items()
             if name.startswith(_HEADER)

@@ -1,8 +1,8 @@
 """The commands of a consumer group, as one member uses them.
 
-Redis keeps, for every entry that was delivered and not acknowledged, who has it and since when. An
-entry that has been silent for longer than the claim timeout may be taken by anybody; so a live
-member says every now and then that it still works on its entries.
+For every entry that was delivered and not acknowledged, Redis keeps which member has it, and since
+when it is idle. Any member may claim an entry that has been idle for longer than the claim timeout,
+so a live member resets the idle time of its entries regularly.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from arno.bus.redis_streams.admin import create_group
 from arno.bus.redis_streams.entries import Entry
 from arno.bus.settings import BusSettings
 
-# Sets the silence of entries, but only of those that are still the member's own: a member that
-# slept past the claim timeout must not take its work back from whoever has it now.
+# Sets the idle time of entries, but only of the member's own: a member that slept past the claim
+# timeout must not take its entries back from the member that has them now.
 _SET_IDLE = """
 local lost = {}
 for i = 4, #ARGV do
@@ -32,7 +32,7 @@ end
 return lost
 """
 
-# Removes the names of members that have gone. One with entries stays: they would go with it.
+# Removes members that have gone. A member with entries stays: they would be removed with it.
 _TIDY = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local fields = {}
@@ -55,7 +55,7 @@ class Group:
         self._client = client
         self._settings = settings
         self._member = member
-        self._silence_ms = int(settings.claim_timeout_s * 1000)
+        self._claim_timeout_ms = int(settings.claim_timeout_s * 1000)
         self._set_idle = client.register_script(_SET_IDLE)
         self._tidy = client.register_script(_TIDY)
         self._cursors: dict[str, str] = {}
@@ -66,7 +66,7 @@ class Group:
             create_group(self._client, self._settings, channel)
 
     def read(self, shares: Mapping[str, int]) -> list[Entry]:
-        """Return new entries, at most so many of each channel, without waiting."""
+        """Return new entries without waiting, up to a number for each channel."""
         pipeline = self._client.pipeline(transaction=False)
         for channel, count in shares.items():
             pipeline.xreadgroup(
@@ -81,18 +81,18 @@ class Group:
             self._member,
             {self._key(channel): ">" for channel in channels},
             count=1,
-            # Zero would wait for ever.
+            # Zero would wait without end.
             block=max(1, int(timeout_s * 1000)),
         )
         return self._entries(reply)
 
     def adopt(self, channel: str, count: int) -> list[Entry]:
-        """Take entries that have been silent for longer than the claim timeout."""
+        """Claim entries that have been idle for longer than the claim timeout."""
         reply: Any = self._client.xautoclaim(
             self._key(channel),
             self._settings.group,
             self._member,
-            self._silence_ms,
+            self._claim_timeout_ms,
             start_id=self._cursors.get(channel, _START),
             count=count,
         )
@@ -105,7 +105,7 @@ class Group:
         ]
 
     def remove(self, channel: str, positions: Sequence[str]) -> None:
-        """Acknowledge finished entries and free their memory, both or neither."""
+        """Acknowledge and delete finished entries, both or neither."""
         key = self._key(channel)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xack(key, self._settings.group, *positions)
@@ -113,23 +113,23 @@ class Group:
             pipeline.execute()
 
     def renew(self, channel: str, positions: Sequence[str]) -> list[str]:
-        """Say that these entries are being worked on; return those that are no longer ours."""
+        """Reset the idle time of these entries; return those that another member has now."""
         return self._mark(channel, positions, idle_ms=0)
 
     def release(self, channel: str, positions: Sequence[str]) -> None:
-        """Let others take these entries at once."""
-        self._mark(channel, positions, idle_ms=self._silence_ms)
+        """Let other members claim these entries at once."""
+        self._mark(channel, positions, idle_ms=self._claim_timeout_ms)
 
     def tidy(self, channel: str, *, leaving: bool = False) -> None:
-        """Remove members that hold nothing and have gone: long silent ones, or ourselves."""
-        gone_ms = 10 * self._silence_ms
+        """Remove members without entries that have gone: long idle ones, or this one."""
+        gone_ms = 10 * self._claim_timeout_ms
         self._tidy(
             keys=[self._key(channel)],
             args=[self._settings.group, gone_ms, self._member if leaving else ""],
         )
 
     def length(self, channel: str) -> int:
-        """Return how many entries are in the stream: waiting, and in anybody's hand."""
+        """Return how many entries are in the stream, waiting or delivered."""
         return int(self._client.xlen(self._key(channel)))
 
     def _mark(self, channel: str, positions: Sequence[str], *, idle_ms: int) -> list[str]:

@@ -14,9 +14,9 @@ import redis
 import redis.asyncio
 
 from arno.bus.limits import ByteBudget, record_size
-from arno.bus.ports import DEAD, Lane, Record, topic_name
+from arno.bus.ports import DEAD_LETTERS, Lane, Record, topic_name
 from arno.bus.redis_streams.admin import RedisStreamsAdmin
-from arno.bus.redis_streams.connection import away, connect_async, translate
+from arno.bus.redis_streams.connection import connect_async, translate, unreachable
 from arno.bus.redis_streams.entries import fields_of
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
@@ -51,8 +51,8 @@ class RedisStreamsPublisher:
             raise BackendUnavailableError(
                 f"redis: not acknowledged within {timeout_s:g} s", timeout_s=f"{timeout_s:g}"
             ) from error
-        except redis.RedisError as error:
-            raise translate(error) from error
+        except redis.RedisError as fault:
+            raise translate(fault) from fault
         finally:
             self._budget.give_back(size_bytes)
 
@@ -78,12 +78,12 @@ class RedisStreamsPublisher:
         while True:
             try:
                 await client.xadd(key, fields_of(record))
-            except redis.RedisError as error:
-                if not away(error):
+            except redis.RedisError as fault:
+                if not unreachable(fault):
                     raise
             else:
                 return
-            # The lost answer may have been a yes: then the record is there twice.
+            # Where only the answer was lost, the record is now appended twice.
             await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def _ask(self, question: Awaitable[Any]) -> Any:
@@ -92,13 +92,13 @@ class RedisStreamsPublisher:
                 return await question
         except TimeoutError as error:
             raise BackendUnavailableError("redis: no answer") from error
-        except redis.RedisError as error:
-            raise translate(error) from error
+        except redis.RedisError as fault:
+            raise translate(fault) from fault
 
     def _check_streams(self) -> None:
         admin = RedisStreamsAdmin(self._settings)
         try:
-            admin.require([*(lane.value for lane in Lane), DEAD])
+            admin.require([*(lane.value for lane in Lane), DEAD_LETTERS])
         finally:
             admin.close()
 

@@ -1,43 +1,40 @@
-"""Read dead letters as what they are, and put their jobs on the bus again."""
+"""Dead letters: read the jobs that were given up, and put them on their lanes again.
+
+Workers write them (``arno.worker.dead_letters``); operators read and replay them.
+"""
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
-from rich.table import Table
 
 from arno.api.v1 import types_pb2
-from arno.bus.factory import make_publisher
-from arno.bus.ports import Lane, LetterBox, Publisher, Record
-from arno.bus.settings import BusSettings
+from arno.bus.ports import DeadLetterQueue, Lane, Publisher, Record
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
-from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import new_job_id
-from arno.results.settings import ResultSettings
-from arno.results.worker_store import WorkerStore
+from arno.vocabulary.job_id import new_job_id
 
-_PUBLISH_TIMEOUT_S = 10.0
+if TYPE_CHECKING:
+    # The verb that replays composes bus and store; neither package needs the other to run.
+    from arno.results.gateway_store import GatewayStore
 
-
-class DeadSettings(BusSettings, ResultSettings):
-    """Where the bus is, and the store in which a replayed job is known."""
+_PUBLISH_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A letter and what is in it.
+    """A record of the dead-letter channel and the job that it holds.
 
     Attributes:
-        id: Its name on the bus.
+        id: The record's id on the bus.
         dead: The job and why it was given up; empty where this release cannot read it.
-        size_bytes: Of the letter.
+        size_bytes: Size of the record.
         appended_at_ms: When the bus stored it, Unix milliseconds.
-        copies: The names of older letters about the same job.
+        copies: The ids of older letters about the same job.
     """
 
     id: str
@@ -47,19 +44,19 @@ class DeadLetter:
     copies: tuple[str, ...] = ()
 
     def named(self, name: str) -> bool:
-        """Say whether this is its name: its own, that of a copy, or that of its job."""
+        """Return whether a name is its id, the id of a copy, or the id of its job."""
         return name in (self.id, self.dead.job.id, *self.copies)
 
     @property
     def channel(self) -> str:
-        """Where it came from, and goes when it is replayed."""
+        """The channel that it came from, and that it is replayed on."""
         if self.dead.channel:
             return self.dead.channel
         name = types_pb2.Lane.Name(self.dead.job.lane) if self.dead.job.lane else ""
         return name.removeprefix("LANE_").lower() or Lane.BATCH.value
 
     def facts(self) -> dict[str, object]:
-        """Return what a list says about it."""
+        """Return what a list shows of it."""
         return {
             "id": self.id,
             "died": datetime.fromtimestamp(
@@ -78,33 +75,33 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of one letter.
+    """The outcome of one replay.
 
     Attributes:
-        line: In words.
-        replayed: Whether it is on the bus again.
+        line: The outcome in words.
+        replayed: Whether the job is on the bus again.
     """
 
     line: str
     replayed: bool
 
 
-def read_letters(box: LetterBox) -> Iterator[DeadLetter]:
-    """Yield the letters of a box; one that holds something else is shown as unknown."""
-    for letter in box.read():
+def read_dead_letters(queue: DeadLetterQueue) -> Iterator[DeadLetter]:
+    """Yield the letters of a queue; a foreign record becomes a letter without a job."""
+    for record in queue.read():
         try:
-            dead = DeadJob.FromString(letter.value)
+            dead = DeadJob.FromString(record.value)
         except DecodeError:
-            dead = DeadJob(unreadable_value=letter.value)
-        yield DeadLetter(letter.id, dead, len(letter.value), letter.appended_at_ms)
+            dead = DeadJob(unreadable_value=record.value)
+        yield DeadLetter(record.id, dead, len(record.value), record.appended_at_ms)
 
 
-def one_a_job(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """Return the newest letter of each job, in their order; others become its copies.
+def newest_per_job(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Return the newest letter of each job, oldest first; the others become its copies.
 
-    A job that dies once may leave two letters: one whose acknowledgement was lost is sent again,
-    and a worker that dies between a letter and the job's end leaves the job to one that writes
-    another. Of records that could not be read nobody knows whether they were the same.
+    A job that dies once may leave two letters: a letter whose acknowledgement was lost is sent
+    again, and where a worker dies between the letter and the job's end, the next worker writes
+    another. Of records that cannot be read it is unknown whether they are about one job.
     """
     newest: dict[str, DeadLetter] = {}
     for letter in sorted(letters, key=lambda one: one.appended_at_ms):
@@ -115,53 +112,27 @@ def one_a_job(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
     return list(newest.values())
 
 
-def letter_table(letters: Sequence[DeadLetter]) -> Table:
-    """Return the letters for a terminal."""
-    table = Table("letter", "died", "reason", "attempts", "job", "lane", "bytes")
-    for letter in letters:
-        facts = letter.facts()
-        names = ("id", "died", "reason", "attempts", "job_id", "lane", "size_bytes")
-        table.add_row(*(str(facts[name]) for name in names))
-    return table
+def image_of(letter: DeadLetter, get_blob: Callable[[str], bytes | None]) -> bytes | None:
+    """Return the image of a letter's job, or None where it is gone.
 
-
-def letter_image(settings: DeadSettings, letter: DeadLetter) -> bytes | None:
-    """Return the image of a letter's job, large ones from the store; None where it is gone."""
+    Args:
+        letter: The letter.
+        get_blob: Returns a large image by its SHA-256, or None where it is not stored.
+    """
     job = letter.dead.job
     if job.WhichOneof("image") != "blob":
         return job.inline_image or None
-    writer = WorkerStore(settings)
-    try:
-        return writer.get_blob(job.blob.sha256)
-    finally:
-        writer.close()
+    return get_blob(job.blob.sha256)
 
 
-async def replay_letters(
-    settings: DeadSettings, letters: Sequence[DeadLetter], *, time_to_live_s: int
-) -> list[Replayed]:
-    """Put the jobs of letters on their lanes, each as a new job.
+async def replay(
+    letter: DeadLetter, publisher: Publisher, store: GatewayStore, *, time_to_live_s: int
+) -> Replayed:
+    """Put the job of a letter on its lane under a new id; publisher and store are started.
 
     Raises:
         BackendUnavailableError: The bus or the store does not answer.
     """
-    publisher = make_publisher(settings)
-    store = GatewayStore(settings, gateway=f"dead-{secrets.token_hex(8)}")
-    try:
-        await publisher.start()
-        await store.start()
-        return [await _replay(publisher, store, letter, time_to_live_s) for letter in letters]
-    finally:
-        await publisher.close()
-        await store.close()
-
-
-async def _replay(
-    publisher: Publisher,
-    store: GatewayStore,
-    letter: DeadLetter,
-    time_to_live_s: int,
-) -> Replayed:
     if not letter.dead.HasField("job"):
         return await _put_back(publisher, letter)
     if letter.dead.job.WhichOneof("image") is None:
@@ -180,7 +151,7 @@ async def _put_back(publisher: Publisher, letter: DeadLetter) -> Replayed:
 
 
 def _new_job(old: JobRecord, time_to_live_s: int) -> JobRecord:
-    # A new id: the old job has its end, and the first end counts.
+    # Under a new id: the old job has ended, and only the first end counts.
     record = JobRecord()
     record.CopyFrom(old)
     record.submitted_at_ms = time.time_ns() // 1_000_000

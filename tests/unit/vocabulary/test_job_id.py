@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.results.jobs import made_at_ms, new_job_id
+from arno.vocabulary.job_id import made_at_ms, new_job_id
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,321 @@
+"""Everything that Arno changes in kafka-python from outside.
+
+Written for kafka-python 3.0.12. Each patch names the defect that it works around, the test that
+shows the defect in the unpatched library (it fails once the patch can go), and the report for
+upstream. The private names that a patch uses are checked when it is applied, so that another
+release without them stops the process with a clear error and not with a silent change.
+
+Defects that a setting avoids are not here but in ``settings``: the idempotent producer that stops
+sending (docs/decisions/0003-producer-without-idempotence.md). Tests also silence three warnings of
+the library, in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import kafka
+from kafka.consumer.fetcher import Fetcher
+from kafka.coordinator.consumer import ConsumerCoordinator
+from kafka.errors import KafkaConnectionError, KafkaError
+from kafka.future import Future
+from kafka.net.compat import KafkaNetClient
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+from kafka.net.transport import KafkaTCPTransport
+from kafka.producer.sender import Sender
+
+from arno.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+WRITTEN_FOR: Final = "3.0.12"
+"""The release in which each patch was found necessary."""
+
+NOT_READY_PAUSE_MS: Final = 50.0
+"""How often a sender asks about a broker that is not ready. An answer, a new connection or a new
+record ends the pause, so nothing waits for it."""
+
+_READ_BYTES: Final = 128 * 1024
+_ROUND_S: Final = 0.05
+"""Shortest wait for records inside a poll; a record that arrives ends it."""
+_REPEAT_AFTER_S: Final = 30.0
+
+_NOTHING_LEFT: Final = (
+    BlockingIOError,
+    InterruptedError,
+    ssl.SSLWantReadError,
+    ssl.SSLWantWriteError,
+)
+
+
+def require_names(owner: object, *names: str, patch: str) -> None:
+    """Check that the library still has the private names that a patch uses.
+
+    Raises:
+        ConfigurationError: One is missing.
+    """
+    missing = [name for name in names if not hasattr(owner, name)]
+    if missing:
+        kind = owner if isinstance(owner, type) else type(owner)
+        raise ConfigurationError(
+            f"kafka-python {kafka.__version__} has no {kind.__name__}.{missing[0]}, which the "
+            f"patch {patch} of arno.bus.kafka.patches needs: install kafka-python {WRITTEN_FOR}"
+        )
+
+
+require_names(KafkaConnectionManager, "_build_transport", patch="LongReadsClient")
+require_names(KafkaTCPTransport, "_sock_recv", patch="LongReadsClient")
+require_names(KafkaNetClient, "connection_delay", patch="PacedClient")
+require_names(ConsumerCoordinator, "time_to_next_poll", "request_rejoin", patch="PatchedConsumer")
+require_names(Fetcher, "fetch_records", patch="PatchedConsumer")
+require_names(NetworkSelector, "call_later", "call_soon_threadsafe", patch="PatchedConsumer")
+require_names(Sender, "force_close", patch="PatchedProducer")
+
+
+# The library has no types, so its base classes are Any.
+class LongReadsClient(KafkaNetClient):  # type: ignore[misc]
+    """Reads from brokers in pieces of a record's size.
+
+    Defect: the transport asks its socket for 4 KiB at a time, and releases the interpreter's lock
+    each time: for a record with an image of 100 kB, 26 times, while every other thread of a worker
+    queues for the lock.
+
+    Test: ``test_unpatched_transport_reads_four_kilobytes_at_a_time``.
+
+    Report: "KafkaTCPTransport._sock_recv calls recv(4096) until the socket is empty. With fetches
+    of hundreds of kilobytes that is dozens of system calls and releases of the GIL per fetch. A
+    buffer of 64 KiB or more (a setting, or receive_buffer_bytes) halved the CPU time of our
+    consumers."
+    """
+
+    def __init__(self, **configs: Any) -> None:
+        """Take the client's own settings."""
+        net = NetworkSelector(**configs)
+        super().__init__(net, _LongReadsConnections(net, **configs), **configs)
+
+
+class _LongReadsConnections(KafkaConnectionManager):  # type: ignore[misc]
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        transport = await super()._build_transport(node, timeout_at=timeout_at)
+        require_names(transport, "_sock", "_sock_recv", patch="LongReadsClient")
+        transport._sock_recv = partial(receive, transport._sock)
+        return transport
+
+
+def receive(connection: socket.socket) -> tuple[bytes, KafkaConnectionError | None]:
+    """Return what a non-blocking socket has received, and the error that ended it, if any.
+
+    The error is the transport's own, which closes the connection with it.
+    """
+    received: list[bytes] = []
+    try:
+        while True:
+            piece = connection.recv(_READ_BYTES)
+            if not piece:
+                return b"".join(received), KafkaConnectionError("the broker hung up")
+            received.append(piece)
+            # Under TLS more may be decrypted already, of which no selector knows.
+            if len(piece) < _READ_BYTES and not isinstance(connection, ssl.SSLSocket):
+                break
+    except _NOTHING_LEFT:
+        pass
+    except OSError as fault:
+        return b"".join(received), KafkaConnectionError(str(fault))
+    return b"".join(received), None
+
+
+class PacedClient(LongReadsClient):
+    """Keeps the producer's thread from asking without a pause whether a broker is ready.
+
+    Defect: while a connection is being made, or has as many requests open as it may, the sender
+    asks again at once, and takes the seconds of a backoff for milliseconds. With a broker that
+    accepts connections and never answers, its thread spins as long as the outage lasts, and all
+    other threads wait for the interpreter's lock: a gateway's refusals took up to a second.
+
+    Test: ``test_unpatched_client_gives_the_sender_seconds_for_milliseconds``.
+
+    Report: "Sender._send_producer_data passes KafkaNetClient.connection_delay(node), in seconds and
+    0 for a node that is connecting or has max_in_flight requests, on as poll_timeout_ms. run_once()
+    then spins until the node is ready."
+    """
+
+    def connection_delay(self, node_id: int) -> float:
+        """Return when to ask again about a broker that is not ready, in milliseconds.
+
+        Only the sender of a producer calls this.
+        """
+        return max(NOT_READY_PAUSE_MS, 1000.0 * float(super().connection_delay(node_id)))
+
+
+class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
+    """A consumer that rests, that completes its joins, and that delivers what it has set aside.
+
+    See ``_rest_between_rounds``, ``_complete_join`` and ``_restore_parked_records``. It also gives
+    rebalance listeners a clock and a way to be woken (``signal_after``, ``settle_threadsafe``).
+
+    Defect: a listener may await nothing but the library's own futures, and the library offers no
+    public timer and no public way to settle a future from another thread.
+
+    Test: none can show what is missing; ``test_patches_are_read_again_for_another_release`` pins
+    the release instead.
+
+    Report: "AsyncConsumerRebalanceListener needs a documented way to wait with a bound, and to be
+    woken from another thread."
+    """
+
+    def __init__(self, **configs: Any) -> None:
+        """Take the client's own settings."""
+        super().__init__(**configs)
+        require_names(self, "_coordinator", "_fetcher", "_net", patch="PatchedConsumer")
+        require_names(self._coordinator, "rejoining", patch="PatchedConsumer")
+        require_names(self._fetcher, "_next_partition_records", patch="PatchedConsumer")
+        _rest_between_rounds(self._coordinator)
+
+    def poll(self, *args: Any, **options: Any) -> Mapping[Any, Sequence[Any]]:
+        """Do what the client's own poll does, without the defects."""
+        _complete_join(self._coordinator)
+        _restore_parked_records(self._fetcher)
+        polled: Mapping[Any, Sequence[Any]] = super().poll(*args, **options)
+        return polled
+
+    def signal_after(self, timeout_s: float) -> Future:
+        """Return a future that a listener can await, settled after the timeout at the latest."""
+        signal = Future()
+        self._net.call_later(timeout_s, lambda: settle(signal))
+        return signal
+
+    def settle_threadsafe(self, signal: Future) -> None:
+        """End the wait for a signal, from any thread."""
+        self._net.call_soon_threadsafe(lambda: settle(signal))
+
+
+def settle(signal: Any) -> None:
+    """End the wait for a signal, on the thread that runs the listeners."""
+    if not signal.is_done:
+        signal.success(None)
+
+
+def _rest_between_rounds(coordinator: Any) -> None:
+    """Let a poll wait for records although a heartbeat is late.
+
+    Defect: with a late heartbeat ``time_to_next_poll`` is 0, and the poll goes round and round
+    without a wait, adding a callback to the open fetch each time. With a broker that never answers,
+    all poll threads of a worker spin for 10 s, its engine waits for the interpreter's lock, and
+    half a million objects pile up.
+
+    Test: ``test_poll_spins_on_a_broker_that_never_answers_unless_patched``.
+
+    Report: "KafkaConsumer._poll_once caps the fetch timeout by time_to_next_poll(), which stays 0
+    while a heartbeat is in flight past its interval. poll() then busy-loops, and each round hangs
+    another callback on the pending fetch."
+    """
+    next_poll_s = coordinator.time_to_next_poll
+    coordinator.time_to_next_poll = lambda: max(_ROUND_S, next_poll_s())
+
+
+def _complete_join(coordinator: Any) -> None:
+    """See a join through that outlasts a poll.
+
+    Defect: the library forgets a join that began because topics changed: as soon as this member, as
+    the leader, has assigned the partitions, ``need_rejoin`` is False. The answer is then never
+    read, and the member gets no records until its session ends.
+
+    Test: ``test_join_that_outlasts_a_poll_is_forgotten_unless_patched``.
+
+    Report: "ConsumerCoordinator.need_rejoin compares metadata snapshots that _perform_assignment
+    makes equal while SyncGroup is still under way. A poll that times out in between never awaits
+    the join again. The Java client requests the rejoin persistently since KAFKA-9815."
+    """
+    if coordinator.rejoining:
+        coordinator.request_rejoin()
+
+
+def _restore_parked_records(fetcher: Any) -> None:
+    """Deliver records that were set aside when their partition was paused.
+
+    Defect: the fetcher takes such records back only while it has no partition in line, and a
+    partition that is drained stays in line: the records are neither delivered nor fetched again.
+
+    Test: ``test_records_of_a_paused_partition_are_lost_unless_patched``.
+
+    Report: "Fetcher.fetch_records restores _paused_partition_records only if
+    _next_partition_records is None, but a drained PartitionRecords is falsy and not None. Records
+    parked by pause() are not delivered after resume() until another fetch replaces it."
+    """
+    if not fetcher._next_partition_records:
+        fetcher._next_partition_records = None
+
+
+class PatchedProducer(kafka.KafkaProducer):  # type: ignore[misc]
+    """A producer whose close ends its thread although records are left.
+
+    Defect: ``close`` flushes first, and where that times out it raises before it ends the sender's
+    thread. Callers that wait for a record then wait until its delivery timeout.
+
+    Test: ``test_close_leaves_the_sender_running_unless_patched``.
+
+    Report: "KafkaProducer.close(timeout) calls flush(timeout), whose KafkaTimeoutError skips
+    initiate_close() and force_close(): the documented 'proceeding to force close' is unreachable."
+    """
+
+    def close(self, timeout: float | None = None, **options: Any) -> None:
+        """Send what is buffered, fail what could not be sent in time, and end the thread."""
+        if timeout is not None and not getattr(self, "_closed", True):
+            try:
+                self.flush(timeout)
+            except KafkaError:
+                logger.warning("records that Kafka did not take in time are given up")
+                self._sender.force_close()
+                self._sender.join(timeout)
+        super().close(timeout, **options)
+
+
+class _RepeatLimit(logging.Handler):
+    """Passes what each line of the library's code logs on to the root's handlers, now and then.
+
+    Defect: the client logs four lines a second while no broker answers, an INFO line for each
+    attempt to reconnect, and a warning that a topic it has just heard of has no partitions.
+
+    Test: ``test_unpatched_client_floods_the_log``.
+
+    Report: "Log reconnection attempts at DEBUG, and once per outage at WARNING."
+    """
+
+    def __init__(self, *, after_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take how long a line of code is silent after it has logged."""
+        super().__init__()
+        self._after_s = after_s
+        self._clock = clock
+        self._logged_s: dict[tuple[str, int], float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on, unless the same line has logged one lately."""
+        place = (record.pathname, record.lineno)
+        now_s = self._clock()
+        root = logging.getLogger()
+        if (
+            record.levelno < root.level
+            or now_s - self._logged_s.get(place, -math.inf) < self._after_s
+        ):
+            return
+        self._logged_s[place] = now_s
+        root.handle(record)
+
+
+def limit_logs(library: str = "kafka", *, clock: Callable[[], float] = time.monotonic) -> None:
+    """Limit what the library logs; see ``_RepeatLimit``. Idempotent."""
+    log = logging.getLogger(library)
+    if any(isinstance(handler, _RepeatLimit) for handler in log.handlers):
+        return
+    log.addHandler(_RepeatLimit(after_s=_REPEAT_AFTER_S, clock=clock))
+    log.propagate = False
+    log.setLevel(logging.WARNING)
+    logging.getLogger(f"{library}.coordinator.assignors").setLevel(logging.ERROR)

@@ -1,0 +1,185 @@
+"""The patches of kafka-python that need a broker to show what they mend.
+
+The case "unpatched" of a test fails once the library has repaired the defect: then the patch goes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import kafka
+import pytest
+from arno.bus import BusSettings, Lane, Record, topic_name
+from arno.bus.kafka.patches import PatchedConsumer, PatchedProducer
+from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
+from kafka.errors import KafkaTimeoutError
+from support import builders
+from support.bus_load import publish_all
+from support.kafka_broker import KafkaBroker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+UNPATCHED, PATCHED = "unpatched", "patched"
+
+Consumers = Callable[..., kafka.KafkaConsumer]
+
+
+@pytest.fixture
+def settings(kafka_broker: KafkaBroker, unique_prefix: str) -> BusSettings:
+    return builders.kafka_bus(kafka_broker, unique_prefix, partitions=2)
+
+
+@pytest.fixture
+def topic(settings: BusSettings) -> str:
+    return topic_name(settings.topic_prefix, Lane.BATCH)
+
+
+@pytest.fixture(params=[UNPATCHED, PATCHED])
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def new_consumer(case: str) -> Iterator[Consumers]:
+    made: list[kafka.KafkaConsumer] = []
+
+    def build(**config: object) -> kafka.KafkaConsumer:
+        made.append((kafka.KafkaConsumer if case == UNPATCHED else PatchedConsumer)(**config))
+        return made[-1]
+
+    yield build
+    for consumer in made:
+        consumer.close()
+
+
+@contextmanager
+def frozen(broker: KafkaBroker) -> Iterator[None]:
+    """Let a broker accept connections and never answer."""
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+
+
+def poll_until(
+    consumer: kafka.KafkaConsumer, done: Callable[[], bool], *, poll_ms: int, within_s: float
+) -> bool:
+    until_s = time.monotonic() + within_s
+    while not done() and time.monotonic() < until_s:
+        consumer.poll(poll_ms)
+    return done()
+
+
+def test_poll_spins_on_a_broker_that_never_answers_unless_patched(
+    settings: BusSettings,
+    topic: str,
+    kafka_broker: KafkaBroker,
+    case: str,
+    new_consumer: Consumers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    consumer = new_consumer(**consumer_config(settings))
+    consumer.subscribe([topic])
+    assert poll_until(consumer, lambda: bool(consumer.assignment()), poll_ms=100, within_s=30)
+    round_count, one_round = 0, consumer._poll_once
+
+    def counted(*args: object, **options: object) -> object:
+        nonlocal round_count
+        round_count += 1
+        return one_round(*args, **options)
+
+    monkeypatch.setattr(consumer, "_poll_once", counted)
+    polls = 30  # of 0.1 s: two heartbeats are late by then
+    with frozen(kafka_broker):
+        for _ in range(polls):
+            consumer.poll(100)
+    assert (round_count > 20 * polls) == (case == UNPATCHED)
+    assert (round_count < 5 * polls) == (case == PATCHED)
+
+
+def test_join_that_outlasts_a_poll_is_forgotten_unless_patched(
+    settings: BusSettings, topic: str, case: str, new_consumer: Consumers
+) -> None:
+    consumer = new_consumer(**{**consumer_config(settings), "metadata_max_age_ms": 200})
+    consumer.subscribe([topic])
+    assert poll_until(consumer, lambda: len(consumer.assignment()) == 2, poll_ms=1000, within_s=30)
+    admin = kafka.KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin.create_partitions({topic: 3})
+    admin.close()
+    # The broker waits 15 s for this member before it gives up on it.
+    joined = poll_until(consumer, lambda: len(consumer.assignment()) == 3, poll_ms=1, within_s=8)
+    assert joined == (case == PATCHED)
+
+
+def test_records_of_a_paused_partition_are_lost_unless_patched(
+    settings: BusSettings, topic: str, case: str, new_consumer: Consumers
+) -> None:
+    publish_all(settings, [Record(Lane.BATCH, b"%d" % number) for number in range(60)])
+    consumer = new_consumer(**reader_config(settings))
+    partitions = [kafka.TopicPartition(topic, number) for number in range(2)]
+    consumer.assign(partitions)
+    counts = consumer.end_offsets(partitions)
+    assert all(count > 5 for count in counts.values())
+    consumer.seek_to_beginning(*partitions)
+    taken = dict.fromkeys(partitions, 0)
+
+    def take(within_s: float, *, one: bool = False) -> None:
+        until_s = time.monotonic() + within_s
+        while time.monotonic() < until_s:
+            for partition, records in consumer.poll(100, max_records=1).items():
+                taken[partition] += len(records)
+                if one:
+                    return
+
+    take(10.0, one=True)
+    (paused,) = [partition for partition, count in taken.items() if count]
+    (other,) = [partition for partition in partitions if partition != paused]
+    consumer.pause(paused)
+    until_s = time.monotonic() + 10
+    while taken[other] < counts[other] and time.monotonic() < until_s:
+        take(0.2)
+    assert taken == {paused: 1, other: counts[other]}
+    consumer.resume(paused)
+    take(3.0)
+    assert (taken[paused] == counts[paused]) == (case == PATCHED)
+
+
+def test_close_leaves_the_sender_running_unless_patched(
+    settings: BusSettings, topic: str, kafka_broker: KafkaBroker, case: str
+) -> None:
+    producer_class = kafka.KafkaProducer if case == UNPATCHED else PatchedProducer
+    producer = producer_class(**producer_config(settings))
+    producer.partitions_for(topic)
+    kafka_broker.kill()
+    producer.send(topic, b"x")
+    if case == UNPATCHED:
+        with pytest.raises(KafkaTimeoutError):
+            producer.close(0.5)
+        assert producer._sender.is_alive()
+        producer._sender.force_close()
+        producer._sender.join(5)
+    producer.close(0.5)
+    assert not producer._sender.is_alive()
+
+
+def test_unpatched_client_floods_the_log(unique_prefix: str) -> None:
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    keep, log = Keep(), logging.getLogger("kafka")
+    log.addHandler(keep)
+    try:
+        with pytest.raises(kafka.errors.KafkaError):
+            kafka.KafkaAdminClient(bootstrap_servers="127.0.0.1:1", bootstrap_timeout_ms=2000)
+    finally:
+        log.removeHandler(keep)
+    assert len([one for one in records if one.levelno >= logging.WARNING]) >= 4

@@ -1,0 +1,147 @@
+"""The patches of kafka-python that need no broker to show what they mend.
+
+A test whose name says "unpatched" fails once the library has repaired the defect: then the patch
+goes. The patches that need a broker are tested in tests/integration/bus/test_patches_on_kafka.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+
+import kafka
+import pytest
+from arno.bus.kafka import patches
+from arno.bus.kafka.patches import LongReadsClient, PacedClient, limit_logs, receive, require_names
+from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
+from arno.bus.settings import BusSettings
+from arno.errors import ConfigurationError
+from kafka.errors import KafkaConnectionError
+from kafka.net.compat import KafkaNetClient
+from kafka.net.transport import KafkaTCPTransport
+from support.clock import ManualClock
+
+IMAGE = b"x" * 100_000
+NOWHERE = ["127.0.0.1:1"]
+
+
+def test_patches_are_read_again_for_another_release() -> None:
+    assert kafka.__version__ == patches.WRITTEN_FOR, (
+        "read every patch and its report against this release, run tests/integration/bus, "
+        "and set WRITTEN_FOR"
+    )
+
+
+def test_library_without_a_name_that_a_patch_needs_is_refused() -> None:
+    require_names(socket.socket, "recv", patch="LongReadsClient")
+    with pytest.raises(ConfigurationError, match=r"no socket\.receive, which the patch LongReads"):
+        require_names(socket.socket, "recv", "receive", patch="LongReadsClient")
+
+
+class Counting(socket.socket):
+    """A socket that counts how often it is read."""
+
+    reads = 0
+
+    def recv(self, *args: int) -> bytes:
+        self.reads += 1
+        return super().recv(*args)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, Counting]]:
+    broker, client = socket.socketpair()
+    ours = Counting(fileno=client.detach())
+    ours.setblocking(False)
+    with broker, ours:
+        yield broker, ours
+
+
+def test_unpatched_transport_reads_four_kilobytes_at_a_time(
+    pair: tuple[socket.socket, Counting],
+) -> None:
+    broker, ours = pair
+    broker.sendall(IMAGE)
+    transport = KafkaTCPTransport.__new__(KafkaTCPTransport)
+    transport._sock = ours
+    assert transport._sock_recv() == (IMAGE, None)
+    assert ours.reads > len(IMAGE) / 4096
+
+
+def test_record_with_an_image_is_read_at_once(pair: tuple[socket.socket, Counting]) -> None:
+    broker, ours = pair
+    broker.sendall(IMAGE)
+    assert receive(ours) == (IMAGE, None)
+    assert ours.reads == 1
+
+
+def test_empty_socket_is_no_error(pair: tuple[socket.socket, Counting]) -> None:
+    assert receive(pair[1]) == (b"", None)
+
+
+def test_bytes_before_the_end_of_a_connection_are_kept(
+    pair: tuple[socket.socket, Counting],
+) -> None:
+    broker, ours = pair
+    broker.sendall(b"the last answer")
+    broker.close()
+    received, fault = receive(ours)
+    while fault is None:
+        more, fault = receive(ours)
+        received += more
+    assert received == b"the last answer"
+    assert isinstance(fault, KafkaConnectionError)
+
+
+def test_broken_connection_is_an_error_of_the_client(pair: tuple[socket.socket, Counting]) -> None:
+    ours = pair[1]
+    ours.close()
+    received, fault = receive(ours)
+    assert received == b""
+    assert isinstance(fault, KafkaConnectionError)
+
+
+@pytest.mark.parametrize("make_config", [consumer_config, producer_config, reader_config])
+def test_every_client_that_carries_records_makes_long_reads(make_config) -> None:
+    config = make_config(BusSettings(kafka_bootstrap=NOWHERE[0]))
+    assert issubclass(config["kafka_client"], LongReadsClient)
+
+
+@pytest.mark.parametrize("client_class", [KafkaNetClient, PacedClient])
+def test_unpatched_client_gives_the_sender_seconds_for_milliseconds(client_class: type) -> None:
+    client = client_class(bootstrap_servers=NOWHERE)
+    try:
+        unknown_ms = client.connection_delay(1)
+        backoff_ms = client._manager.update_backoff(1)
+        asked_ms = client.connection_delay(1)
+    finally:
+        client.close()
+    if client_class is KafkaNetClient:
+        assert unknown_ms == 0
+        assert asked_ms < backoff_ms / 100
+    else:
+        assert unknown_ms >= 10
+        assert backoff_ms * 0.9 <= asked_ms <= max(50, backoff_ms)
+
+
+def test_each_line_of_the_library_logs_once_in_a_while_and_other_loggers_always(
+    caplog: pytest.LogCaptureFixture, unique_prefix: str
+) -> None:
+    clock = ManualClock()
+    limit_logs(unique_prefix, clock=clock.now_s)
+    limit_logs(unique_prefix, clock=clock.now_s)
+    library, other = logging.getLogger(f"{unique_prefix}.net"), logging.getLogger("arno.bus")
+
+    def logged(log: logging.Logger, line: int, level: int = logging.WARNING) -> int:
+        caplog.clear()
+        record = log.makeRecord(log.name, level, "net.py", line, "away", (), None)
+        if log.isEnabledFor(level):
+            log.handle(record)
+        return len(caplog.records)
+
+    assert [logged(library, line) for line in (1, 2, 1)] == [1, 1, 0]
+    assert [logged(other, line) for line in (1, 1)] == [1, 1]
+    assert logged(library, 3, logging.INFO) == 0
+    clock.advance(30)
+    assert logged(library, 1) == 1
