@@ -17,12 +17,13 @@ def sequence(
     deadline_s: float | None = None,
     grammar: Grammar | None = None,
     prompt_ids: tuple[int, ...] = (0, 2),
+    image: PreparedImage = IMAGE,
 ) -> Sequence:
     """A queued sequence of an interactive request."""
     options = options or DecodingOptions()
     request = SequenceRequest(
         sequence_id=name,
-        image=IMAGE,
+        image=image,
         prompt="What?",
         options=options,
         deadline_s=deadline_s,

@@ -1,0 +1,227 @@
+"""Beam search in rows: what it finds, and that rows do not see each other."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from arno.engine.decoding.beam_table import OPENING, BeamTable  # noqa: E402
+from arno.engine.interface import DecodingOptions  # noqa: E402
+
+END, A, B, C = 2, 3, 4, 5
+SIZE = 6
+CPU = torch.device("cpu")
+
+
+class Search:
+    """One search in a row of a table, by a model that is a function of the prefix."""
+
+    def __init__(self, table, row, limit, model, beams):
+        self.table, self.row, self.model = table, row, model
+        table.open(row, limit + 1)
+        self.prefixes = [()] * beams
+        self.found = None
+
+    @property
+    def length(self):
+        return len(OPENING) + len(self.prefixes[0])
+
+    def logits(self):
+        return torch.stack([self.model(prefix) for prefix in self.prefixes])[None]  # [1, K, V]
+
+    def step(self, row=None):
+        row = self.row if row is None else row
+        advance = self.table.update(slice(row, row + 1), self.logits(), self.length)
+        newest = self.table.newest(row + 1)[row].tolist()
+        parents = advance.parents[0].tolist()
+        self.prefixes = [
+            (*self.prefixes[parent], token) for parent, token in zip(parents, newest, strict=True)
+        ]
+        if bool(advance.finished[0]):
+            self.found = self.table.best(row, self.length)
+
+
+def table(options, rows=1, limit=12):
+    return BeamTable(options, rows, limit + 2, CPU)
+
+
+def search(options, model, limit=12):
+    run = Search(table(options, limit=limit), 0, limit, model, options.num_beams)
+    while run.found is None:
+        run.step()
+    return run.found
+
+
+def chain(*steps):
+    """A model that knows one answer: each step maps tokens to probabilities."""
+
+    def model(prefix):
+        place = len(prefix)
+        chances = steps[place](prefix) if callable(steps[place]) else steps[place]
+        logits = torch.full((SIZE,), -100.0)
+        for token, chance in chances.items():
+            logits[token] = math.log(chance)
+        return logits
+
+    return model
+
+
+def random_model(seed):
+    """Other logits after every prefix, and the same ones whenever it comes."""
+
+    def model(prefix):
+        generator = torch.Generator().manual_seed(hash((seed, prefix)) % 2**31)
+        logits = 2.0 * torch.randn(SIZE, generator=generator)
+        logits[:END] = -100.0
+        return logits
+
+    return model
+
+
+GREEDY = DecodingOptions(num_beams=1, no_repeat_ngram_size=0)
+
+
+def test_greedy_search_takes_the_likeliest_token_up_to_the_end():
+    model = chain({A: 0.6, B: 0.4}, {B: 0.7, END: 0.3}, {END: 0.9, A: 0.1})
+    found = search(GREEDY, model)
+    assert found.token_ids == (0, A, B, END)
+    assert found.logprobs == pytest.approx((0.0, *map(math.log, (0.6, 0.7, 0.9))), abs=1e-5)
+    assert found.ended
+
+
+def test_beams_find_what_greedy_search_misses():
+    """The likelier first token leads nowhere."""
+    model = chain({A: 0.6, B: 0.4}, lambda prefix: {C: 0.9, END: 0.1} if prefix[-1] == B else
+                  {A: 0.3, B: 0.3, C: 0.3, END: 0.1}, {END: 1.0})  # fmt: skip
+    assert search(GREEDY, model).token_ids[1] == A
+    beams = DecodingOptions(num_beams=2, no_repeat_ngram_size=0)
+    assert search(beams, model).token_ids == (0, B, C, END)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_at_the_limit_the_end_is_forced_and_costs_nothing(num_beams):
+    model = chain(*[{A: 0.5, B: 0.3, C: 0.2}] * 9)
+    found = search(DecodingOptions(num_beams=num_beams, no_repeat_ngram_size=0), model, limit=5)
+    assert len(found.token_ids) == 5
+    assert (found.token_ids[-1], found.logprobs[-1]) == (END, 0.0)
+    assert found.ended
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_n_gram_comes_twice(size):
+    found = search(
+        DecodingOptions(num_beams=2, no_repeat_ngram_size=size),
+        chain(*[{A: 0.5, B: 0.3, C: 0.15, END: 0.05}] * 20),
+        limit=12,
+    )
+    answer = (END, *found.token_ids[:-1])
+    grams = list(zip(*(answer[shift:] for shift in range(size)), strict=False))
+    assert len(set(grams)) == len(grams)
+
+
+@pytest.mark.parametrize(("penalty", "expected"), [(0.0, (0, END)), (3.0, (0, A, B, END))])
+def test_the_length_penalty_decides_between_short_and_long(penalty, expected):
+    options = DecodingOptions(
+        num_beams=2, no_repeat_ngram_size=0, length_penalty=penalty, early_stopping=False
+    )
+    model = chain({END: 0.55, A: 0.45}, {B: 0.9, END: 0.1}, {END: 0.9, A: 0.1}, *[{END: 1.0}] * 9)
+    assert search(options, model, limit=6).token_ids == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    limit=st.integers(2, 4),
+    penalty=st.sampled_from([0.0, 1.0, 2.0]),
+)
+def test_with_room_for_every_answer_the_best_one_is_found(seed, limit, penalty):
+    """Against all answers that there are: words up to an end, which the limit forces."""
+    model = random_model(seed)
+    options = DecodingOptions(
+        num_beams=40, no_repeat_ngram_size=0, length_penalty=penalty, early_stopping=False
+    )
+    words = (A, B, C)
+    best = -math.inf
+    for count in range(limit - 1):
+        for answer in itertools.product(words, repeat=count):
+            whole = [*answer, END]
+            # The end of the longest answers is forced, and so it is free.
+            free = count == limit - 2
+            total = sum(
+                float(torch.log_softmax(model(tuple(whole[:place])), -1)[token])
+                for place, token in enumerate(whole)
+                if not (free and place == count)
+            )
+            best = max(best, total / (len(whole) + 1) ** penalty)
+    assert search(options, model, limit).score == pytest.approx(best, abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    num_beams=st.integers(1, 4),
+    early_stopping=st.sampled_from([True, False, "never"]),
+    no_repeat_ngram_size=st.sampled_from([0, 2]),
+)
+def test_a_search_finds_the_same_among_others_that_come_and_go_as_alone(
+    seed, num_beams, early_stopping, no_repeat_ngram_size
+):
+    chance = random.Random(seed)
+    options = DecodingOptions(
+        num_beams=num_beams,
+        early_stopping=early_stopping,
+        no_repeat_ngram_size=no_repeat_ngram_size,
+    )
+    asked = [(seed + number, chance.randint(2, 9)) for number in range(6)]
+    alone = [search(options, random_model(each), limit) for each, limit in asked]
+    shared, waiting, found = table(options, rows=3), list(enumerate(asked)), {}
+    running: list[tuple[int, Search]] = []
+    while waiting or running:
+        if waiting and len(running) < 3 and chance.random() < 0.7:
+            number, (model_seed, limit) = waiting.pop(0)
+            run = Search(shared, len(running), limit, random_model(model_seed), num_beams)
+            running.append((number, run))
+        for row, (_, run) in enumerate(running):
+            run.step(row)
+        for row in reversed(range(len(running))):
+            number, run = running[row]
+            if run.found is not None:
+                found[number] = run.found
+                shared.move(len(running) - 1, row)
+                running[row] = running[-1]
+                running.pop()
+    assert [found[number] for number in range(len(asked))] == alone
+
+
+def test_searches_of_different_lengths_are_updated_in_one_go():
+    """Rows that are shorter than the longest see nothing of what is read for it."""
+    options = DecodingOptions(num_beams=2, no_repeat_ngram_size=2)
+    models = [random_model(1), random_model(2)]
+    alone = [Search(table(options), 0, 9, model, 2) for model in models]
+    shared = table(options, rows=2)
+    runs = [Search(shared, row, 9, model, 2) for row, model in enumerate(models)]
+    runs[0].step()
+    alone[0].step()
+    logits = torch.cat([run.logits() for run in runs])
+    together = shared.update(slice(0, 2), logits, max(run.length for run in runs))
+    for run in alone:
+        run.step()
+    apart = [run.table.newest(1)[0].tolist() for run in alone]
+    assert shared.newest(2).tolist() == apart
+    assert together.finished.shape == (2,)
+
+
+def test_before_its_end_a_search_tells_its_best_beam_so_far():
+    run = Search(table(GREEDY), 0, 9, chain(*[{A: 0.6, B: 0.4}] * 9), 1)
+    run.step()
+    run.step()
+    best = run.table.best(0, run.length)
+    assert (best.token_ids, best.ended) == ((0, A, A), False)
+    assert best.score == pytest.approx(2 * math.log(0.6), abs=1e-5)
