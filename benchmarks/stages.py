@@ -16,7 +16,7 @@ import torch
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
-from arno.engine.decoding.stepping import StepShape
+from arno.engine.decoding.launchers import StepShape
 from arno.engine.image_encoding import encode_images
 from arno.engine.image_preparation import prepare_image
 from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest

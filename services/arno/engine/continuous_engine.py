@@ -24,8 +24,8 @@ from arno.engine.checkpoints.tokenizer import END_ID
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder
+from arno.engine.decoding.launchers import StepLauncher
 from arno.engine.decoding.pool import DecodePool, PoolLimits
-from arno.engine.decoding.stepping import Stepping
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_preparation import prepare_image
 from arno.engine.image_stage import ImageStage, Uploads, overlaps
@@ -71,7 +71,7 @@ class ContinuousEngine:
         settings: EngineSettings,
         clock: Callable[[], float] = time.monotonic,
         *,
-        make_stepping: Callable[[], Stepping] | None = None,
+        make_launcher: Callable[[], StepLauncher] | None = None,
     ) -> None:
         """Take a loaded model; call `warm_up` before serving.
 
@@ -79,7 +79,7 @@ class ContinuousEngine:
             checkpoint: The model, which the engine changes and `close` frees.
             settings: Limits of the engine.
             clock: Monotonic seconds; deadlines are on this clock.
-            make_stepping: Makes how the steps of a batch are launched; by default what suits the
+            make_launcher: Makes how the steps of a batch are launched; by default what suits the
                 device.
         """
         self._checkpoint = checkpoint
@@ -100,7 +100,7 @@ class ContinuousEngine:
         lay_out_encoders(checkpoint.network)
         self._sequences = SequenceTable()
         self._queue = AdmissionQueue(self._images, card.position_count)
-        self._pool = DecodePool(decoder, limits, kinds, make_stepping)
+        self._pool = DecodePool(decoder, limits, kinds, make_launcher)
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
         self._events: list[Event] = []
         self._share = PhaseShare(settings.decode_share)

@@ -1,6 +1,6 @@
 """Recognise an answer that ends in a loop.
 
-Stands alone because it is pure and tested without a model.
+Stands alone: pure, and tested without a model.
 """
 
 from __future__ import annotations

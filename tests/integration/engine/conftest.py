@@ -11,7 +11,7 @@ import torch
 from arno.engine import EngineSettings
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.continuous_engine import ContinuousEngine
-from arno.engine.decoding.stepping import AsItComes
+from arno.engine.decoding.launchers import EagerLauncher
 from support.clock import ManualClock
 from support.engine_runs import Reference
 from support.random_florence import build_random_florence
@@ -54,7 +54,7 @@ def make_engine(checkpoint: Checkpoint, clock: ManualClock) -> Callable[..., Con
             checkpoint,
             EngineSettings.model_validate(facts),
             clock.now_s,
-            make_stepping=partial(AsItComes, few_shapes=few_shapes),
+            make_launcher=partial(EagerLauncher, few_shapes=few_shapes),
         )
 
     return make

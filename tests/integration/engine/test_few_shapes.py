@@ -12,7 +12,7 @@ import pytest
 import torch
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.continuous_engine import ContinuousEngine
-from arno.engine.decoding.stepping import AsItComes, StepShape
+from arno.engine.decoding.launchers import EagerLauncher, StepShape
 from support.engine_runs import picture, request, run_all, submit_all
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -68,7 +68,7 @@ def addresses(values):
     return [t.untyped_storage().data_ptr() for t in tensors if not t.is_mkldnn and t.numel()]
 
 
-class WatchedSteps(AsItComes):
+class WatchedSteps(EagerLauncher):
     """Notes, by shape, the memory that each step's work points to."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class WatchedSteps(AsItComes):
 def test_nothing_that_a_recording_points_to_moves(checkpoint):
     steps = WatchedSteps()
     settings = EngineSettings(model=checkpoint.card.name, device="cpu", batch_sequences_max=5)
-    engine = ContinuousEngine(checkpoint, settings, make_stepping=lambda: steps)
+    engine = ContinuousEngine(checkpoint, settings, make_launcher=lambda: steps)
     long = DecodingOptions(num_beams=2, max_new_tokens=100, no_repeat_ngram_size=1)
     submit_all(
         engine,

@@ -44,6 +44,16 @@ def test_deadline_of_one_among_many_that_have_ended_is_met():
     assert table.take_expired(6.0) == [late]
 
 
+def test_deadline_of_an_ended_sequence_is_not_that_of_the_next_one_of_its_id():
+    table = SequenceTable()
+    first, second = sequence("s", deadline_s=1.0), sequence("s", deadline_s=5.0)
+    table.add(first)
+    table.remove(first)
+    table.add(second)
+    assert table.take_expired(2.0) == []
+    assert table.take_expired(5.0) == [second]
+
+
 def test_cancelled_sequences_are_found_once_in_order_of_arrival():
     table = SequenceTable()
     for name in "abc":

@@ -1,1 +1,1 @@
-"""The decode stage: many beam searches side by side, each as exact as if it ran alone."""
+"""Decoding: many beam searches side by side, each with the result of running alone."""

@@ -11,7 +11,7 @@ from arno.engine.decoding.beam_table import OPENING, BeamTable, Hypothesis
 from arno.engine.decoding.cache import SlotCache
 from arno.engine.decoding.constraint_table import ConstraintTable, TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
-from arno.engine.decoding.stepping import Stepping, StepShape, choose_stepping
+from arno.engine.decoding.launchers import StepLauncher, StepShape, choose_launcher
 from arno.engine.interface import DecodingOptions
 from arno.engine.sequence import Sequence
 
@@ -26,7 +26,7 @@ class DecodeBatch:
         limits: StepShape,
         *,
         kinds: TokenKinds | None = None,
-        stepping: Stepping | None = None,
+        launcher: StepLauncher | None = None,
     ) -> None:
         """Start empty.
 
@@ -35,7 +35,7 @@ class DecodeBatch:
             options: Options of all its sequences, but for their limits on tokens.
             limits: Most sequences, most tokens of an answer, most positions of a prompt.
             kinds: Classes of tokens, for a batch whose members are held to grammars.
-            stepping: How steps are launched; by default what suits the device.
+            launcher: How steps are launched; by default what suits the device.
         """
         self._decoder = decoder
         self._beams = options.num_beams
@@ -44,7 +44,7 @@ class DecodeBatch:
         self._table = BeamTable(options, limits.count, width, decoder.device, constraints)
         self._cache = SlotCache(decoder, limits.count, self._beams)
         self._slots: list[Sequence] = []
-        self._stepping = stepping or choose_stepping(decoder.device)
+        self._launcher = launcher or choose_launcher(decoder.device)
         self._limits = limits
         if self.reserves:
             self._cache.reserve(limits.encoded, limits.longest, used=0)
@@ -57,7 +57,7 @@ class DecodeBatch:
     @property
     def reserves(self) -> bool:
         """Whether it takes the memory of all its slots at once, not as sequences join."""
-        return self._stepping.few_shapes
+        return self._launcher.few_shapes
 
     @property
     def sequences(self) -> tuple[Sequence, ...]:
@@ -104,9 +104,9 @@ class DecodeBatch:
             longest=max(sequence.token_count for sequence in self._slots) + 1,
             encoded=max(sequence.encoded_length for sequence in self._slots),
         )
-        if self._stepping.few_shapes:
+        if self._launcher.few_shapes:
             shape = shape.rounded(self._limits)
-        finished = self._stepping.run(shape, self._launch)
+        finished = self._launcher.run(shape, self._launch)
         return self._count(self._slots, finished[: len(self._slots)])
 
     def _launch(self, shape: StepShape) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """Beam search of many sequences at once, each at its own length, by transformers' rules.
 
-Every row of the table is one search. All bookkeeping is tensors on the model's device, and an
-update never waits for them; only `finished` is read back. The rules, their order and their
-constants are those of `GenerationMixin._beam_search` in transformers 5.23, for one sequence at a
-time; with one beam they come down to its greedy search.
+Every row of the table is one search. All state is tensors on the model's device, and an update
+never waits for it; the host reads only which searches are over. The rules, their order and their
+constants are those of `GenerationMixin._beam_search` in transformers 5.23, applied to one sequence
+at a time; with one beam they are those of its greedy search.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ from arno.engine.interface import DecodingOptions
 from arno.vocabulary.grammar import Grammar
 
 OPENING: Final = (END_ID, BEGIN_ID)
-"""What every search begins with: the decoder's start token, and the forced first token."""
+"""Tokens that every search begins with: the decoder's start token, and the forced first token."""
 
 _NEVER: Final = -1.0e9
-"""Added to scores that must lose; transformers' own number, because it decides ties."""
+"""Added to scores that must lose; transformers' own number, because the value decides ties."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What a search has found.
+    """An answer that a search has found.
 
     Attributes:
-        token_ids: Without the start token; ends with `END_ID` where the answer is whole.
-        logprobs: Of each token; 0.0 for forced ones.
-        score: Sum of the log-probabilities over the length penalty, or the bare sum of one that
-            still runs.
-        ended: Whether it is whole.
+        token_ids: Its tokens, without the start token; the last is `END_ID` if it has ended.
+        logprobs: Log-probability of each token; 0.0 for forced ones.
+        score: Sum of the log-probabilities, divided by the length penalty if it has ended.
+        ended: Whether it has ended.
     """
 
     token_ids: tuple[int, ...]
@@ -46,16 +45,16 @@ class Hypothesis:
 
 @dataclass(slots=True)
 class _Rows:
-    """The searches. S rows, K beams, W tokens at most.
+    """The state of the searches: S rows, K beams, W tokens at most.
 
     Attributes:
-        tokens, logprobs, scores: Of the beams that run: [S, K, W], [S, K, W], [S, K].
-        ended_tokens, ended_logprobs, ended_lengths, ended_scores: Of the best that have ended,
-            best first: [S, K, W], [S, K, W], [S, K], [S, K].
-        ended: Whether such a place is taken, [S, K].
-        improvable: Whether a running beam may still beat those that have ended, [S, 1].
+        tokens, logprobs, scores: Running beams: [S, K, W], [S, K, W], [S, K].
+        ended_tokens, ended_logprobs, ended_lengths, ended_scores: The best ended hypotheses, best
+            first: [S, K, W], [S, K, W], [S, K], [S, K].
+        ended: Whether there is an ended hypothesis at this rank, [S, K].
+        improvable: Whether a running beam may still beat an ended hypothesis, [S, 1].
         lengths: Tokens of the running beams, start token included, [S, 1].
-        limits: Most tokens, start token included, [S, 1].
+        limits: Most tokens of each search, start token included, [S, 1].
     """
 
     tokens: torch.Tensor
@@ -94,7 +93,7 @@ class _Rows:
 
 
 class BeamTable:
-    """Searches with equal options; their limits and lengths may differ."""
+    """Searches with equal options; their limits, lengths and grammars may differ."""
 
     def __init__(
         self,
@@ -104,14 +103,14 @@ class BeamTable:
         device: torch.device,
         constraints: ConstraintTable | None = None,
     ) -> None:
-        """Make room.
+        """Allocate the rows.
 
         Args:
-            options: Of all searches; the limit on tokens is given to each by itself.
+            options: Options of all searches; `open` takes the limit on tokens of each.
             rows: Most searches at a time.
             width: Most tokens of a search, start token included.
-            device: Where the logits are.
-            constraints: Holds every search to a grammar; None holds none.
+            device: Device of the logits.
+            constraints: Grammars of the searches; None if they have none.
         """
         self._options = options
         self._constraints = constraints
@@ -120,7 +119,7 @@ class BeamTable:
             options.early_stopping is True or self._beams == 1
         )  # greedy ends with its only beam
         self._rows = _Rows.empty(rows, self._beams, width, device)
-        self._rows.lengths.fill_(len(OPENING))  # rows that hold nobody have places, too
+        self._rows.lengths.fill_(len(OPENING))  # empty rows are updated, too
         first = torch.full((self._beams,), _NEVER, device=device)
         first[0] = 0.0  # the beams are equal at first, so only one of them may be continued
         self._first_scores = first
@@ -130,12 +129,12 @@ class BeamTable:
         self._places = torch.arange(width, device=device)
 
     def open(self, row: int, limit: int, grammar: Grammar | None = None) -> None:
-        """Begin a search; its first update is that of the logits after `OPENING`.
+        """Begin a search; its first update takes the logits after `OPENING`.
 
         Args:
-            row: Where; whatever was there is gone.
+            row: Its row; the search that was there is overwritten.
             limit: Most tokens, start token included.
-            grammar: What it is held to, in a table with constraints.
+            grammar: Form of its answer, in a table with constraints.
         """
         if self._constraints is not None and grammar is not None:
             self._constraints.open(row, grammar)
@@ -151,7 +150,7 @@ class BeamTable:
         rows.limits[row] = limit
 
     def move(self, source: int, target: int) -> None:
-        """Put a search into another row."""
+        """Copy a search into another row."""
         for tensor in self._rows.tensors():
             tensor[target] = tensor[source]
         if self._constraints is not None:
@@ -170,9 +169,9 @@ class BeamTable:
         """Append one token to every beam of some rows.
 
         Args:
-            part: Which rows, without a step.
-            logits: Of the next token, [S, K, V] of these rows.
-            longest: Tokens of the longest of them, start token included.
+            part: The rows, a slice with step 1.
+            logits: Logits of the next token, [S, K, V] of these rows.
+            longest: Tokens of the longest of these searches, start token included.
         """
         rows = _Rows(*(tensor[part] for tensor in self._rows.tensors()))
         logprobs = torch.log_softmax(logits.float(), dim=-1)  # [S, K, V]
@@ -182,17 +181,17 @@ class BeamTable:
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
         self._merge_ended(rows, top, hits, longest)
         parents = self._continue(rows, top, hits, longest)
-        # Rows that hold nobody are moved on with the others, and must not leave the table.
+        # Empty rows are advanced with the others, and must not leave the table.
         rows.lengths.add_(1).clamp_(max=self._width - 1)
         if self._constraints is not None:
             self._constraints.advance(part, parents, _newest(rows.tokens, rows.lengths))
         return Advance(parents=parents, finished=self._finished(rows, hits))
 
     def best(self, row: int, length: int) -> Hypothesis:
-        """Return the best that a search has found so far.
+        """Return the best hypothesis of a search so far.
 
         Args:
-            row: Which.
+            row: Its row.
             length: Tokens of its running beams, start token included.
         """
         rows = self._rows
@@ -216,19 +215,19 @@ class BeamTable:
     def _legal(
         self, part: slice, rows: _Rows, logprobs: torch.Tensor, longest: int
     ) -> torch.Tensor:
-        """Return [S, K, V] without what must not follow, which is minus infinity."""
+        """Return the log-probabilities, [S, K, V], with forbidden tokens at minus infinity."""
         if self._constraints is None:
             self._ban_repeats(rows, logprobs, longest)
             return logprobs
         self._constraints.restrict(part, logprobs, rows.limits - rows.lengths)
         fresh = logprobs.clone()
         self._ban_repeats(rows, fresh, longest)
-        # Where all that the grammar allows would be repeats, a repeat it has to be.
+        # Where all tokens that the grammar allows are repeats, repeats are allowed.
         stuck = torch.isneginf(fresh).all(-1, keepdim=True)
         return torch.where(stuck, logprobs, fresh)
 
     def _ban_repeats(self, rows: _Rows, logprobs: torch.Tensor, longest: int) -> None:
-        """Take out, in place, every token that would repeat an n-gram of its beam."""
+        """Forbid, in place, every token that would repeat an n-gram of its beam."""
         size = self._options.no_repeat_ngram_size
         if not size or longest < size:
             return
@@ -242,7 +241,7 @@ class BeamTable:
         logprobs.scatter_add_(2, grams[..., -1], banned)
 
     def _top(self, rows: _Rows, logprobs: torch.Tensor) -> _Candidates:
-        """Return the best continuations: twice the beams, so that enough of them go on."""
+        """Return the best continuations, twice as many as beams, so that enough do not end."""
         size = logprobs.shape[-1]
         sums = (logprobs + rows.scores[:, :, None]).flatten(1)  # [S, K * V]
         scores, places = sums.topk(2 * self._beams)  # [S, 2K], best first
@@ -254,7 +253,7 @@ class BeamTable:
         )
 
     def _merge_ended(self, rows: _Rows, top: _Candidates, hits: torch.Tensor, longest: int) -> None:
-        """Keep the best of those that had ended and those that end now."""
+        """Keep the best of the hypotheses that had ended and those that end now."""
         ends = hits & (self._ranks < self._beams)
         scores = top.scores / rows.lengths.double().pow(self._options.length_penalty).float()
         scores = scores + ~ends * _NEVER + ~rows.improvable * _NEVER
@@ -278,7 +277,7 @@ class BeamTable:
     def _continue(
         self, rows: _Rows, top: _Candidates, hits: torch.Tensor, longest: int
     ) -> torch.Tensor:
-        """Go on with the best that do not end; return which beam each of them comes from."""
+        """Continue the best candidates that do not end; return the parent beam of each, [S, K]."""
         scores, kept = (top.scores + hits * _NEVER).topk(self._beams)  # [S, K]
         histories = self._appended(rows, top.take(kept), longest)
         rows.tokens[:, :, : longest + 1] = histories.tokens
@@ -287,7 +286,7 @@ class BeamTable:
         return top.parents.gather(1, kept)
 
     def _appended(self, rows: _Rows, top: _Candidates, longest: int) -> _Histories:
-        """Return the beams of candidates, each with its new token, up to the longest's width."""
+        """Return the beams of candidates with their new tokens, cut to the width of the longest."""
         width = longest + 1
         parents = top.parents[:, :, None].expand(-1, -1, width)
         here = self._places[:width] == rows.lengths[:, :, None]  # [S, 1, width]
@@ -299,7 +298,7 @@ class BeamTable:
         )
 
     def _finished(self, rows: _Rows, hits: torch.Tensor) -> torch.Tensor:
-        """Return which searches are over, [S], after noting which may still improve."""
+        """Update which searches may still improve; return which are over, [S]."""
         penalty = self._options.length_penalty
         never = self._options.early_stopping == "never" and penalty > 0.0
         longest = (rows.limits if never else rows.lengths) - 1
@@ -313,11 +312,11 @@ class BeamTable:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What an update did.
+    """The outcome of an update.
 
     Attributes:
         parents: The beam that each beam continues, [S, K].
-        finished: Which searches are over, [S].
+        finished: Whether each search is over, [S].
     """
 
     parents: torch.Tensor
@@ -326,7 +325,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Continuations, best first: [S, C] each."""
+    """Continuations of beams, best first: [S, C] each."""
 
     scores: torch.Tensor
     parents: torch.Tensor
@@ -353,7 +352,7 @@ def _newest(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 def _force_end(rows: _Rows, logprobs: torch.Tensor) -> None:
-    """Leave only the end token, in place, to those whose next token is their last."""
+    """Allow, in place, only the end token where the next token is the last."""
     last = (rows.lengths == rows.limits - 1)[:, :, None]  # [S, 1, 1]
     logprobs.masked_fill_(last, -torch.inf)
     logprobs[:, :, END_ID].masked_fill_(last.squeeze(2), 0.0)

@@ -1,8 +1,8 @@
-"""Keys and values of sequences in slots: the encoded prompt once, the beams' past by a mask.
+"""Keys and values of sequences in slots: the encoded prompt once, the past of beams by a mask.
 
-A slot's past has one place for every beam at every position. When beams change places nothing is
-moved: each beam keeps the list of the places that are its own past, and attends to those alone.
-The slots in use are always the first ones; who leaves is replaced by the last.
+The past of a slot has one place for every beam at every position. When beams change places nothing
+is copied: each beam has a mask of the places that are its own past, and attends to those alone. The
+slots in use are always the first ones: the last sequence moves into the slot of one that leaves.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import torch
 
 from arno.engine.decoding.decoder import Decoder, KeysValues, Started
 
-_PROMPT_ROOM: Final = 32
-"""Room for prompts grows by so many tokens, since making room copies all that is there."""
+_PROMPT_TOKENS: Final = 32
+"""The length for prompts grows in steps of this many tokens, because growing copies everything."""
 
-_ANSWER_ROOM: Final = 32
-"""Room for answers begins with so many tokens, and doubles."""
+_ANSWER_TOKENS: Final = 32
+"""The length for answers starts with this many tokens, and doubles."""
 
 
 def slot_bytes(decoder: Decoder, beams: int, encoded: int, positions: int) -> int:
-    """Return what one slot takes for so long a prompt and an answer."""
+    """Return the memory of one slot, for lengths of prompt and answer in tokens."""
     token = (
         2 * decoder.layer_count * decoder.head_count * decoder.head_width * decoder.dtype.itemsize
     )
@@ -29,13 +29,13 @@ def slot_bytes(decoder: Decoder, beams: int, encoded: int, positions: int) -> in
 
 
 class SlotCache:
-    """Shapes: L layers, S slots, H heads of D, K beams, N encoded positions, T positions.
+    """The cache of one batch. Memory grows with the longest prompt and answer so far.
 
-    Memory grows with the longest prompt and answer that were seen, by doubling.
+    Shapes: L layers, S slots, H heads of width D, K beams, N encoded positions, T positions.
     """
 
     def __init__(self, decoder: Decoder, slots: int, beams: int) -> None:
-        """Make room for so many sequences; almost none of it is touched before it is needed."""
+        """Take the number of slots and of beams; memory is allocated as it is needed."""
         self._layers, self._heads, self._size = (
             decoder.layer_count,
             decoder.head_count,
@@ -43,8 +43,8 @@ class SlotCache:
         )
         self._slots, self._beams = slots, beams
         device, dtype = self._device, self._dtype = decoder.device, decoder.dtype
-        self._cross_keys, self._cross_values = self._room(0)
-        self._keys, self._values = self._room(0)
+        self._cross_keys, self._cross_values = self._zeros(0)
+        self._keys, self._values = self._zeros(0)
         self._padding = torch.zeros(slots, 1, 1, 0, device=device, dtype=dtype)
         self._own = torch.empty(slots, beams, 0, dtype=torch.bool, device=device)
         self._each_beam = torch.arange(beams, device=device)
@@ -52,18 +52,18 @@ class SlotCache:
 
     @property
     def size_bytes(self) -> int:
-        """Memory set aside so far."""
+        """Memory allocated so far."""
         kept = (self._cross_keys, self._cross_values, self._keys, self._values, self._own)
         return sum(tensor.nbytes for tensor in kept)
 
     def fill(self, slot: int, started: Started, member: int, encoded: int) -> None:
-        """Put one of the started sequences into a slot.
+        """Put a started sequence into a slot.
 
         Args:
-            slot: Where.
-            started: What the decoder made of a batch of them.
-            member: Which of the batch.
-            encoded: The length of its encoded prompt; what stands behind it is padding.
+            slot: Its slot.
+            started: A batch of started sequences.
+            member: Its row in that batch.
+            encoded: The length of its encoded prompt, without padding.
         """
         opening = started.opening[0].values.shape[2]
         self.reserve(encoded, opening, used=slot)
@@ -79,40 +79,40 @@ class SlotCache:
         self._own[slot, :, : opening * self._beams : self._beams] = True
 
     def move(self, source: int, target: int) -> None:
-        """Put a sequence into another slot."""
+        """Copy a sequence into another slot."""
         for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
             tensor[:, target] = tensor[:, source]
         for tensor in (self._padding, self._own):
             tensor[target] = tensor[source]
 
     def wipe(self, slot: int) -> None:
-        """Leave nothing in a slot whose numbers were none: even what is masked is multiplied."""
+        """Zero a slot that held NaN: masked values are still multiplied, by 0."""
         for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
             tensor[:, slot] = 0.0
 
     def inherit(self, part: slice, parents: torch.Tensor) -> None:
-        """Give every beam of some slots the past of the beam that it continues, [S, K]."""
+        """Give every beam of some slots the past of its parent beam; parents are [S, K]."""
         own = self._own[part]
         own.copy_(own.gather(1, parents[:, :, None].expand_as(own)))
 
     def cross(self, count: int, encoded: int) -> list[KeysValues]:
-        """Return each layer's keys and values over the prompts of the first slots."""
+        """Return keys and values of each layer over the prompts of the first slots."""
         return [
             KeysValues(keys[:count, :, :, :encoded], values[:count, :, :encoded])
             for keys, values in zip(self._cross_keys, self._cross_values, strict=True)
         ]
 
     def padding(self, count: int, encoded: int) -> torch.Tensor:
-        """Return what is added to the attention over them, [S, 1, 1, N]."""
+        """Return the mask that is added to the attention over prompts, [S, 1, 1, N]."""
         return self._padding[:count, :, :, :encoded]
 
     def write(self, count: int, positions: torch.Tensor, longest: int) -> StepCache:
-        """Open a step of the first slots.
+        """Return the past of the first slots for one step, with places for the new tokens.
 
         Args:
-            count: How many.
-            positions: Where each writes its beams' new token, [S].
-            longest: One more than the largest of them.
+            count: Number of slots.
+            positions: Position of the new token of each slot, [S].
+            longest: One more than the largest position.
         """
         self.reserve(0, longest, used=count)
         places = positions[:, None] * self._beams + self._each_beam  # [S, K]
@@ -130,10 +130,18 @@ class SlotCache:
         )
 
     def reserve(self, encoded: int, positions: int, used: int) -> None:
-        """Make room, all of it or none, for longer prompts and answers than there were so far."""
+        """Grow to the given lengths of prompt and answer where they are longer than those so far.
+
+        If memory runs out, nothing has changed.
+
+        Args:
+            encoded: Positions of a prompt.
+            positions: Tokens of an answer, start token included.
+            used: Number of slots whose content is kept: the first ones.
+        """
         if encoded > self._cross_values.shape[3]:
-            encoded = -(-encoded // _PROMPT_ROOM) * _PROMPT_ROOM
-            # Nothing is hidden from slots that hold nobody: a mask of everything is no number.
+            encoded = -(-encoded // _PROMPT_TOKENS) * _PROMPT_TOKENS
+            # Nothing is masked in empty slots: attention over masked positions only would be NaN.
             padding = self._padding.new_zeros(self._slots, 1, 1, encoded)
             padding[:used] = -torch.inf
             padding[..., : self._padding.shape[-1]] = self._padding
@@ -141,22 +149,22 @@ class SlotCache:
             self._cross_keys, self._cross_values, self._padding = keys, values, padding
         needed = positions * self._beams
         if needed > self._values.shape[3]:
-            room = max(needed, 2 * self._values.shape[3], _ANSWER_ROOM * self._beams)
-            own = self._own.new_zeros(self._slots, self._beams, room)
+            length = max(needed, 2 * self._values.shape[3], _ANSWER_TOKENS * self._beams)
+            own = self._own.new_zeros(self._slots, self._beams, length)
             own[..., : self._own.shape[-1]] = self._own
-            keys, values = self._grown(self._keys, self._values, room, used)
+            keys, values = self._grown(self._keys, self._values, length, used)
             self._keys, self._values, self._own = keys, values, own
 
     def _grown(
         self, keys: torch.Tensor, values: torch.Tensor, length: int, used: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        new_keys, new_values = self._room(length)
+        new_keys, new_values = self._zeros(length)
         new_keys[:, :used, :, :, : keys.shape[-1]] = keys[:, :used]
         new_values[:, :used, :, : values.shape[3]] = values[:, :used]
         return new_keys, new_values
 
-    def _room(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        # Zeros, for what is masked is still multiplied by 0; and their pages come with first use.
+    def _zeros(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        # Zeros, because masked values are still multiplied by 0; pages are allocated at first use.
         shape = (self._layers, self._slots, self._heads)
         keys = torch.zeros(*shape, self._size, length, device=self._device, dtype=self._dtype)
         values = torch.zeros(*shape, length, self._size, device=self._device, dtype=self._dtype)
@@ -164,7 +172,7 @@ class SlotCache:
 
 
 class StepCache:
-    """The past during one step: takes each layer's new keys and values, returns all of them."""
+    """The past during one step: takes the new keys and values of a layer, returns all of them."""
 
     def __init__(
         self,
@@ -175,15 +183,18 @@ class StepCache:
         places: torch.Tensor,
         visible: torch.Tensor,
     ) -> None:
-        """Take views of the cache, the places to write to [S, K], and the mask [S, 1, K, N]."""
+        """Take views of the cache, places of the new tokens, [S, K], and the mask, [S, 1, K, N]."""
         self._keys, self._values = keys, values
         self._slots, self._places = slots, places
         self.visible = visible
 
     def remember(self, layer: int, new: KeysValues) -> KeysValues:
-        """Write the new tokens of a layer, [S, H, D, K] and [S, H, K, D]; return the whole past."""
+        """Write keys and values of a layer's new tokens; return those of the whole past.
+
+        Shapes: new keys [S, H, D, K], new values [S, H, K, D].
+        """
         keys, values = self._keys[layer], self._values[layer]
-        # Indices on both sides of a slice come first in what is written: [S, K, H, D].
+        # With indices on both sides of a slice, torch puts their axes first: [S, K, H, D].
         keys[self._slots, :, :, self._places] = new.keys.permute(0, 3, 1, 2)
         values[self._slots, :, self._places] = new.values.transpose(1, 2)
         return KeysValues(keys, values)

@@ -1,8 +1,8 @@
-"""The text decoder's layers, run on caches of Arno's own.
+"""The layers of the text decoder, run on Arno's own caches.
 
-The weights are those of transformers' `BartDecoder`; what differs is who keeps the past. Here a
-sequence's encoded prompt is kept once for all its beams, and what a beam attends to is decided by
-a mask instead of by copying caches whenever beams change places.
+The weights are those of transformers' `BartDecoder`; the caches differ. A sequence's encoded prompt
+is kept once for all its beams, and a mask decides what a beam attends to, so that nothing is copied
+when beams change places.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from arno.engine.linear import Linear
 
 @dataclass(frozen=True, slots=True)
 class KeysValues:
-    """What one layer attends to.
+    """Keys and values that one layer attends to.
 
     Attributes:
         keys: Transposed for the product with queries, [S, H, D, N].
@@ -34,7 +34,7 @@ class KeysValues:
 
 
 Remember = Callable[[int, KeysValues], KeysValues]
-"""Takes a layer's number and the new tokens' keys and values; returns all there are by now."""
+"""Takes a layer's number and the keys and values of new tokens; returns those of the whole past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class Started:
     """Sequences after `OPENING`, whose tokens are the same for all beams.
 
     Attributes:
-        cross: Of each layer, over the encoded prompt.
-        opening: Of each layer, over the opening tokens.
-        logits: Of the token that follows, [B, V].
+        cross: Keys and values over the encoded prompts, by layer.
+        opening: Keys and values over the opening tokens, by layer.
+        logits: Logits of the token that follows, [B, V].
     """
 
     cross: list[KeysValues]
@@ -65,7 +65,11 @@ class Started:
 
 
 class Decoder:
-    """Shapes: S sequences, Q tokens each (one a beam, or several of one beam), H heads of D."""
+    """The decoder of a model, with its weights laid out for this processor.
+
+    Shapes: S sequences, Q tokens each (one per beam, or several of one beam), E model width, H
+    heads of width D, N positions attended to, V tokens of the vocabulary.
+    """
 
     def __init__(self, network: Florence2ForConditionalGeneration) -> None:
         """Lay out the weights of a model."""
@@ -81,7 +85,7 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device that it runs on."""
         device: torch.device = self._stack.embed_positions.weight.device
         return device
 
@@ -93,22 +97,22 @@ class Decoder:
 
     @property
     def layer_count(self) -> int:
-        """How many layers keep a cache."""
+        """Number of layers, each with a cache."""
         return len(self._layers)
 
     @property
     def token_count(self) -> int:
-        """How many tokens have a logit, V."""
+        """Number of tokens with a logit, V."""
         return self._to_logits.size
 
     @property
     def head_count(self) -> int:
-        """H."""
+        """Number of heads, H."""
         return int(self._head_count)
 
     @property
     def head_width(self) -> int:
-        """D."""
+        """Width of a head, D."""
         return int(self._width // self._head_count)
 
     def start(self, states: torch.Tensor, padding: torch.Tensor | None) -> Started:
@@ -116,7 +120,7 @@ class Decoder:
 
         Args:
             states: Encoded prompts, [B, N, E].
-            padding: Added to the attention over them, [B, 1, 1, N]; None where nothing is padded.
+            padding: Mask added to the attention over them, [B, 1, 1, N]; None without padding.
         """
         cross = [self._split(layer.cross_keys_values(states)) for layer in self._layers]
         opening: list[KeysValues] = []
@@ -146,10 +150,10 @@ class Decoder:
         Args:
             ids: The newest token of every beam, [S, K].
             positions: Their positions, [S, 1].
-            cross: Of each layer, over the encoded prompts.
+            cross: Keys and values over the encoded prompts, by layer.
             padding: As in `start`.
-            remember: Keeps the past.
-            visible: Added to the attention over the past, [S, 1, K, N].
+            remember: Stores the new keys and values, and returns the past.
+            visible: Mask added to the attention over the past, [S, 1, K, N].
         """
         return self._to_logits(self._run(ids, positions, cross, padding, remember, visible))
 

@@ -12,7 +12,7 @@ from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.cache import slot_bytes
 from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
-from arno.engine.decoding.stepping import AsItComes, Stepping, StepShape, choose_stepping
+from arno.engine.decoding.launchers import EagerLauncher, StepLauncher, StepShape, choose_launcher
 from arno.engine.sequence import BatchKey, Sequence, SequenceStage
 
 
@@ -73,7 +73,7 @@ class DecodePool:
         decoder: Decoder,
         limits: PoolLimits,
         kinds: TokenKinds,
-        make_stepping: Callable[[], Stepping] | None = None,
+        make_launcher: Callable[[], StepLauncher] | None = None,
     ) -> None:
         """Start empty.
 
@@ -81,11 +81,11 @@ class DecodePool:
             decoder: The model.
             limits: Limits of the batches.
             kinds: Classes of tokens, for batches whose members are held to grammars.
-            make_stepping: Makes how the steps of a new batch are launched; by default what suits
+            make_launcher: Makes how the steps of a new batch are launched; by default what suits
                 the device.
         """
         self._decoder = decoder
-        self._make_stepping = make_stepping or (lambda: choose_stepping(decoder.device))
+        self._make_stepping = make_launcher or (lambda: choose_launcher(decoder.device))
         self._kinds = kinds
         self._limits = limits
         self._batches: dict[BatchKey, DecodeBatch] = {}
@@ -148,7 +148,7 @@ class DecodePool:
                 key.options,
                 StepShape(self._slot_count(key), self._limits.positions, self._limits.encoded_max),
                 kinds=self._kinds if key.constrained else None,
-                stepping=self._stepping(key),
+                launcher=self._launcher(key),
             )
         over = self._batches[key].join(started, sequences)
         for sequence in sequences:
@@ -198,7 +198,7 @@ class DecodePool:
             return batch.slot_count
         if key.alone is not None:
             return 1
-        reserves = self._stepping(key).few_shapes
+        reserves = self._launcher(key).few_shapes
         memory = self._left_bytes() if reserves else self._limits.cache_bytes
         return max(1, min(self._limits.sequences_max, memory // self.slot_bytes(key)))
 
@@ -206,6 +206,6 @@ class DecodePool:
         """Return the memory that no batch with sequences takes."""
         return max(0, self._limits.cache_bytes - self.taken_bytes)
 
-    def _stepping(self, key: BatchKey) -> Stepping:
+    def _launcher(self, key: BatchKey) -> StepLauncher:
         # The tables of grammars grow, which no recording survives.
-        return AsItComes() if key.constrained else self._make_stepping()
+        return EagerLauncher() if key.constrained else self._make_stepping()

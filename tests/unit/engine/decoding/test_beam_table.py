@@ -24,7 +24,7 @@ class Search:
     """One search in a row of a table, by a model that is a function of the prefix."""
 
     def __init__(self, table, row, limit, model, beams):
-        self.table, self.row, self.model = table, row, model
+        self.model = model
         table.open(row, limit + 1)
         self.prefixes = [()] * beams
         self.found = None
@@ -34,18 +34,24 @@ class Search:
         return len(OPENING) + len(self.prefixes[0])
 
     def logits(self):
-        return torch.stack([self.model(prefix) for prefix in self.prefixes])[None]  # [1, K, V]
+        return torch.stack([self.model(prefix) for prefix in self.prefixes])  # [K, V]
 
-    def step(self, row=None):
-        row = self.row if row is None else row
-        advance = self.table.update(slice(row, row + 1), self.logits(), self.length)
-        newest = self.table.newest(row + 1)[row].tolist()
-        parents = advance.parents[0].tolist()
-        self.prefixes = [
-            (*self.prefixes[parent], token) for parent, token in zip(parents, newest, strict=True)
+
+def step(table, searches):
+    """Append a token to every beam of the searches, which are in the first rows."""
+    logits = torch.stack([search.logits() for search in searches])
+    advance = table.update(
+        slice(0, len(searches)), logits, max(search.length for search in searches)
+    )
+    newest = table.newest(len(searches)).tolist()
+    for row, search in enumerate(searches):
+        parents = advance.parents[row].tolist()
+        search.prefixes = [
+            (*search.prefixes[parent], token)
+            for parent, token in zip(parents, newest[row], strict=True)
         ]
-        if bool(advance.finished[0]):
-            self.found = self.table.best(row, self.length)
+        if bool(advance.finished[row]):
+            search.found = table.best(row, search.length)
 
 
 def table(options, rows=1, limit=12):
@@ -53,9 +59,10 @@ def table(options, rows=1, limit=12):
 
 
 def search(options, model, limit=12):
-    run = Search(table(options, limit=limit), 0, limit, model, options.num_beams)
+    alone = table(options, limit=limit)
+    run = Search(alone, 0, limit, model, options.num_beams)
     while run.found is None:
-        run.step()
+        step(alone, [run])
     return run.found
 
 
@@ -188,8 +195,8 @@ def test_a_search_finds_the_same_among_others_that_come_and_go_as_alone(
             number, (model_seed, limit) = waiting.pop(0)
             run = Search(shared, len(running), limit, random_model(model_seed), num_beams)
             running.append((number, run))
-        for row, (_, run) in enumerate(running):
-            run.step(row)
+        if running:
+            step(shared, [run for _, run in running])
         for row in reversed(range(len(running))):
             number, run = running[row]
             if run.found is not None:
@@ -200,28 +207,11 @@ def test_a_search_finds_the_same_among_others_that_come_and_go_as_alone(
     assert [found[number] for number in range(len(asked))] == alone
 
 
-def test_searches_of_different_lengths_are_updated_in_one_go():
-    """Rows that are shorter than the longest see nothing of what is read for it."""
-    options = DecodingOptions(num_beams=2, no_repeat_ngram_size=2)
-    models = [random_model(1), random_model(2)]
-    alone = [Search(table(options), 0, 9, model, 2) for model in models]
-    shared = table(options, rows=2)
-    runs = [Search(shared, row, 9, model, 2) for row, model in enumerate(models)]
-    runs[0].step()
-    alone[0].step()
-    logits = torch.cat([run.logits() for run in runs])
-    together = shared.update(slice(0, 2), logits, max(run.length for run in runs))
-    for run in alone:
-        run.step()
-    apart = [run.table.newest(1)[0].tolist() for run in alone]
-    assert shared.newest(2).tolist() == apart
-    assert together.finished.shape == (2,)
-
-
 def test_before_its_end_a_search_tells_its_best_beam_so_far():
-    run = Search(table(GREEDY), 0, 9, chain(*[{A: 0.6, B: 0.4}] * 9), 1)
-    run.step()
-    run.step()
-    best = run.table.best(0, run.length)
+    running = table(GREEDY)
+    run = Search(running, 0, 9, chain(*[{A: 0.6, B: 0.4}] * 9), 1)
+    step(running, [run])
+    step(running, [run])
+    best = running.best(0, run.length)
     assert (best.token_ids, best.ended) == ((0, A, A), False)
     assert best.score == pytest.approx(2 * math.log(0.6), abs=1e-5)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import weakref
 
 import pytest
 from unit.vocabulary.spelling import VOCABULARY
 
 torch = pytest.importorskip("torch")
 
+from arno.engine.decoding.batch import DecodeBatch  # noqa: E402
 from arno.engine.decoding.beam_table import OPENING  # noqa: E402
 from arno.engine.decoding.cache import slot_bytes  # noqa: E402
 from arno.engine.decoding.constraint_table import TokenKinds  # noqa: E402
 from arno.engine.decoding.decoder import KeysValues, Started  # noqa: E402
+from arno.engine.decoding.launchers import EagerLauncher  # noqa: E402
 from arno.engine.decoding.pool import DecodePool, PoolLimits  # noqa: E402
-from arno.engine.decoding.stepping import AsItComes  # noqa: E402
 from arno.engine.interface import DecodingOptions  # noqa: E402
 from arno.engine.sequence import SequenceStage  # noqa: E402
 from support.sequences import sequence  # noqa: E402
@@ -72,7 +74,7 @@ def make_pool(decoder):
     def make(*, slots=4, cache_bytes=10**9, few_shapes=False):
         limits = PoolLimits(slots, cache_bytes, POSITIONS, ENCODED)
         kinds = TokenKinds(VOCABULARY, SIZE, decoder.device)
-        return DecodePool(decoder, limits, kinds, lambda: AsItComes(few_shapes=few_shapes))
+        return DecodePool(decoder, limits, kinds, lambda: EagerLauncher(few_shapes=few_shapes))
 
     return make
 
@@ -106,7 +108,7 @@ def run(pool, watch=lambda step: None):
 
 
 @pytest.mark.parametrize("few_shapes", [False, True])
-def test_answers_are_right_whoever_joins_and_leaves_meanwhile(make_pool, few_shapes):
+def test_answers_are_right_while_others_join_and_leave(make_pool, few_shapes):
     chance = random.Random(3)
     pool = make_pool(few_shapes=few_shapes)
     waiting = [ready(f"{first}", first, chance.choice([GREEDY, BEAMS])) for first in range(12, 24)]
@@ -234,7 +236,14 @@ def test_a_batch_that_reserves_takes_all_its_slots_at_once_and_no_more_than_is_l
     assert pool.taken_bytes == 0
 
 
-def test_an_empty_batch_gives_its_reserved_memory_to_the_next_one(make_pool, decoder):
+def test_an_empty_batch_gives_its_reserved_memory_to_the_next_one(make_pool, decoder, monkeypatch):
+    real, batches = DecodeBatch.join, []
+
+    def noted(self, *joining):
+        batches.append(weakref.ref(self))
+        return real(self, *joining)
+
+    monkeypatch.setattr(DecodeBatch, "join", noted)
     greedy_bytes = slot_bytes(decoder, 1, ENCODED, POSITIONS)
     pool = make_pool(slots=4, cache_bytes=4 * greedy_bytes, few_shapes=True)
     join(pool, ready("first", 20))
@@ -243,3 +252,4 @@ def test_an_empty_batch_gives_its_reserved_memory_to_the_next_one(make_pool, dec
     assert pool.free_slots(second.batch_key) > 0
     join(pool, second)
     assert 0 < pool.taken_bytes <= 4 * greedy_bytes
+    assert [batch() is None for batch in batches] == [True, False]

@@ -74,6 +74,16 @@ def test_prompts_come_back_without_padding_and_without_those_before_them():
     assert prompt_of(cache, 1, 5) == [8, 9, 10]
 
 
+def test_who_takes_a_slot_sees_nothing_of_the_answer_that_was_there():
+    cache = SlotCache(SHAPE, 1, 1)
+    cache.fill(0, started([1, 2]), 0, 2)
+    for position in range(2, 5):
+        cache.write(1, torch.tensor([position]), position + 1)
+    cache.fill(0, started([3, 4]), 0, 2)
+    later = cache.write(1, torch.tensor([2]), 8)
+    assert past_of(later, 0, 0, 0, [[9]]) == [9, 30, 40]
+
+
 def test_a_slot_that_is_not_in_use_hides_nothing():
     """Attention over nothing but hidden places would be no number."""
     cache = SlotCache(SHAPE, 3, 1)

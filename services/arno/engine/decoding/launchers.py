@@ -1,8 +1,8 @@
-"""How the work of a step is launched: as it comes, or recorded once for each of a few shapes.
+"""Launch the kernels of a step one by one, or as a CUDA graph recorded for each of a few shapes.
 
 On a GPU a step is a few hundred small kernels, and launching them takes longer than running them. A
-CUDA graph launches all of them at once, but for one shape only: so shapes are rounded up to a few,
-and what is too much of them is masked or belongs to slots that hold nobody.
+CUDA graph launches all of them at once, but for one shape only. So shapes are rounded up to a few,
+and the excess is masked or belongs to empty slots.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import torch
 
 _TOKENS: Final = 64
-"""Lengths of answers and of prompts are rounded up to multiples of it."""
+"""Lengths of answers and of prompts are rounded up to multiples of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +24,43 @@ class StepShape:
     Attributes:
         count: Slots.
         longest: Tokens of the longest answer, start token included.
-        encoded: Places of the longest encoded prompt.
+        encoded: Positions of the longest encoded prompt.
     """
 
     count: int
     longest: int
     encoded: int
 
-    def rounded(self, most: StepShape) -> StepShape:
-        """Return the next larger one of a few shapes, none of them larger than the most."""
+    def rounded(self, limits: StepShape) -> StepShape:
+        """Return the next larger one of a few shapes, none of them larger than the limits."""
         count = 1 << (self.count - 1).bit_length()
         return StepShape(
-            min(count, most.count),
-            min(_up(self.longest), most.longest),
-            min(_up(self.encoded), most.encoded),
+            min(count, limits.count),
+            min(_up(self.longest), limits.longest),
+            min(_up(self.encoded), limits.encoded),
         )
 
 
 Body = Callable[[StepShape], torch.Tensor]
-"""Works in place on tensors that stay where they are, and returns what has to be read."""
+"""Works in place on tensors that never move, and returns the tensor that the host reads."""
 
 
-class Stepping(Protocol):
-    """A way to run steps."""
+class StepLauncher(Protocol):
+    """A way to launch the kernels of steps."""
 
     @property
     def few_shapes(self) -> bool:
-        """Whether shapes are to be rounded, and room is to be made once and for all."""
+        """Whether shapes are to be rounded, and all memory to be allocated at the start."""
 
     def run(self, shape: StepShape, body: Body) -> torch.Tensor:
-        """Run a step and return what its body returns."""
+        """Run a step and return the result of its body."""
 
 
-class AsItComes:
-    """Launches every kernel by itself."""
+class EagerLauncher:
+    """Launches the kernels one by one."""
 
     def __init__(self, *, few_shapes: bool = False) -> None:
-        """Take whether shapes are rounded all the same, which shows what recording would run."""
+        """Take whether shapes are rounded all the same, which runs the same work as a recording."""
         self._few_shapes = few_shapes
 
     @property
@@ -73,12 +73,11 @@ class AsItComes:
         return body(shape)
 
 
-class Recorded:
-    """Records each shape the second time that it comes; the first time warms the kernels up.
+class GraphLauncher:
+    """Records a CUDA graph of each shape at its second run; the first run warms the kernels up.
 
-    One batch's, since a recording holds the addresses of its tensors. All recordings share the
-    memory of what is computed on the way, so a result is to be read before the next run. `graph`
-    and `capture` are torch's, or a test's.
+    It serves one batch, because a graph holds the addresses of its tensors. All graphs share the
+    memory of intermediate results, so a result must be read before the next run.
     """
 
     few_shapes: Final = True
@@ -88,14 +87,19 @@ class Recorded:
         graph: Callable[[], Any] = torch.cuda.CUDAGraph,
         capture: Callable[..., Any] = torch.cuda.graph,
     ) -> None:
-        """Start without recordings."""
+        """Start without graphs.
+
+        Args:
+            graph: Makes a graph; torch's, or a test's.
+            capture: Context manager that records into a graph; torch's, or a test's.
+        """
         self._graph, self._capture = graph, capture
         self._seen: set[StepShape] = set()
         self._recordings: dict[StepShape, tuple[Any, torch.Tensor]] = {}
         self._memory: Any = None
 
     def run(self, shape: StepShape, body: Body) -> torch.Tensor:
-        """Run a step: a recording, if there is one."""
+        """Run a step: its graph, if there is one."""
         if shape not in self._seen:
             self._seen.add(shape)
             return body(shape)
@@ -110,9 +114,9 @@ class Recorded:
         return result
 
 
-def choose_stepping(device: torch.device) -> Stepping:
-    """Return how the batches of a device step."""
-    return Recorded() if device.type == "cuda" else AsItComes()
+def choose_launcher(device: torch.device) -> StepLauncher:
+    """Return the launcher that suits a device."""
+    return GraphLauncher() if device.type == "cuda" else EagerLauncher()
 
 
 def _up(length: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from arno.engine.decoding.stepping import AsItComes, Recorded, StepShape  # noqa: E402
+from arno.engine.decoding.launchers import EagerLauncher, GraphLauncher, StepShape  # noqa: E402
 
 MOST = StepShape(12, 200, 1000)
 SHAPE, OTHER = StepShape(2, 64, 640), StepShape(4, 64, 640)
@@ -67,7 +67,7 @@ def test_a_shape_runs_once_by_itself_is_then_recorded_and_from_then_on_replayed(
         ran.append(shape)
         return torch.tensor([shape.count])
 
-    recorded = Recorded(make, capture)
+    recorded = GraphLauncher(make, capture)
     results = [recorded.run(shape, body) for shape in (SHAPE, OTHER, SHAPE, SHAPE, SHAPE)]
     assert ran == [SHAPE, OTHER, SHAPE], "the last of them while it is recorded"
     (graph,) = graphs
@@ -83,7 +83,7 @@ def test_recordings_share_the_memory_of_the_first():
         graphs.append(Graph())
         return graphs[-1]
 
-    recorded = Recorded(make, capture)
+    recorded = GraphLauncher(make, capture)
     for shape in (SHAPE, SHAPE, OTHER, OTHER):
         recorded.run(shape, lambda _: torch.zeros(1))
     assert [graph.memory for graph in graphs] == [None, "shared"]
@@ -92,5 +92,5 @@ def test_recordings_share_the_memory_of_the_first():
 def test_nothing_is_recorded_where_kernels_are_launched_as_they_come():
     ran = []
     for _ in range(3):
-        AsItComes().run(SHAPE, lambda shape: ran.append(shape) or torch.zeros(1))
+        EagerLauncher().run(SHAPE, lambda shape: ran.append(shape) or torch.zeros(1))
     assert ran == [SHAPE] * 3
