@@ -20,9 +20,9 @@ import redis
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from chaos.mutations import COMMIT_BEFORE_STORE, NO_FENCING, NONE, WAKE_UPS_ONLY, apply
 from support import tied_process

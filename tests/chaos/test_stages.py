@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2, vision_pb2_grpc
-from arno.results.jobs import JobState
+from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from chaos.machine import Machine, MachineOptions
 from chaos.workload import make_question

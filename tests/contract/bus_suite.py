@@ -10,16 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from arno.bus import (
-    DEAD_LETTERS,
-    BusSettings,
-    Lane,
-    Record,
-    make_admin,
-    make_consumer,
-    make_publisher,
-)
+from arno.bus import DEAD_LETTERS, BusSettings, Record, make_admin, make_consumer, make_publisher
 from arno.errors import BackendUnavailableError, LimitExceededError, OverloadedError
+from arno.vocabulary import Lane
 from support import tied_process
 from support.bus_load import BackgroundLoad, numbered, publish_all
 from support.bus_member import lines, start_member

@@ -6,8 +6,9 @@ import asyncio
 import itertools
 from collections.abc import Iterable
 
-from arno.bus import BusSettings, Lane, Publisher, Record, make_publisher
+from arno.bus import BusSettings, Publisher, Record, make_publisher
 from arno.errors import BackendUnavailableError
+from arno.vocabulary import Lane
 from support.background import Background
 
 

@@ -9,11 +9,12 @@ import time
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.bus import make_consumer
-from arno.bus.ports import Delivery, Lane
+from arno.bus.ports import Delivery
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.gateway.settings import GatewaySettings
-from arno.results.jobs import Attempt, JobState
+from arno.results.jobs import Attempt
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState, Lane
 from support.background import Background
 
 
@@ -94,7 +95,7 @@ class StandInWorker(Background):
         attempt = self._writer.begin(record)
         self._consumer.done(delivery.receipt)
         self.deliveries.append(delivery)
-        if attempt.state.terminal:
+        if attempt.state.ended:
             return
         self.attempts[record.id] = attempt
         # Before the answer: who has the answer may look here.

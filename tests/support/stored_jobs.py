@@ -9,8 +9,9 @@ from typing import Any, Final
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import Attempt, JobState
+from arno.results.jobs import Attempt
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 
 StoreFactory = Callable[..., Awaitable[GatewayStore]]
 

@@ -20,7 +20,6 @@ from arno.bus.ports import (
     DeadLetterQueue,
     DeadRecord,
     Delivery,
-    Lane,
     Publisher,
     Receipt,
     Record,
@@ -29,6 +28,7 @@ from arno.bus.ports import (
 )
 from arno.bus.settings import BusSettings
 from arno.errors import MissingExtraError
+from arno.vocabulary import Lane
 
 __all__ = [
     "DEAD_LETTERS",

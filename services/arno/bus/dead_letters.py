@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from arno.api.v1 import types_pb2
-from arno.bus.ports import DeadLetterQueue, Lane, Publisher, Record
+from arno.bus.ports import DeadLetterQueue, Publisher, Record
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
+from arno.vocabulary import Lane
 from arno.vocabulary.job_id import new_job_id
+from arno.vocabulary.wire import lane_from_wire
 
 if TYPE_CHECKING:
     # The verb that replays composes bus and store; neither package needs the other to run.
@@ -52,8 +53,7 @@ class DeadLetter:
         """The channel that it came from, and that it is replayed on."""
         if self.dead.channel:
             return self.dead.channel
-        name = types_pb2.Lane.Name(self.dead.job.lane) if self.dead.job.lane else ""
-        return name.removeprefix("LANE_").lower() or Lane.BATCH.value
+        return lane_from_wire(self.dead.job.lane, default=Lane.BATCH).value
 
     def facts(self) -> dict[str, object]:
         """Return what a list shows of it."""

@@ -9,17 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, Protocol
-
-
-class Lane(StrEnum):
-    """A priority class; also the last part of its topic's name."""
-
-    INTERACTIVE = "interactive"
-    STREAM = "stream"
-    BATCH = "batch"
-
 
 DEAD_LETTERS: Final = "dead"
 """The channel of dead letters; also the last part of its topic's name."""

@@ -11,9 +11,9 @@ import click
 from arno.cli.connecting import connection_options
 from arno.cli.finite_range import FiniteRange
 from arno.client import DEFAULT_ADDRESS, TaskRequest
-from arno.client.requests import task_of
 from arno.errors import InvalidFieldError
 from arno.vocabulary import CATALOGUE, Box, ExtraInput, Task, check_inputs
+from arno.vocabulary.spec import task_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,8 +76,7 @@ class TaskFlags:
             constrained=self.constrained,
         )
         if takes:
-            spec = request.spec()
-            check_inputs(task, text=spec.text, classes=spec.classes, region=spec.region)
+            check_inputs(task, text=request.text, classes=request.classes, region=request.region)
         return request
 
     def _source(self, written: str, ids: dict[Task, str]) -> str:

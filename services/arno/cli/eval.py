@@ -25,7 +25,6 @@ from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.worst_page import WORST_FILE, write_worst_page
-from arno.client.requests import task_of
 from arno.errors import ConfigurationError, InvalidFieldError
 from arno.training.data import open_data
 from arno.training.evaluation.answering import Answerer, DecodingChoice
@@ -34,6 +33,7 @@ from arno.training.evaluation.questions import QuestionSet, questions_of
 from arno.training.evaluation.report import REPORT_FILE, Setup, report
 from arno.training.evaluation.run import Evaluation, evaluate
 from arno.vocabulary import Task
+from arno.vocabulary.spec import task_of
 
 _SHOWN_FAULTS = 3
 _MANY = 500

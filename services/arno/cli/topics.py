@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from arno.bus import make_admin
-from arno.bus.ports import DEAD_LETTERS, Lane, topic_name
+from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.settings import BusSettings
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.settings_names import KNOWN_SETTINGS
 from arno.ops.flags import settings_options
+from arno.vocabulary import Lane
 
 
 @click.group("topics")

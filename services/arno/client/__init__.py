@@ -2,18 +2,20 @@
 
 from arno.client.aio import AsyncClient
 from arno.client.channel import DEFAULT_ADDRESS, Tls
-from arno.client.jobs import Job, JobState
-from arno.client.requests import Frame, Lane, StreamOptions, StreamPolicy, TaskLike, TaskRequest
-from arno.client.results import (
+from arno.client.requests import Frame, StreamOptions, TaskRequest
+from arno.client.sync import Client
+from arno.ops.image_input import ImageLike
+from arno.vocabulary import JobState, Lane, StreamPolicy
+from arno.vocabulary.results import (
     FrameResult,
     ImageDescription,
     InferResult,
+    Job,
     Model,
     TaskResult,
     Timings,
 )
-from arno.client.sync import Client
-from arno.ops.image_input import ImageLike
+from arno.vocabulary.spec import TaskLike
 
 __all__ = [
     "DEFAULT_ADDRESS",

@@ -19,10 +19,11 @@ from arno.client import requests
 from arno.client.base import ClientBase
 from arno.client.channel import DEFAULT_ADDRESS, Tls, open_aio_channel, with_key
 from arno.client.frames import AsyncFrames, FrameSource
-from arno.client.jobs import Job, job_of
-from arno.client.requests import StreamOptions, TaskLike
-from arno.client.results import FrameResult, InferResult, frame_result, infer_result
+from arno.client.requests import StreamOptions
 from arno.ops.image_input import ImageLike
+from arno.vocabulary import TaskLike
+from arno.vocabulary.results import FrameResult, InferResult, Job
+from arno.vocabulary.wire_results import frame_result, infer_result, job_result
 
 _NO_OPTIONS = StreamOptions()
 
@@ -172,7 +173,7 @@ class AsyncClient(ClientBase):
         )
         with self._translated():
             reply = await self._jobs.SubmitJob(message, timeout=self._limit(timeout_s))
-        return job_of(reply.job)
+        return job_result(reply.job)
 
     async def get(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Return the current state of a job, with the results so far.
@@ -184,7 +185,7 @@ class AsyncClient(ClientBase):
         request = job_pb2.GetJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             reply = await self._jobs.GetJob(request, timeout=self._limit(timeout_s))
-        return job_of(reply.job)
+        return job_result(reply.job)
 
     async def watch(self, job_id: str, *, timeout_s: float | None = None) -> AsyncIterator[Job]:
         """Yield a job at once, and again after every change until it has ended.
@@ -202,7 +203,7 @@ class AsyncClient(ClientBase):
         try:
             with self._translated():
                 async for message in call:
-                    yield job_of(message.job)
+                    yield job_result(message.job)
         finally:
             call.cancel()
 
@@ -233,7 +234,7 @@ class AsyncClient(ClientBase):
         request = job_pb2.CancelJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             reply = await self._jobs.CancelJob(request, timeout=self._limit(timeout_s))
-        return job_of(reply.job)
+        return job_result(reply.job)
 
     async def delete(self, job_id: str, *, timeout_s: float | None = None) -> None:
         """Cancel a job if it still runs, and delete it with its results. Idempotent.

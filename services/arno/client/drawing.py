@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
-from arno.client.results import TaskResult
 from arno.ops.image_input import ImageLike, encode_image
 from arno.ops.images import ImageLimits, decode_image
 from arno.vocabulary import Box, Point, QuadBox, Region, Shape, bounding_box
+from arno.vocabulary.results import TaskResult
 
 _FONT_SIZE_SHARE: Final = 1 / 36
 """Of the shorter side: a label is legible on a phone photo and does not cover a thumbnail."""

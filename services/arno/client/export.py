@@ -14,8 +14,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from arno.api.v1 import vision_pb2
-from arno.client.results import FrameResult, InferResult
 from arno.errors import ArnoError
+from arno.vocabulary.results import FrameResult, InferResult
 
 
 def to_json(message: Message) -> dict[str, Any]:

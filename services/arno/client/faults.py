@@ -1,54 +1,18 @@
-"""Rebuild the server's errors, from gRPC statuses and answers, as classes of `arno.errors`."""
+"""Turn the status of a failed call into the error of `arno.errors` that the server raised."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
 from typing import Final
 
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
-from arno.api.v1 import types_pb2 as pb
-from arno.errors import (
-    ArnoError,
-    Code,
-    InvalidFieldError,
-    QuotaExceededError,
-    UnavailableError,
-)
+from arno.errors import ArnoError, Code
+from arno.vocabulary.wire_results import rebuild_error
 
 _DOMAIN: Final = "arno"
-_RETRY_DELAY_S: Final = 1.0
-
-
-def rebuild(
-    reason: str, message: str, *, code: int, metadata: Mapping[str, str], retryable: bool = False
-) -> ArnoError:
-    """Return the error that the server raised; an unknown reason keeps its name and code."""
-    kind = _by_reason().get(reason) or _unknown(reason, code, retryable)
-    # Not through the class's own __init__: the sentence and the facts are written already.
-    error = kind.__new__(kind)
-    ArnoError.__init__(error, message)
-    error.metadata = dict(metadata)
-    if isinstance(error, InvalidFieldError):
-        error.field = metadata.get("field", "")
-        error.problem = metadata.get("problem", message)
-    if isinstance(error, UnavailableError | QuotaExceededError):
-        error.retry_delay_s = float(metadata.get("retry_delay_s", _RETRY_DELAY_S))
-    return error
-
-
-def from_message(error: pb.Error) -> ArnoError:
-    """Return the error of one task, frame or job."""
-    return rebuild(
-        error.reason,
-        error.message,
-        code=error.code,
-        metadata=error.metadata,
-        retryable=error.retryable,
-    )
 
 
 def from_rpc(error: grpc.RpcError, address: str) -> ArnoError:
@@ -73,7 +37,7 @@ def from_rpc(error: grpc.RpcError, address: str) -> ArnoError:
         details = _explain(code, details, address)
         metadata["address"] = address
     retryable = code is Code.UNAVAILABLE
-    return rebuild(reason, details, code=code, metadata=metadata, retryable=retryable)
+    return rebuild_error(reason, details, code=code, metadata=metadata, retryable=retryable)
 
 
 def _explain(code: Code, details: str, address: str) -> str:
@@ -110,23 +74,3 @@ def _details(error: grpc.RpcError) -> Iterator[ErrorInfo | RetryInfo]:
             detail = kind()
             if packed.Is(kind.DESCRIPTOR) and packed.Unpack(detail):
                 yield detail
-
-
-@cache
-def _by_reason() -> dict[str, type[ArnoError]]:
-    found: dict[str, type[ArnoError]] = {}
-    waiting: list[type[ArnoError]] = [ArnoError]
-    while waiting:
-        kind = waiting.pop()
-        # A subclass that leaves the reason as it is must not take its parent's place.
-        found.setdefault(kind.reason, kind)
-        waiting.extend(kind.__subclasses__())
-    return found
-
-
-@cache
-def _unknown(reason: str, code: int, retryable: bool) -> type[ArnoError]:
-    name = "".join(part.capitalize() for part in reason.split("_")) or "Unknown"
-    number = Code(code) if code in set(Code) else Code.UNKNOWN
-    facts = {"code": number, "reason": reason or "UNKNOWN", "retryable": retryable}
-    return type(f"{name}Error", (ArnoError,), facts)

@@ -2,98 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias, TypeVar
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import InvalidFieldError
 from arno.ops.image_input import ImageLike, encode_image
-from arno.vocabulary import Box, Task
-from arno.vocabulary.spec import TaskSpec
-from arno.vocabulary.wire import spec_to_wire
+from arno.vocabulary import Lane, StreamPolicy
+from arno.vocabulary.spec import TaskLike, TaskSpec, spec_of
+from arno.vocabulary.wire import lane_to_wire, policy_to_wire, spec_to_wire
 
-_BOX_SIDES: Final = 4
-
-
-class Lane(StrEnum):
-    """A priority class; the names of the API's `Lane`."""
-
-    INTERACTIVE = "INTERACTIVE"
-    STREAM = "STREAM"
-    BATCH = "BATCH"
+Named = TypeVar("Named", bound=StrEnum)
 
 
-class StreamPolicy(StrEnum):
-    """What a stream does when frames come faster than answers; the names of the API's enum."""
-
-    ALL = "ALL"
-    """Every frame is answered, and the sender is slowed down."""
-    LATEST = "LATEST"
-    """Only the newest waiting frame is kept; the others are reported as dropped."""
-    EVERY = "EVERY"
-    """Only every n-th frame is answered, counted from the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRequest:
-    """One task to run on the image.
-
-    Attributes:
-        task: A `Task`, or its name in any case: "OD".
-        text: The caption, phrase or prompt of a task that takes one.
-        region: The box asked about, in pixels: a `Box`, or x0, y0, x1, y1.
-        classes: Names to look for, in place of the text.
-        id: Names the task in the answer and in `input_from`; empty: its index.
-        input_from: The id of an earlier task whose answer is this one's input.
-        fan_out_max: How many regions of that answer are followed, best first, 1..64.
-        num_beams: Width of the beam search, 1..8; 1 is greedy and fastest.
-        max_new_tokens: Limit on the answer, its end token included.
-        constrained: Hold the answer to the form of its task, and its labels to `classes`.
-    """
-
-    task: Task | str
-    text: str = ""
-    region: Box | Sequence[float] | None = None
-    classes: Sequence[str] = ()
-    id: str = ""
-    input_from: str = ""
-    fan_out_max: int | None = None
-    num_beams: int | None = None
-    max_new_tokens: int | None = None
-    constrained: bool = False
-
-    def spec(self) -> TaskSpec:
-        """Return the strict form.
-
-        Raises:
-            InvalidFieldError: The task's name is unknown, the region is not four numbers, or the
-                classes are one text.
-        """
-        if isinstance(self.classes, str):
-            # Its letters would each be a class.
-            problem = "must be a list of names, not one text"
-            raise InvalidFieldError(field="classes", problem=problem, sent=self.classes)
-        return TaskSpec(
-            task=task_of(self.task),
-            id=self.id,
-            text=self.text,
-            classes=tuple(self.classes),
-            region=_box(self.region),
-            num_beams=self.num_beams,
-            max_new_tokens=self.max_new_tokens,
-            constrained=self.constrained,
-            input_from=self.input_from,
-            fan_out_max=self.fan_out_max,
-        )
-
-
-TaskLike: TypeAlias = Task | str | TaskRequest
-"""A task, its name, or a request that says more."""
+TaskRequest = TaskSpec
+"""One task to run on the image, with everything that a task's name alone does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +41,9 @@ class Frame:
 FrameLike: TypeAlias = Frame | ImageLike
 
 
-def task_of(name: Task | str) -> Task:
-    """Return the task of a name, whatever its case and separators.
-
-    Raises:
-        InvalidFieldError: No task has the name; the message suggests the nearest.
-    """
-    wanted = name.strip().upper().replace("-", "_").replace(" ", "_").strip("<>")
-    if wanted in set(Task):
-        return Task(wanted)
-    close = difflib.get_close_matches(wanted, list(Task), n=1)
-    problem = f"unknown task; did you mean {close[0]}?" if close else "unknown task"
-    raise InvalidFieldError(field="task", problem=problem, limit=", ".join(Task), sent=name)
-
-
-def held_to_form(tasks: Sequence[TaskLike]) -> tuple[TaskRequest, ...]:
+def held_to_form(tasks: Sequence[TaskLike]) -> tuple[TaskSpec, ...]:
     """Return the tasks with their answers constrained."""
-    return tuple(replace(_request(task), constrained=True) for task in tasks)
+    return tuple(replace(spec_of(task), constrained=True) for task in tasks)
 
 
 def checked_id(job_id: str) -> str:
@@ -249,7 +162,7 @@ def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferSt
 def _specs(tasks: Sequence[TaskLike]) -> list[types_pb2.TaskSpec]:
     if not tasks:
         raise InvalidFieldError(field="tasks", problem="name at least one task", limit="1 or more")
-    specs = [_request(task).spec() for task in tasks]
+    specs = [spec_of(task) for task in tasks]
     messages = []
     for index, spec in enumerate(specs):
         with _sendable(f"tasks[{index}]"):
@@ -269,37 +182,20 @@ def _sendable(field: str) -> Iterator[None]:
         raise InvalidFieldError(field=field, problem=f"cannot be sent ({error})") from error
 
 
-def _request(task: TaskLike) -> TaskRequest:
-    return task if isinstance(task, TaskRequest) else TaskRequest(task)
-
-
-def _box(region: Box | Sequence[float] | None) -> Box | None:
-    if region is None or isinstance(region, Box):
-        return region
-    if len(region) != _BOX_SIDES:
-        problem = "a region is four numbers: x0, y0, x1, y1"
-        raise InvalidFieldError(field="region", problem=problem, sent=str(list(region)))
-    x0, y0, x1, y1 = region
-    return Box(x0, y0, x1, y1)
-
-
 def _lane(name: str | None) -> types_pb2.Lane.ValueType:
-    value: types_pb2.Lane.ValueType = _enum(types_pb2.Lane, "LANE", Lane, name)
-    return value
+    return types_pb2.LANE_UNSPECIFIED if name is None else lane_to_wire(_member(Lane, name, "lane"))
 
 
 def _policy(name: str | None) -> vision_pb2.StreamPolicy.ValueType:
-    value: vision_pb2.StreamPolicy.ValueType = _enum(
-        vision_pb2.StreamPolicy, "STREAM_POLICY", StreamPolicy, name
-    )
-    return value
-
-
-def _enum(wire: Any, prefix: str, names: type[StrEnum], name: str | None) -> Any:
     if name is None:
-        return wire.Value(f"{prefix}_UNSPECIFIED")
-    if name.upper() not in set(names):
-        field = prefix.rsplit("_", 1)[-1].lower()
+        return vision_pb2.STREAM_POLICY_UNSPECIFIED
+    return policy_to_wire(_member(StreamPolicy, name, "policy"))
+
+
+def _member(names: type[Named], name: str, field: str) -> Named:
+    """Return the member of an enum by its name, in any case."""
+    found = names.__members__.get(name.upper())
+    if found is None:
         limit = ", ".join(member.lower() for member in names)
         raise InvalidFieldError(field=field, problem="unknown name", limit=limit, sent=name)
-    return wire.Value(f"{prefix}_{name.upper()}")
+    return found

@@ -18,10 +18,11 @@ from arno.client import requests
 from arno.client.base import ClientBase
 from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel, with_key
 from arno.client.frames import Frames, FrameSource
-from arno.client.jobs import Job, job_of
-from arno.client.requests import StreamOptions, TaskLike
-from arno.client.results import FrameResult, InferResult, frame_result, infer_result
+from arno.client.requests import StreamOptions
 from arno.ops.image_input import ImageLike
+from arno.vocabulary import TaskLike
+from arno.vocabulary.results import FrameResult, InferResult, Job
+from arno.vocabulary.wire_results import frame_result, infer_result, job_result
 
 _NO_OPTIONS = StreamOptions()
 
@@ -171,7 +172,7 @@ class Client(ClientBase):
         )
         with self._translated():
             reply = self._jobs.SubmitJob(message, timeout=self._limit(timeout_s))
-        return job_of(reply.job)
+        return job_result(reply.job)
 
     def get(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Return the current state of a job, with the results so far.
@@ -183,7 +184,7 @@ class Client(ClientBase):
         request = job_pb2.GetJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             reply = self._jobs.GetJob(request, timeout=self._limit(timeout_s))
-        return job_of(reply.job)
+        return job_result(reply.job)
 
     def watch(self, job_id: str, *, timeout_s: float | None = None) -> Iterator[Job]:
         """Yield a job at once, and again after every change until it has ended.
@@ -201,7 +202,7 @@ class Client(ClientBase):
         try:
             with self._translated():
                 for message in call:
-                    yield job_of(message.job)
+                    yield job_result(message.job)
         finally:
             call.cancel()
 
@@ -232,7 +233,7 @@ class Client(ClientBase):
         request = job_pb2.CancelJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             reply = self._jobs.CancelJob(request, timeout=self._limit(timeout_s))
-        return job_of(reply.job)
+        return job_result(reply.job)
 
     def delete(self, job_id: str, *, timeout_s: float | None = None) -> None:
         """Cancel a job if it still runs, and delete it with its results. Idempotent.

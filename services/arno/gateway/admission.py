@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from arno.bus.ports import Lane
 from arno.errors import OverloadedError
+from arno.vocabulary import Lane
 
 RETRY_DELAY_S_MAX = 60.0
 

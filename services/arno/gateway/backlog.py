@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from arno.bus.ports import Lane
 from arno.errors import ArnoError
+from arno.vocabulary import Lane
 
 logger = logging.getLogger(__name__)
 

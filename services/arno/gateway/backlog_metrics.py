@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from arno.bus.ports import Lane
 from arno.gateway.admission import AdmissionStatistics
 from arno.gateway.backlog import Backlog
+from arno.vocabulary import Lane
 
 
 class BacklogCollector(Collector):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from arno.api.v1 import vision_pb2
 from arno.errors import InvalidFieldError
@@ -16,7 +17,9 @@ from arno.gateway.settings import GatewayLimits
 from arno.gateway.status import fault_to_wire
 from arno.gateway.stream_settings import StreamSettings
 from arno.gateway.submission import Submission
-from arno.gateway.validation import check_request_off_loop
+from arno.gateway.validation import FieldNames, check_request_off_loop
+
+_FIELDS: Final = FieldNames(image="frame.image.content", tasks="config.tasks")
 
 
 class FrameRunner:
@@ -86,8 +89,7 @@ class FrameRunner:
                 content,
                 self._settings.tasks,
                 limits=self._limits,
-                image_field="frame.image.content",
-                tasks_field="config.tasks",
+                fields=_FIELDS,
             )
             submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
             return await self._inference.run(submission, budget=budget, started_s=started_s)

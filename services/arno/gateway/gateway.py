@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 from prometheus_client import CollectorRegistry
 
-from arno.bus.ports import Lane, Publisher
+from arno.bus.ports import Publisher
 from arno.errors import BackendUnavailableError
 from arno.gateway.access.access import open_access
 from arno.gateway.admission import Admission, Budgets
@@ -32,6 +32,7 @@ from arno.gateway.settings import GatewaySettings
 from arno.gateway.submission import Published, SubmissionSettings, Submitter
 from arno.gateway.vision_service import VisionService
 from arno.results.gateway_store import GatewayStore
+from arno.vocabulary import Lane
 
 logger = logging.getLogger(__name__)
 

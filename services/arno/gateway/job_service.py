@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from arno.api.v1 import job_pb2, job_pb2_grpc
-from arno.bus.ports import Lane
 from arno.errors import ArnoError, UnknownJobError
 from arno.gateway.admission import Ask
 from arno.gateway.calls import note_job, this_caller
@@ -17,16 +16,18 @@ from arno.gateway.entrance import Entrance
 from arno.gateway.outcomes import job_to_wire
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.submission import Submission, Submitter
+from arno.gateway.task_validation import parse_tasks
 from arno.gateway.tenancy import lost_sight, owned
 from arno.gateway.validation import (
     check_idempotency_key,
     check_job_id,
-    check_lane,
     check_request_off_loop,
     check_time_to_live,
 )
 from arno.results.gateway_store import GatewayStore
 from arno.results.jobs import JobSnapshot
+from arno.vocabulary import Lane
+from arno.vocabulary.wire import lane_from_wire
 
 
 class JobService(job_pb2_grpc.JobServiceServicer):
@@ -52,7 +53,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         self, request: job_pb2.SubmitJobRequest, context: Any
     ) -> job_pb2.SubmitJobResponse:
         """Accept a job, and answer once the bus has it."""
-        lane = check_lane(request.lane, default=Lane.BATCH)
+        lane = lane_from_wire(request.lane, default=Lane.BATCH)
         key = check_idempotency_key(request.idempotency_key)
         work_s = check_time_to_live(
             request.time_to_live if request.HasField("time_to_live") else None,
@@ -61,7 +62,8 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         )
         tenant, content = this_caller().tenant, request.image.content
         with self._entrance.enter(tenant, Ask(len(content), lane, work_s)):
-            checked = await check_request_off_loop(content, request.tasks, limits=self._limits)
+            tasks = parse_tasks(request.tasks, limits=self._limits)
+            checked = await check_request_off_loop(content, tasks, limits=self._limits)
             submission = Submission(
                 checked,
                 tenant=tenant,

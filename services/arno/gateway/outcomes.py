@@ -13,13 +13,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import DeadlineExceededError
-from arno.gateway.status import JobFailedError, error_to_wire
-from arno.results.jobs import JobSnapshot, JobState
-
-
-def state_to_wire(state: JobState) -> job_pb2.JobState.ValueType:
-    """Return the API's number of a state."""
-    return job_pb2.JobState.Value(f"JOB_STATE_{state}")
+from arno.gateway.status import JobFailedError
+from arno.results.jobs import JobSnapshot
+from arno.vocabulary import JobState, TaskSpec
+from arno.vocabulary.wire import state_to_wire, task_to_wire
+from arno.vocabulary.wire_results import error_to_wire
 
 
 def job_to_wire(snapshot: JobSnapshot) -> job_pb2.Job:
@@ -52,7 +50,7 @@ def results_so_far(snapshot: JobSnapshot) -> vision_pb2.InferResponse:
 
 
 def final_response(
-    snapshot: JobSnapshot, tasks: Sequence[types_pb2.TaskSpec], image: types_pb2.ImageDescription
+    snapshot: JobSnapshot, tasks: Sequence[TaskSpec], image: types_pb2.ImageDescription
 ) -> vision_pb2.InferResponse:
     """Return the answer of a call whose job has ended, or whose time is over.
 
@@ -91,8 +89,8 @@ def _job_error(snapshot: JobSnapshot) -> types_pb2.Error:
     return error_to_wire(late)
 
 
-def _unanswered(spec: types_pb2.TaskSpec, error: types_pb2.Error) -> types_pb2.TaskResult:
-    return types_pb2.TaskResult(id=spec.id, task=spec.task, error=error)
+def _unanswered(spec: TaskSpec, error: types_pb2.Error) -> types_pb2.TaskResult:
+    return types_pb2.TaskResult(id=spec.id, task=task_to_wire(spec.task), error=error)
 
 
 def _timestamp(at_ms: int) -> Timestamp:

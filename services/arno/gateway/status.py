@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from arno.api.v1 import types_pb2
 from arno.errors import FOREIGN_FAULT, ArnoError, BackendUnavailableError, Code
+from arno.vocabulary.wire_results import error_to_wire
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +33,6 @@ class JobFailedError(Exception):
         """Take the error as the worker or the store wrote it."""
         super().__init__(error.message)
         self.error = error
-
-
-def error_to_wire(error: ArnoError) -> types_pb2.Error:
-    """Return the message of an error, for tasks and frames that fail inside a call."""
-    return types_pb2.Error(
-        code=error.code,
-        reason=error.reason,
-        message=error.message,
-        metadata=error.metadata,
-        retryable=error.retryable,
-    )
 
 
 def unexpected_to_wire(error: BaseException) -> types_pb2.Error:

@@ -17,7 +17,9 @@ from arno.api.v1 import vision_pb2
 from arno.errors import DeadlineExceededError, InvalidFieldError, OverloadedError
 from arno.gateway.drain import Drain
 from arno.gateway.settings import StreamLimits
-from arno.gateway.stream_settings import StreamPolicy, StreamSettings
+from arno.gateway.stream_settings import StreamSettings
+from arno.vocabulary import StreamPolicy
+from arno.vocabulary.wire import policy_to_wire
 
 _NO_FRAME: Final = vision_pb2.Frame()
 
@@ -240,7 +242,7 @@ class FrameStream:
             vision_pb2.InferStreamResponse(
                 sequence=entry.frame.sequence,
                 timestamp_ms=entry.frame.timestamp_ms,
-                dropped=vision_pb2.DroppedFrame(policy=self._settings.policy.to_wire()),
+                dropped=vision_pb2.DroppedFrame(policy=policy_to_wire(self._settings.policy)),
             )
         )
         entry.frame = _NO_FRAME

@@ -29,18 +29,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from arno.api.v1 import types_pb2
-from arno.bus.ports import Lane, Publisher, Record
+from arno.bus.ports import Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.errors import ArnoError, BackendUnavailableError, LimitExceededError
 from arno.gateway.errands import Errands
 from arno.gateway.pricing import predicted_cost
-from arno.gateway.tenancy import DEFAULT_TENANT
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import trace_headers
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobSnapshot, JobState
+from arno.results.jobs import JobSnapshot
+from arno.vocabulary import DEFAULT_TENANT, JobState, Lane
 from arno.vocabulary.job_id import new_job_id
+from arno.vocabulary.wire import lane_to_wire, spec_to_wire
 
 _CLAIM_TRIES: Final = 4
 """How often a key may change hands under our eyes before we give up."""
@@ -276,7 +276,7 @@ class Submitter:
         request = submission.request
         record = _record_of(job, submission)
         record.image_description.CopyFrom(request.image)
-        record.tasks.extend(request.tasks)
+        record.tasks.extend(map(spec_to_wire, request.tasks))
         record.predicted_cost = cost
         size_bytes = len(request.content)
         if size_bytes <= self._settings.inline_image_bytes_max:
@@ -306,7 +306,7 @@ def _record_of(job: JobSnapshot, submission: Submission) -> JobRecord:
     return JobRecord(
         id=job.job_id,
         tenant=job.tenant,
-        lane=types_pb2.Lane.Value(f"LANE_{submission.lane.upper()}"),
+        lane=lane_to_wire(submission.lane),
         submitted_at_ms=job.submitted_at_ms,
         deadline_at_ms=job.deadline_at_ms,
     )
@@ -323,7 +323,7 @@ def body_digest(request: CheckedRequest) -> str:
     """
     digest = hashlib.sha256(request.image.sha256.encode())
     for spec in request.tasks:
-        body = spec.SerializeToString(deterministic=True)
+        body = spec_to_wire(spec).SerializeToString(deterministic=True)
         digest.update(len(body).to_bytes(8, "big"))
         digest.update(body)
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from arno.api.v1 import types_pb2
@@ -21,20 +22,15 @@ _FAN_OUT_MAX: Final = 64
 _SENT_CHARS_MAX: Final = 80
 
 
-def check_tasks(
-    messages: Sequence[types_pb2.TaskSpec],
-    *,
-    limits: RequestLimits,
-    field: str = "tasks",
-    size: ImageSize | None = None,
-) -> tuple[types_pb2.TaskSpec, ...]:
-    """Return the tasks with their ids filled in.
+def parse_tasks(
+    messages: Sequence[types_pb2.TaskSpec], *, limits: RequestLimits, field: str = "tasks"
+) -> tuple[TaskSpec, ...]:
+    """Return the tasks, checked in everything but their image, with their ids filled in.
 
     Args:
         messages: As the client sent them.
         limits: How many tasks there may be, and how large.
-        field: What messages call the list.
-        size: The image; None for a stream's settings, which come before any image.
+        field: The name of the list in error messages.
 
     Raises:
         InvalidFieldError: Naming the first field at fault. Not retryable.
@@ -47,24 +43,33 @@ def check_tasks(
         sent = str(len(messages))
         raise LimitExceededError(field=field, problem="too many tasks", limit=allowed, sent=sent)
     earlier: dict[str, Task] = {}
-    checked = []
+    specs = []
     for index, message in enumerate(messages):
-        with inside(f"{field}[{index}]"):
+        with _inside(f"{field}[{index}]"):
             task_id = _check_id(message.id or str(index), earlier)
-            spec = spec_from_wire(message)
+            spec = replace(spec_from_wire(message), id=task_id)
             _check_sizes(spec, limits)
             _check_options(spec)
-            _check_source(spec, earlier, size)
+            _check_source(spec, earlier)
         earlier[task_id] = spec.task
-        named = types_pb2.TaskSpec()
-        named.CopyFrom(message)
-        named.id = task_id
-        checked.append(named)
-    return tuple(checked)
+        specs.append(spec)
+    return tuple(specs)
+
+
+def check_regions(specs: Sequence[TaskSpec], size: ImageSize, *, field: str = "tasks") -> None:
+    """Refuse tasks that ask about a region outside the image.
+
+    Raises:
+        InvalidFieldError: Naming the first one. Not retryable.
+    """
+    for index, spec in enumerate(specs):
+        if spec.region is not None:
+            with _inside(f"{field}[{index}]"):
+                check_inputs(spec.task, region=spec.region, size=size)
 
 
 @contextmanager
-def inside(prefix: str) -> Iterator[None]:
+def _inside(prefix: str) -> Iterator[None]:
     """Put the name of the enclosing message before the names of the fields that fail."""
     try:
         yield
@@ -131,14 +136,14 @@ def _check_options(spec: TaskSpec) -> None:
         )
 
 
-def _check_source(spec: TaskSpec, earlier: Mapping[str, Task], size: ImageSize | None) -> None:
+def _check_source(spec: TaskSpec, earlier: Mapping[str, Task]) -> None:
     """Check that the input is either given or followed, and fits the task."""
     if spec.fan_out_max is not None:
         _check_fan_out(spec, spec.fan_out_max)
     if spec.input_from:
         _check_followed(spec, earlier)
         return
-    check_inputs(spec.task, text=spec.text, classes=spec.classes, region=spec.region, size=size)
+    check_inputs(spec.task, text=spec.text, classes=spec.classes, region=spec.region)
 
 
 def _check_fan_out(spec: TaskSpec, fan_out_max: int) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from arno.errors import BackendUnavailableError, UnknownJobError
 from arno.results.jobs import JobSnapshot
-
-DEFAULT_TENANT: Final = "default"
-"""Whose the jobs are while no API keys are needed."""
 
 
 def owned(snapshot: JobSnapshot, *, job_id: str, tenant: str) -> JobSnapshot:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,12 +16,11 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from arno.api.v1 import types_pb2
-from arno.bus.ports import Lane
 from arno.errors import InvalidFieldError, LimitExceededError
 from arno.gateway.settings import RequestLimits
-from arno.gateway.task_validation import check_tasks, quoted
+from arno.gateway.task_validation import check_regions, quoted
 from arno.ops.images import ImageLimits, inspect_image
-from arno.vocabulary import ImageSize
+from arno.vocabulary import ImageSize, TaskSpec
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _THREAD_BYTES_MIN: Final = 1024 * 1024
@@ -41,68 +39,61 @@ class CheckedRequest:
 
     content: bytes
     image: types_pb2.ImageDescription
-    tasks: tuple[types_pb2.TaskSpec, ...]
+    tasks: tuple[TaskSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """The names of a request's parts in error messages."""
+
+    image: str = "image.content"
+    tasks: str = "tasks"
+
+
+REQUEST_FIELDS: Final = FieldNames()
 
 
 def check_request(
     content: bytes,
-    tasks: Sequence[types_pb2.TaskSpec],
+    tasks: tuple[TaskSpec, ...],
     *,
     limits: RequestLimits,
-    image_field: str = "image.content",
-    tasks_field: str = "tasks",
+    fields: FieldNames = REQUEST_FIELDS,
 ) -> CheckedRequest:
     """Return the request as the worker needs it.
 
     Args:
         content: The image file.
-        tasks: As the client sent them.
+        tasks: As `parse_tasks` returned them.
         limits: What a request may hold.
-        image_field: What messages call the image.
-        tasks_field: What messages call the tasks.
+        fields: The names of its parts.
 
     Raises:
-        InvalidFieldError: Naming the first field at fault. Not retryable.
+        InvalidFieldError: A region lies outside the image. Not retryable.
         InvalidImageError: Not an image that is taken. Not retryable.
         LimitExceededError: Too large. Not retryable.
     """
-    # Without the image first: a request with a hundred tasks is not worth reading a header for.
-    checked = check_tasks(tasks, limits=limits, field=tasks_field)
     allowed = ImageLimits(limits.image_bytes_max, limits.image_pixels_max, limits.image_scans_max)
-    found = inspect_image(content, allowed, field=image_field)
-    size = ImageSize(found.width_px, found.height_px)
-    if any(spec.HasField("region") for spec in checked):
-        # Only a region has anything to do with the size of its image.
-        checked = check_tasks(tasks, limits=limits, field=tasks_field, size=size)
-    return CheckedRequest(
-        content=content,
-        image=types_pb2.ImageDescription(
-            width_px=size.width_px,
-            height_px=size.height_px,
-            mime_type=found.mime_type,
-            sha256=hashlib.sha256(content).hexdigest(),
-        ),
-        tasks=checked,
+    found = inspect_image(content, allowed, field=fields.image)
+    check_regions(tasks, ImageSize(found.width_px, found.height_px), field=fields.tasks)
+    image = types_pb2.ImageDescription(
+        width_px=found.width_px,
+        height_px=found.height_px,
+        mime_type=found.mime_type,
+        sha256=hashlib.sha256(content).hexdigest(),
     )
+    return CheckedRequest(content, image, tasks)
 
 
 async def check_request_off_loop(
     content: bytes,
-    tasks: Sequence[types_pb2.TaskSpec],
+    tasks: tuple[TaskSpec, ...],
     *,
     limits: RequestLimits,
-    image_field: str = "image.content",
-    tasks_field: str = "tasks",
+    fields: FieldNames = REQUEST_FIELDS,
 ) -> CheckedRequest:
     """Return what `check_request` does; a large image is looked at on a thread."""
-    check = partial(
-        check_request,
-        content,
-        tasks,
-        limits=limits,
-        image_field=image_field,
-        tasks_field=tasks_field,
-    )
+    check = partial(check_request, content, tasks, limits=limits, fields=fields)
     return check() if len(content) < _THREAD_BYTES_MIN else await asyncio.to_thread(check)
 
 
@@ -130,21 +121,6 @@ def check_job_id(job_id: str) -> str:
             field="job_id", problem="not a job's id", limit=_KEY.pattern, sent=quoted(job_id)
         )
     return job_id
-
-
-def check_lane(number: int, *, default: Lane, field: str = "lane") -> Lane:
-    """Return the lane, or the default where none is given.
-
-    Raises:
-        InvalidFieldError: No such lane. Not retryable.
-    """
-    if number == types_pb2.LANE_UNSPECIFIED:
-        return default
-    if number not in types_pb2.Lane.values():
-        names = ", ".join(lane.upper() for lane in Lane)
-        raise InvalidFieldError(field=field, problem="no such lane", limit=names, sent=str(number))
-    name = types_pb2.Lane.Name(types_pb2.Lane.ValueType(number))
-    return Lane(name.removeprefix("LANE_").lower())
 
 
 def check_time_to_live(duration: Duration | None, *, default_s: int, max_s: int) -> float:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from arno.api.v1 import vision_pb2, vision_pb2_grpc
-from arno.bus.ports import Lane
 from arno.errors import InvalidFieldError
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.admission import Ask
@@ -23,7 +22,10 @@ from arno.gateway.settings import GatewayLimits
 from arno.gateway.stream import FrameStream
 from arno.gateway.stream_settings import check_stream_config
 from arno.gateway.submission import Submission
-from arno.gateway.validation import check_idempotency_key, check_lane, check_request_off_loop
+from arno.gateway.task_validation import parse_tasks
+from arno.gateway.validation import check_idempotency_key, check_request_off_loop
+from arno.vocabulary import Lane
+from arno.vocabulary.wire import lane_from_wire
 
 
 class VisionService(vision_pb2_grpc.VisionServiceServicer):
@@ -59,11 +61,13 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         """Run the tasks on the image and answer when all have ended, or when the time is over."""
         started_s = time.monotonic()
         budget = time_budget(context.time_remaining(), limits=self._limits)
-        lane = check_lane(request.lane, default=Lane.INTERACTIVE)
+        lane = lane_from_wire(request.lane, default=Lane.INTERACTIVE)
         key = check_idempotency_key(request.idempotency_key)
         tenant, content = this_caller().tenant, request.image.content
         with self._inference.enter(tenant, Ask(len(content), lane, budget.work_s)):
-            checked = await check_request_off_loop(content, request.tasks, limits=self._limits)
+            # Tasks first: a request with a hundred of them is not worth reading an image's header.
+            tasks = parse_tasks(request.tasks, limits=self._limits)
+            checked = await check_request_off_loop(content, tasks, limits=self._limits)
             submission = Submission(
                 checked, tenant=tenant, lane=lane, work_s=budget.work_s, idempotency_key=key
             )

@@ -11,7 +11,6 @@ from typing import Any, Final, cast
 
 from redis.exceptions import ResponseError
 
-from arno.api.v1 import job_pb2, types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.errors import (
     BackendUnavailableError,
@@ -32,9 +31,10 @@ from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
+from arno.vocabulary import JobState, Lane
 from arno.vocabulary.job_id import made_at_ms
-
-_LANE_NAMES: Final = {types_pb2.LANE_INTERACTIVE: "interactive", types_pb2.LANE_STREAM: "stream"}
+from arno.vocabulary.wire import lane_from_wire, state_to_wire
+from arno.vocabulary.wire_results import error_to_wire
 
 _SINCE_TIME_TO_LIVE_MS: Final = 30 * 86_400_000
 _JOB_AGE_MS_MAX: Final = 9 * 86_400_000
@@ -155,7 +155,7 @@ class GatewayStore:
             record.submitted_at_ms,
             record.deadline_at_ms,
             self._time_to_live_s,
-            _LANE_NAMES.get(record.lane, "batch"),
+            lane_from_wire(record.lane, default=Lane.BATCH).value,
             body_sha256,
             self._stream if waited_for else "",
             int(bool(idempotency_key)),
@@ -265,7 +265,7 @@ class GatewayStore:
                         await self._hinted(waiter)
                         try:
                             snapshot, error = await self._read(waiter), None
-                            if snapshot.state.terminal:
+                            if snapshot.state.ended:
                                 return snapshot
                         except BackendUnavailableError as raised:
                             error = raised
@@ -285,7 +285,7 @@ class GatewayStore:
         with self._waiters.register(job_id, WakeOn.CHANGE, self._clock()) as waiter:
             snapshot = await self._read(waiter)
             yield snapshot
-            while not snapshot.state.terminal:
+            while not snapshot.state.ended:
                 await self._hinted(waiter)
                 seen = waiter.revision
                 with contextlib.suppress(BackendUnavailableError):
@@ -371,9 +371,8 @@ class GatewayStore:
 
 
 def _cancelled_before_begin() -> JobOutcome:
-    error = CancelledError("the job was cancelled before a worker began it")
     return JobOutcome(
-        state=job_pb2.JOB_STATE_CANCELLED,
-        error=types_pb2.Error(code=error.code, reason=error.reason, message=error.message),
+        state=state_to_wire(JobState.CANCELLED),
+        error=error_to_wire(CancelledError("the job was cancelled before a worker began it")),
         ended_at_ms=time.time_ns() // 1_000_000,
     )

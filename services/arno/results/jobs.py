@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.vocabulary import JobState
 
 _DELETED: Final = b"DELETED"
 _RESULT: Final = b"result:"
-
-
-class JobState(StrEnum):
-    """How a job stands; the names of ``arno.api.v1.JobState`` without their prefix."""
-
-    QUEUED = "QUEUED"
-    ENCODING = "ENCODING"
-    DECODING = "DECODING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    EXPIRED = "EXPIRED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the job has ended."""
-        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from arno.results.connection import REDIS_FAULTS
-from arno.results.jobs import JobState
 from arno.results.keys import KeySpace
 from arno.results.scripts import script_text
+from arno.vocabulary import JobState
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _SWEEP_INTERVAL_S: Final = 1.0
 _SWEEP_JOB_COUNT_MAX: Final = 250
 _FAULT_PAUSE_S: Final = 0.1
 
-_RUNNING_STATES: Final = frozenset(state.value for state in JobState if not state.terminal)
+_RUNNING_STATES: Final = frozenset(state.value for state in JobState if not state.ended)
 
 
 class WakeOn(StrEnum):

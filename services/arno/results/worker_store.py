@@ -17,10 +17,11 @@ from arno.results.connection import (
     translated_for_job,
     worker_client,
 )
-from arno.results.jobs import Attempt, JobState
+from arno.results.jobs import Attempt
 from arno.results.keys import PACE_TIME_TO_LIVE_S, WORKER_END_TIME_TO_LIVE_S, KeySpace
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
+from arno.vocabulary import JobState
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from arno.vocabulary.decoded import Decoded
 from arno.vocabulary.encode import encode
 from arno.vocabulary.finish import FinishReason
 from arno.vocabulary.inputs import check_inputs
+from arno.vocabulary.job import DEFAULT_TENANT, JobState, Lane, StreamPolicy
 from arno.vocabulary.locations import BIN_COUNT, dequantise, quantise, render_bins, shape_bins
 from arno.vocabulary.parse import parse
 from arno.vocabulary.prompts import CLASS_SEPARATOR, build_prompt
@@ -35,7 +36,7 @@ from arno.vocabulary.regions import (
     bounding_box,
     iou,
 )
-from arno.vocabulary.spec import TaskSpec
+from arno.vocabulary.spec import TaskLike, TaskSpec, spec_of
 from arno.vocabulary.task import Task
 from arno.vocabulary.token_table import TokenTable
 
@@ -43,6 +44,7 @@ __all__ = [
     "BIN_COUNT",
     "CATALOGUE",
     "CLASS_SEPARATOR",
+    "DEFAULT_TENANT",
     "EXPECTED_TOKENS",
     "Answer",
     "AnswerKind",
@@ -55,6 +57,8 @@ __all__ = [
     "GroundedPhrase",
     "GroundingAnswer",
     "ImageSize",
+    "JobState",
+    "Lane",
     "OcrAnswer",
     "Point",
     "Polygon",
@@ -62,8 +66,10 @@ __all__ = [
     "Region",
     "SegmentationAnswer",
     "Shape",
+    "StreamPolicy",
     "Task",
     "TaskDefinition",
+    "TaskLike",
     "TaskSpec",
     "TextAnswer",
     "TokenTable",
@@ -79,4 +85,5 @@ __all__ = [
     "quantise",
     "render_bins",
     "shape_bins",
+    "spec_of",
 ]

@@ -1,13 +1,13 @@
 """Translate tasks and answers to and from the messages of the API.
 
-With `wire_regions`, the one place where the two meet. Enums are matched by name, so that a task is
+With `wire_results`, the one place where the two meet. Enums are matched by name, so that a task is
 added to both without a table here.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from arno.api.v1 import types_pb2
+from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import InvalidFieldError
 from arno.vocabulary.answers import (
     Answer,
@@ -20,15 +20,10 @@ from arno.vocabulary.answers import (
     TextAnswer,
 )
 from arno.vocabulary.finish import FinishReason
-from arno.vocabulary.regions import Region
+from arno.vocabulary.job import JobState, Lane, StreamPolicy
+from arno.vocabulary.regions import Box, Point, Polygon, QuadBox, Region, Shape
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.task import Task
-from arno.vocabulary.wire_regions import (
-    box_from_wire,
-    box_to_wire,
-    region_from_wire,
-    region_to_wire,
-)
 
 
 def task_to_wire(task: Task) -> "types_pb2.Task.ValueType":
@@ -66,6 +61,66 @@ def finish_reason_from_wire(number: "types_pb2.FinishReason.ValueType") -> Finis
         ValueError: The number is unspecified or unknown.
     """
     return FinishReason(types_pb2.FinishReason.Name(number).removeprefix("FINISH_REASON_"))
+
+
+def lane_to_wire(lane: Lane) -> "types_pb2.Lane.ValueType":
+    """Return the API's number of a lane."""
+    return types_pb2.Lane.Value(f"LANE_{lane.name}")
+
+
+def lane_from_wire(number: int, *, default: Lane, field: str = "lane") -> Lane:
+    """Return the lane of a number, or the default where none is given.
+
+    Raises:
+        InvalidFieldError: No such lane. Not retryable.
+    """
+    if number == types_pb2.LANE_UNSPECIFIED:
+        return default
+    lane = _LANES.get(number)
+    if lane is None:
+        names = ", ".join(lane.name for lane in Lane)
+        raise InvalidFieldError(field=field, problem="no such lane", limit=names, sent=str(number))
+    return lane
+
+
+def policy_to_wire(policy: StreamPolicy) -> "vision_pb2.StreamPolicy.ValueType":
+    """Return the API's number of a stream's policy."""
+    return vision_pb2.StreamPolicy.Value(f"STREAM_POLICY_{policy}")
+
+
+def policy_from_wire(number: int, *, field: str = "policy") -> StreamPolicy:
+    """Return the policy of a number; ALL where none is given.
+
+    Raises:
+        InvalidFieldError: No such policy. Not retryable.
+    """
+    if number == vision_pb2.STREAM_POLICY_UNSPECIFIED:
+        return StreamPolicy.ALL
+    policy = _POLICIES.get(number)
+    if policy is None:
+        limit = ", ".join(StreamPolicy)
+        raise InvalidFieldError(
+            field=field, problem="no such policy", limit=limit, sent=str(number)
+        )
+    return policy
+
+
+def state_to_wire(state: JobState) -> "job_pb2.JobState.ValueType":
+    """Return the API's number of a job's state."""
+    return job_pb2.JobState.Value(f"JOB_STATE_{state}")
+
+
+def state_from_wire(number: "job_pb2.JobState.ValueType") -> JobState:
+    """Return the state of a number that a server wrote.
+
+    Raises:
+        ValueError: The number is unspecified or unknown.
+    """
+    return JobState(job_pb2.JobState.Name(number).removeprefix("JOB_STATE_"))
+
+
+_LANES: Final[dict[int, Lane]] = {lane_to_wire(lane): lane for lane in Lane}
+_POLICIES: Final[dict[int, StreamPolicy]] = {policy_to_wire(one): one for one in StreamPolicy}
 
 
 def spec_to_wire(spec: TaskSpec) -> types_pb2.TaskSpec:
@@ -181,3 +236,73 @@ def _to_wire(regions: Iterable[Region]) -> list[types_pb2.Region]:
 
 def _from_wire(messages: Iterable[types_pb2.Region]) -> tuple[Region, ...]:
     return tuple(region_from_wire(message) for message in messages)
+
+
+def box_to_wire(box: Box) -> types_pb2.Box:
+    """Return the message of a box."""
+    return types_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1)
+
+
+def box_from_wire(message: types_pb2.Box) -> Box:
+    """Return the box of a message, unchecked: `check_inputs` judges it."""
+    return Box(message.x0, message.y0, message.x1, message.y1)
+
+
+def region_to_wire(region: Region) -> types_pb2.Region:
+    """Return the message of a region."""
+    message = types_pb2.Region(
+        label=region.label,
+        bins=region.bins,
+        label_score=region.label_score,
+        location_score=region.location_score,
+        score=region.score,
+    )
+    match region.shape:
+        case Box() as box:
+            message.box.CopyFrom(box_to_wire(box))
+        case QuadBox(points):
+            message.quad_box.points.extend(_points_to_wire(points))
+        case polygons:
+            message.polygons.polygons.extend(
+                types_pb2.Polygon(points=_points_to_wire(polygon.points)) for polygon in polygons
+            )
+    return message
+
+
+def region_from_wire(message: types_pb2.Region) -> Region:
+    """Return the region of a message.
+
+    Raises:
+        ValueError: It has no shape, or a quad box without four corners.
+    """
+    return Region(
+        label=message.label,
+        shape=_shape_from_wire(message),
+        bins=tuple(message.bins),
+        label_score=message.label_score if message.HasField("label_score") else None,
+        location_score=message.location_score if message.HasField("location_score") else None,
+        score=message.score if message.HasField("score") else None,
+    )
+
+
+def _shape_from_wire(message: types_pb2.Region) -> Shape:
+    match message.WhichOneof("shape"):
+        case "box":
+            return box_from_wire(message.box)
+        case "quad_box":
+            first, second, third, fourth = _points_from_wire(message.quad_box.points)
+            return QuadBox((first, second, third, fourth))
+        case "polygons":
+            return tuple(
+                Polygon(_points_from_wire(polygon.points)) for polygon in message.polygons.polygons
+            )
+        case _:
+            raise ValueError("a region needs a box, a quad box or polygons")
+
+
+def _points_to_wire(points: Iterable[Point]) -> list[types_pb2.Point]:
+    return [types_pb2.Point(x=point.x, y=point.y) for point in points]
+
+
+def _points_from_wire(points: Iterable[types_pb2.Point]) -> tuple[Point, ...]:
+    return tuple(Point(point.x, point.y) for point in points)

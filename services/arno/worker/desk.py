@@ -14,8 +14,7 @@ from arno.batching import AnswerLengths
 from arno.engine.engine_loop import EngineLoop, Event
 from arno.engine.interface import Engine, PreparedImage, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, CancelledError, EngineError
-from arno.results.jobs import JobState
-from arno.vocabulary import EXPECTED_TOKENS
+from arno.vocabulary import EXPECTED_TOKENS, JobState
 from arno.worker.clock import Clock
 from arno.worker.job_run import JobRun
 from arno.worker.outcomes import build_outcome

@@ -26,11 +26,12 @@ from arno.errors import (
     StoredJobError,
 )
 from arno.ops.tracing import start_span
-from arno.results.jobs import JobState
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
+from arno.vocabulary.wire_results import error_to_wire
 from arno.worker.clock import Clock
 from arno.worker.dead_letters import DeadLetters
-from arno.worker.outcomes import build_outcome, error_to_wire
+from arno.worker.outcomes import build_outcome
 from arno.worker.publication import Publication
 from arno.worker.quarantine import Quarantine
 from arno.worker.records import UnreadableRecordError, read_job
@@ -85,7 +86,7 @@ class Intake:
             self.bury(record, delivery.record.channel, error, attempt_count=0)
             done()
             return
-        if job.attempt.state.terminal:
+        if job.attempt.state.ended:
             self._leave(job)
             return
         reason = self._reason_to_end(job)

@@ -20,8 +20,7 @@ from arno.errors import (
     InputUnavailableError,
     InvalidFieldError,
 )
-from arno.results.jobs import JobState
-from arno.vocabulary import FinishReason, ImageSize, Task, TokenTable
+from arno.vocabulary import FinishReason, ImageSize, JobState, Task, TokenTable
 from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import spec_from_wire

@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from arno.api.v1 import types_pb2, vision_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.engine.interface import ModelCard
 from arno.errors import ArnoError
-from arno.results.jobs import JobState
-
-
-def error_to_wire(error: ArnoError) -> types_pb2.Error:
-    """Return the message of an error."""
-    return types_pb2.Error(
-        code=error.code,
-        reason=error.reason,
-        message=error.message,
-        metadata=error.metadata,
-        retryable=error.retryable,
-    )
-
-
-def state_to_wire(state: JobState) -> job_pb2.JobState.ValueType:
-    """Return the API's number of a state."""
-    return job_pb2.JobState.Value(f"JOB_STATE_{state}")
-
-
-def state_from_wire(number: job_pb2.JobState.ValueType) -> JobState:
-    """Return the state of a number that this module wrote."""
-    return JobState(job_pb2.JobState.Name(number).removeprefix("JOB_STATE_"))
+from arno.vocabulary import JobState
+from arno.vocabulary.wire import state_to_wire
+from arno.vocabulary.wire_results import error_to_wire
 
 
 def build_outcome(

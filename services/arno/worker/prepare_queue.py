@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from arno.bus.ports import Delivery, Lane
+from arno.bus.ports import Delivery
+from arno.vocabulary import Lane
 from arno.worker.clock import Clock
 
 _HEAD_START_S: Final = {Lane.INTERACTIVE.value: 5.0, Lane.STREAM.value: 4.0}

@@ -16,9 +16,9 @@ from typing import Final
 
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.errors import StoredJobError
-from arno.results.jobs import JobState
 from arno.results.worker_store import WorkerStore
-from arno.worker.outcomes import state_from_wire
+from arno.vocabulary import JobState
+from arno.vocabulary.wire import state_from_wire
 from arno.worker.retrying import AbandonedError, Backend
 from arno.worker.taken_job import TakenJob
 

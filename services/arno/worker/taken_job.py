@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.trace import Span, format_trace_id
 
 from arno.api.v1 import types_pb2
-from arno.bus.ports import Lane
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.results.jobs import Attempt
+from arno.vocabulary import Lane
 
 if TYPE_CHECKING:
     from arno.engine.interface import PreparedImage

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from arno.results.jobs import JobState
+from arno.vocabulary import JobState
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ from arno.vocabulary import (
 from arno.vocabulary.cascade import TaskInput
 from arno.vocabulary.grammars import Constraint
 from arno.vocabulary.spec import TaskSpec
-from arno.vocabulary.wire import answer_to_wire, task_to_wire
-from arno.vocabulary.wire_regions import box_to_wire
-from arno.worker.outcomes import error_to_wire
+from arno.vocabulary.wire import answer_to_wire, box_to_wire, task_to_wire
+from arno.vocabulary.wire_results import error_to_wire
 from arno.worker.timings import StageTimes
 
 

@@ -13,15 +13,15 @@ from arno.engine.engine_loop import EngineLoop
 from arno.engine.interface import Engine, EngineStatistics
 from arno.errors import StoredJobError
 from arno.ops.cpus import available_cpus
-from arno.results.jobs import JobState
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
+from arno.vocabulary.wire import state_from_wire
 from arno.worker.cancellations import Cancellations
 from arno.worker.clock import Clock
 from arno.worker.crew import Crew
 from arno.worker.dead_letters import DeadLetters
 from arno.worker.desk import Desk
 from arno.worker.intake import Intake
-from arno.worker.outcomes import state_from_wire
 from arno.worker.pace import PaceReporter
 from arno.worker.poll_loop import PollLoop
 from arno.worker.prepare_queue import PrepareQueue

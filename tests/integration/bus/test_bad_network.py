@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from arno.bus import BusSettings, Lane, make_admin
+from arno.bus import BusSettings, make_admin
+from arno.vocabulary import Lane
 from support.availability import require
 from support.bus_load import BackgroundLoad
 from support.eventually import eventually

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from arno.bus import BusSettings, Lane, make_admin
+from arno.bus import BusSettings, make_admin
+from arno.vocabulary import Lane
 from support.availability import require
 from support.bus_load import BackgroundLoad
 from support.eventually import eventually

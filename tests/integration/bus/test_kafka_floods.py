@@ -6,7 +6,8 @@ import time
 from collections import deque
 
 import pytest
-from arno.bus import BusSettings, Lane, Record, make_consumer
+from arno.bus import BusSettings, Record, make_consumer
+from arno.vocabulary import Lane
 from support import builders
 from support.bus_load import publish_all
 from support.kafka_broker import KafkaBroker

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arno.bus import BusSettings, Consumer, Delivery, Lane, make_consumer, topic_name
+from arno.bus import BusSettings, Consumer, Delivery, make_consumer, topic_name
 from arno.bus.kafka.settings import consumer_config
+from arno.vocabulary import Lane
 from kafka import KafkaAdminClient, TopicPartition
 from support import builders, tied_process
 from support.bus_load import BackgroundLoad, numbered, publish_all

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 
 import kafka
 import pytest
-from arno.bus import BusSettings, Lane, Record, topic_name
+from arno.bus import BusSettings, Record, topic_name
 from arno.bus.kafka.patches import PatchedConsumer, PatchedProducer
 from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
+from arno.vocabulary import Lane
 from kafka.errors import KafkaTimeoutError
 from support import builders
 from support.bus_load import publish_all

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from arno.bus import BusSettings, Lane, topic_name
+from arno.bus import BusSettings, topic_name
 from arno.errors import ConfigurationError
+from arno.vocabulary import Lane
 from support import builders
 from support.bus_load import numbered, publish_all
 from support.eventually import eventually

@@ -13,7 +13,6 @@ import pytest
 from arno.bus import (
     DEAD_LETTERS,
     BusSettings,
-    Lane,
     Record,
     make_admin,
     make_consumer,
@@ -22,6 +21,7 @@ from arno.bus import (
 )
 from arno.bus.kafka import settings as kafka_settings
 from arno.errors import ArnoError, ConfigurationError
+from arno.vocabulary import Lane
 from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,

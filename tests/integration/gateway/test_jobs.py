@@ -8,7 +8,7 @@ import grpc
 import pytest
 import redis
 from arno.api.v1 import job_pb2, types_pb2
-from arno.bus.ports import Lane
+from arno.vocabulary import Lane
 from google.protobuf.duration_pb2 import Duration
 from support import images
 from support.builders import new_job

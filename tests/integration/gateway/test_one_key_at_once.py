@@ -8,12 +8,14 @@ from contextlib import suppress
 import pytest
 import redis
 from arno.api.v1 import job_pb2, types_pb2
-from arno.bus.ports import Lane, Record
+from arno.bus.ports import Record
 from arno.errors import BackendUnavailableError
 from arno.gateway.errands import Errands
 from arno.gateway.settings import RequestLimits
 from arno.gateway.submission import Submission, SubmissionSettings, Submitter
-from arno.gateway.validation import check_request
+from arno.gateway.task_validation import parse_tasks
+from arno.gateway.validation import CheckedRequest, check_request
+from arno.vocabulary import Lane
 from support import images
 from support.eventually import eventually_async
 from support.gateway_calls import caption, infer_request
@@ -47,8 +49,13 @@ class HeldPublisher:
         await eventually_async(enough, what=f"{count} publications")
 
 
+def checked(content: bytes, *tasks: types_pb2.TaskSpec) -> CheckedRequest:
+    limits = RequestLimits()
+    return check_request(content, parse_tasks(tasks, limits=limits), limits=limits)
+
+
 def submission(**fields: object) -> Submission:
-    request = check_request(images.png(), [caption()], limits=RequestLimits())
+    request = checked(images.png(), caption())
     return Submission(request, tenant="default", lane=Lane.INTERACTIVE, work_s=30, **fields)
 
 

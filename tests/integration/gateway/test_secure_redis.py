@@ -14,7 +14,6 @@ import redis
 from arno.api.v1 import job_pb2
 from arno.bus import (
     DEAD_LETTERS,
-    Lane,
     Record,
     make_admin,
     make_consumer,
@@ -27,6 +26,7 @@ from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
 from arno.gateway.settings import GatewaySettings
 from arno.ops.redis_access import RedisAccessSettings
 from arno.results.gateway_store import GatewayStore
+from arno.vocabulary import Lane
 from click.testing import CliRunner
 from support import images
 from support.availability import require

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from arno.api.v1 import types_pb2
-from arno.bus.ports import Lane, Record
+from arno.bus.ports import Record
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import BackendUnavailableError, OverloadedError
 from arno.gateway.errands import Errands
@@ -17,7 +17,9 @@ from arno.gateway.submission import (
     Submitter,
     body_digest,
 )
-from arno.gateway.validation import check_request
+from arno.gateway.task_validation import parse_tasks
+from arno.gateway.validation import CheckedRequest, check_request
+from arno.vocabulary import Lane
 from support import images
 from support.builders import new_job
 from support.eventually import eventually_async
@@ -45,8 +47,13 @@ def made(arno, publisher) -> Submitter:
     return Submitter(store=arno.store, publisher=publisher, settings=SETTINGS, errands=Errands())
 
 
+def checked(content: bytes, *tasks: types_pb2.TaskSpec) -> CheckedRequest:
+    limits = RequestLimits()
+    return check_request(content, parse_tasks(tasks, limits=limits), limits=limits)
+
+
 def submission(**fields: object) -> Submission:
-    request = check_request(images.png(), [caption()], limits=RequestLimits())
+    request = checked(images.png(), caption())
     return Submission(request, tenant="default", lane=Lane.INTERACTIVE, work_s=30, **fields)
 
 
@@ -128,7 +135,7 @@ async def test_key_that_nobody_began_before_its_deadline_is_taken_over(arno, wor
 
 def test_digest_of_a_body_depends_on_image_and_tasks_only():
     def digest(content: bytes, *tasks: types_pb2.TaskSpec) -> str:
-        return body_digest(check_request(content, tasks, limits=RequestLimits()))
+        return body_digest(checked(content, *tasks))
 
     plain = digest(images.png(), caption())
     assert digest(images.png(), caption()) == plain

@@ -13,9 +13,9 @@ from arno.errors import BackendUnavailableError, UnknownJobError
 from arno.results import gateway_store
 from arno.results.connection import reading_client
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from arno.vocabulary.job_id import new_job_id
 from support.builders import new_job, result_store
 from support.eventually import eventually, eventually_async

@@ -11,9 +11,9 @@ import pytest
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import IdempotencyConflictError, UnknownJobError
-from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from support.builders import new_job, result_store
 from support.redis_server import RedisServer
 from support.stored_jobs import WAIT_S, StoreFactory, outcome, progress

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from support import builders
 from support.builders import new_job
 from support.redis_server import RedisServer

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from arno.bus.v1.records_pb2 import JobRecord
-from arno.results.jobs import JobState
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from support.builders import new_job, result_store
 from support.redis_server import RedisServer
 from support.stored_jobs import outcome

@@ -8,8 +8,8 @@ import pytest
 import redis
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobRecord
-from arno.results.jobs import JobState
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from support.eventually import eventually
 from support.job_client import JobClient, job_record

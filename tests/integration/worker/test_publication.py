@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.engine import ModelCard
-from arno.results.jobs import JobState
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from arno.worker.outcomes import build_outcome
 from arno.worker.publication import EndedJob, Publication
 from arno.worker.retrying import Backend

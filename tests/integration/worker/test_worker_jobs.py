@@ -7,7 +7,7 @@ import redis
 from arno.api.v1 import job_pb2, types_pb2
 from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.v1.records_pb2 import DeadJob
-from arno.results.jobs import JobState
+from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from support.builders import wire_task
 from support.eventually import eventually

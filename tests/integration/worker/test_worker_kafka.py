@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from arno.api.v1 import job_pb2
 from arno.bus import make_admin
-from arno.results.jobs import JobState
+from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from support.eventually import eventually
 from support.job_client import JobClient, job_record

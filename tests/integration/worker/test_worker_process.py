@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import DeadJob
-from arno.results.jobs import JobState
+from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from support import tied_process
 from support.builders import wire_task

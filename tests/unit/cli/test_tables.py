@@ -1,7 +1,7 @@
 import io
 
 from arno.cli.tables import print_result
-from arno.client.results import infer_result
+from arno.vocabulary.wire_results import infer_result
 from rich.console import Console
 from support.answers import caption, detection, failure, region, response
 

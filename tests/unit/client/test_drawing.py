@@ -2,9 +2,9 @@ import io
 
 import pytest
 from arno.client.drawing import colour_of, draw, draw_regions
-from arno.client.results import infer_result
 from arno.errors import InvalidImageError
 from arno.vocabulary import Box, Point, Polygon, QuadBox, Region
+from arno.vocabulary.wire_results import infer_result
 from PIL import Image
 from support.answers import detection, failure, region, response
 

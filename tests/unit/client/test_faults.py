@@ -1,6 +1,5 @@
 import pytest
 from arno.api.v1 import types_pb2
-from arno.client.faults import from_message, rebuild
 from arno.errors import (
     ArnoError,
     Code,
@@ -12,6 +11,7 @@ from arno.errors import (
     UnavailableError,
     UnknownJobError,
 )
+from arno.vocabulary.wire_results import error_from_wire, rebuild_error
 
 
 def classes(kind=ArnoError):
@@ -22,7 +22,7 @@ def classes(kind=ArnoError):
 
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
 def test_every_error_of_the_server_comes_back_as_its_own_class(kind):
-    error = rebuild(kind.reason, "a sentence", code=kind.code, metadata={"a": "b"})
+    error = rebuild_error(kind.reason, "a sentence", code=kind.code, metadata={"a": "b"})
     assert type(error) is kind
     assert str(error) == error.message == "a sentence"
     assert error.metadata == {"a": "b"}
@@ -30,21 +30,21 @@ def test_every_error_of_the_server_comes_back_as_its_own_class(kind):
 
 def test_field_of_a_refused_request_is_known():
     metadata = {"field": "tasks[0].text", "problem": "too long"}
-    error = rebuild("LIMIT_EXCEEDED", "…", code=3, metadata=metadata)
+    error = rebuild_error("LIMIT_EXCEEDED", "…", code=3, metadata=metadata)
     assert isinstance(error, LimitExceededError)
     assert (error.field, error.problem) == ("tasks[0].text", "too long")
 
 
 @pytest.mark.parametrize("kind", [OverloadedError, QuotaExceededError])
 def test_delay_after_which_a_retry_makes_sense_is_known(kind):
-    error = rebuild(kind.reason, "full", code=kind.code, metadata={"retry_delay_s": "2.5"})
+    error = rebuild_error(kind.reason, "full", code=kind.code, metadata={"retry_delay_s": "2.5"})
     assert isinstance(error, kind)
     assert error.retry_delay_s == 2.5
     assert error.retryable
 
 
 def test_reason_of_a_newer_server_keeps_name_and_code():
-    error = rebuild("QUOTA_SPENT", "no more", code=8, metadata={}, retryable=True)
+    error = rebuild_error("QUOTA_SPENT", "no more", code=8, metadata={}, retryable=True)
     assert isinstance(error, ArnoError)
     assert (error.reason, error.code, error.retryable) == (
         "QUOTA_SPENT",
@@ -55,12 +55,14 @@ def test_reason_of_a_newer_server_keeps_name_and_code():
 
 def test_error_of_a_task_comes_back_as_its_class():
     wire = types_pb2.Error(code=5, reason="JOB_NOT_FOUND", message="none", metadata={"job_id": "j"})
-    error = from_message(wire)
+    error = error_from_wire(wire)
     assert isinstance(error, UnknownJobError)
     assert error.metadata["job_id"] == "j"
 
 
 def test_classes_can_be_caught_by_their_family():
-    assert isinstance(rebuild("DRAINING", "", code=14, metadata={}), UnavailableError)
-    assert isinstance(rebuild("INVALID_IMAGE", "", code=3, metadata={}), InvalidFieldError)
-    assert isinstance(rebuild("DEADLINE_EXCEEDED", "", code=4, metadata={}), DeadlineExceededError)
+    assert isinstance(rebuild_error("DRAINING", "", code=14, metadata={}), UnavailableError)
+    assert isinstance(rebuild_error("INVALID_IMAGE", "", code=3, metadata={}), InvalidFieldError)
+    assert isinstance(
+        rebuild_error("DEADLINE_EXCEEDED", "", code=4, metadata={}), DeadlineExceededError
+    )

@@ -10,10 +10,10 @@ from arno.client.requests import (
     held_to_form,
     infer_message,
     submit_message,
-    task_of,
 )
 from arno.errors import InvalidFieldError
 from arno.vocabulary import Box, Task
+from arno.vocabulary.spec import task_of
 
 
 def specs(*tasks):

@@ -3,10 +3,9 @@ import json
 import pytest
 from arno.api.v1 import job_pb2, vision_pb2
 from arno.client.export import error_line, frame_line, json_lines
-from arno.client.jobs import JobState, job_of
-from arno.client.results import frame_result, infer_result
 from arno.errors import EngineError, InvalidImageError
-from arno.vocabulary import Box, FinishReason, Task
+from arno.vocabulary import Box, FinishReason, JobState, Task
+from arno.vocabulary.wire_results import frame_result, infer_result, job_result
 from google.protobuf.json_format import ParseDict
 from support.answers import caption, detection, failure, region, response
 
@@ -59,7 +58,7 @@ def test_frame_is_answered_failed_or_dropped():
 def test_job_says_how_it_stands():
     message = job_pb2.Job(id="j", state=job_pb2.JOB_STATE_DECODING, decoded_token_count=5)
     message.submit_time.FromJsonString("2030-01-02T03:04:05Z")
-    job = job_of(message)
+    job = job_result(message)
     assert job.state is JobState.DECODING
     assert not job.ended
     assert job.ended_at is None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
-from arno.bus.ports import Lane
 from arno.errors import OverloadedError
 from arno.gateway.admission import RETRY_DELAY_S_MAX, Admission, Ask, Budgets
+from arno.vocabulary import Lane
 
 SHARES = {Lane.INTERACTIVE: 1.0, Lane.STREAM: 0.8, Lane.BATCH: 0.5}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from arno.bus.ports import Lane
 from arno.gateway.admission import AdmissionStatistics
 from arno.gateway.backlog import Backlog, Prediction
 from arno.gateway.backlog_metrics import BacklogCollector
+from arno.vocabulary import Lane
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import ManualClock

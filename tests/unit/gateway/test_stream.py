@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from arno.api.v1 import types_pb2, vision_pb2
-from arno.bus.ports import Lane
 from arno.errors import OverloadedError
 from arno.gateway.drain import Drain
 from arno.gateway.settings import StreamLimits
 from arno.gateway.stream import FrameStream
-from arno.gateway.stream_settings import StreamPolicy, StreamSettings
+from arno.gateway.stream_settings import StreamSettings
+from arno.vocabulary import Lane, StreamPolicy
 
 
 def frame(sequence: int) -> vision_pb2.Frame:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from arno.api.v1 import types_pb2 as pb
-from arno.bus.ports import Lane
 from arno.errors import InvalidFieldError, InvalidImageError, LimitExceededError
 from arno.gateway.settings import RequestLimits
-from arno.gateway.validation import check_lane, check_request
+from arno.gateway.task_validation import parse_tasks
+from arno.gateway.validation import CheckedRequest, check_request
+from arno.vocabulary import Lane
+from arno.vocabulary.wire import lane_from_wire, spec_to_wire
 from support import images
 
 LIMITS = RequestLimits(
@@ -145,10 +147,14 @@ GOOD_TASKS = {
 }
 
 
+def checked(content: bytes, tasks: list[pb.TaskSpec]) -> CheckedRequest:
+    return check_request(content, parse_tasks(tasks, limits=LIMITS), limits=LIMITS)
+
+
 @pytest.mark.parametrize(("tasks", "field"), BAD_TASKS.values(), ids=BAD_TASKS.keys())
 def test_bad_task_is_refused_naming_its_field(tasks, field):
     with pytest.raises(InvalidFieldError) as refused:
-        check_request(images.png(), tasks, limits=LIMITS)
+        checked(images.png(), tasks)
     assert refused.value.metadata["field"] == field
     assert type(refused.value) is InvalidFieldError
 
@@ -156,7 +162,7 @@ def test_bad_task_is_refused_naming_its_field(tasks, field):
 @pytest.mark.parametrize(("tasks", "field"), TOO_LARGE_TASKS.values(), ids=TOO_LARGE_TASKS.keys())
 def test_task_above_a_limit_is_refused_naming_limit_and_what_was_sent(tasks, field):
     with pytest.raises(LimitExceededError) as refused:
-        check_request(images.png(), tasks, limits=LIMITS)
+        checked(images.png(), tasks)
     assert refused.value.metadata.keys() == {"field", "problem", "limit", "sent"}
     assert refused.value.metadata["field"] == field
 
@@ -164,29 +170,29 @@ def test_task_above_a_limit_is_refused_naming_limit_and_what_was_sent(tasks, fie
 @pytest.mark.parametrize(("content", "kind"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
 def test_bad_image_is_refused_by_its_header(content, kind):
     with pytest.raises(kind) as refused:
-        check_request(content, [CAPTION], limits=LIMITS)
+        checked(content, [CAPTION])
     assert refused.value.metadata["field"] == "image.content"
 
 
 @pytest.mark.parametrize("tasks", GOOD_TASKS.values(), ids=GOOD_TASKS.keys())
 def test_good_tasks_pass_unchanged_but_for_their_ids(tasks):
-    checked = check_request(images.png(), tasks, limits=LIMITS)
-    for index, (before, after) in enumerate(zip(tasks, checked.tasks, strict=True)):
+    request = checked(images.png(), tasks)
+    for index, (before, after) in enumerate(zip(tasks, request.tasks, strict=True)):
         assert after.id == (before.id or str(index))
         expected = pb.TaskSpec()
         expected.CopyFrom(before)
         expected.id = after.id
-        assert after == expected
-    assert checked.image.mime_type == "image/png"
+        assert spec_to_wire(after) == expected
+    assert request.image.mime_type == "image/png"
 
 
 @pytest.mark.parametrize("lane", Lane)
 def test_every_lane_of_the_api_is_one_of_the_bus(lane):
     number = pb.Lane.Value(f"LANE_{lane.upper()}")
-    assert check_lane(number, default=Lane.BATCH) is lane
+    assert lane_from_wire(number, default=Lane.BATCH) is lane
 
 
 def test_lane_left_open_is_the_default_and_an_unknown_one_is_refused():
-    assert check_lane(0, default=Lane.STREAM) is Lane.STREAM
+    assert lane_from_wire(0, default=Lane.STREAM) is Lane.STREAM
     with pytest.raises(InvalidFieldError, match="lane: no such lane"):
-        check_lane(17, default=Lane.STREAM)
+        lane_from_wire(17, default=Lane.STREAM)

@@ -25,12 +25,13 @@ from arno.vocabulary.wire import (
     answer_to_wire,
     finish_reason_from_wire,
     finish_reason_to_wire,
+    region_from_wire,
+    region_to_wire,
     spec_from_wire,
     spec_to_wire,
     task_from_wire,
     task_to_wire,
 )
-from arno.vocabulary.wire_regions import region_from_wire, region_to_wire
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.vocabulary.spelling import quick

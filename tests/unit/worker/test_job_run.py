@@ -5,8 +5,7 @@ from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.errors import CancelledError, EngineError
-from arno.results.jobs import JobState
-from arno.vocabulary import EXPECTED_TOKENS, FinishReason, Task
+from arno.vocabulary import EXPECTED_TOKENS, FinishReason, JobState, Task
 from arno.vocabulary.grammars import Constraint
 from arno.worker.job_run import JobRun
 from hypothesis import given
@@ -241,7 +240,7 @@ def test_every_job_ends_with_each_result_once_in_request_order(data: st.DataObje
         assert not told.keys() & new.keys()
         told |= new
     assert not waiting
-    assert run.state.terminal
+    assert run.state.ended
     results = run.results
     assert [told[key] for key in sorted(told)] == [r.SerializeToString() for r in results]
     assert len({result.id for result in results}) == len(results)

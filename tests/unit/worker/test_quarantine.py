@@ -3,7 +3,8 @@ from collections.abc import Callable
 
 import pytest
 from arno.bus.v1.records_pb2 import JobRecord
-from arno.results.jobs import Attempt, JobState
+from arno.results.jobs import Attempt
+from arno.vocabulary import JobState
 from arno.worker.quarantine import Begin, Quarantine
 from arno.worker.retrying import AbandonedError
 from support.eventually import eventually

@@ -11,9 +11,10 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from arno.bus.kafka.faults import translate
 from arno.bus.kafka.settings import admin_config, topic_config
-from arno.bus.ports import DEAD_LETTERS, Lane, topic_name
+from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
+from arno.vocabulary import Lane
 
 logger = logging.getLogger(__name__)
 

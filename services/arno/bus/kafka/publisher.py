@@ -22,9 +22,10 @@ from arno.bus.kafka.faults import translate
 from arno.bus.kafka.patches import PatchedProducer
 from arno.bus.kafka.settings import producer_config, require_crc32c
 from arno.bus.limits import ByteBudget, record_size
-from arno.bus.ports import DEAD_LETTERS, Lane, Record, topic_name
+from arno.bus.ports import DEAD_LETTERS, Record, topic_name
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
+from arno.vocabulary import Lane
 
 Answer = TypeVar("Answer")
 

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import redis
 
-from arno.bus.ports import DEAD_LETTERS, DeadRecord, Lane, topic_name
+from arno.bus.ports import DEAD_LETTERS, DeadRecord, topic_name
 from arno.bus.redis_streams.connection import connect, translate
 from arno.bus.redis_streams.entries import Entry
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
+from arno.vocabulary import Lane
 
 _READ_COUNT_MAX: Final = 16
 

@@ -14,12 +14,13 @@ import redis
 import redis.asyncio
 
 from arno.bus.limits import ByteBudget, record_size
-from arno.bus.ports import DEAD_LETTERS, Lane, Record, topic_name
+from arno.bus.ports import DEAD_LETTERS, Record, topic_name
 from arno.bus.redis_streams.admin import RedisStreamsAdmin
 from arno.bus.redis_streams.connection import connect_async, translate, unreachable
 from arno.bus.redis_streams.entries import fields_of
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
+from arno.vocabulary import Lane
 
 _RETRY_PAUSE_S = 0.05
 _PING_TIMEOUT_S = 3.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from arno.gateway.tenancy import DEFAULT_TENANT
+from arno.vocabulary import DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)

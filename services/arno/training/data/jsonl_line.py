@@ -22,8 +22,7 @@ from arno.training.data.sample import Sample
 from arno.training.data.shorthand import spell_out_answer, spell_out_box
 from arno.training.data.source import fault_in
 from arno.vocabulary import AnswerValue, ImageSize, Task, TaskSpec, check_inputs
-from arno.vocabulary.wire import answer_from_wire
-from arno.vocabulary.wire_regions import box_from_wire
+from arno.vocabulary.wire import answer_from_wire, box_from_wire
 
 _FORM: Final = frozenset({"file", "task", "text", "classes", "region", "answer"})
 # What `arno infer --json` writes beside the result; it says nothing about the question.

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from arno.api.v1 import vision_pb2
 from arno.client.export import json_lines
-from arno.client.results import infer_result
 from arno.errors import InvalidFieldError
 from arno.training.data import Sample, open_data
 from arno.vocabulary import (
@@ -26,6 +25,7 @@ from arno.vocabulary import (
     TextAnswer,
 )
 from arno.vocabulary.wire import answer_to_wire, task_to_wire
+from arno.vocabulary.wire_results import infer_result
 from PIL import Image
 
 WIDTH, HEIGHT = 100, 80

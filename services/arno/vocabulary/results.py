@@ -1,18 +1,20 @@
-"""Hold what the server answered, typed. Shapes and answers are those of `arno.vocabulary`."""
+"""Hold what a request, a frame or a job came to, typed: what clients and `arno.load` return.
+
+Shapes and answers are those of the rest of the package; `wire_results` makes these of messages.
+"""
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from google.protobuf.duration_pb2 import Duration
-
-from arno.api.v1 import types_pb2, vision_pb2
-from arno.client.faults import from_message
+from arno.api.v1 import job_pb2, vision_pb2
 from arno.errors import ArnoError
-from arno.vocabulary import Answer, Box, Region, Task
-from arno.vocabulary.wire import answer_from_wire, task_from_wire
-from arno.vocabulary.wire_regions import box_from_wire
+from arno.vocabulary.answers import Answer
+from arno.vocabulary.job import JobState
+from arno.vocabulary.regions import Box, Region
+from arno.vocabulary.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,52 +197,35 @@ class FrameResult:
         return self.outcome
 
 
-def infer_result(message: vision_pb2.InferResponse) -> InferResult:
-    """Return the typed form of an answer."""
-    image, model = message.image, message.model
-    return InferResult(
-        job_id=message.job_id,
-        tasks=tuple(_task_result(result) for result in message.results),
-        image=ImageDescription(image.width_px, image.height_px, image.mime_type, image.sha256)
-        if message.HasField("image")
-        else None,
-        model=Model(model.name, model.fingerprint, model.dtype)
-        if message.HasField("model")
-        else None,
-        message=message,
-    )
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the server knows it at one moment.
 
+    Attributes:
+        id: Names the job.
+        state: How it stands.
+        submitted_at: When the gateway accepted it, UTC.
+        expires_at: When it will be given up, UTC.
+        ended_at: When it ended, UTC; None before.
+        result: The outcomes so far; complete when the state is SUCCEEDED. None before the first.
+        error: Why the job as a whole failed, was cancelled or expired.
+        attempt_count: How often a worker has begun it.
+        decoded_token_count: Tokens so far over all tasks: a sign of life.
+        message: The job as it came, for exports.
+    """
 
-def frame_result(message: vision_pb2.InferStreamResponse) -> FrameResult:
-    """Return the typed form of a frame's answer."""
-    outcome: InferResult | ArnoError | None = None
-    if message.HasField("response"):
-        outcome = infer_result(message.response)
-    elif message.HasField("error"):
-        outcome = from_message(message.error)
-    return FrameResult(message.sequence, message.timestamp_ms, outcome, message)
+    id: str
+    state: JobState
+    submitted_at: datetime.datetime | None
+    expires_at: datetime.datetime | None
+    ended_at: datetime.datetime | None
+    result: InferResult | None
+    error: ArnoError | None
+    attempt_count: int
+    decoded_token_count: int
+    message: job_pb2.Job = field(repr=False, compare=False)
 
-
-def _task_result(message: types_pb2.TaskResult) -> TaskResult:
-    answered = message.HasField("answer")
-    return TaskResult(
-        id=message.id,
-        task=task_from_wire(message.task),
-        text=message.text,
-        region=box_from_wire(message.region) if message.HasField("region") else None,
-        outcome=answer_from_wire(message.answer) if answered else from_message(message.error),
-        timings=_timings(message.answer.timings) if answered else Timings(),
-    )
-
-
-def _timings(message: types_pb2.Timings) -> Timings:
-    return Timings(
-        queue_s=_seconds(message.queue),
-        prepare_s=_seconds(message.prepare),
-        encode_s=_seconds(message.encode),
-        decode_s=_seconds(message.decode),
-    )
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state.ended
