@@ -15,9 +15,8 @@ from google.protobuf.message import DecodeError
 
 from arno.bus.ports import DeadLetterQueue, Publisher, Record
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
-from arno.vocabulary import Lane
 from arno.vocabulary.job_id import new_job_id
-from arno.vocabulary.wire import lane_from_wire
+from arno.vocabulary.wire import lane_of_record
 
 if TYPE_CHECKING:
     # The verb that replays composes bus and store; neither package needs the other to run.
@@ -53,7 +52,7 @@ class DeadLetter:
         """The channel that it came from, and that it is replayed on."""
         if self.dead.channel:
             return self.dead.channel
-        return lane_from_wire(self.dead.job.lane, default=Lane.BATCH).value
+        return lane_of_record(self.dead.job.lane).value
 
     def facts(self) -> dict[str, object]:
         """Return what a list shows of it."""

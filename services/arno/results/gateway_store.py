@@ -31,9 +31,9 @@ from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
-from arno.vocabulary import JobState, Lane
+from arno.vocabulary import JobState
 from arno.vocabulary.job_id import made_at_ms
-from arno.vocabulary.wire import lane_from_wire, state_to_wire
+from arno.vocabulary.wire import lane_of_record, state_to_wire
 from arno.vocabulary.wire_results import error_to_wire
 
 _SINCE_TIME_TO_LIVE_MS: Final = 30 * 86_400_000
@@ -155,7 +155,7 @@ class GatewayStore:
             record.submitted_at_ms,
             record.deadline_at_ms,
             self._time_to_live_s,
-            lane_from_wire(record.lane, default=Lane.BATCH).value,
+            lane_of_record(record.lane).value,
             body_sha256,
             self._stream if waited_for else "",
             int(bool(idempotency_key)),

@@ -83,6 +83,11 @@ def lane_from_wire(number: int, *, default: Lane, field: str = "lane") -> Lane:
     return lane
 
 
+def lane_of_record(number: int) -> Lane:
+    """Return the lane of a record; what a newer gateway may have named counts as the lowest."""
+    return _LANES.get(number, Lane.BATCH)
+
+
 def policy_to_wire(policy: StreamPolicy) -> "vision_pb2.StreamPolicy.ValueType":
     """Return the API's number of a stream's policy."""
     return vision_pb2.StreamPolicy.Value(f"STREAM_POLICY_{policy}")
