@@ -23,7 +23,7 @@ BEAMS = DecodingOptions(num_beams=3, max_new_tokens=20)
 
 
 def picture(seed: int) -> bytes:
-    """A PNG of noise, another for every seed."""
+    """A PNG of noise, different for every seed."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randint(0, 256, (32, 40, 3), generator=generator, dtype=torch.uint8)
     file = io.BytesIO()
@@ -50,7 +50,7 @@ def request(
 
 
 def until_idle(engine: Engine) -> Iterator[SequenceProgress | SequenceFinished]:
-    """Step until nothing is in hand; give what each step tells."""
+    """Step until the engine is idle; yield the events of each step."""
     while True:
         events = engine.step()
         yield from events
@@ -62,9 +62,9 @@ def until_idle(engine: Engine) -> Iterator[SequenceProgress | SequenceFinished]:
 def run_all(
     engine: Engine, watch: Callable[[], object] = lambda: None
 ) -> dict[str, SequenceFinished]:
-    """Step until nothing is in hand, and return how every sequence ended.
+    """Step until the engine is idle, and return how every sequence ended.
 
-    ``watch`` is called after everything that a step tells.
+    ``watch`` is called after each event.
     """
     ends: dict[str, SequenceFinished] = {}
     for event in until_idle(engine):

@@ -50,6 +50,10 @@ class FairShares:
         self._spent: dict[str, float] = {}
         self._floor = 0.0
 
+    def __len__(self) -> int:
+        """Return how many debts are remembered."""
+        return len(self._spent)
+
     def spent(self, name: str) -> float:
         """Return the cost charged to a name, on a scale on which only differences mean anything."""
         return max(self._spent.get(name, 0.0), self._floor)

@@ -1,8 +1,8 @@
 """Choose the sequences that start next, from queues by lane and tenant.
 
 Each turn goes to the lane with the best claim, in it to the tenant that was charged least, and of
-that tenant to the oldest sequence. Sequences are seen through `Schedulable` only: deadlines and
-cancels are their owner's business, who withdraws them.
+that tenant to the oldest sequence. Sequences are seen through `Schedulable` only. The owner of the
+queue withdraws those that were cancelled or whose deadline has come.
 """
 
 from collections import deque

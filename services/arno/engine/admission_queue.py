@@ -39,15 +39,21 @@ class EncodedGroup:
 class AdmissionQueue:
     """Sequences before they decode. The engine's thread only, but for `queued_count`."""
 
-    def __init__(self, images: ImageStage, positions: int) -> None:
+    def __init__(
+        self, images: ImageStage, *, positions: int, group_max: int, size_max: int
+    ) -> None:
         """Start empty.
 
         Args:
             images: Encodes the images.
             positions: Most positions of image and prompt together.
+            group_max: Most sequences whose images, or whose prompts, are encoded together.
+            size_max: Largest total size of all sequences from their encoding to their end.
         """
         self._images = images
         self._positions = positions
+        self._group_max = group_max
+        self._size_max = size_max
         self._scheduler: Scheduler[Sequence] = Scheduler(LanePolicy())
         self._encoding: list[Sequence] = []
         self._ready: list[Sequence] = []
@@ -71,6 +77,23 @@ class AdmissionQueue:
         """Queue a sequence."""
         sequence.stage = SequenceStage.QUEUED
         self._scheduler.admit(sequence)
+
+    def budget(self, running: list[Sequence], limit: int) -> Budget | None:
+        """Return what may leave the queue now; None where nothing may.
+
+        Args:
+            running: The sequences that decode.
+            limit: Most sequences that decode together.
+        """
+        if self.encoding or not self.queued_count:
+            return None
+        in_flight = [*running, *self._ready]
+        count = min(limit - len(in_flight), self._group_max)
+        if count <= 0:
+            return None
+        size = self._size_max - sum(sequence.size for sequence in in_flight)
+        # A single sequence may be larger than the limit: it must run too.
+        return Budget(count, size) if size > 0 or not in_flight else None
 
     def encode(self, budget: Budget, now_s: float) -> None:
         """Take the next group off the queue and start to encode its images."""
@@ -101,7 +124,7 @@ class AdmissionQueue:
         self._ready += ready
         return EncodedGroup(tuple(ready), tuple(refused), images)
 
-    def joining(self, pool: DecodePool, limit: int) -> list[Sequence]:
+    def joining(self, pool: DecodePool, free: int) -> list[Sequence]:
         """Return the ready sequences that can join next, all of one batch; they stay until `take`.
 
         A batch without a free slot holds up only the sequences that belong to it. A sequence that
@@ -109,12 +132,12 @@ class AdmissionQueue:
 
         Args:
             pool: The batches, with their free slots and memory.
-            limit: Most sequences.
+            free: Most sequences, by the limit on those that decode together.
         """
         for key in dict.fromkeys(sequence.batch_key for sequence in self._ready):
-            free = min(pool.free_slots(key), limit)
-            if free > 0:
-                count = min(free, pool.affordable(key))
+            count = min(pool.free_slots(key), free, self._group_max)
+            if count > 0:
+                count = min(count, pool.affordable(key))
                 return [sequence for sequence in self._ready if sequence.batch_key == key][:count]
         return []
 

@@ -99,7 +99,12 @@ class ContinuousEngine:
         kinds = TokenKinds(checkpoint.token_table, decoder.token_count, device)
         lay_out_encoders(checkpoint.network)
         self._sequences = SequenceTable()
-        self._queue = AdmissionQueue(self._images, card.position_count)
+        self._queue = AdmissionQueue(
+            self._images,
+            positions=card.position_count,
+            group_max=settings.admit_sequences_max,
+            size_max=settings.batch_tokens_max,
+        )
         self._pool = DecodePool(decoder, limits, kinds, make_launcher)
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
         self._events: list[Event] = []
@@ -213,25 +218,11 @@ class ContinuousEngine:
         Where images are encoded beside decoding, a new group has begun when this returns.
         """
         self._take_encoded(wait=False)
-        budget = self._budget()
+        budget = self._queue.budget(self._pool.sequences, self._limit.value)
         if budget is not None and self._images.overlaps:
             self._encode(budget)
             budget = None
-        free = max(0, self._limit.value - len(self._pool))
-        joining = self._queue.joining(self._pool, min(free, self._settings.admit_sequences_max))
-        return joining or budget
-
-    def _budget(self) -> Budget | None:
-        """Return what may leave the queue now; None where nothing may."""
-        if self._queue.encoding or not self._queue.queued_count:
-            return None
-        in_flight = [*self._pool.sequences, *self._queue.started]
-        count = min(self._limit.value - len(in_flight), self._settings.admit_sequences_max)
-        if count <= 0:
-            return None
-        size = self._settings.batch_tokens_max - sum(sequence.size for sequence in in_flight)
-        # A single sequence may be larger than the limit: it must run too.
-        return Budget(count, size) if size > 0 or not in_flight else None
+        return self._queue.joining(self._pool, self._limit.value - len(self._pool)) or budget
 
     def _admit(self, newcomers: list[Sequence] | Budget | None) -> None:
         """Take encoded sequences into their batch, or encode the images of a new group.

@@ -99,7 +99,7 @@ class Sequence:
 
     @property
     def tenant(self) -> str:
-        """Who is charged for it."""
+        """The tenant that is charged for it."""
         return self.request.tenant
 
     @property

@@ -1,4 +1,4 @@
-"""What an operator decides about the engine."""
+"""Settings of the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arno.ops.images import ImageLimits
 
 
 class EngineSettings(Settings):
-    """Which model runs, on what, and within which bounds."""
+    """The model, its device, and the limits of the engine."""
 
     model: str = Field(
         "tiny",
@@ -21,15 +21,13 @@ class EngineSettings(Settings):
     )
     base_model: str = Field(
         "",
-        description="What a LoRA folder adapts; if empty, the model that it was trained on.",
+        description="Model that a LoRA folder adapts; if empty, the model that it was trained on.",
     )
-    download: bool = Field(
-        False, description="Fetch a hub id that is not in the local cache; nothing is, without."
-    )
+    download: bool = Field(False, description="Download a hub id that is not in the local cache.")
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="cpu, cuda, cuda:N, or auto: a GPU where there is one.",
+        description="cpu, cuda, cuda:N, or auto: a GPU if there is one, else the CPU.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number format of the weights; auto: float32 on CPU, bfloat16 on GPU."
@@ -62,19 +60,19 @@ class EngineSettings(Settings):
     )
     encode_overlap: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Encode images beside decoding, on a thread of their own; auto: on a CPU where "
-        "the model's threads leave another one free.",
+        description="Encode images beside decoding, on a thread of their own; auto: on a CPU, if "
+        "the model's threads leave a core free.",
     )
     loop_tokens: int = Field(
         0,
         ge=0,
-        description="Stop answers of at least so many tokens that go round in circles; 0 lets them "
+        description="Stop answers that end in a loop once they have this many tokens; 0 lets them "
         "run to their limit, as transformers does.",
     )
     decode_cache_bytes: int = Field(
         0,
         ge=0,
-        description="Memory for what is decoding, bytes; 0: a part of what the device has free.",
+        description="Memory for sequences that decode, bytes; 0: a part of the device's free one.",
     )
     encoded_cache_bytes: int = Field(
         256 * 1024**2, ge=0, description="Memory for encoded images kept for further tasks, bytes."
@@ -99,11 +97,11 @@ class EngineSettings(Settings):
     )
     allow_untrained: bool = Field(
         False,
-        description="Serve a model with random weights, or that answers nothing sensible in its "
-        "self-test.",
+        description="Serve a model with random weights, or one whose answers in the self-test are "
+        "empty.",
     )
 
     @property
     def image_limits(self) -> ImageLimits:
-        """How large an image may be, as the decoder takes it."""
+        """The limits of an image, as its decoder takes them."""
         return ImageLimits(self.image_bytes_max, self.image_pixels_max, self.image_scans_max)

@@ -54,7 +54,7 @@ def test_a_sequence_cancelled_between_encoding_and_decoding_is_not_decoded(engin
 
 
 @pytest.mark.parametrize("options", [GREEDY, BEAMS], ids=["greedy", "beams"])
-def test_a_batch_that_nobody_wants_stops_at_once(engine, monkeypatch, options):
+def test_a_batch_of_cancelled_sequences_stops_at_once(engine, monkeypatch, options):
     images = [engine.prepare(picture(i)) for i in range(2)]
     submit_all(engine, [request(f"s{i}", images[i], options=options) for i in range(2)])
     cancel = lambda: [engine.cancel(f"s{i}") for i in range(2)]  # noqa: E731 - one line reads best
@@ -163,7 +163,7 @@ def test_progress_tells_of_tokens_now_and_then(engine):
     assert max(told) >= 16
 
 
-def test_an_answer_that_goes_round_to_its_limit_says_so(engine):
+def test_an_answer_that_loops_to_its_limit_ends_for_that_reason(engine):
     repeating = DecodingOptions(num_beams=1, max_new_tokens=26, no_repeat_ngram_size=0)
     submit_all(
         engine, [request(f"s{i}", engine.prepare(picture(i)), "?", repeating) for i in (0, 5)]
@@ -174,9 +174,7 @@ def test_an_answer_that_goes_round_to_its_limit_says_so(engine):
     assert (ends["s0"].finish_reason, len(ends["s0"].token_ids)) == (FinishReason.LENGTH, 26)
 
 
-def test_an_answer_that_goes_round_is_stopped_only_if_the_settings_say_so(
-    make_engine, reference, monkeypatch
-):
+def test_a_loop_is_stopped_only_if_the_settings_ask_for_it(make_engine, reference, monkeypatch):
     monkeypatch.setattr(
         continuous_engine, "ends_in_loop", lambda token_ids, _: token_ids[1] == seen
     )

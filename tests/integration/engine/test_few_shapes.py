@@ -1,7 +1,7 @@
 """Steps in a few rounded shapes, as a GPU would have them recorded, give the same answers.
 
 What runs here on the CPU is what a CUDA graph would record: the same kernels, over the same slots
-that hold nobody, in tensors that never move.
+that are empty, in tensors that never move.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def test_nothing_that_a_recording_points_to_moves(checkpoint):
     assert engine.statistics().failed_batch_count == 0
 
 
-def test_slots_that_hold_nobody_may_be_moved_on_for_ever(few_shapes, reference):
+def test_empty_slots_may_be_advanced_without_end(few_shapes, reference):
     """One long answer after the other beside a slot that was left long ago."""
     short = request("short", few_shapes.prepare(picture(9)))
     submit_all(few_shapes, [short, request("also", short.image, "Where")])

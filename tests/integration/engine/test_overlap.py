@@ -67,7 +67,7 @@ def test_decoding_goes_on_while_an_image_is_encoded(engine, reference, monkeypat
 
 
 @pytest.mark.parametrize("reason", [FinishReason.CANCELLED, FinishReason.DEADLINE])
-def test_who_is_unwanted_while_its_image_is_encoded_ends_at_once(
+def test_a_sequence_that_is_retired_while_its_image_is_encoded_ends_at_once(
     engine, clock, monkeypatch, reason
 ):
     start(engine, request("other", engine.prepare(picture(1))))

@@ -50,7 +50,7 @@ def test_a_prompt_that_breaks_the_text_encoder_fails_alone(
     submit_all(engine, requests)
     ends = run_all(engine)
     assert isinstance(ends["xbc"].error, EngineError)
-    assert "device-side assert" not in str(ends["xbc"].error), "a caller is told no internals"
+    assert "device-side assert" not in str(ends["xbc"].error), "a caller sees no internals"
     assert ends["abc"].token_ids == reference.answer(requests[0])
     assert ends["dbc"].token_ids == reference.answer(requests[2])
 
@@ -114,7 +114,7 @@ def test_running_out_of_memory_makes_fewer_run_together_and_loses_nothing(
 
     def scarce(self, ids, *rest, **named):
         if len(ids) > 3:
-            raise torch.OutOfMemoryError("no memory for so many")
+            raise torch.OutOfMemoryError("no memory for this many")
         sizes.append(len(ids))
         return real(self, ids, *rest, **named)
 
@@ -135,7 +135,7 @@ def test_after_memory_was_scarce_as_many_run_together_again_as_before(
 
     def step(self, ids, *rest, **named):
         if scarce[0] and len(ids) > 1:
-            raise torch.OutOfMemoryError("no memory for so many")
+            raise torch.OutOfMemoryError("no memory for this many")
         sizes.append(len(ids))
         return real(self, ids, *rest, **named)
 
@@ -220,8 +220,8 @@ def test_pixels_that_are_no_numbers_end_in_an_error_and_not_in_an_answer(engine,
     assert ends["good"].token_ids == reference.answer(requests[0])
 
 
-def test_whoever_takes_the_place_of_one_without_numbers_is_answered(engine, reference):
-    """Beside one with a longer prompt, to whose length everybody's is read."""
+def test_a_sequence_in_the_slot_of_one_without_numbers_is_answered(engine, reference):
+    """Beside one with a longer prompt, up to whose length all prompts are read."""
     good = engine.prepare(picture(0))
     bad = dataclasses.replace(good, sha256="nan", pixels=torch.full_like(good.pixels, torch.nan))
     endless = DecodingOptions(num_beams=3, max_new_tokens=60, no_repeat_ngram_size=1)

@@ -59,7 +59,7 @@ def test_any_mix_of_options_stays_within_the_budget(make_engine, reference, byte
         assert ends[asked.sequence_id].token_ids == reference.answer(asked)
 
 
-def test_one_that_needs_more_than_is_free_is_not_overtaken_for_ever(make_engine, bytes_of):
+def test_a_sequence_that_waits_for_memory_is_not_overtaken_without_end(make_engine, bytes_of):
     """However many come after it that would fit into what becomes free."""
     small, large = KINDS[0], KINDS[-1]
     engine = make_engine(decode_cache_bytes=bytes_of(large.num_beams))

@@ -1,4 +1,4 @@
-"""Who waits for the engine gets its turn by lane, and by what was predicted for its tenant."""
+"""Sequences get their turns by lane, and by the cost predicted for their tenant."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_idle_time_does_not_slow_the_pace():
     assert pace.cost_per_s == pytest.approx(50.0, rel=0.01)
 
 
-def test_work_that_nobody_began_is_not_counted():
+def test_work_that_did_not_begin_is_not_counted():
     pace = Pace(cost_per_s=50.0)
     pace.done(1e9, 5.0)
     assert pace.cost_per_s == 50.0

@@ -31,7 +31,7 @@ def waiting(number: int, arrival: Arrival) -> Waiting:
 
 
 def latencies_s(arrivals: list[Arrival]) -> list[float]:
-    """Run a continuous batch: whenever one of its slots is free, the scheduler says who is next."""
+    """Run a continuous batch: whenever a slot is free, the scheduler chooses the next."""
     scheduler, running, latencies = Scheduler(LanePolicy()), [], {}
     coming = sorted(enumerate(arrivals), key=lambda each: each[1].at_s)
     at_s, place = 0.0, 0

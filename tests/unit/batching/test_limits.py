@@ -92,7 +92,7 @@ def test_taking_in_goes_first_until_it_owes():
     assert share.choose(can_admit=True, can_decode=True) is Phase.ADMIT
 
 
-def test_a_debt_to_nobody_is_forgotten():
+def test_a_debt_to_no_sequence_is_forgotten():
     share = PhaseShare(0.5)
     share.charge(Phase.ADMIT, 100.0)
     assert share.choose(can_admit=True, can_decode=False) is Phase.ADMIT

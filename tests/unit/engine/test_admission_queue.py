@@ -17,7 +17,7 @@ from arno.engine.image_stage import ImageStage  # noqa: E402
 from arno.engine.interface import DecodingOptions  # noqa: E402
 from arno.engine.sequence import SequenceStage  # noqa: E402
 
-POSITIONS = 10
+POSITIONS, GROUP_MAX = 10, 5
 GREEDY, BEAMS = DecodingOptions(num_beams=1), DecodingOptions(num_beams=3)
 
 
@@ -51,7 +51,8 @@ class Pool:
 
 @pytest.fixture
 def queue():
-    return AdmissionQueue(ImageStage(Encoder(), overlap=False), POSITIONS)
+    images = ImageStage(Encoder(), overlap=False)
+    return AdmissionQueue(images, positions=POSITIONS, group_max=GROUP_MAX, size_max=100)
 
 
 def of_image(name, digest, options=GREEDY, **changes):
@@ -138,6 +139,29 @@ def test_a_full_batch_is_passed_over_and_a_lack_of_memory_is_not(queue):
     assert names(queue.joining(full, 4)) == ["greedy"]
     scarce = Pool(affordable={greedy.batch_key: 1})
     assert queue.joining(scarce, 4) == []
+
+
+def test_no_more_sequences_are_encoded_than_may_decode_together(queue):
+    """Each is of size 12: 12 tokens are expected, of one beam."""
+    first, second = sequence("first", GREEDY), sequence("second", GREEDY)
+    assert queue.budget([], 4) is None, "nothing waits"
+    queue.add(first)
+    assert queue.budget([], 4) == Budget(4, 100)
+    assert queue.budget([], 40) == Budget(GROUP_MAX, 100)
+    assert queue.budget([second], 4) == Budget(3, 88)
+    assert queue.budget([second], 1) is None
+    encode(queue, second)
+    queue.add(sequence("third", GREEDY))
+    assert queue.budget([], 4) == Budget(3, 88), "one is ready"
+    queue.encode(Budget(1), 0.0)
+    assert queue.budget([], 4) is None, "a group is being encoded"
+
+
+def test_sequences_too_large_for_all_memory_run_one_at_a_time(queue):
+    huge = sequence("huge", dataclasses.replace(BEAMS, num_beams=9))  # of size 108
+    queue.add(sequence("waits"))
+    assert queue.budget([huge], 4) is None
+    assert queue.budget([], 4) is not None
 
 
 def test_sequences_that_come_back_from_a_batch_go_first(queue):

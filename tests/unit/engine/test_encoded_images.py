@@ -39,7 +39,7 @@ def test_the_same_image_is_counted_once():
     assert cache.size_bytes == ROW_BYTES
 
 
-def test_what_somebody_holds_is_found_though_there_is_no_room_to_keep_it():
+def test_an_image_in_use_is_found_though_there_is_no_memory_to_keep_it():
     cache = EncodedCache(0)
     held = features()
     cache.put("a", held)
@@ -50,7 +50,7 @@ def test_what_somebody_holds_is_found_though_there_is_no_room_to_keep_it():
     assert cache.get("a") is None
 
 
-def test_clearing_forgets_what_nobody_holds():
+def test_clearing_forgets_what_is_not_in_use():
     cache = EncodedCache(10 * ROW_BYTES)
     held = features()
     cache.put("held", held)

@@ -1,4 +1,4 @@
-"""An answer that ends in a loop is told from one that is merely long."""
+"""An answer that ends in a loop is distinguished from one that is merely long."""
 
 from __future__ import annotations
 

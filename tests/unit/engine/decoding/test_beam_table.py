@@ -148,7 +148,7 @@ def test_the_length_penalty_decides_between_short_and_long(penalty, expected):
     limit=st.integers(2, 4),
     penalty=st.sampled_from([0.0, 1.0, 2.0]),
 )
-def test_with_room_for_every_answer_the_best_one_is_found(seed, limit, penalty):
+def test_with_a_beam_for_every_answer_the_best_one_is_found(seed, limit, penalty):
     """Against all answers that there are: words up to an end, which the limit forces."""
     model = random_model(seed)
     options = DecodingOptions(

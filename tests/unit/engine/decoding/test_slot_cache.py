@@ -74,7 +74,7 @@ def test_prompts_come_back_without_padding_and_without_those_before_them():
     assert prompt_of(cache, 1, 5) == [8, 9, 10]
 
 
-def test_who_takes_a_slot_sees_nothing_of_the_answer_that_was_there():
+def test_a_sequence_sees_nothing_of_the_answer_that_was_in_its_slot():
     cache = SlotCache(SHAPE, 1, 1)
     cache.fill(0, started([1, 2]), 0, 2)
     for position in range(2, 5):
@@ -156,7 +156,7 @@ def test_a_wiped_slot_holds_no_numbers_that_are_none():
     assert prompt_of(cache, 1, 2) == [1, 2]
 
 
-def test_room_that_grows_keeps_what_is_there_and_room_that_is_enough_stays():
+def test_a_cache_that_grows_keeps_its_content_and_one_that_is_large_enough_stays():
     cache = SlotCache(SHAPE, 2, 2)
     cache.fill(0, started([1, 2]), 0, 2)
     cache.reserve(100, 100, used=1)
