@@ -15,7 +15,7 @@ from typing import Final
 import click
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.cli.settings_names import KNOWN_SETTINGS
-from arno.engine.interface import SequenceFinished, SequenceProgress, SequenceRequest
+from arno.engine.interface import Event, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.ops.flags import settings_options
@@ -62,7 +62,7 @@ class PacedEngine(NullEngine):
         """Queue a sequence."""
         self._scheduler.admit(_Waiting(request, time.monotonic()))
 
-    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+    def step(self) -> Sequence[Event]:
         """Start the sequences that are next, and work for the length of a step."""
         free = SLOT_COUNT - len(self._running)
         self._running += self._scheduler.schedule(Budget(free), time.monotonic())

@@ -8,7 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from arno.engine.interface import PreparedImage, SequenceFinished, SequenceProgress, SequenceRequest
+from arno.engine.interface import (
+    Event,
+    PreparedImage,
+    SequenceFinished,
+    SequenceRequest,
+)
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.vocabulary import FinishReason
@@ -45,7 +50,7 @@ class EchoEngine(NullEngine):
         self._due_s[request.sequence_id] = time.monotonic() + _duration_s(request.sequence_id)
         super().submit(request)
 
-    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+    def step(self) -> Sequence[Event]:
         now_s = time.monotonic()
         with self._lock:
             ready = [

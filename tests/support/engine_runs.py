@@ -10,6 +10,7 @@ import torch
 from arno.engine import (
     DecodingOptions,
     Engine,
+    Event,
     PreparedImage,
     SequenceFinished,
     SequenceProgress,
@@ -49,7 +50,7 @@ def request(
     return SequenceRequest(**(facts | changes))  # type: ignore[arg-type]  # the keys are its fields
 
 
-def until_idle(engine: Engine) -> Iterator[SequenceProgress | SequenceFinished]:
+def until_idle(engine: Engine) -> Iterator[Event]:
     """Step until the engine is idle; yield the events of each step."""
     while True:
         events = engine.step()
@@ -80,7 +81,7 @@ def submit_all(engine: Engine, requests: Iterable[SequenceRequest]) -> None:
         engine.submit(each)
 
 
-def encoded_ids(events: Iterable[SequenceProgress | SequenceFinished]) -> list[str]:
+def encoded_ids(events: Iterable[Event]) -> list[str]:
     return [e.sequence_id for e in events if isinstance(e, SequenceProgress) and e.encoded]
 
 

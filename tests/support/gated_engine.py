@@ -11,10 +11,10 @@ from pathlib import Path
 from arno.engine import (
     Engine,
     EngineStatistics,
+    Event,
     ModelCard,
     PreparedImage,
     SequenceFinished,
-    SequenceProgress,
     SequenceRequest,
 )
 from arno.vocabulary import FinishReason, TokenTable
@@ -51,8 +51,8 @@ class GatedEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         self._held[request.sequence_id] = request
 
-    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
-        events: list[SequenceProgress | SequenceFinished] = []
+    def step(self) -> Sequence[Event]:
+        events: list[Event] = []
         for sequence_id, request in list(self._held.items()):
             reason = self._reason_to_end(request)
             if reason is not None:

@@ -12,7 +12,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
 import torch
 
@@ -31,6 +30,7 @@ from arno.engine.image_preparation import prepare_image
 from arno.engine.image_stage import ImageStage, Uploads, overlaps
 from arno.engine.interface import (
     EngineStatistics,
+    Event,
     ModelCard,
     PreparedImage,
     SequenceFinished,
@@ -58,8 +58,6 @@ _END_ONLY = Hypothesis((END_ID,), (0.0,), 0.0, ended=True)
 
 _PROGRESS_STEPS = 16
 """Steps between two reports of progress, and between two searches for loops."""
-
-Event: TypeAlias = SequenceProgress | SequenceFinished
 
 
 class ContinuousEngine:

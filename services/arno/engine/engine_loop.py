@@ -10,15 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
-from arno.engine.interface import Engine, SequenceFinished, SequenceProgress, SequenceRequest
+from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, EngineError
 from arno.vocabulary import FinishReason
 
 logger = logging.getLogger(__name__)
-
-Event: TypeAlias = SequenceProgress | SequenceFinished
 
 _IDLE_STEP_S: Final = 0.0005
 """A step without events that is shorter than this did nothing: every forward pass is longer."""
@@ -46,7 +44,7 @@ class EngineLoop:
         self._changed = threading.Condition()
         self._inbox: deque[SequenceRequest | str] = deque()
         self._stopped = False
-        self._live: set[str] = set()
+        self._live_count = 0
         self._busy_s = 0.0
         self._step_began_s: float | None = None
 
@@ -78,15 +76,14 @@ class EngineLoop:
         """Step until stopped: the body of the engine's thread."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._inbox or self._live)
+                self._changed.wait_for(lambda: self._stopped or self._inbox or self._live_count)
                 if self._stopped:
                     return
-            events = [*self._empty_inbox(), *self._step()]
-            self._live.difference_update(
-                event.sequence_id for event in events if isinstance(event, SequenceFinished)
-            )
-            if events:
-                self._on_events(events)
+            refused = self._empty_inbox()
+            events = self._step()
+            self._live_count -= sum(isinstance(event, SequenceFinished) for event in events)
+            if refused or events:
+                self._on_events([*refused, *events])
 
     def _put(self, messages: Iterable[SequenceRequest | str]) -> None:
         with self._changed:
@@ -109,7 +106,7 @@ class EngineLoop:
                 why = f"the engine could not take the task: {type(fault).__name__}"
                 refused.append(_refused(message, EngineError(why)))
             else:
-                self._live.add(message.sequence_id)
+                self._live_count += 1
         return refused
 
     def _step(self) -> Sequence[Event]:

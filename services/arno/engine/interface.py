@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +127,10 @@ class SequenceFinished:
     error: ArnoError | None = None
 
 
+Event: TypeAlias = SequenceProgress | SequenceFinished
+"""What a step reports of a sequence."""
+
+
 @dataclass(slots=True)
 class EngineStatistics:
     """An engine's own counters since its start, and its sequences at this moment.
@@ -211,7 +215,7 @@ class Engine(Protocol):
             ValueError: A sequence with its id is in the engine already.
         """
 
-    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+    def step(self) -> Sequence[Event]:
         """Do one unit of work and return what changed; with no work, return nothing at once."""
 
     def cancel(self, sequence_id: str) -> None:

@@ -15,10 +15,10 @@ from typing import Final
 
 from arno.engine.interface import (
     EngineStatistics,
+    Event,
     ModelCard,
     PreparedImage,
     SequenceFinished,
-    SequenceProgress,
     SequenceRequest,
 )
 from arno.engine.settings import EngineSettings
@@ -95,7 +95,7 @@ class NullEngine:
                 raise ValueError(f"a sequence {request.sequence_id!r} is in the engine already")
             self._waiting[request.sequence_id] = request
 
-    def step(self) -> Sequence[SequenceProgress | SequenceFinished]:
+    def step(self) -> Sequence[Event]:
         """Answer the sequences that wait, as many as one batch holds."""
         with self._lock:
             batch = list(self._waiting.values())[: self._batch_sequences_max]

@@ -72,7 +72,7 @@ class EngineSettings(Settings):
     decode_cache_bytes: int = Field(
         0,
         ge=0,
-        description="Memory for sequences that decode, bytes; 0: a part of the device's free one.",
+        description="Memory for sequences that decode, bytes; 0: a part of what is free.",
     )
     encoded_cache_bytes: int = Field(
         256 * 1024**2, ge=0, description="Memory for encoded images kept for further tasks, bytes."

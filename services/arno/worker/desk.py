@@ -11,8 +11,8 @@ from functools import partial
 from typing import TypeAlias
 
 from arno.batching import AnswerLengths
-from arno.engine.engine_loop import EngineLoop, Event
-from arno.engine.interface import Engine, PreparedImage, SequenceFinished, SequenceRequest
+from arno.engine.engine_loop import EngineLoop
+from arno.engine.interface import Engine, Event, PreparedImage, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, CancelledError, EngineError
 from arno.vocabulary import EXPECTED_TOKENS, JobState
 from arno.worker.clock import Clock

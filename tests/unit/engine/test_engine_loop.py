@@ -6,8 +6,8 @@ import threading
 
 import pytest
 import torch
-from arno.engine.engine_loop import EngineLoop, Event
-from arno.engine.interface import DecodingOptions, SequenceRequest
+from arno.engine.engine_loop import EngineLoop
+from arno.engine.interface import DecodingOptions, Event, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, EngineError, LimitExceededError
