@@ -1,7 +1,8 @@
-"""Run Florence-2: the only package, with training and the worker, that reaches torch.
+"""Run Florence-2. Only this package, training and the worker import torch.
 
-Axis letters in shapes: B batch, C channels, T text tokens, V vision tokens, D width, N new tokens,
-K vocabulary. Importing this package imports no torch; `create_engine` does.
+Axis letters in shapes: B batch, C channels, H height, W width of pixels, V vision positions, T
+prompt tokens, N encoded positions (vision and prompt together), D width. `decoding` has its own.
+Importing this package imports no torch; `create_engine` does.
 """
 
 from arno.engine.create import create_engine

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from arno.engine.memory import let_go
+from arno.engine.memory import clear_frames
 
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")
@@ -55,7 +55,7 @@ def run_bisecting(
     try:
         outcomes = run(members)
     except Exception as fault:  # noqa: BLE001 - whatever it is, the other members must not share it
-        let_go(fault)
+        clear_frames(fault)
         if len(members) == 1:
             return Bisected((), (Casualty(members[0], fault),), 1)
     else:

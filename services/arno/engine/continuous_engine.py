@@ -39,7 +39,7 @@ from arno.engine.interface import (
 )
 from arno.engine.linear import lay_out_encoders
 from arno.engine.loops import ends_in_loop
-from arno.engine.memory import cache_bytes, let_go, ran_out
+from arno.engine.memory import cache_bytes, clear_frames, out_of_memory
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.self_test import check_answers, probe_picture
 from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
@@ -293,7 +293,7 @@ class ContinuousEngine:
         self._statistics.batch_size_last = step.widest
         self._statistics.failed_batch_count += len(step.failed)
         for batch in step.failed:
-            let_go(batch.fault)
+            clear_frames(batch.fault)
             self._recover(list(batch.sequences), batch.fault, together=together)
         for sequence in step.over:
             self._finish(sequence, self._pool.leave(sequence))
@@ -326,7 +326,7 @@ class ContinuousEngine:
         Where memory ran out, fewer sequences run together from now on than the `together` that ran.
         Otherwise each runs alone, and one that fails alone fails for good.
         """
-        if ran_out(fault) and together > 1:
+        if out_of_memory(fault) and together > 1:
             self._limit.too_high(together)
             logger.warning("out of memory: %d sequences run together now", self._limit.value)
         elif len(lost) == 1:

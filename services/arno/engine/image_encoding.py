@@ -14,7 +14,7 @@ from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.bisect import run_bisecting
 from arno.engine.interface import PreparedImage
-from arno.engine.memory import ran_out
+from arno.engine.memory import out_of_memory
 
 _CPU_PIXELS_AT_ONCE: Final = 2 * 768 * 768
 """More pixels in one pass are slower on a CPU: of the base model's images, two take 2.6 s each on
@@ -132,7 +132,7 @@ class ImageEncoding:
         try:
             return encode_images(self._network, pixels)
         except Exception as fault:
-            if not ran_out(fault):
+            if not out_of_memory(fault):
                 raise
         # Images kept for later are worth less than those needed now.
         self._cache.clear()

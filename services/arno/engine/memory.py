@@ -1,4 +1,4 @@
-"""How much memory there is for caches, and what running out of it looks like."""
+"""Memory for the decoding caches, and errors that mean that memory ran out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOST_PART = 0.25
 
 
 def cache_bytes(asked: int, device: torch.device) -> int:
-    """Return how many bytes the decoding caches may take; 0 asks for a part of what is free."""
+    """Return the most bytes of the decoding caches; 0 asks for a part of the free memory."""
     if asked:
         return asked
     if device.type == "cuda":
@@ -22,13 +22,13 @@ def cache_bytes(asked: int, device: torch.device) -> int:
     return int(available_bytes() * _HOST_PART)
 
 
-def let_go(fault: BaseException) -> None:
-    """Forget what the calls that raised a fault computed: its traceback would keep that alive."""
+def clear_frames(fault: BaseException) -> None:
+    """Free the local variables of the calls that raised, which the traceback keeps alive."""
     traceback.clear_frames(fault.__traceback__)
 
 
-def ran_out(fault: BaseException) -> bool:
-    """Return whether a fault is the device's, or the host's, want of memory."""
+def out_of_memory(fault: BaseException) -> bool:
+    """Return whether an exception means that the device or the host has no memory left."""
     if isinstance(fault, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(fault, RuntimeError) and "DefaultCPUAllocator" in str(fault)

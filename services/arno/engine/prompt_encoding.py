@@ -16,7 +16,7 @@ class EncodedPrompts:
     """What the decoder attends to.
 
     Attributes:
-        states: [B, N, E], padded at the end.
+        states: [B, N, D], padded at the end.
         padding: Added to the attention over them, [B, 1, 1, N]; None where all are equally long.
     """
 
@@ -30,7 +30,7 @@ def encode_prompts(
     features: Sequence[torch.Tensor],
     prompts: Sequence[Sequence[int]],
 ) -> EncodedPrompts:
-    """Encode [image; prompt] of each member, from features [V, E] and prompt ids [T]."""
+    """Encode [image; prompt] of each member, from features [V, D] and prompt ids [T]."""
     untyped: Any = network
     embed = untyped.get_input_embeddings()
     device = features[0].device
@@ -39,7 +39,7 @@ def encode_prompts(
         for image, ids in zip(features, prompts, strict=True)
     ]
     lengths = [row.shape[0] for row in rows]
-    joined = pad_sequence(rows, batch_first=True)  # [B, N, E]
+    joined = pad_sequence(rows, batch_first=True)  # [B, N, D]
     real = None
     padding = None
     if len(set(lengths)) > 1:
