@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from arno.errors import ArnoError, BackendUnavailableError
+from arno.ops.periodic import PeriodicTask
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,9 @@ class BackendMonitor:
         self._timeout_s = timeout_s
         self._on_change = on_change
         self._problems: Mapping[str, str] = dict.fromkeys(pings, "not asked yet")
-        self._pump: asyncio.Task[None] | None = None
+        self._asking = PeriodicTask(
+            "the check of the backends", self._ask_all, interval_s=interval_s
+        )
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -70,19 +73,11 @@ class BackendMonitor:
     async def start(self) -> None:
         """Ask once, and then go on asking."""
         await self._ask_all()
-        self._pump = asyncio.create_task(self._ask_for_ever())
+        self._asking.start(delay_s=self._interval_s)
 
     async def close(self) -> None:
         """Stop asking. Idempotent."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-            self._pump = None
-
-    async def _ask_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval_s)
-            await self._ask_all()
+        await self._asking.close()
 
     async def _ask_all(self) -> None:
         answers = await asyncio.gather(*(self._ask(ping) for ping in self._pings.values()))

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from arno.errors import ArnoError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
+from arno.ops.periodic import PeriodicTask
 from arno.vocabulary import Lane
 
 logger = logging.getLogger(__name__)
@@ -110,15 +111,14 @@ class Backlog:
         unfinished: Callable[[], Awaitable[Mapping[str, int]]],
         paces: Callable[[], Awaitable[Sequence[float]]],
         interval_s: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Take where news come from, and how often to ask for them."""
         self._unfinished = unfinished
         self._paces = paces
-        self._interval_s = interval_s
         self._clock = clock
         self._prediction = Prediction(stale_after_s=_STALE_AFTER * interval_s)
-        self._pump: asyncio.Task[None] | None = None
+        self._asking = PeriodicTask("the query of the backlog", self._ask, interval_s=interval_s)
 
     def add(self, lane: Lane, cost: float) -> None:
         """Note a job that was put on the bus."""
@@ -126,37 +126,30 @@ class Backlog:
 
     def wait_s(self, lane: Lane) -> float | None:
         """Return how long a new job of a lane will wait; None: not known."""
-        return self._prediction.wait_s(lane, self._clock())
+        return self._prediction.wait_s(lane, self._clock.monotonic_s())
 
     def work_s(self, lane: Lane) -> float | None:
         """Return how many seconds one worker would need for a lane; None: not known."""
-        return self._prediction.work_s(lane, self._clock())
+        return self._prediction.work_s(lane, self._clock.monotonic_s())
 
     def record_count(self, lane: Lane) -> int | None:
         """Return how many records of a lane were unfinished lately; None: not known."""
-        fresh = self._prediction.fresh(self._clock())
+        fresh = self._prediction.fresh(self._clock.monotonic_s())
         return self._prediction.lanes[lane].record_count if fresh else None
 
     async def start(self) -> None:
         """Go on asking."""
-        self._pump = asyncio.create_task(self._ask_for_ever())
+        self._asking.start()
 
     async def close(self) -> None:
         """Stop asking. Idempotent."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-            self._pump = None
+        await self._asking.close()
 
-    async def _ask_for_ever(self) -> None:
-        while True:
-            try:
-                counts, paces = await asyncio.gather(self._unfinished(), self._paces())
-                self._prediction.hear(counts, paces, self._clock())
-            except ArnoError as error:
-                # The monitor of the backends says so aloud.
-                logger.debug("no news of the backlog: %s", error)
-            except Exception:
-                # Nothing is predicted without news, but they must be asked for again.
-                logger.exception("the backlog could not be asked for")
-            await asyncio.sleep(self._interval_s)
+    async def _ask(self) -> None:
+        try:
+            counts, paces = await asyncio.gather(self._unfinished(), self._paces())
+        except ArnoError as error:
+            # The monitor of the backends logs it at a higher level.
+            logger.debug("no news of the backlog: %s", error)
+        else:
+            self._prediction.hear(counts, paces, self._clock.monotonic_s())

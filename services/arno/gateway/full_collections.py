@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import Callable
 from typing import Any, Final
+
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 CALM_CALLS_MAX: Final = 32
 CALM_INTERVAL_S: Final = 10.0
@@ -35,22 +36,22 @@ class FullCollections:
         self,
         open_count: Callable[[], int],
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
         collect: Callable[[], Any] = gc.collect,
     ) -> None:
-        """Take how many calls are open, the monotonic clock in seconds, and what collects."""
+        """Take how many calls are open, the clock, and what collects."""
         self._open_count = open_count
         self._clock = clock
         self._collect = collect
-        self._collected_at_s = clock()
+        self._collected_at_s = clock.monotonic_s()
 
     def look(self) -> None:
         """Collect if it is time to."""
         calm = self._open_count() <= CALM_CALLS_MAX
         interval_s = CALM_INTERVAL_S if calm else INTERVAL_S_MAX
-        if self._clock() - self._collected_at_s >= interval_s:
+        if self._clock.monotonic_s() - self._collected_at_s >= interval_s:
             self._collect()
-            self._collected_at_s = self._clock()
+            self._collected_at_s = self._clock.monotonic_s()
 
     async def run(self) -> None:
         """Look for ever. To be begun when everything has been started, once in a process."""

@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -35,6 +34,7 @@ from arno.errors import ArnoError, BackendUnavailableError, LimitExceededError
 from arno.gateway.errands import Errands
 from arno.gateway.pricing import predicted_cost
 from arno.gateway.validation import CheckedRequest
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.tracing import trace_headers
 from arno.results.gateway_store import GatewayStore
 from arno.results.jobs import JobSnapshot
@@ -112,11 +112,6 @@ class Published:
     image_bytes: int
 
 
-def unix_ms() -> int:
-    """Return the wall clock, in Unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 class Submitter:
     """Accepts jobs. Lives in one asyncio loop; holds no state of its own."""
 
@@ -127,7 +122,7 @@ class Submitter:
         publisher: Publisher,
         settings: SubmissionSettings,
         errands: Errands,
-        now_at_ms: Callable[[], int] = unix_ms,
+        clock: Clock = SYSTEM_CLOCK,
         on_published: Callable[[Published], None] = lambda published: None,
     ) -> None:
         """Take the started adapters, and whom to tell of what was published.
@@ -137,14 +132,14 @@ class Submitter:
             publisher: Started.
             settings: How jobs are put on the bus.
             errands: What runs for callers that have gone.
-            now_at_ms: The wall clock, Unix milliseconds.
+            clock: Tells the time.
             on_published: Is told of each record that the bus has acknowledged.
         """
         self._store = store
         self._publisher = publisher
         self._settings = settings
         self._errands = errands
-        self._now_at_ms = now_at_ms
+        self._clock = clock
         self._on_published = on_published
 
     async def submit(self, submission: Submission) -> JobSnapshot:
@@ -205,9 +200,9 @@ class Submitter:
         Raises:
             BackendUnavailableError: It is another call's turn, and that does not come to an end.
         """
-        until_s = time.monotonic() + self._settings.turn_s + _TURN_MARGIN_S
+        until_s = self._clock.monotonic_s() + self._settings.turn_s + _TURN_MARGIN_S
         pause_s = _FOLLOW_PAUSE_S
-        while time.monotonic() < until_s:
+        while self._clock.monotonic_s() < until_s:
             found = await self._store.get(holder)
             if found is None:
                 return None
@@ -230,7 +225,7 @@ class Submitter:
         )
 
     def _new_job(self, submission: Submission) -> JobSnapshot:
-        now_at_ms = self._now_at_ms()
+        now_at_ms = self._clock.wall_ms()
         return JobSnapshot(
             job_id=new_job_id(now_at_ms),
             tenant=submission.tenant,
@@ -259,9 +254,9 @@ class Submitter:
     async def _publish(self, job: JobSnapshot, submission: Submission) -> None:
         cost = predicted_cost(submission.request.tasks)
         record = await self._record(job, submission, cost)
-        started_s = time.monotonic()
+        started_s = self._clock.monotonic_s()
         await self._publisher.publish(record, timeout_s=self._settings.publish_timeout_s)
-        took_s = time.monotonic() - started_s
+        took_s = self._clock.monotonic_s() - started_s
         image_bytes = len(submission.request.content)
         self._on_published(Published(submission.lane, cost, took_s, image_bytes))
         if submission.idempotency_key:
@@ -282,7 +277,7 @@ class Submitter:
         if size_bytes <= self._settings.inline_image_bytes_max:
             record.inline_image = request.content
         else:
-            left_s = max(0, job.deadline_at_ms - self._now_at_ms()) // 1000 + 1
+            left_s = max(0, job.deadline_at_ms - self._clock.wall_ms()) // 1000 + 1
             sha256 = await self._store.put_blob(
                 request.content, time_to_live_s=left_s + self._settings.blob_time_to_live_s
             )
@@ -299,7 +294,7 @@ class Submitter:
             case JobState.FAILED:
                 return job.outcome is not None and job.outcome.error.retryable
             case _:
-                return _never_begun(job) and job.deadline_at_ms <= self._now_at_ms()
+                return _never_begun(job) and job.deadline_at_ms <= self._clock.wall_ms()
 
 
 def _record_of(job: JobSnapshot, submission: Submission) -> JobRecord:

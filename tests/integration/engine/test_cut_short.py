@@ -28,7 +28,7 @@ def at_step(monkeypatch, number, act):
 
 
 def test_a_waiting_sequence_past_its_deadline_never_runs(engine, clock):
-    engine.submit(request("late", engine.prepare(picture(0)), deadline_s=clock.now_s() + 1))
+    engine.submit(request("late", engine.prepare(picture(0)), deadline_s=clock.monotonic_s() + 1))
     clock.advance(1)
     (end,) = engine.step()
     assert (end.finish_reason, end.token_ids, end.decode_s) == (FinishReason.DEADLINE, (), 1.0)
@@ -71,7 +71,7 @@ def test_one_that_is_cut_short_keeps_its_prefix_and_the_others_their_answers(
 ):
     requests = [
         request(f"s{i}", engine.prepare(picture(i)), "Where", options, deadline_s=deadline_s)
-        for i, deadline_s in enumerate([None, clock.now_s() + 5, None])
+        for i, deadline_s in enumerate([None, clock.monotonic_s() + 5, None])
     ]
     submit_all(engine, requests)
     at_step(monkeypatch, 2, lambda: clock.advance(10))
@@ -120,7 +120,7 @@ def test_an_id_may_come_again_after_a_cancel(engine):
 
 
 def test_an_id_may_come_again_with_the_deadline_that_it_had(engine, clock):
-    late = request("s", engine.prepare(picture(0)), deadline_s=clock.now_s() + 1)
+    late = request("s", engine.prepare(picture(0)), deadline_s=clock.monotonic_s() + 1)
     for _ in range(2):
         engine.submit(late)
         engine.cancel("s")

@@ -71,7 +71,7 @@ def test_a_sequence_that_is_retired_while_its_image_is_encoded_ends_at_once(
     engine, clock, monkeypatch, reason
 ):
     start(engine, request("other", engine.prepare(picture(1))))
-    asked = request("gone", engine.prepare(picture(0)), deadline_s=clock.now_s() + 5)
+    asked = request("gone", engine.prepare(picture(0)), deadline_s=clock.monotonic_s() + 5)
     with encoding_held(monkeypatch):
         engine.submit(asked)
         engine.step()

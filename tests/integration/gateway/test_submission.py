@@ -22,6 +22,7 @@ from arno.gateway.validation import CheckedRequest, check_request
 from arno.vocabulary import Lane
 from support import images
 from support.builders import new_job
+from support.clock import ManualClock
 from support.eventually import eventually_async
 from support.gateway_calls import caption, infer_request
 
@@ -123,7 +124,7 @@ async def test_key_that_nobody_began_before_its_deadline_is_taken_over(arno, wor
         publisher=LatePublisher(),
         settings=SETTINGS,
         errands=Errands(),
-        now_at_ms=lambda: claimed_at_ms,
+        clock=ManualClock(wall_ms=claimed_at_ms),
     )
     with pytest.raises(BackendUnavailableError):
         await submitter.submit(submission(idempotency_key="k"))

@@ -85,7 +85,7 @@ async def test_no_number_is_shown_of_what_is_not_known():
     async def known() -> bool:
         return bool(shown())
 
-    backlog = Backlog(unfinished=unfinished, paces=paces, interval_s=0.001, clock=clock.now_s)
+    backlog = Backlog(unfinished=unfinished, paces=paces, interval_s=0.001, clock=clock)
     assert not shown()
     await backlog.start()
     await eventually_async(known)

@@ -23,8 +23,8 @@ class Watched:
         self._clock = ManualClock(0.0)
         self._collections = FullCollections(
             lambda: self.open_count,
-            clock=self._clock.now_s,
-            collect=lambda: self.collected_at_s.append(self._clock.now_s()),
+            clock=self._clock,
+            collect=lambda: self.collected_at_s.append(self._clock.monotonic_s()),
         )
 
     def pass_time(self, duration_s: float) -> None:

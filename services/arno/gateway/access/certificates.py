@@ -16,10 +16,9 @@ import grpc
 from arno.errors import ConfigurationError
 from arno.gateway.access.settings import AccessSettings
 from arno.ops.tls import tls_fault
+from arno.ops.watched_file import WatchedFile
 
 logger = logging.getLogger(__name__)
-
-_Version = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +77,12 @@ class ServerCertificates:
         """
         self._files = files
         self._lock = threading.Lock()
-        self._version = self._files_version()
-        self._first = self._read()
+        self._file = WatchedFile(files.paths, self._read)
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what a port is bound with."""
         return grpc.dynamic_ssl_server_credentials(
-            self._first,
+            self._file.value,
             self._changed,  # type: ignore[arg-type] # None is "no change", as its docs say
             require_client_authentication=self._files.client_ca is not None,
         )
@@ -92,17 +90,12 @@ class ServerCertificates:
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         with self._lock:
             try:
-                version = self._files_version()
-                if version == self._version:
-                    return None
-                taken = self._read()
-                if self._files_version() != version:
-                    # Written while we read; the next handshake looks again.
+                if not self._file.refresh():
                     return None
             except ConfigurationError as error:
                 logger.warning("%s; the certificate read before stays in use", error.message)
                 return None
-            self._version = version
+            taken = self._file.value
         logger.info("certificate read again", extra={"file": str(self._files.chain)})
         return taken
 
@@ -114,19 +107,14 @@ class ServerCertificates:
             root_certificates=None if client_ca is None else client_ca.read_bytes(),
         )
 
-    def _files_version(self) -> _Version:
-        statuses = []
-        for path in self._files.paths:
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise ConfigurationError(f"tls: {path}: {error.strerror or error}") from error
-            statuses.append((status.st_mtime_ns, status.st_size, status.st_ino))
-        return tuple(statuses)
-
 
 def _require_usable(files: CertificateFiles) -> None:
-    # gRPC itself would say no more than that the handshake failed.
+    # gRPC itself only reports that the handshake failed.
+    for path in files.paths:
+        try:
+            path.stat()
+        except OSError as error:
+            raise ConfigurationError(f"tls: {path}: {error.strerror or error}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # Without a password here, OpenSSL would ask the terminal for one.

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from arno.errors import ConfigurationError, UnauthenticatedError
 from arno.gateway.access.api_key import read_key
 from arno.gateway.access.caller import Caller
 from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, read_key_file
+from arno.ops.clock import SYSTEM_CLOCK, Clock
+from arno.ops.watched_file import WatchedFile
 
 logger = logging.getLogger(__name__)
 
 _NO_LIMITS = TenantLimits()
-
-
-def _now_at() -> datetime:
-    return datetime.now(UTC)
 
 
 class KeyRing:
@@ -34,27 +29,24 @@ class KeyRing:
         path: Path,
         *,
         check_interval_s: float,
-        clock: Callable[[], float] = time.monotonic,
-        now_at: Callable[[], datetime] = _now_at,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Read the file.
 
         Raises:
             ConfigurationError: It cannot be used. Only at the start is that fatal.
         """
-        self._path = path
         self._check_interval_s = check_interval_s
         self._clock = clock
-        self._now_at = now_at
-        self._checked_s = clock()
-        self._version = self._file_version()
-        self._ok = True
-        self._take(read_key_file(path))
+        self._checked_s = clock.monotonic_s()
+        self._problem = ""
+        self._file = WatchedFile([path], lambda: read_key_file(path))
+        self._take(self._file.value)
 
     @property
     def ok(self) -> bool:
         """Whether the file, when it was last looked at, could be used."""
-        return self._ok
+        return not self._problem
 
     def authenticate(self, text: str) -> Caller:
         """Return whose key this is.
@@ -88,7 +80,7 @@ class KeyRing:
 
     def _require_live(self, entry: KeyEntry) -> None:
         for problem, ended_at in (("revoked", entry.revoked_at), ("expired", entry.expires_at)):
-            if ended_at is not None and ended_at <= self._now_at():
+            if ended_at is not None and ended_at.timestamp() * 1000 <= self._clock.wall_ms():
                 # Only who has the whole key hears this.
                 raise UnauthenticatedError(
                     f"the API key {entry.id} has been {problem}"
@@ -99,30 +91,22 @@ class KeyRing:
                 )
 
     def _refresh(self) -> None:
-        now_s = self._clock()
+        now_s = self._clock.monotonic_s()
         if now_s - self._checked_s < self._check_interval_s:
             return
         self._checked_s = now_s
-        version = self._file_version()
-        if version == self._version:
-            return
-        self._version = version
         try:
-            self._take(read_key_file(self._path))
+            changed = self._file.refresh()
         except ConfigurationError as error:
-            self._ok = False
-            logger.error("%s; the keys read before stay in force", error.message)
-        else:
-            self._ok = True
+            if error.message != self._problem:
+                logger.error("%s; the keys read before stay in force", error.message)
+            self._problem = error.message
+            return
+        if changed:
+            self._take(self._file.value)
             logger.info("keys file read again", extra={"key_count": len(self._entries)})
-
-    def _file_version(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        # A replaced file has another inode, however fast it was replaced.
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        # Also where the file is again the one that was read before.
+        self._problem = ""
 
     def _take(self, file: KeyFile) -> None:
         self._entries = {entry.id: entry for entry in file.keys}

@@ -6,7 +6,6 @@ is. Never waits: a caller above its quota is told so at once, and when to come b
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final, NoReturn
 
 from arno.errors import QuotaExceededError
 from arno.gateway.access.key_file import TenantLimits
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 _BURST_S: Final = 1.0
 """A tenant that was quiet may spend this much of its rate at once."""
@@ -48,7 +48,7 @@ class TenantQuotas:
         *,
         share: float = 1.0,
         retry_delay_s: float = 1.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Take who knows the quotas.
 
@@ -56,7 +56,7 @@ class TenantQuotas:
             limits: A tenant's quotas as they are now; they may change at any time.
             share: The part of each that is granted here.
             retry_delay_s: What callers are told who wait for a job of their own to end.
-            clock: Monotonic seconds.
+            clock: Tells the time.
         """
         self._limits = limits
         self._share = share
@@ -74,7 +74,7 @@ class TenantQuotas:
         if rate is None:
             return
         rate *= self._share
-        account, now_s = self._account(tenant), self._clock()
+        account, now_s = self._account(tenant), self._clock.monotonic_s()
         most = max(1.0, rate * _BURST_S)
         account.tokens = min(most, account.tokens + (now_s - account.filled_s) * rate)
         account.filled_s = now_s

@@ -40,7 +40,7 @@ def ring(tmp_path, key):
 
 @pytest.fixture
 def gate(ring):
-    return Gatekeeper(ring, TenantQuotas(ring.limits, clock=ManualClock().now_s))
+    return Gatekeeper(ring, TenantQuotas(ring.limits, clock=ManualClock()))
 
 
 @pytest.mark.parametrize(

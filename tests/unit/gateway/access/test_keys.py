@@ -39,12 +39,12 @@ def path(tmp_path):
 
 @pytest.fixture
 def clock():
-    return ManualClock()
+    return ManualClock(wall_ms=round(NOW_AT.timestamp() * 1000))
 
 
 @pytest.fixture
 def ring(path, clock):
-    return lambda: KeyRing(path, check_interval_s=1, clock=clock.now_s, now_at=lambda: NOW_AT)
+    return lambda: KeyRing(path, check_interval_s=1, clock=clock)
 
 
 def test_two_keys_are_never_alike():

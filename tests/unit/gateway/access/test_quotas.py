@@ -18,7 +18,7 @@ def quotas(clock=None, share=1.0, **tenants):
         lambda tenant: tenants.get(tenant, TenantLimits()),
         share=share,
         retry_delay_s=0.5,
-        clock=(clock or ManualClock()).now_s,
+        clock=clock or ManualClock(),
     )
 
 
