@@ -52,8 +52,8 @@ from arno.vocabulary import FinishReason, TokenTable
 logger = logging.getLogger(__name__)
 
 _FAILED = "the engine failed on this sequence"
-_NOTHING = Hypothesis((), (), 0.0, ended=False)
-_END_ONLY = Hypothesis((END_ID,), (0.0,), 0.0, ended=True)
+_NOTHING = Hypothesis((), ())
+_END_ONLY = Hypothesis((END_ID,), (0.0,))
 """The answer to a limit of one token: the end, which is forced."""
 
 _PROGRESS_STEPS = 16

@@ -120,7 +120,7 @@ class DecodeBatch:
             positions=positions[:, None],
             cross=self._cache.cross(count, encoded),
             padding=self._cache.padding(count, encoded),
-            remember=step.remember,
+            update_cache=step.update,
             visible=step.visible,
         )
         return self._update(slice(0, count), logits, shape.longest)

@@ -33,14 +33,10 @@ class Hypothesis:
     Attributes:
         token_ids: Its tokens, without the start token; the last is `END_ID` if it has ended.
         logprobs: Log-probability of each token; 0.0 for forced ones.
-        score: Sum of the log-probabilities, divided by the length penalty if it has ended.
-        ended: Whether it has ended.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    score: float
-    ended: bool
 
 
 @dataclass(slots=True)
@@ -201,15 +197,11 @@ class BeamTable:
                 rows.ended_tokens[row, 0],
                 rows.ended_logprobs[row, 0],
             )
-            score, ended = float(rows.ended_scores[row, 0]), True
         else:
             size, tokens, logprobs = length, rows.tokens[row, 0], rows.logprobs[row, 0]
-            score, ended = float(rows.scores[row, 0]), False
         return Hypothesis(
             token_ids=tuple(tokens[1:size].tolist()),
             logprobs=tuple(logprobs[1:size].tolist()),
-            score=score,
-            ended=ended,
         )
 
     def _legal(

@@ -188,7 +188,7 @@ class StepCache:
         self._slots, self._places = slots, places
         self.visible = visible
 
-    def remember(self, layer: int, new: KeysValues) -> KeysValues:
+    def update(self, layer: int, new: KeysValues) -> KeysValues:
         """Write keys and values of a layer's new tokens; return those of the whole past.
 
         Shapes: new keys [S, H, D, K], new values [S, H, K, D].

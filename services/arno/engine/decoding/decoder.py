@@ -33,7 +33,7 @@ class KeysValues:
     values: torch.Tensor
 
 
-Remember = Callable[[int, KeysValues], KeysValues]
+CacheUpdate = Callable[[int, KeysValues], KeysValues]
 """Takes a layer's number and the keys and values of new tokens; returns those of the whole past."""
 
 
@@ -125,7 +125,7 @@ class Decoder:
         cross = [self._split(layer.cross_keys_values(states)) for layer in self._layers]
         opening: list[KeysValues] = []
 
-        def remember(_: int, new: KeysValues) -> KeysValues:
+        def update_cache(_: int, new: KeysValues) -> KeysValues:
             opening.append(new)
             return new
 
@@ -133,7 +133,7 @@ class Decoder:
         ids = torch.tensor(OPENING, device=states.device).expand(states.shape[0], -1)
         positions = torch.arange(count, device=states.device).expand(states.shape[0], -1)
         future = torch.full((count, count), -torch.inf, dtype=states.dtype, device=states.device)
-        hidden = self._run(ids, positions, cross, padding, remember, future.triu(1))
+        hidden = self._run(ids, positions, cross, padding, update_cache, future.triu(1))
         return Started(cross, opening, self._to_logits(hidden[:, -1]))
 
     def step(
@@ -142,7 +142,7 @@ class Decoder:
         positions: torch.Tensor,
         cross: list[KeysValues],
         padding: torch.Tensor | None,
-        remember: Remember,
+        update_cache: CacheUpdate,
         visible: torch.Tensor,
     ) -> torch.Tensor:
         """Return the logits of the next token of every beam, [S, K, V].
@@ -152,10 +152,10 @@ class Decoder:
             positions: Their positions, [S, 1].
             cross: Keys and values over the encoded prompts, by layer.
             padding: As in `start`.
-            remember: Stores the new keys and values, and returns the past.
+            update_cache: Stores the new keys and values, and returns the past.
             visible: Mask added to the attention over the past, [S, 1, K, N].
         """
-        return self._to_logits(self._run(ids, positions, cross, padding, remember, visible))
+        return self._to_logits(self._run(ids, positions, cross, padding, update_cache, visible))
 
     def _run(
         self,
@@ -163,7 +163,7 @@ class Decoder:
         positions: torch.Tensor,
         cross: list[KeysValues],
         padding: torch.Tensor | None,
-        remember: Remember,
+        update_cache: CacheUpdate,
         visible: torch.Tensor,
     ) -> torch.Tensor:
         stack = self._stack
@@ -174,14 +174,14 @@ class Decoder:
         )  # [S, Q, E]
         for number, layer in enumerate(self._layers):
             queries, keys_values = self._project(layer.self_in(hidden))
-            past = remember(number, keys_values)
-            seen = layer.self_out(self._attend(queries, past, visible))
-            hidden = layer.module.self_attn_layer_norm(hidden + seen)
+            past = update_cache(number, keys_values)
+            attended = layer.self_out(self._attend(queries, past, visible))
+            hidden = layer.module.self_attn_layer_norm(hidden + attended)
             queries = self._heads(layer.cross_in(hidden))
-            seen = layer.cross_out(self._attend(queries, cross[number], padding))
-            hidden = layer.module.encoder_attn_layer_norm(hidden + seen)
-            thought = layer.narrow(self._activation(layer.widen(hidden)))
-            hidden = layer.module.final_layer_norm(hidden + thought)
+            attended = layer.cross_out(self._attend(queries, cross[number], padding))
+            hidden = layer.module.encoder_attn_layer_norm(hidden + attended)
+            fed_forward = layer.narrow(self._activation(layer.widen(hidden)))
+            hidden = layer.module.final_layer_norm(hidden + fed_forward)
         return hidden
 
     def _attend(
@@ -191,8 +191,8 @@ class Decoder:
         if mask is not None:
             weights = weights + mask
         weights = weights.softmax(-1, dtype=torch.float32).to(queries.dtype)
-        seen = torch.matmul(weights, past.values)  # [S, H, Q, D]
-        return seen.transpose(1, 2).flatten(2)
+        attended = torch.matmul(weights, past.values)  # [S, H, Q, D]
+        return attended.transpose(1, 2).flatten(2)
 
     def _project(self, joined: torch.Tensor) -> tuple[torch.Tensor, KeysValues]:
         queries, keys_values = torch.split(joined, [self._width, 2 * self._width], dim=-1)

@@ -71,7 +71,7 @@ def test_any_logits_give_a_well_formed_answer(*, task, limit, labels, options, s
     )
     begin, *answer = found.token_ids
     assert begin == 0
-    assert found.ended
+    assert answer[-1] == END
     assert grammar.accepts(steps_of(answer, grammar)), VOCABULARY.decode(answer)
 
 

@@ -51,12 +51,12 @@ class AlphabetDecoder:
         logits = self._logits(states[:, 0, 0].long())
         return Started([cross] * 2, [past] * 2, logits)
 
-    def step(self, ids, positions, cross, padding, remember, visible):
+    def step(self, ids, positions, cross, padding, update_cache, visible):
         if self.poison is not None and (ids == self.poison).any():
             raise RuntimeError("device-side assert")
         new = torch.zeros(len(ids), 1, ids.shape[1], 1)
         for layer in range(self.layer_count):
-            remember(layer, KeysValues(new.transpose(2, 3), new))
+            update_cache(layer, KeysValues(new.transpose(2, 3), new))
         return self._logits(torch.where(ids >= LAST_LETTER, END, ids + 1))
 
     def _logits(self, tokens):

@@ -58,7 +58,7 @@ def prompt_of(cache, slot, encoded):
 
 def past_of(step, layer, slot, beam, beams_marks):
     """Write the marks of every beam's new token; return the past that a beam sees, as marks."""
-    past = step.remember(layer, keys_values(beams_marks))
+    past = step.update(layer, keys_values(beams_marks))
     visible = step.visible[slot, 0, beam]
     values, keys = past.values[slot, 0, :, 0], past.keys[slot, 0, 0]
     assert torch.equal(values, keys)
@@ -126,7 +126,7 @@ def test_slots_of_different_lengths_share_a_step():
     for slot, prompt in enumerate(([1, 2], [3, 4])):
         cache.fill(slot, started(prompt), 0, 2)
     first = cache.write(1, torch.tensor([2]), 3)
-    first.remember(0, keys_values([[100, 101]]))
+    first.update(0, keys_values([[100, 101]]))
     both = cache.write(2, torch.tensor([3, 2]), 4)
     new = [[200, 201], [300, 301]]
     assert past_of(both, 0, 0, 0, new) == [10, 20, 100, 200]
@@ -150,7 +150,7 @@ def test_a_wiped_slot_holds_no_numbers_that_are_none():
     cache.wipe(0)
     layers = [
         *cache.cross(1, 3),
-        cache.write(1, torch.tensor([2]), 3).remember(0, keys_values([[1]])),
+        cache.write(1, torch.tensor([2]), 3).update(0, keys_values([[1]])),
     ]
     assert not any(part.isnan().any() for layer in layers for part in (layer.keys, layer.values))
     assert prompt_of(cache, 1, 2) == [1, 2]
