@@ -1,23 +1,24 @@
-"""What every engine under test is asked: one image, one task."""
+"""The question that every engine under test is asked (one image, one task), and how it replies."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request, the same for all engines.
+    """A request, equal for all engines.
 
     Attributes:
         ask_id: Its place in the workload.
         task: A Florence-2 task's name.
         prompt: The training prompt.
-        image: An encoded image file.
-        token_limit: Most tokens of the answer, the end included. Where weights are random the end
-            never comes by itself, so that this is the length.
+        image: The bytes of an image file.
+        token_limit: Most tokens of the answer, the end included. With random weights the end never
+            comes by itself, so this is the length.
         num_beams: 1 is greedy.
         no_repeat_ngram_size: 0 allows repeats.
     """
@@ -31,7 +32,7 @@ class Ask:
     no_repeat_ngram_size: int = 3
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as an HTTP server gets it."""
+        """Return the body of an HTTP request."""
         return {
             "ask_id": self.ask_id,
             "task": self.task,
@@ -44,7 +45,7 @@ class Ask:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Ask:
-        """Read what `to_json` wrote."""
+        """Return the ask of a body that `to_json` wrote."""
         return cls(**(fields | {"image": base64.b64decode(fields["image"])}))
 
 
@@ -53,7 +54,7 @@ class Serving:
     """How an engine runs.
 
     Attributes:
-        model: Folder of the checkpoint.
+        model: The folder of the checkpoint.
         device: ``cpu`` or ``cuda``.
         dtype: torch's name of a number format.
         batch_max: Most requests of a static batch.
@@ -65,3 +66,18 @@ class Serving:
     dtype: str = "float32"
     batch_max: int = 8
     sequences_max: int = 16
+
+
+Reply: TypeAlias = Callable[[int, tuple[int, ...], str], None]
+"""Takes an ask's id, the tokens of its answer, and the error, empty if there is none."""
+
+
+class Answerer(Protocol):
+    """Answers asks, in any order."""
+
+    def put(self, ask: Ask) -> None:
+        """Take an ask; return at once."""
+
+
+class UnavailableError(Exception):
+    """An engine cannot be measured here; the message says why."""

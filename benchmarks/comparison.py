@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from arno.vocabulary import CATALOGUE, Task
+
 from benchmarks.ask import Ask, Serving
 from benchmarks.engines import UnavailableError, start
 from benchmarks.engines.registry import RunningEngine
 from benchmarks.figures import Run, equal_count, summarise
 from benchmarks.load import follow, saturate
 from benchmarks.machine import describe
+from benchmarks.pictures import picture
 from benchmarks.schedule import (
     WORKLOADS,
     Item,
@@ -23,7 +26,6 @@ from benchmarks.schedule import (
     poisson_arrivals_s,
     steady_arrivals_s,
 )
-from benchmarks.workload import asks
 
 logger = logging.getLogger(__name__)
 
@@ -148,5 +150,15 @@ def _items(plan: Plan, seed: int, count: int = 0) -> list[Item]:
 
 
 def asks_of(plan: Plan, *, seed: int, count: int = 0) -> list[Ask]:
-    """Return the requests of a round; as many as the plan says, unless a count is given."""
-    return asks(_items(plan, seed, count), num_beams=plan.num_beams)
+    """Return the requests of a round: the plan's number of them, unless a count is given."""
+    return [
+        Ask(
+            ask_id=place,
+            task=item.task,
+            prompt=CATALOGUE[Task(item.task)].prompt,
+            image=picture(item.image_index),
+            token_limit=item.token_limit,
+            num_beams=plan.num_beams,
+        )
+        for place, item in enumerate(_items(plan, seed, count))
+    ]

@@ -1,10 +1,11 @@
-"""What is measured, each behind the same interface and in processes of its own.
+"""The engines that are measured, all behind one interface and in processes of their own.
 
 `hosted` runs an engine of this package in a child process and asks it through a pipe; `over_http`
 starts a server of another project, written as its documentation would have it, and asks it over
 loopback.
 """
 
-from benchmarks.engines.registry import ENGINES, UnavailableError, start
+from benchmarks.ask import UnavailableError
+from benchmarks.engines.registry import ENGINES, start
 
 __all__ = ["ENGINES", "UnavailableError", "start"]

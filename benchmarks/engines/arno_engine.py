@@ -1,4 +1,4 @@
-"""Arno's engine as its worker runs it: prepare threads, and the loop that owns the engine."""
+"""Arno's engine as its worker runs it: threads prepare images, and one owns the engine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from arno.engine import (
     EngineSettings,
     SequenceFinished,
     SequenceProgress,
-    SequenceRequest,
     create_engine,
 )
 from arno.engine.engine_loop import EngineLoop
-from arno.vocabulary import Task, expected_tokens
+from arno.engine.task_sequences import task_request
+from arno.vocabulary import Task, TaskSpec
 
-from benchmarks.ask import Ask, Serving
-from benchmarks.engines.host import Reply
+from benchmarks.ask import Ask, Reply, Serving
 
 _PREPARE_THREADS = 2
 
 
 class ArnoAnswerer:
-    """Takes asks into the engine and hands its answers back."""
+    """An `Answerer` over an engine of this process."""
 
     def __init__(self, serving: Serving, reply: Reply) -> None:
         """Load the model, warm it up and start the loop."""
@@ -40,37 +39,31 @@ class ArnoAnswerer:
         self._reply = reply
         self._engine = create_engine(settings)
         self._engine.warm_up()
-        self._loop = EngineLoop(self._engine, on_events=self._tell)
+        self._loop = EngineLoop(self._engine, on_events=self._note)
         self._prepare = ThreadPoolExecutor(_PREPARE_THREADS)
         threading.Thread(target=self._loop.run, daemon=True).start()
 
     def put(self, ask: Ask) -> None:
-        """Take an ask."""
+        """Take an ask; return at once."""
         self._prepare.submit(self._submit, ask)
 
     def _submit(self, ask: Ask) -> None:
+        options = DecodingOptions(
+            num_beams=ask.num_beams,
+            max_new_tokens=ask.token_limit,
+            no_repeat_ngram_size=ask.no_repeat_ngram_size,
+        )
         try:
-            request = SequenceRequest(
-                sequence_id=str(ask.ask_id),
-                image=self._engine.prepare(ask.image),
-                prompt=ask.prompt,
-                options=DecodingOptions(
-                    num_beams=ask.num_beams,
-                    max_new_tokens=ask.token_limit,
-                    no_repeat_ngram_size=ask.no_repeat_ngram_size,
-                ),
-                deadline_s=None,
-                lane="interactive",
-                tenant="benchmark",
-                expected_token_count=expected_tokens(Task(ask.task)),
-            )
-        except Exception as fault:  # noqa: BLE001 - the caller is told
-            self._reply(ask.ask_id, (), repr(fault))
+            image = self._engine.prepare(ask.image)
+            spec = TaskSpec(Task(ask.task))  # a workload's prompts are those of its tasks
+            request = task_request(str(ask.ask_id), spec, image, options=options)
+        except Exception as error:  # noqa: BLE001 - the reply carries it
+            self._reply(ask.ask_id, (), repr(error))
             return
         self._loop.submit([request])
 
-    def _tell(self, events: Sequence[SequenceProgress | SequenceFinished]) -> None:
+    def _note(self, events: Sequence[SequenceProgress | SequenceFinished]) -> None:
         for event in events:
             if isinstance(event, SequenceFinished):
-                fault = repr(event.error) if event.error else ""
-                self._reply(int(event.sequence_id), event.token_ids, fault)
+                error = repr(event.error) if event.error else ""
+                self._reply(int(event.sequence_id), event.token_ids, error)

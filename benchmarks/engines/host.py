@@ -5,25 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 import traceback
-from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Protocol
 
-from benchmarks.ask import Ask, Serving
-
-Reply = Callable[[int, tuple[int, ...], str], None]
-"""Takes an ask's id, its answer, and what went wrong."""
-
-
-class Answerer(Protocol):
-    """Answers asks, in whatever order."""
-
-    def put(self, ask: Ask) -> None:
-        """Take an ask; return at once."""
+from benchmarks.ask import Answerer, Ask, Reply, Serving
 
 
 class StaticBatches:
-    """Batches of those that have arrived: as many as fit, once the first has waited a little."""
+    """Answers what has arrived in batches, once the first ask of a batch has waited a little."""
 
     _WAIT_S = 0.01
 
@@ -46,7 +34,7 @@ class StaticBatches:
             batch = self._gather()
             try:
                 answers = self._florence.answer(batch)
-            except Exception:  # noqa: BLE001 - the caller is told
+            except Exception:  # noqa: BLE001 - the reply carries it
                 for ask in batch:
                     self._reply(ask.ask_id, (), traceback.format_exc(limit=1))
                 continue
@@ -64,16 +52,16 @@ class StaticBatches:
 
 
 def host(name: str, serving: Serving, pipe: Connection) -> None:
-    """Answer what comes through the pipe until it closes; first say that the model is loaded."""
+    """Answer asks from a pipe until it closes; the first reply tells that the model is loaded."""
     lock = threading.Lock()
 
-    def reply(ask_id: int, answer: tuple[int, ...], fault: str) -> None:
+    def reply(ask_id: int, answer: tuple[int, ...], error: str) -> None:
         with lock:
-            pipe.send((ask_id, answer, fault))
+            pipe.send((ask_id, answer, error))
 
     try:
         answerer = _answerer(name, serving, reply)
-    except Exception:  # noqa: BLE001 - the parent is told
+    except Exception:  # noqa: BLE001 - the reply carries it
         reply(-1, (), traceback.format_exc(limit=3))
         return
     reply(-1, (), "")

@@ -6,36 +6,35 @@ import multiprocessing
 import threading
 from concurrent.futures import Future
 
-from benchmarks.ask import Ask, Serving
+from benchmarks.ask import Ask, Serving, UnavailableError
 from benchmarks.engines.host import host
-from benchmarks.engines.registry import UnavailableError
 
 _START_S_MAX = 300.0
 
 
 class HostedEngine:
-    """Asks through a pipe. `submit` from one thread."""
+    """Asks an engine through a pipe. Call `submit` from one thread."""
 
     def __init__(self, name: str, serving: Serving) -> None:
         """Start the child and wait until its model is loaded.
 
         Raises:
-            UnavailableError: It did not come up.
+            UnavailableError: It did not start.
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=host, args=(name, serving, theirs), daemon=True)
         self._process.start()
         theirs.close()
-        fault = "it did not start in time"
+        error = "it did not start in time"
         if self._pipe.poll(_START_S_MAX):
             try:
-                _, _, fault = self._pipe.recv()
+                _, _, error = self._pipe.recv()
             except EOFError:
-                fault = "its process ended"
-        if fault:
+                error = "its process ended"
+        if error:
             self.close()
-            raise UnavailableError(f"{name}: {fault}")
+            raise UnavailableError(f"{name}: {error}")
         self._asked: dict[int, Future[tuple[int, ...]]] = {}
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -46,7 +45,7 @@ class HostedEngine:
         return self._process.pid
 
     def submit(self, ask: Ask) -> Future[tuple[int, ...]]:
-        """Ask; ids are unique among those that are not answered."""
+        """Ask; ids must be unique among the unanswered asks."""
         future: Future[tuple[int, ...]] = Future()
         self._asked[ask.ask_id] = future
         self._pipe.send(ask)
@@ -60,13 +59,13 @@ class HostedEngine:
     def _read(self) -> None:
         while True:
             try:
-                ask_id, answer, fault = self._pipe.recv()
+                ask_id, answer, error = self._pipe.recv()
             except (EOFError, OSError):
                 for future in self._asked.values():
                     future.set_exception(ConnectionError("the engine's process ended"))
                 return
             future = self._asked.pop(ask_id)
-            if fault:
-                future.set_exception(RuntimeError(fault))
+            if error:
+                future.set_exception(RuntimeError(error))
             else:
                 future.set_result(answer)

@@ -16,8 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.ask import Ask, Serving
-from benchmarks.engines.registry import UnavailableError
+from benchmarks.ask import Ask, Serving, UnavailableError
 from benchmarks.pictures import picture
 
 _START_S_MAX = 180.0
@@ -27,13 +26,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class HttpEngine:
-    """Asks by POST, over as many kept connections as are needed."""
+    """Asks a server by POST, over kept connections, one for each thread."""
 
     def __init__(self, server: str, path: str, serving: Serving) -> None:
         """Start the server and wait for its first answer.
 
         Raises:
-            UnavailableError: There is none.
+            UnavailableError: The server gave none.
         """
         self._path, self._port = path, _free_port()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server

@@ -1,4 +1,4 @@
-"""Name the engines and start one."""
+"""List the engines and start one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from benchmarks.ask import Ask, Serving
-
-
-class UnavailableError(Exception):
-    """An engine cannot be measured here; the message says why."""
+from benchmarks.ask import Ask, Serving, UnavailableError
+from benchmarks.engines.hosted import HostedEngine
+from benchmarks.engines.over_http import HttpEngine
 
 
 class RunningEngine(Protocol):
-    """An engine that is warm, in processes of its own."""
+    """A warm engine in processes of its own."""
 
     @property
     def pid(self) -> int:
-        """Its process; children count as it."""
+        """Its process; measurements include the children."""
 
     def submit(self, ask: Ask) -> Future[tuple[int, ...]]:
-        """Ask; the answer's token ids come later."""
+        """Ask; the future gets the answer's token ids."""
 
     def close(self) -> None:
         """End its processes."""
@@ -35,12 +33,12 @@ class EngineKind:
     """One way to serve Florence-2.
 
     Attributes:
-        name: On the command line and in results.
-        description: For the page.
-        needs: The package that it is made of; empty for what Arno's own extras bring.
-        server: Module with the server of a peer over HTTP; empty for what runs through a pipe.
-        path: Where that server takes requests.
-        dtype: Number format that it always has; empty for that of the comparison.
+        name: Its name on the command line and in results.
+        description: Its line on the page of results.
+        needs: The package that it needs; empty if Arno's own extras are enough.
+        server: Module with the server of a peer over HTTP; empty for an engine behind a pipe.
+        path: URL path of that server's requests.
+        dtype: Number format that it always has; empty takes that of the comparison.
     """
 
     name: str
@@ -100,9 +98,5 @@ def start(name: str, serving: Serving) -> RunningEngine:
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         raise UnavailableError(f"{name}: {kind.needs} is not installed")
     if kind.server:
-        from benchmarks.engines.over_http import HttpEngine
-
         return HttpEngine(kind.server, kind.path, serving)
-    from benchmarks.engines.hosted import HostedEngine
-
     return HostedEngine(name, serving)

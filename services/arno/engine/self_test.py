@@ -16,35 +16,30 @@ from typing import Any, Final
 from PIL import Image
 
 from arno.engine.checkpoints.folders import RANDOM_PREFIX
-from arno.engine.interface import (
-    DecodingOptions,
-    Engine,
-    ModelCard,
-    SequenceFinished,
-    SequenceRequest,
-)
+from arno.engine.interface import DecodingOptions, Engine, ModelCard, SequenceFinished
+from arno.engine.task_sequences import run_to_end, task_request
 from arno.errors import ModelError
-from arno.vocabulary import CATALOGUE, FinishReason, Task
+from arno.vocabulary import FinishReason, Task, TaskSpec, TokenTable
 
 logger = logging.getLogger(__name__)
 
-# Repeats are allowed: without them, even a broken model comes to other tokens in the end.
+# Repeats are allowed: if they were not, even a broken model would write other tokens in the end.
 _GREEDY: Final = DecodingOptions(num_beams=1, max_new_tokens=16, no_repeat_ngram_size=0)
 _BEAMS: Final = DecodingOptions(num_beams=3, max_new_tokens=16, no_repeat_ngram_size=0)
 _PROBES: Final = ((Task.CAPTION, _GREEDY), (Task.OD, _BEAMS), (Task.DETAILED_CAPTION, _BEAMS))
-"""Greedy and beam search, words and locations."""
+"""They cover greedy and beam search, words and locations."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
-    """What a model said to a probe.
+    """The answer of a model to a probe.
 
     Attributes:
-        task: Which.
-        num_beams: How it was decoded; 1 is greedy.
-        token_ids: Without the decoder's start token.
-        text: Tokens as text, locations and markers by their names.
-        finish_reason: Why it ended.
+        task: The task asked.
+        num_beams: Width of the search; 1 is greedy.
+        token_ids: Generated tokens, without the decoder's start token.
+        text: The tokens as text, locations and markers by name.
+        finish_reason: Why decoding ended.
         says_something: Whether any token is more than begin, end or padding.
     """
 
@@ -57,13 +52,13 @@ class ProbeAnswer:
 
 
 def check_answers(engine: Engine, *, allow_untrained: bool) -> tuple[ProbeAnswer, ...]:
-    """Have the engine answer the probes, and return what it said.
+    """Ask an engine without other work the probes, judge the answers, and return them.
 
-    The start-up self-test, and `arno model verify`. The engine must have nothing else in hand.
+    This is the start-up self-test, and `arno model verify`.
 
     Raises:
-        ModelError: The weights are random, or no answer holds anything but special tokens, unless
-            that is allowed; or a probe fails.
+        ModelError: A probe fails; or the weights are random, or no answer holds anything but
+            special tokens, and untrained models are not allowed.
     """
     name = engine.card.name
     if engine.card.fingerprint.startswith(RANDOM_PREFIX) and not allow_untrained:
@@ -81,54 +76,36 @@ def check_answers(engine: Engine, *, allow_untrained: bool) -> tuple[ProbeAnswer
 
 
 def ask_probes(engine: Engine) -> tuple[ProbeAnswer, ...]:
-    """Have the engine answer the probes, in their order.
+    """Return the answers of an engine to the probes, in their order.
 
     Raises:
         ModelError: One of them fails.
     """
     image = engine.prepare(probe_picture())
-    for task, options in _PROBES:
-        request = SequenceRequest(
-            sequence_id=_name(task),
-            image=image,
-            prompt=CATALOGUE[task].prompt,
-            options=options,
-            deadline_s=None,
-            lane="interactive",
-            tenant="self-test",
-            expected_token_count=options.max_new_tokens,
-        )
-        engine.submit(request)
-    ends = {end.sequence_id: end for end in _run(engine, len(_PROBES))}
-    return tuple(_answer(engine, task, options, ends[_name(task)]) for task, options in _PROBES)
-
-
-def _name(task: Task) -> str:
-    return f"self-test-{task}"
+    requests = [
+        task_request(f"self-test-{task}", TaskSpec(task), image, options=options)
+        for task, options in _PROBES
+    ]
+    return tuple(
+        _answer(engine.token_table, task, options, end)
+        for (task, options), end in zip(_PROBES, run_to_end(engine, requests), strict=True)
+    )
 
 
 def _answer(
-    engine: Engine, task: Task, options: DecodingOptions, end: SequenceFinished
+    token_table: TokenTable, task: Task, options: DecodingOptions, end: SequenceFinished
 ) -> ProbeAnswer:
     if end.finish_reason is FinishReason.ERROR:
         raise ModelError(f"model: the self-test failed: {end.error}") from end.error
-    token_table = engine.token_table
-    said = [token_id for token_id in end.token_ids if not token_table.is_special(token_id)]
+    meaningful = [token_id for token_id in end.token_ids if not token_table.is_special(token_id)]
     return ProbeAnswer(
         task=task,
         num_beams=options.num_beams,
         token_ids=end.token_ids,
-        text=token_table.decode(said),
+        text=token_table.decode(meaningful),
         finish_reason=end.finish_reason,
-        says_something=bool(said),
+        says_something=bool(meaningful),
     )
-
-
-def _run(engine: Engine, count: int) -> list[SequenceFinished]:
-    answers: list[SequenceFinished] = []
-    while len(answers) < count:
-        answers += [event for event in engine.step() if isinstance(event, SequenceFinished)]
-    return answers
 
 
 def probe_picture() -> bytes:
@@ -141,11 +118,11 @@ def probe_picture() -> bytes:
 
 
 GOLDEN_FILE: Final = "arno-golden.json"
-"""Beside the weights; no part of the fingerprint."""
+"""File beside the weights with recorded answers; not part of the fingerprint."""
 
 
 def record_golden(folder: Path, card: ModelCard, answers: Sequence[ProbeAnswer]) -> Path:
-    """Write a model's fingerprint and its answers into its folder, and return the file.
+    """Write a model's fingerprint and answers into its folder, and return the file.
 
     Raises:
         ModelError: The folder cannot be written.
@@ -168,10 +145,9 @@ def record_golden(folder: Path, card: ModelCard, answers: Sequence[ProbeAnswer])
 def compare_golden(
     folder: Path, card: ModelCard, answers: Sequence[ProbeAnswer]
 ) -> tuple[str, ...]:
-    """Return how a model differs from what was recorded; nothing where nothing was recorded.
+    """Return the differences between a model and its record, none if there is no record.
 
-    Answers are compared where the number format is the recorded one: another may round to another
-    token.
+    Answers are compared only in the recorded number format: another one may round to other tokens.
 
     Raises:
         ModelError: The record cannot be read.
@@ -181,7 +157,7 @@ def compare_golden(
         return ()
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        tokens = {task: tuple(said["tokens"]) for task, said in facts["answers"].items()}
+        tokens = {task: tuple(one["tokens"]) for task, one in facts["answers"].items()}
         fingerprint, dtype = facts["fingerprint"], facts["dtype"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise ModelError(f"model: {path} cannot be read: {fault!r}") from fault

@@ -4,61 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
-from arno.engine.interface import (
-    DecodingOptions,
-    Engine,
-    PreparedImage,
-    SequenceFinished,
-    SequenceRequest,
-)
-from arno.vocabulary import CATALOGUE, Task
+from arno.engine.interface import DecodingOptions, Engine, PreparedImage
+from arno.engine.task_sequences import run_to_end, task_request
+from arno.vocabulary import Task, TaskSpec
 
-_TOKENS = 48
+_SPEC: Final = TaskSpec(Task.CAPTION)
+_TOKENS: Final = 48
 """Long enough that the last to join meets the first, short enough for one rounded length."""
 
 
-def widths(most: int) -> Iterator[int]:
-    """Yield 1, 2, 4 and so on, and the most."""
+def widths(limit: int) -> Iterator[int]:
+    """Yield 1, 2, 4 and so on below the limit, then the limit."""
     width = 1
-    while width < most:
+    while width < limit:
         yield width
         width *= 2
-    yield most
+    yield limit
 
 
 def warm_images(engine: Engine, image: PreparedImage, count: int) -> None:
-    """Encode so many images together, and decode nothing: an answer of one token is its end."""
-    for number in range(count):
-        name = f"warm-image-{count}-{number}"
-        options = DecodingOptions(num_beams=1, max_new_tokens=1)
-        # Another name for every image: else it would be encoded once, and then be known.
-        engine.submit(_request(name, replace(image, sha256=name), options))
-    _finish(engine, count)
+    """Encode this number of images together, and decode nothing: answers have one token, the end.
 
-
-def warm_width(engine: Engine, image: PreparedImage, count: int) -> None:
-    """Answer so many requests together, twice: once to warm up, once to record."""
-    for turn in range(2):
-        for number in range(count):
-            options = DecodingOptions(max_new_tokens=_TOKENS)
-            engine.submit(_request(f"warm-{turn}-{number}", image, options))
-        _finish(engine, count)
-
-
-def _request(name: str, image: PreparedImage, options: DecodingOptions) -> SequenceRequest:
-    return SequenceRequest(
-        sequence_id=name,
-        image=image,
-        prompt=CATALOGUE[Task.CAPTION].prompt,
-        options=options,
-        deadline_s=None,
-        lane="interactive",
-        tenant="warm-up",
-        expected_token_count=options.max_new_tokens,
+    Every image gets another digest, or the engine would encode it once and then reuse that.
+    """
+    options = DecodingOptions(num_beams=1, max_new_tokens=1)
+    names = [f"warm-image-{count}-{number}" for number in range(count)]
+    run_to_end(
+        engine,
+        [task_request(name, _SPEC, replace(image, sha256=name), options=options) for name in names],
     )
 
 
-def _finish(engine: Engine, left: int) -> None:
-    while left:
-        left -= sum(isinstance(event, SequenceFinished) for event in engine.step())
+def warm_width(engine: Engine, image: PreparedImage, count: int) -> None:
+    """Answer this number of requests together, twice: once to warm up, once to record."""
+    options = DecodingOptions(max_new_tokens=_TOKENS)
+    for turn in range(2):
+        names = [f"warm-{turn}-{number}" for number in range(count)]
+        run_to_end(engine, [task_request(name, _SPEC, image, options=options) for name in names])

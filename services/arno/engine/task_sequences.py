@@ -1,0 +1,118 @@
+"""Turn one task into a sequence for an engine, and an ended sequence into the task's answer.
+
+Pure, but for `run_to_end`, which drives an engine that has nothing else to do. Everything that asks
+an engine of its own process goes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from arno.engine.interface import (
+    DecodingOptions,
+    Engine,
+    PreparedImage,
+    SequenceFinished,
+    SequenceRequest,
+)
+from arno.errors import CancelledError, DeadlineExceededError, EngineError
+from arno.vocabulary import (
+    Answer,
+    Decoded,
+    FinishReason,
+    ImageSize,
+    TaskSpec,
+    TokenTable,
+    build_prompt,
+    check_inputs,
+    expected_tokens,
+    parse,
+)
+from arno.vocabulary.grammars import Constraint
+
+INTERACTIVE: Final = "interactive"
+BATCH: Final = "batch"
+"""Lanes of the scheduler: sequences of the first join a batch before those of the second."""
+
+_LOCAL_TENANT: Final = "local"
+
+
+def decoding_options(spec: TaskSpec) -> DecodingOptions:
+    """Return how to decode a task: as its client asked, else by the defaults."""
+    default = DecodingOptions()
+    return DecodingOptions(
+        num_beams=spec.num_beams or default.num_beams,
+        max_new_tokens=spec.max_new_tokens or default.max_new_tokens,
+    )
+
+
+def task_request(
+    sequence_id: str,
+    spec: TaskSpec,
+    image: PreparedImage,
+    *,
+    options: DecodingOptions | None = None,
+    lane: str = INTERACTIVE,
+) -> SequenceRequest:
+    """Return the sequence that answers a task, without a deadline.
+
+    Args:
+        sequence_id: Unique among the engine's live sequences.
+        spec: The task; its `input_from` has been followed already.
+        image: What `Engine.prepare` returned.
+        options: How to decode; None takes the spec's own.
+        lane: Priority class.
+
+    Raises:
+        InvalidFieldError: The task cannot use its inputs, or lacks one.
+    """
+    task, text, classes, region = spec.task, spec.text, spec.classes, spec.region
+    size = image.size
+    check_inputs(task, text=text, classes=classes, region=region, size=size)
+    return SequenceRequest(
+        sequence_id=sequence_id,
+        image=image,
+        prompt=build_prompt(task, text=text, classes=classes, region=region, size=size),
+        options=options or decoding_options(spec),
+        deadline_s=None,
+        lane=lane,
+        tenant=_LOCAL_TENANT,
+        expected_token_count=expected_tokens(task),
+        constraint=Constraint(task, classes) if spec.constrained else None,
+    )
+
+
+def read_answer(
+    spec: TaskSpec, ended: SequenceFinished, token_table: TokenTable, size: ImageSize
+) -> Answer:
+    """Return the answer that the tokens of an ended sequence hold, however it ended.
+
+    Raises:
+        ArnoError: The sequence failed, or was cut short before its first token.
+    """
+    if ended.finish_reason is FinishReason.ERROR:
+        raise ended.error or EngineError("the engine failed and gave no reason")
+    if not ended.token_ids and ended.finish_reason is FinishReason.CANCELLED:
+        raise CancelledError("the task was cancelled before it had an answer")
+    if not ended.token_ids and ended.finish_reason is FinishReason.DEADLINE:
+        raise DeadlineExceededError("the deadline passed before the task had an answer")
+    decoded = Decoded(ended.token_ids, ended.logprobs, ended.finish_reason)
+    return parse(spec.task, decoded, token_table, size, region=spec.region, classes=spec.classes)
+
+
+def run_to_end(engine: Engine, requests: Iterable[SequenceRequest]) -> list[SequenceFinished]:
+    """Run sequences together, and return their ends in the order of the requests.
+
+    For an engine without other sequences, on the thread that owns it.
+    """
+    waiting = []
+    for request in requests:
+        engine.submit(request)
+        waiting.append(request.sequence_id)
+    ends: dict[str, SequenceFinished] = {}
+    while len(ends) < len(waiting):
+        for event in engine.step():
+            if isinstance(event, SequenceFinished):
+                ends[event.sequence_id] = event
+    return [ends[sequence_id] for sequence_id in waiting]
