@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable
 
 import torch
@@ -46,6 +45,7 @@ from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
 from arno.engine.warming import warm_images, warm_width, widths
 from arno.errors import ArnoError, EngineError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.pixel_budget import PixelBudget
 from arno.vocabulary import FinishReason, TokenTable
 
@@ -67,7 +67,7 @@ class ContinuousEngine:
         self,
         checkpoint: Checkpoint,
         settings: EngineSettings,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
         *,
         make_launcher: Callable[[], StepLauncher] | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class ContinuousEngine:
         Args:
             checkpoint: The model, which the engine changes and `close` frees.
             settings: Limits of the engine.
-            clock: Monotonic seconds; deadlines are on this clock.
+            clock: Deadlines are in its monotonic time.
             make_launcher: Makes how the steps of a batch are launched; by default what suits the
                 device.
         """
@@ -160,7 +160,7 @@ class ContinuousEngine:
             request=dataclasses.replace(request, image=self._uploads.send(request.image)),
             prompt_ids=tokenizer.encode(request.prompt),
             token_limit=min(request.options.max_new_tokens, self.card.position_count),
-            arrived_s=self._clock(),
+            arrived_s=self._clock.monotonic_s(),
             grammar=build_grammar(request.constraint, tokenizer, self.token_table),
         )
         digest = sequence.image_sha256
@@ -176,13 +176,13 @@ class ContinuousEngine:
         self._retire()
         newcomers = self._newcomers()
         phase = self._share.choose(can_admit=bool(newcomers), can_decode=len(self._pool) > 0)
-        began_s = self._clock()
+        began_s = self._clock.monotonic_s()
         if phase is Phase.DECODE:
             self._decode()
         else:
             self._admit(newcomers)
         if phase is not None:
-            self._share.charge(phase, self._clock() - began_s)
+            self._share.charge(phase, self._clock.monotonic_s() - began_s)
         self._statistics.running_count = len(self._pool) + len(self._queue.started)
         return self._events
 
@@ -207,7 +207,7 @@ class ContinuousEngine:
         """End the sequences that were cancelled or whose deadline has come."""
         for sequence in self._sequences.take_cancelled():
             self._cut_short(sequence, FinishReason.CANCELLED)
-        for sequence in self._sequences.take_expired(self._clock()):
+        for sequence in self._sequences.take_expired(self._clock.monotonic_s()):
             self._cut_short(sequence, FinishReason.DEADLINE)
 
     def _newcomers(self) -> list[Sequence] | Budget | None:
@@ -237,7 +237,7 @@ class ContinuousEngine:
     def _encode(self, budget: Budget) -> None:
         """Take sequences off the queue and encode their images."""
         self._uploads.wait()
-        self._queue.encode(budget, self._clock())
+        self._queue.encode(budget, self._clock.monotonic_s())
         self._take_encoded(wait=False)
 
     def _take_encoded(self, *, wait: bool) -> None:
@@ -285,9 +285,9 @@ class ContinuousEngine:
 
     def _decode(self) -> None:
         """Decode one token of every running sequence."""
-        together, began_s = len(self._pool), self._clock()
+        together, began_s = len(self._pool), self._clock.monotonic_s()
         step = self._pool.step()
-        self._price.learn_tokens(step.beam_count, self._clock() - began_s)
+        self._price.learn_tokens(step.beam_count, self._clock.monotonic_s() - began_s)
         self._statistics.step_count += 1
         self._statistics.token_count += step.token_count
         self._statistics.batch_size_last = step.widest
@@ -374,7 +374,7 @@ class ContinuousEngine:
     ) -> None:
         """End a sequence that neither the queue nor the pool holds; each ends here, once."""
         self._sequences.remove(sequence)
-        elapsed_s = self._clock() - sequence.arrived_s
+        elapsed_s = self._clock.monotonic_s() - sequence.arrived_s
         self._events.append(
             SequenceFinished(
                 sequence_id=sequence.sequence_id,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from arno.engine.interface import Engine
 from arno.engine.null_engine import NULL_MODEL, NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import MissingExtraError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 
-def create_engine(
-    settings: EngineSettings, *, clock: Callable[[], float] = time.monotonic
-) -> Engine:
+def create_engine(settings: EngineSettings, *, clock: Clock = SYSTEM_CLOCK) -> Engine:
     """Load the model and return its engine; `warm_up` comes next.
 
     Args:
         settings: Which model, and within which bounds.
-        clock: Monotonic seconds; deadlines are on this clock.
+        clock: Deadlines are in its monotonic time.
 
     Raises:
         ModelError: The model cannot be found, read or served.

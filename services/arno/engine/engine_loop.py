@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
 from arno.errors import ArnoError, EngineError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.vocabulary import FinishReason
 
 logger = logging.getLogger(__name__)
@@ -32,12 +32,9 @@ class EngineLoop:
         engine: Engine,
         *,
         on_events: Callable[[Sequence[Event]], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Take the engine and a clock of monotonic seconds.
-
-        `on_events` is called with the events of each step, and must return at once.
-        """
+        """Take the engine; `on_events` gets the events of each step, and must return at once."""
         self._engine = engine
         self._clock = clock
         self._on_events = on_events
@@ -56,7 +53,7 @@ class EngineLoop:
     def step_age_s(self) -> float:
         """Return how long the current step has been running; 0.0 between steps."""
         began_s = self._step_began_s
-        return 0.0 if began_s is None else self._clock() - began_s
+        return 0.0 if began_s is None else self._clock.monotonic_s() - began_s
 
     def submit(self, requests: Iterable[SequenceRequest]) -> None:
         """Run sequences."""
@@ -110,10 +107,10 @@ class EngineLoop:
         return refused
 
     def _step(self) -> Sequence[Event]:
-        began_s = self._step_began_s = self._clock()
+        began_s = self._step_began_s = self._clock.monotonic_s()
         events = self._engine.step()
         self._step_began_s = None
-        took_s = self._clock() - began_s
+        took_s = self._clock.monotonic_s() - began_s
         if events or took_s >= _IDLE_STEP_S:
             self._busy_s += took_s
         else:

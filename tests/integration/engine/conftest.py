@@ -53,7 +53,7 @@ def make_engine(checkpoint: Checkpoint, clock: ManualClock) -> Callable[..., Con
         return ContinuousEngine(
             checkpoint,
             EngineSettings.model_validate(facts),
-            clock.monotonic_s,
+            clock,
             make_launcher=partial(EagerLauncher, few_shapes=few_shapes),
         )
 
