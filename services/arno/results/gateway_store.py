@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final, cast
 
 from redis.exceptions import ResponseError
@@ -18,6 +17,7 @@ from arno.errors import (
     IdempotencyConflictError,
     UnknownJobError,
 )
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.connection import (
     command_client,
     holds_foreign_type,
@@ -54,14 +54,14 @@ class GatewayStore:
         settings: ResultSettings,
         *,
         gateway: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Take the settings; nothing is connected yet.
 
         Args:
             settings: Where Redis is, and how long it keeps a job.
             gateway: Names this gateway's stream of wake-ups: unique among those that run.
-            clock: Monotonic seconds.
+            clock: The time.
         """
         self._keys = KeySpace(settings.redis_key_prefix)
         self._time_to_live_s = settings.result_time_to_live_s
@@ -246,7 +246,7 @@ class GatewayStore:
             return False
         with translated(f"say whether it is newer than job {job_id}"):
             since_ms = await self._since()
-        age_ms = time.time_ns() // 1_000_000 - made_ms
+        age_ms = self._clock.wall_ms() - made_ms
         return made_ms < since_ms and age_ms < _JOB_AGE_MS_MAX
 
     async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
@@ -258,7 +258,7 @@ class GatewayStore:
             BackendUnavailableError: The time is over, and Redis did not answer the last read.
         """
         error: BackendUnavailableError | None = None
-        with self._waiters.register(job_id, WakeOn.END, self._clock()) as waiter:
+        with self._waiters.register(job_id, WakeOn.END, self._clock.monotonic_s()) as waiter:
             try:
                 async with asyncio.timeout(timeout_s):
                     while True:
@@ -282,7 +282,7 @@ class GatewayStore:
         Raises:
             UnknownJobError: The store does not know it, or no longer.
         """
-        with self._waiters.register(job_id, WakeOn.CHANGE, self._clock()) as waiter:
+        with self._waiters.register(job_id, WakeOn.CHANGE, self._clock.monotonic_s()) as waiter:
             snapshot = await self._read(waiter)
             yield snapshot
             while not snapshot.state.ended:
@@ -298,7 +298,7 @@ class GatewayStore:
 
         Idempotent; a job that has ended, or that is unknown, stays as it is.
         """
-        outcome = _cancelled_before_begin().SerializeToString()
+        outcome = _cancelled_before_begin(self._clock.wall_ms()).SerializeToString()
         keys = self._job_keys(job_id)
         with translated(f"cancel job {job_id}"):
             await self._batcher.run(self._cancel_script, keys=keys, args=[job_id, outcome])
@@ -345,7 +345,7 @@ class GatewayStore:
         snapshot = read_snapshot(waiter.job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
         if snapshot is None:
             raise UnknownJobError(waiter.job_id)
-        waiter.read_at_s = self._clock()
+        waiter.read_at_s = self._clock.monotonic_s()
         waiter.revision = snapshot.revision
         return snapshot
 
@@ -370,9 +370,9 @@ class GatewayStore:
         return [self._keys.job(job_id), self._keys.watchers(job_id)]
 
 
-def _cancelled_before_begin() -> JobOutcome:
+def _cancelled_before_begin(now_at_ms: int) -> JobOutcome:
     return JobOutcome(
         state=state_to_wire(JobState.CANCELLED),
         error=error_to_wire(CancelledError("the job was cancelled before a worker began it")),
-        ended_at_ms=time.time_ns() // 1_000_000,
+        ended_at_ms=now_at_ms,
     )

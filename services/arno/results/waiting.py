@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from arno.ops.clock import Clock
 from arno.results.connection import REDIS_FAULTS
 from arno.results.keys import KeySpace
 from arno.results.scripts import script_text
@@ -161,7 +162,7 @@ class WakeUpLoop:
         stream: str,
         waiters: Waiters,
         keys: KeySpace,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         """Take the connection to block on, the client for sweeps, and the waiters to wake."""
         self._reader = reader
@@ -171,7 +172,7 @@ class WakeUpLoop:
         self._keys = keys
         self._clock = clock
         self._last_seen = b"0-0"
-        self._swept_at_s = clock()
+        self._swept_at_s = clock.monotonic_s()
 
     async def find_start(self) -> None:
         """Take the present end of the stream as the position to read on from."""
@@ -186,7 +187,7 @@ class WakeUpLoop:
             raise_if_cancelled()
             try:
                 await self._read()
-                if self._clock() - self._swept_at_s >= _SWEEP_INTERVAL_S or faulty:
+                if self._clock.monotonic_s() - self._swept_at_s >= _SWEEP_INTERVAL_S or faulty:
                     await self._sweep()
                 if faulty:
                     logger.info("wake-ups are read again", extra={"stream": self._stream})
@@ -217,7 +218,7 @@ class WakeUpLoop:
             await asyncio.sleep(_FAULT_PAUSE_S)
 
     async def _sweep(self) -> None:
-        self._swept_at_s = self._clock()
+        self._swept_at_s = self._clock.monotonic_s()
         stale = list(self._waiters.stale_waiters(self._swept_at_s - _SWEEP_INTERVAL_S).items())
         for start in range(0, len(stale), _SWEEP_JOB_COUNT_MAX):
             await self._compare(dict(stale[start : start + _SWEEP_JOB_COUNT_MAX]))

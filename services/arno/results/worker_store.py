@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from arno.api.v1.job_pb2 import JobState as ProtoJobState
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.results.connection import (
     holds_foreign_type,
@@ -22,10 +21,11 @@ from arno.results.keys import PACE_TIME_TO_LIVE_S, WORKER_END_TIME_TO_LIVE_S, Ke
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.vocabulary import JobState
+from arno.vocabulary.job import DEFAULT_TENANT
+from arno.vocabulary.wire import state_from_wire
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_TENANT: Final = "default"
 _ANY_DEATHS: Final = -1
 
 
@@ -124,7 +124,7 @@ class WorkerStore:
         Any attempt may end a job, an old one too. Later ends are counted and dropped; the same
         outcome of the same attempt, written again because a reply was lost, is the same end.
         """
-        state = JobState(ProtoJobState.Name(outcome.state).removeprefix("JOB_STATE_"))
+        state = state_from_wire(outcome.state)
         # Deterministic, so that the same outcome sent again is known by its bytes.
         content = outcome.SerializeToString(deterministic=True)
         with translated_for_job(f"write the end of job {attempt.job_id}"):
@@ -194,7 +194,7 @@ class WorkerStore:
     def _fields(self, record: JobRecord) -> list[str | int]:
         return [
             record.id,
-            record.tenant or _DEFAULT_TENANT,
+            record.tenant or DEFAULT_TENANT,
             record.submitted_at_ms,
             record.deadline_at_ms,
             self._time_to_live_s,

@@ -19,9 +19,10 @@ from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.errors import IdempotencyConflictError, UnknownJobError
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import Attempt, JobState
+from arno.results.jobs import Attempt
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -46,7 +47,7 @@ CALM_STEPS: Final = 6
 WORKER_COUNT: Final = 3
 FOR_EVER_S: Final = 600
 _ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
-_ORDER = {state: rank for rank, state in enumerate(JobState) if not state.terminal}
+_ORDER = {state: rank for rank, state in enumerate(JobState) if not state.ended}
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class Lifecycle(RuleBasedStateMachine):
         if job is None:
             with pytest.raises(UnknownJobError):
                 self.run(self._servers.store.wait(record.id, timeout_s=5))
-        elif job.state.terminal:
+        elif job.state.ended:
             found = self.run(self._servers.store.wait(record.id, timeout_s=5))
             assert found.outcome == job.outcome
 
@@ -206,7 +207,7 @@ class Lifecycle(RuleBasedStateMachine):
         self._steps_since_end = 0
         self.run(self._servers.store.request_cancel(record.id))
         job = self._jobs.get(record.id)
-        if job is None or job.state.terminal:
+        if job is None or job.state.ended:
             return
         job.cancel_requested = True
         if not job.attempt_count:
@@ -252,8 +253,8 @@ class Lifecycle(RuleBasedStateMachine):
             assert (attempt.number, attempt.state, attempt.begun) == (0, JobState.CANCELLED, False)
             return multiple()
         job = self._known(record)
-        deaths = 0 if job.state.terminal else self._count_deaths(job, number)
-        begun = not job.state.terminal and (deaths_max is None or deaths < deaths_max)
+        deaths = 0 if job.state.ended else self._count_deaths(job, number)
+        begun = not job.state.ended and (deaths_max is None or deaths < deaths_max)
         if begun:
             job.attempt_count += 1
             job.decoded_token_count = 0
@@ -291,7 +292,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert not go_on
             return
         job = self._known(attempt.record)
-        if job.state.terminal or attempt.number < job.attempt_count:
+        if job.state.ended or attempt.number < job.attempt_count:
             assert not go_on
             return
         job.state = max(job.state, state, key=_ORDER.__getitem__)
@@ -312,8 +313,8 @@ class Lifecycle(RuleBasedStateMachine):
             assert firsts == {False}
             return
         job = self._known(attempt.record)
-        assert firsts == {not job.state.terminal}
-        if job.state.terminal:
+        assert firsts == {not job.state.ended}
+        if job.state.ended:
             job.duplicate_count += 1 + twice
             return
         job.attempt_count = max(job.attempt_count, attempt.number)

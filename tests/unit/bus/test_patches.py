@@ -129,8 +129,8 @@ def test_each_line_of_the_library_logs_once_in_a_while_and_other_loggers_always(
     caplog: pytest.LogCaptureFixture, unique_prefix: str
 ) -> None:
     clock = ManualClock()
-    limit_logs(unique_prefix, clock=clock.monotonic_s)
-    limit_logs(unique_prefix, clock=clock.monotonic_s)
+    limit_logs(unique_prefix, clock=clock)
+    limit_logs(unique_prefix, clock=clock)
     library, other = logging.getLogger(f"{unique_prefix}.net"), logging.getLogger("arno.bus")
 
     def logged(log: logging.Logger, line: int, level: int = logging.WARNING) -> int:

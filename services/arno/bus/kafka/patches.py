@@ -16,8 +16,7 @@ import logging
 import math
 import socket
 import ssl
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -33,6 +32,7 @@ from kafka.net.transport import KafkaTCPTransport
 from kafka.producer.sender import Sender
 
 from arno.errors import ConfigurationError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 logger = logging.getLogger(__name__)
 
@@ -289,7 +289,7 @@ class _RepeatLimit(logging.Handler):
     Report: "Log reconnection attempts at DEBUG, and once per outage at WARNING."
     """
 
-    def __init__(self, *, after_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, after_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
         """Take how long a line of code is silent after it has logged."""
         super().__init__()
         self._after_s = after_s
@@ -299,7 +299,7 @@ class _RepeatLimit(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on, unless the same line has logged one lately."""
         place = (record.pathname, record.lineno)
-        now_s = self._clock()
+        now_s = self._clock.monotonic_s()
         root = logging.getLogger()
         if (
             record.levelno < root.level
@@ -310,7 +310,7 @@ class _RepeatLimit(logging.Handler):
         root.handle(record)
 
 
-def limit_logs(library: str = "kafka", *, clock: Callable[[], float] = time.monotonic) -> None:
+def limit_logs(library: str = "kafka", *, clock: Clock = SYSTEM_CLOCK) -> None:
     """Limit what the library logs; see ``_RepeatLimit``. Idempotent."""
     log = logging.getLogger(library)
     if any(isinstance(handler, _RepeatLimit) for handler in log.handlers):
