@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from arno.bus import Delivery
 from arno.engine import create_engine
 from arno.results import worker_store
 from arno.results.scripts import script_text
 from arno.results.waiting import WakeUpLoop
+from arno.worker.job import Job
 from arno.worker.main import run_worker
-from arno.worker.poll_loop import PollLoop
+from arno.worker.poll_loop import PrepareQueue
 from arno.worker.settings import WorkerSettings
 from support.gated_engine import GatedEngine
 
@@ -37,11 +37,13 @@ def _nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def _commit_before_store(patch: pytest.MonkeyPatch) -> None:
-    def hand_over(self: PollLoop, delivery: Delivery) -> None:
-        self._take(delivery, lambda: None)
-        self._consumer.done(delivery.receipt)
+    put = PrepareQueue.put
 
-    patch.setattr(PollLoop, "_hand_over", hand_over)
+    def done_when_delivered(self: PrepareQueue, job: Job) -> None:
+        job.done()
+        put(self, job)
+
+    patch.setattr(PrepareQueue, "put", done_when_delivered)
 
 
 def _no_fencing(patch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_foreign_records_are_buried_and_hold_nobody_up(
         assert letters is not None
         reasons = [DeadJob.FromString(letter.value).error.reason for letter in letters]
         assert reasons == ["UNREADABLE_RECORD"] * count
-        assert running.worker.statistics().tally.dead_letters == {"UNREADABLE_RECORD": count}
+        assert running.counts("arno_worker_dead_letters_total") == {"UNREADABLE_RECORD": count}
 
 
 @pytest.mark.parametrize("settings", ["redis"], indirect=True)
@@ -123,11 +123,7 @@ def test_job_whose_hash_others_wrote_into_is_buried_and_holds_nobody_up(
             (letter,) = eventually(lambda: list(queue.read()), timeout_s=60)
             dead = DeadJob.FromString(letter.value)
             assert (dead.job.id, dead.error.reason) == (spoiled, "STORED_JOB_INVALID")
-            eventually(
-                lambda: (
-                    running.worker.statistics().consumers["interactive"].lag == {"interactive": 0}
-                )
-            )
+            eventually(lambda: running.counts("arno_worker_lag_records") == {})
 
 
 def test_times_that_no_store_could_keep_are_buried(

@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 import pytest
 from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2, vision_pb2_grpc
-from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from chaos.machine import Machine, MachineOptions
 from chaos.workload import make_question
@@ -65,7 +64,7 @@ def _open(gate: Path) -> None:
 
 async def _in_engine(worker: RunningWorker, count: int) -> list[str]:
     async def probe() -> list[str] | None:
-        ids = worker.worker._desk.job_ids()
+        ids = worker.worker.job_ids()
         return ids if len(ids) == count and worker.engine._held else None
 
     ids = await eventually_async(probe, what=f"{count} jobs are in the engine")
@@ -82,7 +81,7 @@ async def test_client_that_goes_away_takes_its_work_out_of_the_engine(
         assert call.cancel()
         # The gate is still shut: only a cancel ends this job.
         assert client.outcome(job_id).state == job_pb2.JOB_STATE_CANCELLED
-        eventually(lambda: not worker.worker._desk.job_ids())
+        eventually(lambda: worker.counts("arno_worker_in_hand_jobs") == {})
 
 
 async def test_durable_job_goes_on_without_its_client(
@@ -104,8 +103,8 @@ async def test_deadline_of_the_call_ends_the_work_in_the_engine(
             await vision_pb2_grpc.VisionServiceStub(channel).Infer(INFER, timeout=1.5)
         fault = fault_of(late.value)
         assert (fault.code, fault.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
-        eventually(lambda: not worker.worker._desk.job_ids())
-        assert worker.worker.statistics().tally.ended == {JobState.EXPIRED: 1}
+        eventually(lambda: worker.counts("arno_worker_in_hand_jobs") == {})
+        assert worker.counts("arno_worker_jobs_total") == {"EXPIRED": 1}
 
 
 async def test_job_cancelled_before_any_worker_began_it_never_runs(
@@ -119,9 +118,9 @@ async def test_job_cancelled_before_any_worker_began_it_never_runs(
     _open(gate)
     with RunningWorker(settings, gate) as worker:
         assert client.outcome(wanted).state == job_pb2.JOB_STATE_SUCCEEDED
-        eventually(lambda: worker.worker.statistics().tally.repeated_delivery_count == 1)
+        eventually(lambda: worker.counts("arno_worker_repeated_deliveries_total") == {"": 1})
         # Callers see a result before its worker has counted it.
-        eventually(lambda: worker.worker.statistics().tally.ended == {JobState.SUCCEEDED: 1})
+        eventually(lambda: worker.counts("arno_worker_jobs_total") == {"SUCCEEDED": 1})
     assert client.look(unwanted).attempt_count == 0
 
 

@@ -11,9 +11,7 @@ from arno.gateway.backlog import Backlog
 from arno.gateway.backlog_metrics import BacklogCollector
 from arno.gateway.metrics import GatewayMetrics
 from arno.training.trainer.metrics import TrainMetrics
-from arno.worker.metrics import WorkerMetrics
-from arno.worker.tally import Tally
-from arno.worker.worker import WorkerStatistics
+from arno.worker.metrics import Readings, WorkerMetrics
 from prometheus_client import CollectorRegistry
 
 
@@ -31,7 +29,7 @@ def declared_metrics() -> list[DeclaredMetric]:
     GatewayMetrics(registry)
     registry.register(BacklogCollector(_no_backlog(), _nothing_admitted))
     worker = WorkerMetrics(registry)
-    worker.follow(_idle_worker)
+    worker.follow(_idle_worker())
     TrainMetrics(registry)
     found = []
     for family in registry.collect():
@@ -56,7 +54,7 @@ def _nothing_admitted() -> AdmissionStatistics:
     )
 
 
-def _idle_worker() -> WorkerStatistics:
+def _idle_worker() -> Readings:
     engine = EngineStatistics(**dict.fromkeys(EngineStatistics.__dataclass_fields__, 0))
     consumer = ConsumerStatistics(
         unfinished_count=0,
@@ -67,11 +65,9 @@ def _idle_worker() -> WorkerStatistics:
         rebalance_count=0,
         lag={"interactive": 0},
     )
-    return WorkerStatistics(
-        in_hand_count=0,
-        busy_s=0.0,
-        store_failure_count=0,
-        tally=Tally().counts(),
-        engine=engine,
-        consumers={"interactive": consumer},
+    return Readings(
+        busy_s=lambda: 0.0,
+        running_jobs=lambda: 0,
+        engine=lambda: engine,
+        consumers={"interactive": lambda: consumer},
     )

@@ -6,17 +6,17 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
 from arno.results.worker_store import WorkerStore
-from arno.worker.presence import SILENCE_SHARE
-from arno.worker.publication import EndedJob
+from arno.worker.heartbeat import SILENCE_SHARE
+from arno.worker.metrics import WorkerMetrics
 from arno.worker.settings import WorkerSettings
 from arno.worker.worker import Worker, WorkerParts
+from prometheus_client import CollectorRegistry
 from support import tied_process
 from support.eventually import eventually
 from support.gated_engine import GatedEngine
@@ -27,13 +27,8 @@ _TESTS = Path(__file__).parents[1]
 class RunningWorker:
     """A worker on threads of the test's process, from ``with`` to the end of it."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        gate: Path,
-        *,
-        on_ended: Callable[[EndedJob], None] = lambda ended: None,
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, gate: Path) -> None:
+        self.registry = CollectorRegistry()
         self.engine: Engine = GatedEngine(create_engine(settings), gate)
         self._writer = WorkerStore(settings, silence_s=SILENCE_SHARE * settings.claim_timeout_s)
         self.worker = Worker(
@@ -42,9 +37,9 @@ class RunningWorker:
                 consumers={lane: make_consumer(settings, [lane]) for lane in settings.lanes},
                 writer=self._writer,
                 make_publisher=lambda: make_publisher(settings),
+                metrics=WorkerMetrics(self.registry),
             ),
             settings,
-            on_ended=on_ended,
         )
         self.drained: bool | None = None
         self.failure: BaseException | None = None
@@ -68,6 +63,15 @@ class RunningWorker:
         self.worker.stop()
         self._thread.join(60)
         self._writer.close()
+
+    def counts(self, metric: str) -> dict[str, float]:
+        """Return the samples of a metric that are not 0, by the value of their only label."""
+        return {
+            next(iter(sample.labels.values()), ""): sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+            if sample.name == metric and sample.value
+        }
 
     def _run(self) -> None:
         try:

@@ -9,14 +9,18 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Final
 
-from arno.bus.ports import DEAD_LETTERS, Publisher, Record
-from arno.bus.v1.records_pb2 import DeadJob
+from arno.bus.ports import DEAD_LETTERS, Delivery, Publisher, Record
+from arno.bus.v1.records_pb2 import DeadJob, JobRecord
 from arno.errors import (
+    ArnoError,
     BackendUnavailableError,
     ConfigurationError,
     LimitExceededError,
     OverloadedError,
 )
+from arno.ops.clock import Clock
+from arno.vocabulary.wire_results import error_to_wire
+from arno.worker.metrics import WorkerMetrics
 from arno.worker.retrying import AbandonedError, Backend
 
 logger = logging.getLogger(__name__)
@@ -26,13 +30,21 @@ _PUBLISH_TIMEOUT_S: Final = 45.0
 is sent again while its first copy still waits is there twice when the bus is back."""
 
 
-class DeadLetters:
-    """The dead channel, for any thread: an event loop of its own runs the publisher."""
+class DeadLetterQueue:
+    """The channel of dead letters, for any thread: its own event loop runs the publisher."""
 
-    def __init__(self, make_publisher: Callable[[], Publisher], bus: Backend) -> None:
+    def __init__(
+        self,
+        make_publisher: Callable[[], Publisher],
+        bus: Backend,
+        metrics: WorkerMetrics,
+        clock: Clock,
+    ) -> None:
         """Take the publisher's factory: a publisher lives in the loop that made it."""
         self._make_publisher = make_publisher
         self._bus = bus
+        self._metrics = metrics
+        self._clock = clock
         self._publisher: Publisher | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -45,6 +57,41 @@ class DeadLetters:
     def start(self) -> None:
         """Run the loop; the bus is asked only when there is something to publish."""
         self._thread.start()
+
+    def give_up(
+        self, record: JobRecord, channel: str, error: ArnoError, *, attempt_count: int
+    ) -> None:
+        """Publish the dead letter of a job.
+
+        Before its end is stored and its delivery done: a crash between the two costs a second
+        letter, the other order would lose the only one.
+
+        Raises:
+            AbandonedError: The process leaves; the job is still on the bus, and will come again.
+        """
+        logger.error("a job was given up: %s", error, extra={"job_id": record.id})
+        self._give_up(DeadJob(job=record, attempt_count=attempt_count, channel=channel), error)
+
+    def give_up_unreadable(self, delivery: Delivery, error: ArnoError) -> None:
+        """Publish the dead letter of a record that is no job.
+
+        Raises:
+            AbandonedError: The process leaves; the record is still on the bus.
+        """
+        receipt, channel = delivery.receipt, delivery.record.channel
+        place = {
+            "channel": channel,
+            "partition": receipt.partition,
+            "offset": receipt.position,
+        }
+        logger.error("a record was given up: %s", error, extra=place)
+        self._give_up(DeadJob(unreadable_value=delivery.record.value, channel=channel), error)
+
+    def _give_up(self, dead: DeadJob, error: ArnoError) -> None:
+        dead.error.CopyFrom(error_to_wire(error))
+        dead.died_at_ms = self._clock.wall_ms()
+        self.publish(dead)
+        self._metrics.dead_letters.labels(error.reason).inc()
 
     def publish(self, dead: DeadJob) -> None:
         """Return once the bus has the record, however long that takes.
@@ -65,7 +112,7 @@ class DeadLetters:
             self._bus.insist(lambda: self._publish_once(slim))
 
     def abandon(self) -> None:
-        """Let whoever waits for the bus give up: the process leaves."""
+        """Make every wait for the bus end with AbandonedError: the process leaves."""
         self._abandoned = True
         if self._sending is not None:
             self._sending.cancel()
@@ -80,7 +127,7 @@ class DeadLetters:
         self._loop.close()
 
     async def _wind_up(self) -> None:
-        # A letter that was abandoned a moment ago still has to hear of it.
+        # A letter that was abandoned a moment ago is still being cancelled.
         sending = asyncio.all_tasks() - {asyncio.current_task()}
         for letter in sending:
             letter.cancel()

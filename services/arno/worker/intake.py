@@ -7,14 +7,14 @@ whatever cannot be run ends, with its reason, and is done.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from opentelemetry.trace import SpanKind
 
-from arno.bus.ports import Delivery
-from arno.bus.v1.records_pb2 import DeadJob, JobRecord
 from arno.engine.interface import Engine, PreparedImage
 from arno.errors import (
     ArnoError,
@@ -25,21 +25,46 @@ from arno.errors import (
     PoisonedJobError,
     StoredJobError,
 )
+from arno.ops.clock import Clock
 from arno.ops.tracing import start_span
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
-from arno.vocabulary.wire_results import error_to_wire
-from arno.worker.clock import Clock
-from arno.worker.dead_letters import DeadLetters
-from arno.worker.outcomes import build_outcome
-from arno.worker.publication import Publication
+from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.job import Job, JobStage, UnreadableRecordError, read_job
+from arno.worker.job_table import Messages
+from arno.worker.metrics import WorkerMetrics
 from arno.worker.quarantine import Quarantine
-from arno.worker.records import UnreadableRecordError, read_job
+from arno.worker.result_writer import ResultWriter
 from arno.worker.retrying import Backend
-from arno.worker.taken_job import PreparedJob, TakenJob
-from arno.worker.tally import Tally
 
 logger = logging.getLogger(__name__)
+
+
+class PrepareClock:
+    """Knows since when each image is being prepared. Any thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Take the time."""
+        self._clock = clock
+        self._began_s: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def running(self, job: Job) -> Iterator[None]:
+        """Note that a job's image is being prepared for as long as the block runs."""
+        with self._lock:
+            self._began_s[job.serial] = self._clock.monotonic_s()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._began_s[job.serial]
+
+    def oldest_age_s(self) -> float:
+        """Return for how long the slowest preparation has been running; 0.0 without one."""
+        with self._lock:
+            began_s = min(self._began_s.values(), default=None)
+        return 0.0 if began_s is None else self._clock.monotonic_s() - began_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,110 +76,110 @@ class Intake:
         writer: Begins attempts and keeps large images.
         store: For insisting on the writer.
         quarantine: Holds back other jobs while one has its last chance.
-        dead_letters: Where jobs go that were given up.
-        publication: Where ends go.
-        accept: Gets every prepared job.
+        dead_letters: Gets records that were given up.
+        results: Stores the ends of jobs that never run.
+        prepared: Gets every prepared job.
         clock: The time.
-        tally: Counts what happened.
+        metrics: Of the process.
+        preparing: How long images have been in preparation.
     """
 
     engine: Engine
     writer: WorkerStore
     store: Backend
     quarantine: Quarantine
-    dead_letters: DeadLetters
-    publication: Publication
-    accept: Callable[[PreparedJob], None]
+    dead_letters: DeadLetterQueue
+    results: ResultWriter
+    prepared: Messages
     clock: Clock
-    tally: Tally
+    metrics: WorkerMetrics
+    preparing: PrepareClock = field(init=False)
 
-    def take(self, delivery: Delivery, done: Callable[[], None]) -> None:
-        """Bring a delivery as far as it gets without the engine.
+    def __post_init__(self) -> None:
+        """Begin to measure."""
+        object.__setattr__(self, "preparing", PrepareClock(self.clock))
+
+    def take(self, job: Job) -> None:
+        """Bring a job as far as it gets without the engine.
 
         Raises:
             AbandonedError: The process leaves; the delivery is not done.
         """
         try:
-            record = read_job(delivery.record.value)
+            job.record = read_job(job.delivery.record.value)
         except UnreadableRecordError as error:
-            self._bury_unreadable(delivery, error)
-            done()
+            self.dead_letters.give_up_unreadable(job.delivery, error)
+            job.done()
             return
         try:
-            job = self._begin(record, delivery, done)
+            self._begin(job)
         except StoredJobError as error:
-            self.bury(record, delivery.record.channel, error, attempt_count=0)
-            done()
+            self.dead_letters.give_up(job.record, job.channel, error, attempt_count=0)
+            job.done()
             return
         if job.attempt.state.ended:
-            self._leave(job)
-            return
-        reason = self._reason_to_end(job)
-        if reason is not None:
-            self._end(job, reason)
+            self._drop_repeat(job)
             return
         try:
-            image = self._prepare(job)
+            self._check_runnable(job)
+            job.image = self._prepare(job)
         except ArnoError as error:
             self._end(job, error)
-            return
-        self.accept(PreparedJob(job, image))
+        else:
+            self.prepared.put(job)
 
-    def _begin(self, record: JobRecord, delivery: Delivery, done: Callable[[], None]) -> TakenJob:
-        span = start_span("arno.job", kind=SpanKind.CONSUMER, carrier=delivery.record.headers)
-        span.set_attributes({"arno.job_id": record.id, "arno.channel": delivery.record.channel})
+    def _begin(self, job: Job) -> None:
+        record = job.record
+        span = start_span("arno.job", kind=SpanKind.CONSUMER, carrier=job.delivery.record.headers)
+        span.set_attributes({"arno.job_id": record.id, "arno.channel": job.channel})
         taken_at_ms = self.clock.wall_ms()
         try:
-            attempt = self.quarantine.begin(
+            job.attempt = self.quarantine.begin(
                 lambda deaths_max: self.store.insist(
                     lambda: self.writer.begin(record, deaths_max=deaths_max)
                 )
             )
         except BaseException:
-            # Nobody else will: there is no job to end it with.
+            # There is no attempt whose end would end it.
             span.end()
             raise
-        return TakenJob(
-            record=record,
-            channel=delivery.record.channel,
-            attempt=attempt,
-            done=done,
-            queue_s=max(0, taken_at_ms - record.submitted_at_ms) / 1000,
-            deadline_s=self.clock.monotonic_of(record.deadline_at_ms),
-            span=span,
-        )
+        job.span = span
+        job.queue_s = max(0, taken_at_ms - record.submitted_at_ms) / 1000
+        job.deadline_s = self.clock.monotonic_of(record.deadline_at_ms)
+        job.stage = JobStage.BEGUN
 
-    def _leave(self, job: TakenJob) -> None:
-        self.tally.count_repeated_delivery()
+    def _drop_repeat(self, job: Job) -> None:
+        self.metrics.repeated_deliveries.inc()
         logger.info("the job has ended already", extra=job.log_fields)
         job.done()
         job.span.end()
 
-    def _reason_to_end(self, job: TakenJob) -> ArnoError | None:
+    def _check_runnable(self, job: Job) -> None:
         if self.clock.wall_ms() >= job.record.deadline_at_ms:
-            return DeadlineExceededError("the deadline passed before a worker could begin")
+            raise DeadlineExceededError("the deadline passed before a worker could begin")
         if job.attempt.cancel_requested:
-            return CancelledError("the job was cancelled before a worker had begun")
+            raise CancelledError("the job was cancelled before a worker had begun")
         if not job.attempt.begun:
             deaths = job.attempt.death_count
-            return PoisonedJobError(
+            raise PoisonedJobError(
                 f"given up: {deaths} workers died with it in hand",
                 attempt_count=str(job.attempt.number),
                 death_count=str(deaths),
             )
-        return None
 
-    def _prepare(self, job: TakenJob) -> PreparedImage:
+    def _prepare(self, job: Job) -> PreparedImage:
+        content = self._image(job)
         try:
-            return self.engine.prepare(self._image(job))
+            with self.preparing.running(job):
+                return self.engine.prepare(content)
         except ArnoError:
             raise
-        except Exception as error:
-            # A decoder's fault on one image is that job's alone.
+        except Exception as fault:
+            # A defect that one image meets is that job's alone.
             logger.exception("preparing an image failed", extra=job.log_fields)
-            raise EngineError("preparing the image failed") from error
+            raise EngineError("preparing the image failed") from fault
 
-    def _image(self, job: TakenJob) -> bytes:
+    def _image(self, job: Job) -> bytes:
         record = job.record
         if record.WhichOneof("image") == "inline_image":
             return record.inline_image
@@ -166,57 +191,18 @@ class Intake:
             )
         return content
 
-    def _end(self, job: TakenJob, error: ArnoError) -> None:
+    def _end(self, job: Job, error: ArnoError) -> None:
         if isinstance(error, PoisonedJobError):
-            self.bury(job.record, job.channel, error, attempt_count=job.attempt.number)
-        outcome = build_outcome(
-            job.record,
+            self.dead_letters.give_up(
+                job.record, job.channel, error, attempt_count=job.attempt.number
+            )
+        outcome = job.outcome(
             _STATES.get(type(error), JobState.FAILED),
             card=self.engine.card,
             ended_at_ms=self.clock.wall_ms(),
             error=error,
         )
-        self.publication.end(job, outcome)
-
-    def bury(
-        self, record: JobRecord, channel: str, error: ArnoError, *, attempt_count: int
-    ) -> None:
-        """Publish the dead letter of a job.
-
-        Before its end is stored and its delivery done: a crash between the two costs a second
-        letter, the other order would lose the only one.
-        """
-        logger.error("a job was given up: %s", error, extra={"job_id": record.id})
-        self.dead_letters.publish(
-            DeadJob(
-                job=record,
-                error=error_to_wire(error),
-                attempt_count=attempt_count,
-                died_at_ms=self.clock.wall_ms(),
-                channel=channel,
-            )
-        )
-        self.tally.count_dead_letter(error.reason)
-
-    def _bury_unreadable(self, delivery: Delivery, error: UnreadableRecordError) -> None:
-        logger.error(
-            "a record was given up: %s",
-            error,
-            extra={
-                "channel": delivery.record.channel,
-                "partition": delivery.receipt.partition,
-                "offset": delivery.receipt.position,
-            },
-        )
-        self.dead_letters.publish(
-            DeadJob(
-                unreadable_value=delivery.record.value,
-                error=error_to_wire(error),
-                died_at_ms=self.clock.wall_ms(),
-                channel=delivery.record.channel,
-            )
-        )
-        self.tally.count_dead_letter(error.reason)
+        self.results.end(job, outcome)
 
 
 _STATES: Final[dict[type[ArnoError], JobState]] = {

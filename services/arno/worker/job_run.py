@@ -7,11 +7,18 @@ failure of one hides no other. Tasks that follow another one (``input_from``) wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
 
 from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
-from arno.engine.interface import SequenceFinished
+from arno.engine.interface import (
+    DecodingOptions,
+    SequenceFinished,
+    SequenceRequest,
+)
 from arno.errors import (
     ArnoError,
     CancelledError,
@@ -20,15 +27,164 @@ from arno.errors import (
     InputUnavailableError,
     InvalidFieldError,
 )
-from arno.vocabulary import FinishReason, ImageSize, JobState, Task, TokenTable
+from arno.vocabulary import (
+    Answer,
+    Decoded,
+    FinishReason,
+    ImageSize,
+    JobState,
+    Task,
+    TaskSpec,
+    TokenTable,
+    build_prompt,
+    check_inputs,
+    parse,
+)
 from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
-from arno.vocabulary.spec import TaskSpec
-from arno.vocabulary.wire import spec_from_wire
-from arno.worker.task_run import Part, PlannedSequence, TaskRun
-from arno.worker.timings import StageTimes
+from arno.vocabulary.grammars import Constraint
+from arno.vocabulary.wire import answer_to_wire, box_to_wire, spec_from_wire, task_to_wire
+from arno.vocabulary.wire_results import error_to_wire
 
 _OWN_ENDS: Final = frozenset({FinishReason.STOP, FinishReason.LENGTH, FinishReason.LOOP})
-"""Ends that say how long an answer is, and not how long somebody waited for it."""
+"""Ends that depend on the answer's length alone, and not on deadlines or callers."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """The stages that all tasks of a job share.
+
+    Attributes:
+        queue_s: From the gateway's acceptance to this worker's taking the job.
+        prepare_s: Preparing the image.
+    """
+
+    queue_s: float
+    prepare_s: float
+
+    def of_sequence(self, encode_s: float, decode_s: float) -> types_pb2.Timings:
+        """Return the message, with the stages of one sequence."""
+        return types_pb2.Timings(
+            queue=_duration(self.queue_s),
+            prepare=_duration(self.prepare_s),
+            encode=_duration(encode_s),
+            decode=_duration(decode_s),
+        )
+
+
+@dataclass(slots=True)
+class Part:
+    """One result to be: a task with one input.
+
+    Attributes:
+        index: Its place among the job's results.
+        spec: The task.
+        given: What it is about.
+        token_count: Tokens so far.
+        answer: Set when it ended well.
+        result: Set when it ended.
+    """
+
+    index: int
+    spec: TaskSpec
+    given: TaskInput
+    token_count: int = 0
+    answer: Answer | None = None
+    result: types_pb2.TaskResult | None = None
+
+    def plan(self, template: SequenceRequest, lengths: AnswerLengths[Task]) -> SequenceRequest:
+        """Return the sequence that answers it.
+
+        Args:
+            template: What all sequences of the job have in common.
+            lengths: How long answers are expected to be.
+
+        Raises:
+            InvalidFieldError: The task cannot use its input.
+        """
+        given, task, size = self.given, self.spec.task, template.image.size
+        check_inputs(task, text=given.text, classes=given.classes, region=given.region, size=size)
+        prompt = build_prompt(
+            task, text=given.text, classes=given.classes, region=given.region, size=size
+        )
+        return replace(
+            template,
+            sequence_id=f"{template.sequence_id}/{given.result_id}",
+            prompt=prompt,
+            options=_decoding_options(self.spec),
+            expected_token_count=lengths.expect(task),
+            constraint=Constraint(task, given.classes) if self.spec.constrained else None,
+        )
+
+    def read(
+        self, end: SequenceFinished, token_table: TokenTable, size: ImageSize, times: StageTimes
+    ) -> None:
+        """End with what the model said."""
+        decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason)
+        given = self.given
+        self.answer = parse(
+            self.spec.task, decoded, token_table, size, region=given.region, classes=given.classes
+        )
+        message = answer_to_wire(self.answer)
+        message.timings.CopyFrom(times.of_sequence(end.encode_s, end.decode_s))
+        self._blank_result().answer.CopyFrom(message)
+
+    def fail(self, error: ArnoError) -> None:
+        """End without an answer."""
+        self._blank_result().error.CopyFrom(error_to_wire(error))
+
+    def _blank_result(self) -> types_pb2.TaskResult:
+        region = self.given.region
+        self.result = types_pb2.TaskResult(
+            id=self.given.result_id,
+            task=task_to_wire(self.spec.task),
+            text=self.given.text,
+            region=None if region is None else box_to_wire(region),
+        )
+        return self.result
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """One task of a job; its parts are known once its input is.
+
+    Attributes:
+        index: Its place in the request.
+        message: As the gateway wrote it.
+        planned: Whether its parts, or its failure, are known.
+        parts: One for each sequence.
+        failure: Its only result, where it never came to have parts.
+    """
+
+    index: int
+    message: types_pb2.TaskSpec
+    planned: bool = False
+    parts: list[Part] = field(default_factory=list)
+    failure: types_pb2.TaskResult | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has all its results."""
+        return self.planned and all(part.result is not None for part in self.parts)
+
+    @property
+    def results(self) -> list[types_pb2.TaskResult]:
+        """The results so far."""
+        if self.failure is not None:
+            return [self.failure]
+        return [part.result for part in self.parts if part.result is not None]
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The answers so far, in the order of the results."""
+        return [part.answer for part in self.parts if part.answer is not None]
+
+    def refuse(self, error: ArnoError) -> types_pb2.TaskResult:
+        """End it before it had parts."""
+        self.planned = True
+        self.failure = types_pb2.TaskResult(
+            id=self.message.id, task=self.message.task, error=error_to_wire(error)
+        )
+        return self.failure
 
 
 class JobRun:
@@ -38,9 +194,9 @@ class JobRun:
         self,
         tasks: Sequence[types_pb2.TaskSpec],
         *,
-        size: ImageSize,
+        template: SequenceRequest,
         token_table: TokenTable,
-        times: StageTimes,
+        queue_s: float,
         lengths: AnswerLengths[Task],
     ) -> None:
         """Take the tasks of a request, in its order.
@@ -48,15 +204,17 @@ class JobRun:
         Args:
             tasks: Validated by the gateway; a task that cannot be run all the same gets an error of
                 its own.
-            size: The image as a viewer shows it, in pixels.
+            template: What all its sequences have in common, the prepared image among it; its
+                sequence id is the first part of theirs.
             token_table: How to read the engine's token ids.
-            times: How long the job waited and its image took to prepare.
+            queue_s: How long the job waited for this worker.
             lengths: How long answers are expected to be; learns from those that end.
         """
         self._tasks = [TaskRun(index, message) for index, message in enumerate(tasks)]
-        self._size = size
+        self._template = template
+        self._size = template.image.size
         self._token_table = token_table
-        self._times = times
+        self._times = StageTimes(queue_s, template.image.prepare_s)
         self._lengths = lengths
         self._parts: dict[str, Part] = {}
         self._new: dict[int, types_pb2.TaskResult] = {}
@@ -97,11 +255,6 @@ class JobRun:
         """The results so far, in the order of the request; followed ones stay together."""
         return [result for task in self._tasks for result in task.results]
 
-    @property
-    def running(self) -> list[str]:
-        """The result ids of the sequences that were planned and have not ended."""
-        return [name for name, part in self._parts.items() if part.result is None]
-
     def take_new_results(self) -> dict[int, bytes]:
         """Return the results that came since the last call, serialized.
 
@@ -111,7 +264,7 @@ class JobRun:
         self._new.clear()
         return new
 
-    def plan(self) -> list[PlannedSequence]:
+    def plan(self) -> list[SequenceRequest]:
         """Return the sequences that may be submitted now; each is returned once."""
         return [planned for task in self._tasks if not task.planned for planned in self._plan(task)]
 
@@ -142,7 +295,7 @@ class JobRun:
             part.read(end, self._token_table, self._size, self._times)
         self._note(part)
 
-    def _plan(self, task: TaskRun) -> Iterator[PlannedSequence]:
+    def _plan(self, task: TaskRun) -> Iterator[SequenceRequest]:
         source = self._source(task)
         if source is not None and not source.ended:
             return
@@ -159,7 +312,7 @@ class JobRun:
             task.parts.append(part)
             self._parts[given.result_id] = part
             try:
-                yield part.plan(self._size, self._lengths)
+                yield part.plan(self._template, self._lengths)
             except ArnoError as error:
                 part.fail(error)
                 self._note(part)
@@ -200,3 +353,18 @@ def _cut(reason: FinishReason) -> CancelledError | DeadlineExceededError | None:
             return DeadlineExceededError("the deadline passed before this task had ended")
         case _:
             return None
+
+
+def _decoding_options(spec: TaskSpec) -> DecodingOptions:
+    default = DecodingOptions()
+    return DecodingOptions(
+        num_beams=spec.num_beams or default.num_beams,
+        max_new_tokens=spec.max_new_tokens or default.max_new_tokens,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    # The wall clocks of two machines may differ by a little: no stage took less than no time.
+    duration = Duration()
+    duration.FromNanoseconds(max(0, round(seconds * 1e9)))
+    return duration

@@ -19,8 +19,8 @@ from arno.ops.health import HealthServer
 from arno.ops.logs import configure_logs
 from arno.ops.tracing import configure_tracing, current_trace_id
 from arno.results.worker_store import WorkerStore
+from arno.worker.heartbeat import SILENCE_SHARE
 from arno.worker.metrics import WorkerMetrics
-from arno.worker.presence import SILENCE_SHARE
 from arno.worker.settings import WorkerSettings
 from arno.worker.worker import Worker, WorkerParts
 
@@ -102,11 +102,10 @@ def run_worker(
             consumers={lane: make_consumer(settings, [lane]) for lane in settings.lanes},
             writer=writer,
             make_publisher=lambda: make_publisher(settings),
+            metrics=metrics,
         ),
         settings,
-        on_ended=metrics.observe,
     )
-    metrics.follow(worker.statistics)
     current.append(worker)
     departure.reaches(worker)
     try:

@@ -1,8 +1,9 @@
-"""The worker's Prometheus metrics: from its statistics, or observed when an end is stored."""
+"""The worker's Prometheus metrics: counted where things happen, or read when Prometheus asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -10,8 +11,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from arno.api.v1 import types_pb2
-from arno.worker.publication import EndedJob
-from arno.worker.worker import WorkerStatistics
+from arno.bus.ports import ConsumerStatistics
+from arno.bus.v1.records_pb2 import JobOutcome
+from arno.engine.interface import EngineStatistics
+from arno.errors import PoisonedJobError, StoredJobError
+from arno.vocabulary import JobState
+from arno.worker.job import Job, UnreadableRecordError
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
@@ -45,24 +50,36 @@ class WorkerMetrics:
             ["task", "finish_reason"],
             registry=registry,
         )
+        self.jobs = self._counter("jobs", "Jobs ended, by state.", "state")
+        self.dead_letters = self._counter("dead_letters", "Records given up, by reason.", "reason")
+        self.duplicates = self._counter("duplicates", "Ends dropped: the job had ended before.")
+        self.repeated_deliveries = self._counter("repeated_deliveries", "Deliveries of ended jobs.")
+        self.store_failures = self._counter("store_failures", "Calls that missed the store.")
+        # From the start, so that an alert on their increase sees the first one as well.
+        for state in JobState:
+            if state.ended:
+                self.jobs.labels(state.value)
+        for error in (PoisonedJobError, StoredJobError, UnreadableRecordError):
+            self.dead_letters.labels(error.reason)
         self._job = self._histogram("job", "From acceptance to the stored end.", _JOB_BUCKETS)
         self._queue = self._histogram("queue", "From acceptance to a worker.", _JOB_BUCKETS)
         self._prepare = self._histogram("prepare", "Preparing one image.", _STAGE_BUCKETS)
         self._encode = self._histogram("encode", "Encoding one image.", _STAGE_BUCKETS)
         self._decode = self._histogram("decode", "Decoding one answer.", _STAGE_BUCKETS)
 
-    def follow(self, statistics: Callable[[], WorkerStatistics]) -> None:
-        """Expose a worker's statistics from now on."""
-        self._registry.register(_StatisticsCollector(statistics))
+    def follow(self, readings: Readings) -> None:
+        """Expose what is read from a worker's parts from now on."""
+        self._registry.register(_ReadingsCollector(readings))
 
-    def observe(self, ended: EndedJob) -> None:
-        """Note a stored end; one that was dropped is counted by the tally alone."""
-        if not ended.first:
+    def count_end(self, job: Job, outcome: JobOutcome, state: JobState, *, first: bool) -> None:
+        """Count an end that the store has taken, or dropped because it was not the first."""
+        if not first:
+            self.duplicates.inc()
             return
-        record, outcome = ended.job.record, ended.outcome
-        lane = ended.job.lane
-        self._job.labels(lane).observe((outcome.ended_at_ms - record.submitted_at_ms) / 1000)
-        self._queue.labels(lane).observe(ended.job.queue_s)
+        self.jobs.labels(state.value).inc()
+        lane = job.lane
+        self._job.labels(lane).observe((outcome.ended_at_ms - job.record.submitted_at_ms) / 1000)
+        self._queue.labels(lane).observe(job.queue_s)
         for n, result in enumerate(outcome.response.results):
             self._observe_result(lane, result, first=n == 0)
 
@@ -82,6 +99,9 @@ class WorkerMetrics:
             self._encode.labels(lane).observe(encode_s)
         self._decode.labels(lane).observe(_seconds(answer.timings.decode))
 
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"arno_worker_{name}_total", meaning, labels, registry=self._registry)
+
     def _histogram(self, stage: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(
             f"arno_worker_{stage}_seconds",
@@ -92,45 +112,41 @@ class WorkerMetrics:
         )
 
 
-class _StatisticsCollector(Collector):
-    def __init__(self, statistics: Callable[[], WorkerStatistics]) -> None:
-        self._statistics = statistics
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Where a worker's numbers are read when Prometheus asks. Each may be called on any thread.
+
+    Attributes:
+        busy_s: Seconds that the engine spent in steps.
+        running_jobs: Jobs with the engine.
+        engine: The engine's numbers.
+        consumers: Each consumer's numbers, by lane.
+    """
+
+    busy_s: Callable[[], float]
+    running_jobs: Callable[[], int]
+    engine: Callable[[], EngineStatistics]
+    consumers: Mapping[str, Callable[[], ConsumerStatistics]]
+
+
+class _ReadingsCollector(Collector):
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
-        """Read the statistics once a scrape, so that all numbers are of one moment."""
-        now = self._statistics()
-        yield from _job_metrics(now)
-        yield from _engine_metrics(now)
-        yield from _consumer_metrics(now)
+        """Read each part once a scrape."""
+        readings = self._readings
+        yield _counter("busy_seconds", "Time that the engine spent in steps.", readings.busy_s())
+        yield _gauge("in_hand_jobs", "Jobs with the engine.", readings.running_jobs())
+        yield from _engine_metrics(readings.engine())
+        yield from _consumer_metrics({name: read() for name, read in readings.consumers.items()})
 
     def describe(self) -> Iterator[Metric]:
-        """Return nothing: registering must not ask for statistics."""
+        """Return nothing: registering must not ask for numbers."""
         return iter(())
 
 
-def _job_metrics(now: WorkerStatistics) -> Iterator[Metric]:
-    tally = now.tally
-    ended = CounterMetricFamily("arno_worker_jobs", "Jobs ended, by state.", labels=["state"])
-    for state, count in tally.ended.items():
-        ended.add_metric([state.value], count)
-    yield ended
-    dead = CounterMetricFamily(
-        "arno_worker_dead_letters", "Records given up, by reason.", labels=["reason"]
-    )
-    for reason, count in tally.dead_letters.items():
-        dead.add_metric([reason], count)
-    yield dead
-    yield _counter("duplicates", "Ends dropped: the job had ended before.", tally.duplicate_count)
-    yield _counter(
-        "repeated_deliveries", "Deliveries of ended jobs.", tally.repeated_delivery_count
-    )
-    yield _counter("store_failures", "Calls that missed the store.", now.store_failure_count)
-    yield _counter("busy_seconds", "Time that the engine spent in steps.", now.busy_s)
-    yield _gauge("in_hand_jobs", "Jobs with the engine.", now.in_hand_count)
-
-
-def _engine_metrics(now: WorkerStatistics) -> Iterator[Metric]:
-    engine = now.engine
+def _engine_metrics(engine: EngineStatistics) -> Iterator[Metric]:
     yield _gauge("waiting_sequences", "Submitted and not started.", engine.waiting_count)
     yield _gauge("running_sequences", "In the present batch.", engine.running_count)
     yield _gauge("batch_sequences", "Sequences of the last batch.", engine.batch_size_last)
@@ -143,7 +159,7 @@ def _engine_metrics(now: WorkerStatistics) -> Iterator[Metric]:
     )
 
 
-def _consumer_metrics(now: WorkerStatistics) -> Iterator[Metric]:
+def _consumer_metrics(now: Mapping[str, ConsumerStatistics]) -> Iterator[Metric]:
     gauges = {
         "unfinished_records": ("Delivered and not done.", "unfinished_count"),
         "paused": ("Whether the window is full.", "paused"),
@@ -161,15 +177,15 @@ def _consumer_metrics(now: WorkerStatistics) -> Iterator[Metric]:
         family = CounterMetricFamily(f"arno_worker_{name}", meaning, labels=["lane"])
         yield _by_lane(family, now, attribute)
     lag = GaugeMetricFamily("arno_worker_lag_records", "Not yet committed.", labels=["lane"])
-    for statistics in now.consumers.values():
+    for statistics in now.values():
         for lane, count in statistics.lag.items():
             lag.add_metric([lane], count)
     yield lag
 
 
-def _by_lane(family: Metric, now: WorkerStatistics, attribute: str) -> Metric:
+def _by_lane(family: Metric, now: Mapping[str, ConsumerStatistics], attribute: str) -> Metric:
     name = f"{family.name}_total" if family.type == "counter" else family.name
-    for lane, statistics in now.consumers.items():
+    for lane, statistics in now.items():
         family.add_sample(name, {"lane": lane}, float(getattr(statistics, attribute)))
     return family
 

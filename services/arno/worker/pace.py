@@ -9,8 +9,8 @@ from typing import Final
 
 from arno.batching import Pace
 from arno.errors import BackendUnavailableError
+from arno.ops.clock import Clock
 from arno.results.worker_store import WorkerStore
-from arno.worker.clock import Clock
 
 _LOOK_S: Final = 0.25
 _LOOKS_A_REPORT: Final = 4

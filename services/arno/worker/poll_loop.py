@@ -1,14 +1,19 @@
-"""Own one consumer: join, poll, drain, leave."""
+"""Own one consumer: join, poll, drain, leave; and order its jobs for the prepare threads."""
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-from arno.bus.ports import Consumer, Delivery
+from arno.bus.ports import Consumer
+from arno.ops.clock import Clock
+from arno.vocabulary import Lane
+from arno.worker.job import Job
 from arno.worker.retrying import AbandonedError, Backend
 
 logger = logging.getLogger(__name__)
@@ -16,8 +21,44 @@ logger = logging.getLogger(__name__)
 _POLL_S: Final = 0.1
 _DRAIN_SLICE_S: Final = 0.25
 
-Take = Callable[[Delivery, Callable[[], None]], None]
-"""Takes a delivery and what declares it done; returns at once."""
+_HEAD_START_S: Final = {Lane.INTERACTIVE.value: 5.0, Lane.STREAM.value: 4.0}
+
+
+class PrepareQueue:
+    """Jobs between the poll threads and the prepare threads; the consumers' windows bound it.
+
+    Urgent lanes go first, with a head start in seconds: a job of the batch lane that has waited
+    longer than that goes before a new urgent one.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin empty."""
+        self._clock = clock
+        self._entries: queue.PriorityQueue[_Entry] = queue.PriorityQueue()
+
+    def put(self, job: Job) -> None:
+        """Add a job."""
+        rank_s = self._clock.monotonic_s() - _HEAD_START_S.get(job.channel, 0.0)
+        self._entries.put(_Entry(rank_s, job.serial, job))
+
+    def get(self) -> Job | None:
+        """Wait for the next job and return it; None after ``stop``."""
+        return self._entries.get().job
+
+    def __len__(self) -> int:
+        return self._entries.qsize()
+
+    def stop(self, reader_count: int) -> None:
+        """End all readers at once; what waits stays."""
+        for number in range(reader_count):
+            self._entries.put(_Entry(float("-inf"), number, None))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Entry:
+    rank_s: float
+    number: int
+    job: Job | None = field(compare=False)
 
 
 class PollLoop:
@@ -28,7 +69,7 @@ class PollLoop:
         consumer: Consumer,
         bus: Backend,
         *,
-        take: Take,
+        jobs: PrepareQueue,
         stop: threading.Event,
         drain_s: float,
         before_leaving: Callable[[], None] = lambda: None,
@@ -38,14 +79,14 @@ class PollLoop:
         Args:
             consumer: Not started yet.
             bus: For joining while the bus is away.
-            take: Gets every delivery.
+            jobs: Gets a job for every delivery.
             stop: Ends polling and begins the drain.
-            drain_s: How long work in hand may take to finish after that.
-            before_leaving: Is called before others can get what was not finished.
+            drain_s: How long jobs in flight may take to finish after that.
+            before_leaving: Called before other workers can get what was not finished.
         """
         self._consumer = consumer
         self._bus = bus
-        self._take = take
+        self._jobs = jobs
         self._stop = stop
         self._drain_s = drain_s
         self._before_leaving = before_leaving
@@ -69,7 +110,7 @@ class PollLoop:
         return self._consumer
 
     def hurry(self) -> None:
-        """Leave without waiting for work in hand."""
+        """Leave without waiting for jobs in flight."""
         self._hurry.set()
 
     def run(self) -> None:
@@ -79,7 +120,7 @@ class PollLoop:
                 return
             while not self._stop.is_set():
                 for delivery in self._consumer.poll(_POLL_S):
-                    self._hand_over(delivery)
+                    self._jobs.put(Job(delivery, self._consumer))
             self._drained = self._drain()
         finally:
             self._joined = False
@@ -97,9 +138,6 @@ class PollLoop:
     def _start_unless_stopped(self) -> None:
         if not self._stop.is_set():
             self._consumer.start()
-
-    def _hand_over(self, delivery: Delivery) -> None:
-        self._take(delivery, lambda: self._consumer.done(delivery.receipt))
 
     def _drain(self) -> bool:
         end_s = time.monotonic() + self._drain_s

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from prometheus_client import Counter
+
 from arno.errors import BackendUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -25,22 +27,25 @@ class AbandonedError(Exception):
 class Backend:
     """One backend that may be away, as all threads of this process see it. Any thread."""
 
-    def __init__(self, name: str, abandon: threading.Event) -> None:
-        """Name the backend, and take the event that ends all waiting for it."""
+    def __init__(
+        self, name: str, abandon: threading.Event, failures: Counter | None = None
+    ) -> None:
+        """Name the backend.
+
+        Args:
+            name: For the log.
+            abandon: Ends all waiting for it.
+            failures: Counts the calls that did not reach it.
+        """
         self.name = name
         self._abandon = abandon
         self._available = True
-        self._failure_count = 0
+        self._failures = failures
 
     @property
     def available(self) -> bool:
         """Whether the last call reached it."""
         return self._available
-
-    @property
-    def failure_count(self) -> int:
-        """Calls that did not reach it."""
-        return self._failure_count
 
     def insist(self, call: Callable[[], Value]) -> Value:
         """Return what the call returns, however often it takes.
@@ -63,7 +68,8 @@ class Backend:
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
     def _lost(self, error: BackendUnavailableError) -> None:
-        self._failure_count += 1
+        if self._failures is not None:
+            self._failures.inc()
         if self._available:
             logger.warning("%s is away; work in hand is kept: %s", self.name, error)
         self._available = False

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from arno.bus.ports import Consumer, ConsumerStatistics, Publisher
+from arno.bus.ports import Consumer, Publisher
 from arno.engine.engine_loop import EngineLoop
-from arno.engine.interface import Engine, EngineStatistics
-from arno.errors import StoredJobError
+from arno.engine.interface import Engine
+from arno.ops.clock import Clock
 from arno.ops.cpus import available_cpus
 from arno.results.worker_store import WorkerStore
-from arno.vocabulary import JobState
-from arno.vocabulary.wire import state_from_wire
-from arno.worker.cancellations import Cancellations
-from arno.worker.clock import Clock
-from arno.worker.crew import Crew
-from arno.worker.dead_letters import DeadLetters
-from arno.worker.desk import Desk
+from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.heartbeat import Heartbeat
 from arno.worker.intake import Intake
+from arno.worker.job_table import CancellationPoll, JobTable, Messages
+from arno.worker.metrics import Readings, WorkerMetrics
 from arno.worker.pace import PaceReporter
-from arno.worker.poll_loop import PollLoop
-from arno.worker.prepare_queue import PrepareQueue
-from arno.worker.presence import Presence
-from arno.worker.publication import EndedJob, Publication
+from arno.worker.poll_loop import PollLoop, PrepareQueue
 from arno.worker.quarantine import Quarantine
+from arno.worker.result_writer import EndEffects, ResultWriter
 from arno.worker.retrying import AbandonedError, Backend
 from arno.worker.settings import WorkerSettings
-from arno.worker.taken_job import TakenJob
-from arno.worker.tally import Tally, TallyCounts
+from arno.worker.threads import ThreadGroup
 
 logger = logging.getLogger(__name__)
 
 _LEAVE_S: Final = 3.0
-"""How long threads that were told to end may take; none waits for more than one call."""
+"""How long threads may take to end once they were asked to; none waits for more than one call."""
 
 _PREPARE_THREADS_MAX: Final = 16
 
@@ -50,113 +45,82 @@ class WorkerParts:
         consumers: One a lane, by channel, so that no lane fills another's window; not started.
         writer: The result store.
         make_publisher: For dead letters.
+        metrics: Of the process.
     """
 
     engine: Engine
     consumers: Mapping[str, Consumer]
     writer: WorkerStore
     make_publisher: Callable[[], Publisher]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatistics:
-    """A worker at one moment.
-
-    Attributes:
-        in_hand_count: Jobs with the engine.
-        busy_s: Seconds that the engine spent in steps.
-        store_failure_count: Calls that did not reach the store.
-        tally: What became of jobs.
-        engine: The engine's own numbers.
-        consumers: Each consumer's own numbers, by channel.
-    """
-
-    in_hand_count: int
-    busy_s: float
-    store_failure_count: int
-    tally: TallyCounts
-    engine: EngineStatistics
-    consumers: Mapping[str, ConsumerStatistics]
+    metrics: WorkerMetrics
 
 
 class Worker:
-    """One engine and the threads around it. ``run`` once, on one thread; the rest from any."""
+    """One engine and the threads around it. ``run`` once, on one thread; the rest from any.
+
+    A job passes through: a poll thread (`PollLoop`), a prepare thread (`Intake`), the table's
+    thread (`JobTable`), beside which the engine's thread steps (`EngineLoop`), and a store thread
+    (`ResultWriter`). Between two of them stands a queue.
+    """
 
     def __init__(
-        self,
-        parts: WorkerParts,
-        settings: WorkerSettings,
-        *,
-        clock: Clock | None = None,
-        on_ended: Callable[[EndedJob], None] = lambda ended: None,
+        self, parts: WorkerParts, settings: WorkerSettings, *, clock: Clock | None = None
     ) -> None:
-        """Assemble; no thread runs and nothing is connected before ``run``.
-
-        Args:
-            parts: Engine, bus and store.
-            settings: The worker's settings.
-            clock: The time.
-            on_ended: Is told of every stored end, on a store thread.
-        """
-        self._parts, self._settings = parts, settings
-        self._clock = clock or Clock()
-        self._on_ended = on_ended
-        self._stop = threading.Event()
-        self._abandon = threading.Event()
-        self._store = Backend("the result store", self._abandon)
-        self._tally = Tally()
-        self._crew = Crew(self._fail)
+        """Assemble; no thread runs and nothing is connected before ``run``."""
+        self._settings = settings
+        clock = clock or Clock()
+        self._stop, self._abandon = threading.Event(), threading.Event()
+        self._engine, self._metrics = parts.engine, parts.metrics
+        self._threads = ThreadGroup(self._fail)
+        failures = parts.metrics.store_failures
+        self._store = Backend("the result store", self._abandon, failures)
         self._quarantine = Quarantine(deaths_max=settings.attempts_max)
-        # Joining must end with the stop; what is in hand is kept until the drain is over.
-        joining = Backend("the bus", self._stop)
-        self._dead_letters = DeadLetters(
-            parts.make_publisher, Backend("the dead letters' bus", self._abandon)
+        self._heartbeat = Heartbeat(parts.writer, claim_timeout_s=settings.claim_timeout_s)
+        dead_letter_bus = Backend("the dead letters' bus", self._abandon)
+        self._dead_letters = DeadLetterQueue(
+            parts.make_publisher, dead_letter_bus, parts.metrics, clock
         )
-        self._waiting = PrepareQueue(self._clock)
-        self._prepare_thread_count = settings.prepare_threads or min(
-            available_cpus(), _PREPARE_THREADS_MAX
-        )
-        self._publication = Publication(
-            parts.writer, self._store, on_ended=self._ended, on_refused=self._refused
-        )
-        self._desk = Desk(
+        self._prepare_queue = PrepareQueue(clock)
+        self._pace = PaceReporter(parts.writer, clock, waiting=self._work_waits)
+        effects = EndEffects(self._quarantine, self._pace, parts.metrics, self._dead_letters)
+        self._results = ResultWriter(parts.writer, self._store, effects, clock)
+        self._messages: Messages = queue.SimpleQueue()
+        self._loop = EngineLoop(parts.engine, clock=clock.monotonic_s, on_events=self._messages.put)
+        self._table = JobTable(
             parts.engine,
-            self._publication,
-            clock=self._clock,
+            self._loop,
+            self._results,
+            self._messages,
+            clock=clock,
             token_interval_s=settings.token_progress_s,
         )
-        self._loop = EngineLoop(parts.engine, on_events=self._desk.note)
-        self._desk.connect(self._loop)
-        self._cancellations = Cancellations(
-            parts.writer,
-            interval_s=settings.cancel_poll_s,
-            in_hand=self._desk.job_ids,
-            cancel=self._desk.cancel,
+        self._cancellations = CancellationPoll(
+            parts.writer, self._table, self._messages, interval_s=settings.cancel_poll_s
         )
-        self._presence = Presence(parts.writer, claim_timeout_s=settings.claim_timeout_s)
-        self._pace = PaceReporter(parts.writer, self._clock, waiting=self._work_waits)
-        self._intake = self._make_intake()
-        self._polls = {
-            channel: PollLoop(
-                consumer,
-                joining,
-                take=self._waiting.put,
-                stop=self._stop,
-                drain_s=settings.drain_s,
-                before_leaving=self._confess,
-            )
-            for channel, consumer in parts.consumers.items()
-        }
+        self._intake = Intake(
+            engine=parts.engine,
+            writer=parts.writer,
+            store=self._store,
+            quarantine=self._quarantine,
+            dead_letters=self._dead_letters,
+            results=self._results,
+            prepared=self._messages,
+            clock=clock,
+            metrics=parts.metrics,
+        )
+        self._polls = self._make_polls(parts.consumers)
 
     def run(self) -> bool:
-        """Work until ``stop``, drain, leave; say whether everything in hand was finished.
+        """Work until ``stop``, drain, leave; return whether every job in flight was finished.
 
         Raises:
             RuntimeError: A thread died; the process must end.
         """
+        self._metrics.follow(self._readings())
         self._start_threads()
         polls = [
-            self._crew.start(f"poll-{channel}", poll.run) for channel, poll in self._polls.items()
+            self._threads.start(f"poll-{channel}", poll.run)
+            for channel, poll in self._polls.items()
         ]
         logger.info("takes jobs from %s", ", ".join(self._polls))
         self._stop.wait()
@@ -164,15 +128,19 @@ class Worker:
         for poll in polls:
             poll.join()
         self._leave()
-        if self._crew.failure is not None:
-            raise RuntimeError("a thread of the worker died") from self._crew.failure
+        if self._threads.failure is not None:
+            raise RuntimeError("a thread of the worker died") from self._threads.failure
         drained = all(poll.drained for poll in self._polls.values())
-        logger.info("left; everything in hand was %s", "finished" if drained else "handed back")
+        logger.info("left; every job in flight was %s", "finished" if drained else "handed back")
         return drained
 
     def stop(self) -> None:
-        """Take no more jobs, finish what is in hand, leave. Safe in a signal handler."""
+        """Take no more jobs, finish those in flight, leave. Safe in a signal handler."""
         self._stop.set()
+
+    def job_ids(self) -> list[str]:
+        """Return the ids of the jobs that are with the engine."""
+        return self._table.job_ids()
 
     def not_ready(self) -> list[str]:
         """Return why no work should come here."""
@@ -185,78 +153,71 @@ class Worker:
 
     def not_alive(self) -> list[str]:
         """Return why this process must be restarted."""
-        age_s = self._loop.step_age_s()
-        stalled = age_s > self._settings.step_stall_s
-        return [f"the engine has been in one step for {age_s:.0f} s"] if stalled else []
+        ages_s = {
+            "the engine has been in one step": self._loop.step_age_s(),
+            "an image has been in preparation": self._intake.preparing.oldest_age_s(),
+        }
+        limit_s = self._settings.step_stall_s
+        return [f"{what} for {age_s:.0f} s" for what, age_s in ages_s.items() if age_s > limit_s]
 
-    def statistics(self) -> WorkerStatistics:
-        """Return the numbers of this moment."""
-        return WorkerStatistics(
-            in_hand_count=len(self._desk.job_ids()),
-            busy_s=self._loop.busy_s,
-            store_failure_count=self._store.failure_count,
-            tally=self._tally.counts(),
-            engine=self._parts.engine.statistics(),
-            consumers={name: poll.consumer.statistics() for name, poll in self._polls.items()},
+    def _readings(self) -> Readings:
+        return Readings(
+            busy_s=lambda: self._loop.busy_s,
+            running_jobs=self._table.__len__,
+            engine=self._engine.statistics,
+            consumers={name: poll.consumer.statistics for name, poll in self._polls.items()},
         )
 
-    def _make_intake(self) -> Intake:
-        return Intake(
-            engine=self._parts.engine,
-            writer=self._parts.writer,
-            store=self._store,
-            quarantine=self._quarantine,
-            dead_letters=self._dead_letters,
-            publication=self._publication,
-            accept=self._desk.accept,
-            clock=self._clock,
-            tally=self._tally,
-        )
+    def _make_polls(self, consumers: Mapping[str, Consumer]) -> Mapping[str, PollLoop]:
+        # Joining ends with the stop; jobs in flight are kept until the drain is over.
+        bus = Backend("the bus", self._stop)
+        return {
+            channel: PollLoop(
+                consumer,
+                bus,
+                jobs=self._prepare_queue,
+                stop=self._stop,
+                drain_s=self._settings.drain_s,
+                before_leaving=self._report_stall,
+            )
+            for channel, consumer in consumers.items()
+        }
+
+    @property
+    def _prepare_thread_count(self) -> int:
+        return self._settings.prepare_threads or min(available_cpus(), _PREPARE_THREADS_MAX)
 
     def _start_threads(self) -> None:
-        self._presence.start()
+        self._heartbeat.start()
         self._dead_letters.start()
-        self._crew.start("engine", self._loop.run)
-        self._crew.start("desk", self._desk.run)
-        self._crew.start("cancellations", self._cancellations.run)
-        self._crew.start("pace", self._pace.run)
+        self._threads.start("engine", self._loop.run)
+        self._threads.start("table", self._table.run)
+        self._threads.start("cancellations", self._cancellations.run)
+        self._threads.start("pace", self._pace.run)
         for n in range(self._settings.store_threads):
-            self._crew.start(f"store-{n}", self._publication.run)
+            self._threads.start(f"store-{n}", self._results.run)
         for n in range(self._prepare_thread_count):
-            self._crew.start(f"prepare-{n}", self._take_deliveries)
+            self._threads.start(f"prepare-{n}", self._take_jobs)
 
-    def _take_deliveries(self) -> None:
-        while (waiting := self._waiting.get()) is not None:
+    def _take_jobs(self) -> None:
+        while (job := self._prepare_queue.get()) is not None:
             try:
-                self._intake.take(waiting.delivery, waiting.done)
+                self._intake.take(job)
             except AbandonedError:
                 return
 
-    def _refused(self, job: TakenJob, error: StoredJobError) -> None:
-        self._intake.bury(job.record, job.channel, error, attempt_count=job.attempt.number)
-
-    def _ended(self, ended: EndedJob) -> None:
-        self._quarantine.leave(ended.job.attempt)
-        state = state_from_wire(ended.outcome.state)
-        self._tally.count_ended(state, first=ended.first)
-        if state is JobState.SUCCEEDED:
-            self._pace.done(ended.job.record.predicted_cost)
-        ended.job.span.set_attribute("arno.state", state.value)
-        ended.job.span.end()
-        self._on_ended(ended)
-
     def _work_waits(self) -> bool:
-        return len(self._waiting) > 0 or self._parts.engine.statistics().waiting_count > 0
+        return len(self._prepare_queue) > 0 or self._engine.statistics().waiting_count > 0
 
-    def _confess(self) -> None:
-        # A step that never ends is a death at what is in hand: handed back as if nothing were
-        # wrong, it would stall one worker after the other.
+    def _report_stall(self) -> None:
+        # A step that never ends is a death at the jobs in flight: handed back as if nothing were
+        # wrong, they would stall one worker after the other.
         if self.not_alive():
-            self._presence.die()
+            self._heartbeat.report_stall_as_death()
 
     def _fail(self) -> None:
-        # First, since what was in hand goes to others as soon as the polls end.
-        self._presence.die()
+        # First, since the jobs in flight go to others as soon as the polls end.
+        self._heartbeat.report_stall_as_death()
         for poll in self._polls.values():
             poll.hurry()
         self._stop.set()
@@ -265,14 +226,14 @@ class Worker:
         self._abandon.set()
         self._dead_letters.abandon()
         self._quarantine.stop()
-        self._waiting.stop(self._prepare_thread_count)
+        self._prepare_queue.stop(self._prepare_thread_count)
         self._cancellations.stop()
         self._pace.stop()
         self._loop.stop()
-        self._desk.stop()
-        self._publication.stop()
-        stuck = self._crew.join(_LEAVE_S)
+        self._messages.put(None)
+        self._results.stop()
+        stuck = self._threads.join(_LEAVE_S)
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
-        self._presence.leave()
+        self._heartbeat.leave()
         self._dead_letters.close()

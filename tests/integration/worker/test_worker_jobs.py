@@ -48,10 +48,10 @@ def test_many_jobs_end_once_each_and_nothing_stays_unfinished(
     assert {outcome.response.job_id for outcome in outcomes} == set(ids)
     assert all(len(outcome.response.results) == 2 for outcome in outcomes)
     running.leave()
-    counts = running.worker.statistics().tally
     assert running.drained
-    assert counts.ended == {JobState.SUCCEEDED: 150}
-    assert counts.duplicate_count == counts.repeated_delivery_count == 0
+    assert running.counts("arno_worker_jobs_total") == {"SUCCEEDED": 150}
+    assert running.counts("arno_worker_duplicates_total") == {}
+    assert running.counts("arno_worker_repeated_deliveries_total") == {}
 
 
 def test_broken_image_fails_its_own_job_only(running: RunningWorker, client: JobClient) -> None:
@@ -86,7 +86,7 @@ def test_unreadable_record_goes_to_the_dead_channel_and_holds_nobody_up(
     assert b"\xff\xff\xff foreign bytes" in {letter.unreadable_value for letter in letters}
     running.leave()
     assert running.drained
-    assert running.worker.statistics().tally.dead_letters == {"UNREADABLE_RECORD": 2}
+    assert running.counts("arno_worker_dead_letters_total") == {"UNREADABLE_RECORD": 2}
 
 
 def test_letter_waits_until_its_stream_is_one_and_neighbours_go_on(
@@ -141,7 +141,7 @@ def test_job_delivered_twice_has_one_outcome(running: RunningWorker, client: Job
     record = job_record()
     first = client.outcome(client.submit(record))
     client.publish(record.SerializeToString())
-    eventually(lambda: running.worker.statistics().tally.repeated_delivery_count == 1)
+    eventually(lambda: running.counts("arno_worker_repeated_deliveries_total") == {"": 1})
     assert client.look(record.id).outcome == first
 
 
@@ -155,10 +155,10 @@ def test_job_that_the_store_lost_between_two_deliveries_leaves_nothing_unfinishe
     with redis.Redis.from_url(worker_settings.redis_url) as raw:
         raw.delete(f"{worker_settings.redis_key_prefix}:job:{record.id}")
     client.publish(record.SerializeToString())
-    eventually(lambda: running.worker.statistics().in_hand_count == 2, what="in hand twice")
+    eventually(lambda: running.counts("arno_worker_in_hand_jobs") == {"": 2}, what="in hand twice")
     gate.unlink()
     assert client.outcome(record.id).state == job_pb2.JOB_STATE_SUCCEEDED
-    eventually(lambda: running.worker.statistics().consumers["interactive"].unfinished_count == 0)
+    eventually(lambda: running.counts("arno_worker_unfinished_records") == {})
 
 
 def test_unknown_task_of_a_newer_gateway_fails_alone(
@@ -175,7 +175,7 @@ def test_store_that_dies_mid_flight_loses_nothing(
 ) -> None:
     gate.touch()
     ids = client.submit_all([job_record() for _ in range(20)])
-    eventually(lambda: running.worker.statistics().in_hand_count == 20)
+    eventually(lambda: running.counts("arno_worker_in_hand_jobs") == {"": 20})
     own_redis_server.kill()
     gate.unlink()
     eventually(lambda: "the result store is away" in running.worker.not_ready())

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from arno.api.v1 import job_pb2
 from arno.bus import make_admin
-from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from support.eventually import eventually
 from support.job_client import JobClient, job_record
@@ -40,6 +39,5 @@ def test_jobs_on_kafka_end_once_and_are_not_delivered_again(
         assert {outcome.state for outcome in outcomes} == {job_pb2.JOB_STATE_SUCCEEDED}
         with RunningWorker(kafka_settings, gate) as second:
             client.outcome(client.submit(job_record()))
-        counts = second.worker.statistics().tally
-        assert counts.ended == {JobState.SUCCEEDED: 1}
-        assert counts.repeated_delivery_count == 0
+        assert second.counts("arno_worker_jobs_total") == {"SUCCEEDED": 1}
+        assert second.counts("arno_worker_repeated_deliveries_total") == {}

@@ -5,15 +5,26 @@ from __future__ import annotations
 from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
+from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError
 from arno.vocabulary import EXPECTED_TOKENS, FinishReason, ImageSize, Task
+from arno.worker.job import split_sequence_id
 from arno.worker.job_run import JobRun
-from arno.worker.timings import StageTimes
 
 VOCABULARY = NullEngine(EngineSettings(model="null")).token_table
 SIZE = ImageSize(1000, 1000)
+TEMPLATE = SequenceRequest(
+    sequence_id="7",
+    image=PreparedImage("", None, SIZE, "image/png", prepare_s=0.25),
+    prompt="",
+    options=DecodingOptions(),
+    deadline_s=None,
+    lane="interactive",
+    tenant="default",
+    expected_token_count=0,
+)
 END_ID = 2
 
 
@@ -24,9 +35,9 @@ def task(name: str, **fields: object) -> types_pb2.TaskSpec:
 def start(*tasks: types_pb2.TaskSpec, lengths: AnswerLengths[Task] | None = None) -> JobRun:
     return JobRun(
         tasks,
-        size=SIZE,
+        template=TEMPLATE,
         token_table=VOCABULARY,
-        times=StageTimes(1.5, 0.25),
+        queue_s=1.5,
         lengths=lengths or AnswerLengths(EXPECTED_TOKENS),
     )
 
@@ -56,7 +67,7 @@ def said(
 
 
 def planned(run: JobRun) -> list[str]:
-    return [sequence.result_id for sequence in run.plan()]
+    return [split_sequence_id(sequence.sequence_id)[1] for sequence in run.plan()]
 
 
 def outcomes(run: JobRun) -> dict[str, str]:

@@ -7,8 +7,11 @@ from arno.bus.kafka.settings import DELIVERY_TIMEOUT_S
 from arno.bus.ports import Record
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.errors import BackendUnavailableError
-from arno.worker.dead_letters import DeadLetters
+from arno.ops.clock import Clock
+from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.metrics import WorkerMetrics
 from arno.worker.retrying import AbandonedError, Backend
+from prometheus_client import CollectorRegistry
 
 
 class _Publisher:
@@ -40,16 +43,17 @@ def publisher() -> _Publisher:
 
 
 @pytest.fixture
-def letters(publisher: _Publisher) -> Iterator[DeadLetters]:
+def letters(publisher: _Publisher) -> Iterator[DeadLetterQueue]:
     bus = Backend("bus", threading.Event())
-    letters = DeadLetters(lambda: publisher, bus)  # type: ignore[arg-type,return-value]  # a part
+    metrics = WorkerMetrics(CollectorRegistry())
+    letters = DeadLetterQueue(lambda: publisher, bus, metrics, Clock())  # type: ignore[arg-type,return-value]  # a part
     letters.start()
     yield letters
     letters.close()
 
 
 def test_letter_is_not_sent_again_while_its_first_copy_may_still_wait_in_the_client(
-    publisher: _Publisher, letters: DeadLetters
+    publisher: _Publisher, letters: DeadLetterQueue
 ) -> None:
     letters.publish(DeadJob())
     assert len(publisher.timeouts_s) == 2
@@ -58,7 +62,7 @@ def test_letter_is_not_sent_again_while_its_first_copy_may_still_wait_in_the_cli
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_process_that_leaves_waits_for_no_letter(
-    publisher: _Publisher, letters: DeadLetters, when: str
+    publisher: _Publisher, letters: DeadLetterQueue, when: str
 ) -> None:
     publisher.silent = True
     abandoned = threading.Event()

@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import pytest
 from arno.bus.ports import Delivery, Receipt, Record
-from arno.bus.v1.records_pb2 import DeadJob
+from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import StoredJobError
 from arno.ops import tracing
-from arno.worker.clock import Clock
+from arno.ops.clock import Clock
 from arno.worker.intake import Intake
+from arno.worker.job import Job
 from arno.worker.quarantine import Quarantine
 from arno.worker.retrying import AbandonedError, Backend
-from arno.worker.tally import Tally
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -29,12 +29,22 @@ class WriterThatFails:
         raise self._fault
 
 
-class LetterBox:
+class Letters:
     def __init__(self) -> None:
-        self.letters: list[DeadJob] = []
+        self.letters: list[JobRecord] = []
 
-    def publish(self, dead: DeadJob) -> None:
-        self.letters.append(dead)
+    def give_up(
+        self, record: JobRecord, channel: str, error: Exception, *, attempt_count: int
+    ) -> None:
+        self.letters.append(record)
+
+
+class DoneConsumer:
+    def __init__(self) -> None:
+        self.done_count = 0
+
+    def done(self, receipt: Receipt) -> None:
+        self.done_count += 1
 
 
 @pytest.fixture
@@ -45,7 +55,7 @@ def ended_spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def intake(fault: Exception, letters: LetterBox) -> Intake:
+def intake(fault: Exception, letters: Letters) -> Intake:
     unused = cast("Any", None)
     return Intake(
         engine=unused,
@@ -53,31 +63,32 @@ def intake(fault: Exception, letters: LetterBox) -> Intake:
         store=Backend("result store", threading.Event()),
         quarantine=Quarantine(deaths_max=3),
         dead_letters=cast("Any", letters),
-        publication=unused,
-        accept=unused,
+        results=unused,
+        prepared=unused,
         clock=Clock(),
-        tally=Tally(),
+        metrics=unused,
     )
 
 
-def delivery() -> Delivery:
+def delivered(consumer: DoneConsumer) -> Job:
     record = Record("interactive", job_record().SerializeToString())
-    return Delivery(record, Receipt("interactive", 0, "1", 1), appended_at_ms=0)
+    delivery = Delivery(record, Receipt("interactive", 0, "1", 1), appended_at_ms=0)
+    return Job(delivery, cast("Any", consumer))
 
 
 def test_span_of_a_job_that_others_wrote_into_ends_with_its_burial(
     ended_spans: InMemorySpanExporter,
 ) -> None:
-    letters, done = LetterBox(), threading.Event()
-    intake(StoredJobError("not Arno's"), letters).take(delivery(), done.set)
+    letters, consumer = Letters(), DoneConsumer()
+    intake(StoredJobError("not Arno's"), letters).take(delivered(consumer))
     assert [span.name for span in ended_spans.get_finished_spans()] == ["arno.job"]
     assert len(letters.letters) == 1
-    assert done.is_set()
+    assert consumer.done_count == 1
 
 
 def test_span_of_a_job_that_a_leaving_process_could_not_begin_ends(
     ended_spans: InMemorySpanExporter,
 ) -> None:
     with pytest.raises(AbandonedError):
-        intake(AbandonedError("leaves"), LetterBox()).take(delivery(), threading.Event().set)
+        intake(AbandonedError("leaves"), Letters()).take(delivered(DoneConsumer()))
     assert len(ended_spans.get_finished_spans()) == 1

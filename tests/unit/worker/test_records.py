@@ -1,7 +1,7 @@
 import pytest
 from arno.api.v1 import types_pb2
 from arno.bus.v1.records_pb2 import JobRecord
-from arno.worker.records import UnreadableRecordError, read_job
+from arno.worker.job import UnreadableRecordError, read_job
 
 _WHOLE = JobRecord(
     id="j",

@@ -1,4 +1,7 @@
-"""Run the threads of a process so that none dies unnoticed."""
+"""Run the threads of a process so that none dies unnoticed.
+
+Stands alone: it knows nothing of jobs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 
-class Crew:
+class ThreadGroup:
     """Threads that work together: the death of one ends the process."""
 
     def __init__(self, on_failure: Callable[[], None]) -> None:

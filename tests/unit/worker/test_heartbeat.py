@@ -3,12 +3,12 @@ from collections.abc import Iterator
 
 import pytest
 from arno.errors import BackendUnavailableError
-from arno.worker.presence import Presence
+from arno.worker.heartbeat import Heartbeat
 from support.eventually import eventually
 
 
 class _Store:
-    """What of the store a presence needs; ``away`` as long as the test wants."""
+    """What of the store a heartbeat needs; ``away`` as long as the test wants."""
 
     def __init__(self) -> None:
         self.away = threading.Event()
@@ -34,30 +34,30 @@ def store() -> _Store:
 
 
 @pytest.fixture
-def presence(store: _Store) -> Iterator[Presence]:
-    presence = Presence(store, claim_timeout_s=0.01)  # type: ignore[arg-type]  # the part it needs
-    presence.start()
-    yield presence
-    presence.leave()
+def heartbeat(store: _Store) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(store, claim_timeout_s=0.01)  # type: ignore[arg-type]  # the part it needs
+    heartbeat.start()
+    yield heartbeat
+    heartbeat.leave()
 
 
-def test_worker_gives_signs_of_life_until_it_leaves(store: _Store, presence: Presence) -> None:
+def test_worker_gives_signs_of_life_until_it_leaves(store: _Store, heartbeat: Heartbeat) -> None:
     eventually(lambda: len(store.heard) >= 3)
-    presence.leave()
+    heartbeat.leave()
     assert set(store.heard[:-1]) == {"alive"}
     assert store.heard[-1] == "left"
 
 
 def test_worker_that_fails_has_died_however_it_leaves_then(
-    store: _Store, presence: Presence
+    store: _Store, heartbeat: Heartbeat
 ) -> None:
-    presence.die()
-    presence.leave()
+    heartbeat.report_stall_as_death()
+    heartbeat.leave()
     assert store.heard[-1] == "died"
     assert store.heard.count("left") == 0
 
 
-def test_store_that_is_away_hears_the_next_sign(store: _Store, presence: Presence) -> None:
+def test_store_that_is_away_hears_the_next_sign(store: _Store, heartbeat: Heartbeat) -> None:
     store.away.set()
     called = store.call_count
     eventually(lambda: store.call_count >= called + 3)
@@ -67,8 +67,8 @@ def test_store_that_is_away_hears_the_next_sign(store: _Store, presence: Presenc
 
 
 def test_farewell_that_no_store_hears_is_a_warning(
-    store: _Store, presence: Presence, caplog: pytest.LogCaptureFixture
+    store: _Store, heartbeat: Heartbeat, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.away.set()
-    presence.leave()
+    heartbeat.leave()
     assert "did not hear" in caplog.text

@@ -1,0 +1,176 @@
+"""Write progress and ends of jobs to the store; only then is a delivery done.
+
+One update a job waits: newer progress replaces older, an end replaces both. So a store that is slow
+or away costs memory for the jobs in flight and no more, and gets the newest state of each.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from arno.bus.v1.records_pb2 import JobOutcome
+from arno.errors import StoredJobError
+from arno.ops.clock import Clock
+from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
+from arno.vocabulary.wire import state_from_wire
+from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.job import Job, JobStage, Unwritten
+from arno.worker.metrics import WorkerMetrics
+from arno.worker.pace import PaceReporter
+from arno.worker.quarantine import Quarantine
+from arno.worker.retrying import AbandonedError, Backend
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_PAUSE_S: Final = 0.02
+"""How long mere progress waits for what comes next: on a quick engine that is the end, and no
+watcher missed anything. Results of tasks never wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndEffects:
+    """What learns of the end of a job once it is stored.
+
+    Attributes:
+        quarantine: Counts the attempts in flight.
+        pace: Measures how much work gets done.
+        metrics: Of the process.
+        dead_letters: Gets jobs whose end cannot be stored.
+    """
+
+    quarantine: Quarantine
+    pace: PaceReporter
+    metrics: WorkerMetrics
+    dead_letters: DeadLetterQueue
+
+
+class ResultWriter:
+    """The jobs whose store entry is behind. Any thread fills it, the store threads empty it."""
+
+    def __init__(
+        self, writer: WorkerStore, store: Backend, effects: EndEffects, clock: Clock
+    ) -> None:
+        """Take the store, the means to insist on it, what learns of ends, and the time."""
+        self._writer = writer
+        self._store = store
+        self._effects = effects
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: dict[int, Job] = {}
+        self._writing: set[int] = set()
+        self._stopped = False
+
+    def progress(
+        self,
+        job: Job,
+        state: JobState,
+        *,
+        decoded_token_count: int,
+        task_results: dict[int, bytes],
+    ) -> None:
+        """Let the store know how a job stands, soon."""
+        with self._changed:
+            update = job.unwritten
+            update.state = state
+            update.decoded_token_count = decoded_token_count
+            update.task_results.update(task_results)
+            self._enqueue(job, 0.0 if task_results else PROGRESS_PAUSE_S)
+
+    def end(self, job: Job, outcome: JobOutcome) -> None:
+        """Store the end of a job, then declare its delivery done."""
+        with self._changed:
+            job.stage = JobStage.ENDED
+            job.unwritten.outcome = outcome
+            self._enqueue(job, 0.0)
+
+    def run(self) -> None:
+        """Write updates until stopped: the body of each store thread."""
+        while (found := self._next()) is not None:
+            job, update = found
+            try:
+                if update.outcome is None:
+                    self._write_progress(job, update)
+                else:
+                    self._write_end(job, update.outcome)
+            except AbandonedError:
+                return
+            finally:
+                with self._changed:
+                    self._writing.discard(job.serial)
+                    self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the store threads; what they have not written is not done, and comes again."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _enqueue(self, job: Job, pause_s: float) -> None:
+        self._waiting[job.serial] = job
+        job.unwritten.due_s = min(job.unwritten.due_s, self._clock.monotonic_s() + pause_s)
+        self._changed.notify()
+
+    def _next(self) -> tuple[Job, Unwritten] | None:
+        with self._changed:
+            while not self._stopped:
+                now_s = self._clock.monotonic_s()
+                # One thread a job, so that its states arrive in order.
+                free = {
+                    serial: job.unwritten.due_s
+                    for serial, job in self._waiting.items()
+                    if serial not in self._writing
+                }
+                first = min(free, key=lambda serial: free[serial], default=None)
+                if first is not None and free[first] <= now_s:
+                    self._writing.add(first)
+                    job = self._waiting.pop(first)
+                    update, job.unwritten = job.unwritten, Unwritten()
+                    return job, update
+                self._changed.wait(None if first is None else free[first] - now_s)
+            return None
+
+    def _write_progress(self, job: Job, update: Unwritten) -> None:
+        # Whether to go on is not asked here: the end of an old attempt is as good as that of the
+        # new one and may come first, and stopping it would be an end as well. `CancellationPoll`
+        # looks for jobs that a caller cancelled.
+        try:
+            self._store.insist(
+                lambda: self._writer.progress(
+                    job.attempt,
+                    update.state,
+                    decoded_token_count=update.decoded_token_count,
+                    task_results=update.task_results,
+                )
+            )
+        except StoredJobError:
+            # The same will be found, and reported, at its end.
+            logger.debug("the progress of a job cannot be stored", extra=job.log_fields)
+
+    def _write_end(self, job: Job, outcome: JobOutcome) -> None:
+        try:
+            first = self._store.insist(lambda: self._writer.finish(job.attempt, outcome))
+        except StoredJobError as error:
+            self._effects.dead_letters.give_up(
+                job.record, job.channel, error, attempt_count=job.attempt.number
+            )
+            first = False
+        # Done only after the outcome is stored: a crash between the two costs a repeat, the other
+        # order would lose the job.
+        job.done()
+        # A job with one chance left may begin only now, when this one can no longer be hurt by it.
+        self._effects.quarantine.leave(job.attempt)
+        state = state_from_wire(outcome.state)
+        if first:
+            # At DEBUG: a line costs what a small job costs.
+            logger.debug("the job ended", extra={**job.log_fields, "state": state})
+        else:
+            logger.info("the job had ended before; this end is dropped", extra=job.log_fields)
+        self._effects.metrics.count_end(job, outcome, state, first=first)
+        if state is JobState.SUCCEEDED:
+            self._effects.pace.done(job.record.predicted_cost)
+        job.span.set_attribute("arno.state", state.value)
+        job.span.end()

@@ -1,0 +1,170 @@
+"""The one order that loses nothing: the outcome is stored, then the delivery is done."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from arno.bus.ports import Delivery, Receipt, Record
+from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.engine import ModelCard
+from arno.ops.clock import Clock
+from arno.results.jobs import Attempt
+from arno.results.settings import ResultSettings
+from arno.results.worker_store import WorkerStore
+from arno.vocabulary import JobState
+from arno.worker.job import Job
+from arno.worker.pace import PaceReporter
+from arno.worker.quarantine import Quarantine
+from arno.worker.result_writer import EndEffects, ResultWriter
+from arno.worker.retrying import Backend
+from opentelemetry.trace import INVALID_SPAN
+from support.builders import new_job
+from support.clock import ManualClock
+from support.eventually import eventually
+from support.redis_server import RedisServer
+
+
+@pytest.fixture
+def writer(own_redis_server: RedisServer) -> Iterator[WorkerStore]:
+    writer = WorkerStore(ResultSettings(redis_url=own_redis_server.url))
+    yield writer
+    writer.close()
+
+
+class _Recorder:
+    """Consumer, metrics and the other parts that learn of ends, of which it keeps a note."""
+
+    def __init__(self, writer: WorkerStore) -> None:
+        self._writer = writer
+        self.firsts: list[bool] = []
+        self.states_at_done: list[JobState] = []
+        self.records: dict[str, JobRecord] = {}
+
+    def done(self, receipt: Receipt) -> None:
+        self.states_at_done.append(self._writer.begin(self.records[receipt.position]).state)
+
+    def count_end(self, job: Job, outcome: JobOutcome, state: JobState, *, first: bool) -> None:
+        self.firsts.append(first)
+
+    def leave(self, attempt: Attempt) -> None:
+        return
+
+
+class _Writing:
+    """One store thread; ``states_at_done`` is what the store knew at each done."""
+
+    def __init__(self, writer: WorkerStore, clock: Clock | None = None) -> None:
+        self.abandon = threading.Event()
+        self.store = Backend("the result store", self.abandon)
+        self.recorder = _Recorder(writer)
+        pace = PaceReporter(writer, Clock(), waiting=lambda: False)
+        parts = cast("Any", self.recorder)
+        effects = EndEffects(Quarantine(deaths_max=3), pace, parts, parts)
+        self.results = ResultWriter(writer, self.store, effects, clock or Clock())
+        self._writer = writer
+        self._thread = threading.Thread(target=self.results.run)
+        self._thread.start()
+
+    @property
+    def firsts(self) -> list[bool]:
+        return self.recorder.firsts
+
+    @property
+    def states_at_done(self) -> list[JobState]:
+        return self.recorder.states_at_done
+
+    def take(self, record: JobRecord) -> Job:
+        self.recorder.records[record.id] = record
+        delivery = Delivery(Record("batch", b""), Receipt("batch", 0, record.id, 1), 0)
+        job = Job(delivery, cast("Any", self.recorder))
+        job.record, job.attempt, job.span = record, self._writer.begin(record), INVALID_SPAN
+        return job
+
+    def close(self) -> None:
+        self.abandon.set()
+        self.results.stop()
+        self._thread.join()
+
+
+@pytest.fixture
+def writing(writer: WorkerStore) -> Iterator[_Writing]:
+    writing = _Writing(writer)
+    yield writing
+    writing.close()
+
+
+def _success(job: Job) -> JobOutcome:
+    card = ModelCard("null", "null", "none", position_count=8, image_size_px=1)
+    return job.outcome(JobState.SUCCEEDED, card=card, ended_at_ms=1)
+
+
+def test_delivery_is_done_only_after_its_outcome_is_stored(writing: _Writing) -> None:
+    job = writing.take(new_job())
+    writing.results.end(job, _success(job))
+    eventually(lambda: writing.firsts)
+    assert writing.states_at_done == [JobState.SUCCEEDED]
+    assert writing.firsts[0]
+
+
+def test_end_of_a_job_is_a_line_with_its_ids_for_who_looks_for_one(
+    writing: _Writing, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "arno.worker.result_writer")
+    job = writing.take(new_job())
+    writing.results.end(job, _success(job))
+    eventually(lambda: writing.firsts)
+    (line,) = [vars(record) for record in caplog.records]
+    assert (line["job_id"], line["state"], line["attempt"]) == (job.record.id, "SUCCEEDED", 1)
+    assert len(line["trace_id"]) == 32
+
+
+def test_outcome_waits_for_a_store_that_is_away(
+    writing: _Writing, own_redis_server: RedisServer
+) -> None:
+    job = writing.take(new_job())
+    own_redis_server.kill()
+    writing.results.end(job, _success(job))
+    eventually(lambda: not writing.store.available)
+    assert writing.states_at_done == []
+    own_redis_server.start()
+    eventually(lambda: writing.firsts)
+    assert writing.states_at_done == [JobState.SUCCEEDED]
+    assert writing.store.available
+
+
+def test_process_that_leaves_gives_up_without_declaring_done(
+    writing: _Writing, own_redis_server: RedisServer
+) -> None:
+    job = writing.take(new_job())
+    own_redis_server.kill()
+    writing.results.end(job, _success(job))
+    eventually(lambda: not writing.store.available)
+    writing.close()
+    assert writing.states_at_done == []
+    assert writing.firsts == []
+
+
+def test_second_end_of_a_job_is_dropped_and_its_delivery_done(writing: _Writing) -> None:
+    origin = new_job()
+    first, second = writing.take(origin), writing.take(origin)
+    assert second.attempt.number == 2
+    writing.results.end(first, _success(first))
+    writing.results.end(second, _success(second))
+    eventually(lambda: len(writing.firsts) == 2)
+    assert sorted(writing.firsts) == [False, True]
+    assert len(writing.states_at_done) == 2
+
+
+def test_mere_progress_that_an_end_follows_at_once_is_never_sent(
+    writer: WorkerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[JobState] = []
+    monkeypatch.setattr(writer, "progress", lambda attempt, state, **_: sent.append(state) or True)
+    behind = _Writing(writer, ManualClock())
+    job = behind.take(new_job())
+    behind.results.progress(job, JobState.ENCODING, decoded_token_count=0, task_results={})
+    behind.results.end(job, _success(job))
+    eventually(lambda: behind.firsts)
+    behind.close()
+    assert sent == []
