@@ -85,7 +85,7 @@ class Worker:
         effects = EndEffects(self._quarantine, self._pace, parts.metrics, self._dead_letters)
         self._results = ResultWriter(parts.writer, self._store, effects, clock)
         self._messages: Messages = queue.SimpleQueue()
-        self._loop = EngineLoop(parts.engine, clock=clock.monotonic_s, on_events=self._messages.put)
+        self._loop = EngineLoop(parts.engine, clock=clock, on_events=self._messages.put)
         self._table = JobTable(
             parts.engine,
             self._loop,
