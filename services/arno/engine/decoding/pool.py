@@ -85,7 +85,7 @@ class DecodePool:
                 the device.
         """
         self._decoder = decoder
-        self._make_stepping = make_launcher or (lambda: choose_launcher(decoder.device))
+        self._make_launcher = make_launcher or (lambda: choose_launcher(decoder.device))
         self._kinds = kinds
         self._limits = limits
         self._batches: dict[BatchKey, DecodeBatch] = {}
@@ -208,4 +208,4 @@ class DecodePool:
 
     def _launcher(self, key: BatchKey) -> StepLauncher:
         # The tables of grammars grow, which no recording survives.
-        return EagerLauncher() if key.constrained else self._make_stepping()
+        return EagerLauncher() if key.constrained else self._make_launcher()
