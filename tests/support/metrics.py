@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from arno.bus.ports import ConsumerStatistics
 from arno.engine.interface import EngineStatistics
-from arno.gateway.admission import AdmissionStatistics
 from arno.gateway.backlog import Backlog
-from arno.gateway.backlog_metrics import BacklogCollector
-from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.metrics import BacklogCollector, GatewayMetrics
 from arno.training.trainer.metrics import TrainMetrics
 from arno.worker.metrics import Readings, WorkerMetrics
 from prometheus_client import CollectorRegistry
@@ -27,7 +25,7 @@ def declared_metrics() -> list[DeclaredMetric]:
     """Return every metric of gateway, worker and training."""
     registry = CollectorRegistry()
     GatewayMetrics(registry)
-    registry.register(BacklogCollector(_no_backlog(), _nothing_admitted))
+    registry.register(BacklogCollector(_no_backlog()))
     worker = WorkerMetrics(registry)
     worker.follow(_idle_worker())
     TrainMetrics(registry)
@@ -46,12 +44,6 @@ def _no_backlog() -> Backlog:
         return []
 
     return Backlog(unfinished=unasked, paces=unheard, interval_s=1.0)
-
-
-def _nothing_admitted() -> AdmissionStatistics:
-    return AdmissionStatistics(
-        jobs_in_flight=0, bytes_in_flight=0, admitted_count=0, refused_counts={}
-    )
 
 
 def _idle_worker() -> Readings:

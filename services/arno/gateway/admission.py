@@ -1,30 +1,40 @@
-"""Bound the work in hand and ahead: jobs, bytes of images, predicted seconds; there is no queue.
+"""Decide whether a call or a job may enter: limits on calls, jobs, image bytes, predicted seconds.
 
-The bus's producer has no budget of its own that it would report, so the gateway keeps one: above it
-a caller is told to come back, at once, while everybody who was admitted is served. Lower lanes may
-fill only a part of the budgets, so that they are refused first.
+Nothing here queues. The bus's producer reports no budget of its own, so the gateway keeps one: a
+caller above it is refused at once with a retry delay, while every admitted job is served. Lower
+lanes may fill only a part of the budgets, so that they are refused first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from arno.errors import OverloadedError
+from arno.gateway.access.quotas import TenantQuotas
+from arno.gateway.backends import BackendMonitor
+from arno.gateway.settings import GatewayLimits
 from arno.vocabulary import Lane
 
-RETRY_DELAY_S_MAX = 60.0
+RETRY_DELAY_S_MAX: Final = 60.0
+
+_JOBS: Final = "jobs in flight"
+_BYTES: Final = "image bytes in flight"
+_WAIT: Final = "predicted seconds of waiting"
+BUDGETS: Final = (_JOBS, _BYTES, _WAIT)
+"""The budgets, as error messages and metrics name them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What a call wants room for.
+class Demand:
+    """What a job takes from the budgets.
 
     Attributes:
-        size_bytes: Of its image.
+        size_bytes: Size of its image.
         lane: Its priority class.
-        work_s: How long it has; None where it is not known yet.
+        work_s: Time until its deadline; None where it is not known yet.
     """
 
     size_bytes: int
@@ -32,144 +42,127 @@ class Ask:
     work_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """How much may be in hand and ahead.
-
-    Attributes:
-        jobs_max: Jobs in flight.
-        bytes_max: Bytes of their images.
-        shares: The part of both that each lane may fill, counting what other lanes hold of it.
-        wait_s_max: The longest predicted wait with which a lane still takes jobs.
-    """
-
-    jobs_max: int
-    bytes_max: int
-    shares: Mapping[Lane, float] = field(default_factory=dict)
-    wait_s_max: Mapping[Lane, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissionStatistics:
-    """The work in hand at one moment.
-
-    Attributes:
-        jobs_in_flight: Jobs admitted and not left.
-        bytes_in_flight: Bytes of their images, and of frames that wait to be admitted.
-        admitted_count: Since the start.
-        refused_counts: Since the start, by lane and by the budget that was spent.
-    """
-
-    jobs_in_flight: int
-    bytes_in_flight: int
-    admitted_count: int
-    refused_counts: Mapping[tuple[Lane, str], int]
-
-
 class Admission:
     """The budgets of one gateway. Lives in one asyncio loop; never waits."""
 
     def __init__(
         self,
-        budgets: Budgets,
+        limits: GatewayLimits,
         *,
-        retry_delay_s: float,
+        quotas: TenantQuotas,
+        backends: BackendMonitor,
         predicted_wait_s: Callable[[Lane], float | None] = lambda lane: None,
+        on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
     ) -> None:
-        """Start with nothing in hand.
+        """Start with nothing in flight.
 
         Args:
-            budgets: What may be taken.
-            retry_delay_s: What refused callers are told to wait at least.
-            predicted_wait_s: How long a new job of a lane will wait for workers; None: unknown.
+            limits: The budgets, and the shares of them that lower lanes may fill.
+            quotas: Limits of each tenant.
+            backends: Whether the bus and the store answer.
+            predicted_wait_s: Returns how long a new job of a lane will wait for workers; None:
+                unknown.
+            on_refused: Called with the lane and the exhausted budget (one of `BUDGETS`).
         """
-        self._budgets = budgets
-        self._retry_delay_s = retry_delay_s
+        self._quotas = quotas
+        self._backends = backends
         self._predicted_wait_s = predicted_wait_s
+        self._on_refused = on_refused
+        self._retry_delay_s = limits.overload_retry_s
+        self._jobs_max = limits.jobs_in_flight_max
+        self._bytes_max = limits.bytes_in_flight_max
+        self._shares = {
+            Lane.INTERACTIVE: 1.0,
+            Lane.STREAM: limits.stream_budget_share,
+            Lane.BATCH: limits.batch_budget_share,
+        }
+        self._wait_s_max = {
+            Lane.INTERACTIVE: limits.interactive_wait_s_max,
+            Lane.STREAM: limits.stream_wait_s_max,
+            Lane.BATCH: limits.batch_wait_s_max,
+        }
         self._jobs = 0
         self._bytes = 0
-        self._admitted_count = 0
-        self._refused_counts: dict[tuple[Lane, str], int] = {}
+
+    @property
+    def jobs_in_flight(self) -> int:
+        """Jobs admitted and not left. Any thread."""
+        return self._jobs
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Bytes of their images, and of images with reserved bytes. Any thread."""
+        return self._bytes
 
     @contextmanager
-    def admit(self, ask: Ask) -> Iterator[None]:
-        """Hold a place for one job for as long as the block runs.
+    def admit(self, tenant: str, demand: Demand) -> Iterator[None]:
+        """Count one job for as long as the block runs.
+
+        The tenant's quota is checked first, so that a tenant above it costs the others nothing.
 
         Raises:
-            OverloadedError: A budget is spent. Retryable.
+            QuotaExceededError: The tenant has reached its own limit. Retryable.
+            OverloadedError: A budget of the gateway is exhausted. Retryable.
+            BackendUnavailableError: The bus or the store does not answer. Retryable.
         """
-        self._check_jobs(ask)
-        self._check_bytes(ask)
-        self._check_wait(ask)
-        self._jobs += 1
-        self._bytes += ask.size_bytes
-        self._admitted_count += 1
-        try:
-            yield
-        finally:
-            self._jobs -= 1
-            self._bytes -= ask.size_bytes
+        with self._quotas.hold(tenant, demand.size_bytes):
+            self._check_jobs(demand)
+            self._check_bytes(demand)
+            self._check_wait(demand)
+            self._jobs += 1
+            self._bytes += demand.size_bytes
+            try:
+                self._backends.require()
+                yield
+            finally:
+                self._jobs -= 1
+                self._bytes -= demand.size_bytes
 
-    def keep(self, ask: Ask) -> Callable[[], None]:
+    def reserve_bytes(self, demand: Demand) -> Callable[[], None]:
         """Count the bytes of an image that waits to be admitted.
 
         Returns:
-            What takes them off again; to be called once.
+            A function that releases the bytes; to be called once.
 
         Raises:
-            OverloadedError: The budget of bytes is spent. Retryable.
+            OverloadedError: The budget of bytes is exhausted. Retryable.
         """
-        self._check_bytes(ask)
-        self._bytes += ask.size_bytes
+        self._check_bytes(demand)
+        self._bytes += demand.size_bytes
 
-        def give_back() -> None:
-            self._bytes -= ask.size_bytes
+        def release() -> None:
+            self._bytes -= demand.size_bytes
 
-        return give_back
+        return release
 
-    def statistics(self) -> AdmissionStatistics:
-        """Return the numbers of this moment."""
-        return AdmissionStatistics(
-            jobs_in_flight=self._jobs,
-            bytes_in_flight=self._bytes,
-            admitted_count=self._admitted_count,
-            refused_counts=dict(self._refused_counts),
-        )
-
-    def _check_jobs(self, ask: Ask) -> None:
-        share = self._budgets.shares.get(ask.lane, 1.0)
-        jobs_max = max(1, int(share * self._budgets.jobs_max))
+    def _check_jobs(self, demand: Demand) -> None:
+        jobs_max = max(1, int(self._shares[demand.lane] * self._jobs_max))
         if self._jobs >= jobs_max:
-            raise self._refusal(ask.lane, "jobs in flight", jobs_max, self._jobs + 1)
+            raise self._refusal(demand.lane, _JOBS, jobs_max, self._jobs + 1)
 
-    def _check_bytes(self, ask: Ask) -> None:
-        share = self._budgets.shares.get(ask.lane, 1.0)
-        bytes_max, wanted = int(share * self._budgets.bytes_max), self._bytes + ask.size_bytes
+    def _check_bytes(self, demand: Demand) -> None:
+        bytes_max = int(self._shares[demand.lane] * self._bytes_max)
+        wanted = self._bytes + demand.size_bytes
         # One image must always fit, or a budget below the image limit would refuse it for ever.
         if self._bytes and wanted > bytes_max:
-            raise self._refusal(ask.lane, "image bytes in flight", bytes_max, wanted)
+            raise self._refusal(demand.lane, _BYTES, bytes_max, wanted)
 
-    def _check_wait(self, ask: Ask) -> None:
-        wait_s = self._predicted_wait_s(ask.lane)
+    def _check_wait(self, demand: Demand) -> None:
+        wait_s = self._predicted_wait_s(demand.lane)
         if wait_s is None:
             return
-        limit_s = self._budgets.wait_s_max.get(ask.lane, wait_s)
-        if ask.work_s is not None:
-            limit_s = min(limit_s, ask.work_s)
+        limit_s = self._wait_s_max[demand.lane]
+        if demand.work_s is not None:
+            limit_s = min(limit_s, demand.work_s)
         if wait_s > limit_s:
-            raise self._refusal(
-                ask.lane,
-                "predicted seconds of waiting",
-                round(limit_s, 1),
-                round(wait_s, 1),
-                delay_s=min(wait_s - limit_s, RETRY_DELAY_S_MAX),
-            )
+            delay_s = min(wait_s - limit_s, RETRY_DELAY_S_MAX)
+            limit, wanted = round(limit_s, 1), round(wait_s, 1)
+            raise self._refusal(demand.lane, _WAIT, limit, wanted, delay_s=delay_s)
 
     def _refusal(
         self, lane: Lane, budget: str, limit: float, wanted: float, *, delay_s: float = 0.0
     ) -> OverloadedError:
-        counted = lane, budget
-        self._refused_counts[counted] = self._refused_counts.get(counted, 0) + 1
+        self._on_refused(lane, budget)
         return OverloadedError(
             f"the gateway is full for the lane {lane}: {budget} would be {wanted:g}; "
             f"allowed: {limit:g}",
@@ -179,3 +172,53 @@ class Admission:
             limit=f"{limit:g}",
             wanted=f"{wanted:g}",
         )
+
+
+class ConcurrencyLimit:
+    """A fixed number of slots; callers beyond it are refused, never queued.
+
+    Lives in one asyncio loop.
+    """
+
+    def __init__(self, what: str, *, limit_name: str, limit: int, retry_delay_s: float) -> None:
+        """Start with all slots free.
+
+        Args:
+            what: What takes the slots, in the plural, for error messages.
+            limit_name: Name of the setting, for error messages.
+            limit: Number of slots.
+            retry_delay_s: Retry delay of a refusal.
+        """
+        self._what = what
+        self._limit_name = limit_name
+        self._limit = limit
+        self._retry_delay_s = retry_delay_s
+        self._used_count = 0
+
+    @property
+    def used_count(self) -> int:
+        """Slots in use."""
+        return self._used_count
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Use a slot for as long as the block runs.
+
+        Raises:
+            OverloadedError: No slot is free. Retryable.
+        """
+        wanted_count = self._used_count + 1
+        if wanted_count > self._limit:
+            raise OverloadedError(
+                f"the gateway is full: open {self._what} would be {wanted_count}; "
+                f"allowed: {self._limit} ({self._limit_name})",
+                retry_delay_s=self._retry_delay_s,
+                budget=self._what,
+                limit=str(self._limit),
+                wanted=str(wanted_count),
+            )
+        self._used_count = wanted_count
+        try:
+            yield
+        finally:
+            self._used_count -= 1

@@ -1,7 +1,7 @@
-"""Know whether the bus and the store answer, by asking them now and then.
+"""Check at an interval whether the bus and the store answer.
 
-Calls are refused at once while one of them is known to be away, so that an outage costs the gateway
-neither memory nor its callers' patience; and the health service says so.
+While one of them does not, calls are refused at once, so that an outage costs neither the memory of
+the gateway nor the time of its callers; and the health service reports NOT_SERVING.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Ping = Callable[[], Awaitable[None]]
 
 
 class BackendMonitor:
-    """Asks each backend at an interval. Lives in one asyncio loop; readers may be on any thread."""
+    """Pings each backend at an interval. Lives in one asyncio loop; read by any thread."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class BackendMonitor:
         timeout_s: float,
         on_change: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take what to ask.
+        """Take the backends.
 
         Args:
             pings: Name of a backend to a function that raises where it does not answer.
             interval_s: Time between two rounds.
             timeout_s: How long an answer may take.
-            on_change: Called after a round that changed anything.
+            on_change: Called after a round with another set of problems.
         """
         self._pings = dict(pings)
         self._interval_s = interval_s
@@ -63,7 +63,7 @@ class BackendMonitor:
             BackendUnavailableError: One did not. Retryable after the interval.
         """
         for name in self._problems:
-            # Why not is in the log and at /readyz: it names hosts.
+            # The reason is in the log and at /readyz only: it names hosts.
             raise BackendUnavailableError(
                 f"the {name} does not answer",
                 retry_delay_s=self._interval_s,
@@ -71,7 +71,7 @@ class BackendMonitor:
             )
 
     async def start(self) -> None:
-        """Ask once, and then go on asking."""
+        """Ask once, then at the interval."""
         await self._ask_all()
         self._asking.start(delay_s=self._interval_s)
 
@@ -105,7 +105,7 @@ class BackendMonitor:
         except TimeoutError:
             return f"no answer within {self._timeout_s:g} s"
         except Exception as fault:
-            # The next round asks again, whatever a client raises: else this answer stayed for ever.
+            # Whatever a client raises is the answer of this round; the next one asks again.
             logger.exception("a backend could not be asked")
             return f"could not be asked: {type(fault).__name__}"
         return None

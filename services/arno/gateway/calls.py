@@ -1,11 +1,31 @@
-"""What is known of the call at hand: whose it is, and what its log line shall say."""
+"""The identity of a call: its caller, the jobs that it may see, and the fields of its log line."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
-from arno.gateway.access.caller import ANONYMOUS, Caller
+from arno.errors import BackendUnavailableError, UnknownJobError
+from arno.results.jobs import JobSnapshot
+from arno.vocabulary import DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The identity behind a call.
+
+    Attributes:
+        tenant: The owner of the jobs that the call makes and sees.
+        key_id: The public part of the key that was sent; empty where no key is needed.
+    """
+
+    tenant: str
+    key_id: str = ""
+
+
+ANONYMOUS: Final = Caller(DEFAULT_TENANT)
+"""Every caller, while no keys file is set."""
 
 
 @dataclass(slots=True)
@@ -13,31 +33,31 @@ class CallNotes:
     """Facts gathered while a call runs.
 
     Attributes:
-        caller: Whose it is.
-        job_id: The last job that it submitted or asked about; empty before.
-        job_count: How many it submitted.
+        caller: The identity behind the call.
+        job_id: The last job that the call submitted or asked about; empty before.
+        job_count: How many jobs it submitted or asked about.
     """
 
     caller: Caller = ANONYMOUS
     job_id: str = ""
-    job_count: int = field(default=0)
+    job_count: int = 0
 
 
 _NOTES: ContextVar[CallNotes | None] = ContextVar("arno_call_notes", default=None)
 
 
 def begin_call(caller: Caller) -> CallNotes:
-    """Open the notes of the call that the present asyncio task serves."""
+    """Open the notes of the call that the current asyncio task serves."""
     notes = CallNotes(caller)
     _NOTES.set(notes)
     return notes
 
 
 def this_caller() -> Caller:
-    """Return whose call the present asyncio task serves.
+    """Return the caller of the call that the current asyncio task serves.
 
     Raises:
-        LookupError: It serves none: a call that got past the interceptor is a bug, not a guest.
+        LookupError: It serves none; a call that bypassed the interceptor is a bug.
     """
     notes = _NOTES.get()
     if notes is None:
@@ -46,8 +66,30 @@ def this_caller() -> Caller:
 
 
 def note_job(job_id: str) -> None:
-    """Say which job the call is about; outside a call nothing happens."""
+    """Add a job to the notes of the current call; outside a call nothing happens."""
     notes = _NOTES.get()
     if notes is not None:
         notes.job_id = job_id
         notes.job_count += 1
+
+
+def require_tenant(snapshot: JobSnapshot, *, job_id: str, tenant: str) -> JobSnapshot:
+    """Return the job if it belongs to the tenant. Every path from a caller to a job passes here.
+
+    Raises:
+        UnknownJobError: It belongs to another tenant; the answer does not reveal that it exists.
+    """
+    if snapshot.tenant != tenant:
+        raise UnknownJobError(job_id)
+    return snapshot
+
+
+def store_lost_job_error(job_id: str) -> BackendUnavailableError:
+    """Return the error of a job that was accepted and that the store no longer knows.
+
+    A store that came back without its data says nothing about the job: it may still run, and be
+    known again.
+    """
+    return BackendUnavailableError(
+        f"the result store has lost sight of job {job_id}; ask again", job_id=job_id
+    )

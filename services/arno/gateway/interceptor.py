@@ -1,8 +1,8 @@
-"""Around every call of Arno's services: access, trace, notes, drain, metrics, log line and status.
+"""Wraps every call of Arno's services: access, trace, notes, drain, metrics, log line and status.
 
 Services raise; this is the one place where an exception becomes a status. Health and reflection are
-left alone, so that they answer while the gateway drains; but the gatekeeper is asked for every call
-of every service.
+not wrapped, so that they answer while the gateway drains; but the gatekeeper checks every call of
+every service.
 """
 
 from __future__ import annotations
@@ -15,60 +15,28 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
-from arno.errors import ArnoError, Code, InvalidFieldError
-from arno.gateway.access.caller import ANONYMOUS, Caller
+from arno.errors import ArnoError, Code
 from arno.gateway.access.gatekeeper import Gatekeeper
-from arno.gateway.calls import CallNotes, begin_call
-from arno.gateway.drain import Drain
+from arno.gateway.admission import ConcurrencyLimit
+from arno.gateway.calls import ANONYMOUS, Caller, CallNotes, begin_call
+from arno.gateway.lifecycle import Drain
 from arno.gateway.metrics import GatewayMetrics
-from arno.gateway.places import Places
-from arno.gateway.receiving import Receiving
+from arno.gateway.request_reader import Messages, RequestReader, tolerant_deserializer
 from arno.gateway.status import fault_to_wire, wire_to_grpc
 from arno.ops.tracing import span
 
 logger = logging.getLogger(__name__)
 
 _OWN_METHODS: Final = "/arno."
-_OUR_FAULTS: Final = frozenset({Code.INTERNAL, Code.UNKNOWN})
+_INTERNAL_CODES: Final = frozenset({Code.INTERNAL, Code.UNKNOWN})
 
 # grpc's own types cannot say what a handler of any method is; the generated stubs check the
 # services, and this module only passes messages through.
 _Context = Any
 _Handler = Any
 _Receive = Callable[[AsyncIterator[Any]], Awaitable[Any]]
-
-
-class _Malformed:
-    """Stands for a message that could not be parsed."""
-
-
-class _Messages:
-    """The messages of a call, none of which is held once it has been handed out.
-
-    gRPC's own iterator, and any generator, keeps the last message until the next has come; and
-    gRPC's is a ring, so that it keeps it until a collection finds it. An image may be 16 MiB.
-    """
-
-    def __init__(self, context: _Context) -> None:
-        self._context = context
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        message = await self._context.read()
-        if message is grpc.aio.EOF:
-            raise StopAsyncIteration
-        if isinstance(message, _Malformed):
-            raise InvalidFieldError(
-                field="request",
-                problem="not a message of this method",
-                limit="its protobuf encoding",
-            )
-        return message
 
 
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
@@ -78,17 +46,17 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         self,
         *,
         gatekeeper: Gatekeeper,
-        receiving: Receiving,
+        reader: RequestReader,
         metrics: GatewayMetrics,
         drain: Drain,
-        places: Places,
+        call_limit: ConcurrencyLimit,
     ) -> None:
-        """Take who may call, how messages come in, what is told of each, the drain, the places."""
-        self._receiving = receiving
+        """Take the parts that every call passes."""
+        self._reader = reader
         self._gatekeeper = gatekeeper
         self._metrics = metrics
         self._drain = drain
-        self._places = places
+        self._call_limit = call_limit
 
     async def intercept_service(
         self,
@@ -105,34 +73,34 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         try:
             caller = self._gatekeeper.identify(path, handler_call_details.invocation_metadata)
             self._gatekeeper.admit(caller)
-        except ArnoError as fault:
-            return self._refusing(method, fault, caller)
+        except ArnoError as error:
+            return self._refusing(method, error, caller)
         if not path.startswith(_OWN_METHODS):
             return handler
         return self._wrapped(method, handler, caller)
 
-    def _refusing(self, method: str, fault: ArnoError, caller: Caller) -> _Handler:
+    def _refusing(self, method: str, error: ArnoError, caller: Caller) -> _Handler:
         async def refuse(requests: Any, context: _Context) -> None:
             async with self._around(method, context, caller):
-                raise fault
+                raise error
 
-        # As a stream, whatever the method is: gRPC then never reads the message of a caller whom
-        # nobody knows, and it may be megabytes long.
+        # As a stream, whatever the method is: gRPC then never reads the message of an unknown
+        # caller, and it may be megabytes long.
         return grpc.stream_unary_rpc_method_handler(refuse)
 
     def _wrapped(self, method: str, handler: _Handler, caller: Caller) -> _Handler:
-        receive = _stream if handler.request_streaming else self._receiving.only
+        receive = _stream if handler.request_streaming else self._reader.read_only
         if handler.response_streaming:
             behaviour = handler.unary_stream or handler.stream_stream
             call = self._streaming(method, receive, behaviour, caller)
         else:
             behaviour = handler.unary_unary or handler.stream_unary
             call = self._unary(method, receive, behaviour, caller)
-        # As a stream of requests, whatever the method is: `receiving` says why.
+        # As a stream of requests, whatever the method is: `request_reader` says why.
         rebuild = _REBUILD[handler.response_streaming]
         return rebuild(
             call,
-            request_deserializer=_tolerant(handler.request_deserializer),
+            request_deserializer=tolerant_deserializer(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -141,7 +109,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     ) -> Callable[..., Any]:
         async def call(requests: Any, context: _Context) -> Any:
             async with self._around(method, context, caller):
-                return await behaviour(await receive(_Messages(context)), context)
+                return await behaviour(await receive(Messages(context)), context)
             raise AssertionError("a call that fails has been aborted")
 
         return call
@@ -154,7 +122,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             # numbers open until the garbage collector comes.
             async with (
                 self._around(method, context, caller),
-                aclosing(behaviour(await receive(_Messages(context)), context)) as responses,
+                aclosing(behaviour(await receive(Messages(context)), context)) as responses,
             ):
                 async for response in responses:
                     await context.write(response)
@@ -175,16 +143,16 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     if self._drain.begun:
                         raise self._drain.refusal()
-                    with self._places.hold():
+                    with self._call_limit.hold():
                         yield
                 except asyncio.CancelledError:
-                    code = _gone(context)
+                    code = _code_of_cancelled(context)
                     raise
-                except Exception as fault:  # noqa: BLE001 - each must become a status
-                    error = fault_to_wire(fault)
+                except Exception as raised:  # noqa: BLE001 - each must become a status
+                    error = fault_to_wire(raised)
                     status = wire_to_grpc(error)
                     code, reason = status.code.name, error.reason
-                    await _abort(context, status, fault)
+                    await _abort(context, status, raised)
                 finally:
                     self._log(method, notes, code, reason, time.monotonic() - started_s)
         finally:
@@ -197,7 +165,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     def _log(
         self, method: str, notes: CallNotes, code: str, reason: str, duration_s: float
     ) -> None:
-        ours = reason and Code[code] in _OUR_FAULTS
+        ours = reason and Code[code] in _INTERNAL_CODES
         level = logging.ERROR if ours else logging.DEBUG
         if not logger.isEnabledFor(level):
             return
@@ -226,39 +194,26 @@ _REBUILD: Final[dict[bool, Callable[..., _Handler]]] = {
 """By whether responses are a stream."""
 
 
-async def _abort(context: _Context, status: grpc.Status, fault: Exception) -> None:
+async def _abort(context: _Context, status: grpc.Status, raised: Exception) -> None:
     try:
         await context.abort_with_status(status)
     except grpc.aio.AbortError as aborted:
-        # gRPC keeps this exception with the call and its frames keep the call, message and all: a
-        # ring that only a full collection would find. It is handled before the loop's next turn.
-        asyncio.get_running_loop().call_soon(_forget_frames, (aborted, fault))
+        # gRPC keeps this exception with the call, and its frames keep the call and its message: a
+        # reference cycle that only a full collection would find. It is handled before the loop's
+        # next turn.
+        asyncio.get_running_loop().call_soon(_forget_frames, (aborted, raised))
         raise
 
 
-def _forget_frames(faults: tuple[BaseException, ...]) -> None:
-    for fault in faults:
-        fault.__traceback__ = fault.__context__ = None
+def _forget_frames(errors: tuple[BaseException, ...]) -> None:
+    for error in errors:
+        error.__traceback__ = error.__context__ = None
 
 
-def _gone(context: _Context) -> str:
+def _code_of_cancelled(context: _Context) -> str:
     remaining_s = context.time_remaining()
     late = remaining_s is not None and remaining_s <= 0
     return "DEADLINE_EXCEEDED" if late else "CANCELLED"
-
-
-def _tolerant(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    # An exception here would reach the client as UNKNOWN, without a reason.
-    def read(content: bytes) -> Any:
-        try:
-            message = deserialise(content)
-        except DecodeError:
-            return _Malformed()
-        # What nobody here understands must not travel on in records.
-        message.DiscardUnknownFields()
-        return message
-
-    return read
 
 
 async def _stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -9,15 +9,18 @@ from typing import Any, cast
 
 from arno.api.v1 import job_pb2, job_pb2_grpc
 from arno.errors import ArnoError, UnknownJobError
-from arno.gateway.admission import Ask
-from arno.gateway.calls import note_job, this_caller
-from arno.gateway.drain import Drain
-from arno.gateway.entrance import Entrance
+from arno.gateway.admission import Admission, Demand
+from arno.gateway.calls import (
+    note_job,
+    require_tenant,
+    store_lost_job_error,
+    this_caller,
+)
+from arno.gateway.lifecycle import Drain
 from arno.gateway.outcomes import job_to_wire
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.submission import Submission, Submitter
 from arno.gateway.task_validation import parse_tasks
-from arno.gateway.tenancy import lost_sight, owned
 from arno.gateway.validation import (
     check_idempotency_key,
     check_job_id,
@@ -36,14 +39,14 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     def __init__(
         self,
         *,
-        entrance: Entrance,
+        admission: Admission,
         submitter: Submitter,
         store: GatewayStore,
         limits: GatewayLimits,
         drain: Drain,
     ) -> None:
         """Take the started parts."""
-        self._entrance = entrance
+        self._admission = admission
         self._submitter = submitter
         self._store = store
         self._limits = limits
@@ -61,7 +64,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
             max_s=self._limits.job_time_to_live_s_max,
         )
         tenant, content = this_caller().tenant, request.image.content
-        with self._entrance.enter(tenant, Ask(len(content), lane, work_s)):
+        with self._admission.admit(tenant, Demand(len(content), lane, work_s)):
             tasks = parse_tasks(request.tasks, limits=self._limits)
             checked = await check_request_off_loop(content, tasks, limits=self._limits)
             submission = Submission(
@@ -78,19 +81,19 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         return job_pb2.SubmitJobResponse(job=job_to_wire(job))
 
     async def GetJob(self, request: job_pb2.GetJobRequest, context: Any) -> job_pb2.GetJobResponse:
-        """Say how a job stands."""
+        """Return the state of a job."""
         return job_pb2.GetJobResponse(job=job_to_wire(await self._own_job(request.job_id)))
 
     async def WatchJob(
         self, request: job_pb2.WatchJobRequest, context: Any
     ) -> AsyncIterator[job_pb2.WatchJobResponse]:
-        """Tell every change of a job until it has ended."""
+        """Yield a job at every change until it has ended."""
         job_id = (await self._own_job(request.job_id)).job_id
-        # The adapter's iterator is a generator; closing it takes its caller out of the line.
+        # The store's iterator is a generator; closing it unregisters the waiter.
         async with aclosing(cast("Any", self._store.watch(job_id))) as changes:
             try:
                 while (snapshot := await self._next_change(changes)) is not None:
-                    owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
+                    require_tenant(snapshot, job_id=job_id, tenant=this_caller().tenant)
                     yield job_pb2.WatchJobResponse(job=job_to_wire(snapshot))
             except UnknownJobError:
                 raise await self._unknown(job_id) from None
@@ -98,7 +101,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     async def CancelJob(
         self, request: job_pb2.CancelJobRequest, context: Any
     ) -> job_pb2.CancelJobResponse:
-        """Ask that a job be stopped, and say how it stands."""
+        """Request that a job be cancelled, and return its state."""
         await self._own_job(request.job_id)
         await self._store.request_cancel(request.job_id)
         return job_pb2.CancelJobResponse(job=job_to_wire(await self._own_job(request.job_id)))
@@ -106,7 +109,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     async def DeleteJob(
         self, request: job_pb2.DeleteJobRequest, context: Any
     ) -> job_pb2.DeleteJobResponse:
-        """Forget a job; a job that is unknown, or another tenant's, is none to forget."""
+        """Delete a job; succeed too where it is unknown or belongs to another tenant."""
         try:
             await self._own_job(request.job_id)
         except UnknownJobError:
@@ -120,12 +123,12 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         snapshot = await self._store.get(job_id)
         if snapshot is None:
             raise await self._unknown(job_id)
-        return owned(snapshot, job_id=job_id, tenant=this_caller().tenant)
+        return require_tenant(snapshot, job_id=job_id, tenant=this_caller().tenant)
 
     async def _unknown(self, job_id: str) -> ArnoError:
-        """Return what to say of a job that the store does not know."""
-        forgotten = await self._store.is_newer_than(job_id)
-        return lost_sight(job_id) if forgotten else UnknownJobError(job_id)
+        """Return the error of a job that the store does not know."""
+        store_is_newer = await self._store.is_newer_than(job_id)
+        return store_lost_job_error(job_id) if store_is_newer else UnknownJobError(job_id)
 
     async def _next_change(self, changes: AsyncIterator[JobSnapshot]) -> JobSnapshot | None:
         """Return the next snapshot, None after the last; a draining gateway ends the watch."""
@@ -137,6 +140,6 @@ class JobService(job_pb2_grpc.JobServiceServicer):
                 raise self._drain.refusal()
             return await change
         finally:
-            for pump in (change, leaving):
-                pump.cancel()
+            for task in (change, leaving):
+                task.cancel()
             await asyncio.gather(change, leaving, return_exceptions=True)

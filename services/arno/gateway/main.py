@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from arno.bus import make_publisher
 from arno.errors import ArnoError
-from arno.gateway.access.exposure import exposure_warnings
+from arno.gateway.access.access import exposure_warnings
 from arno.gateway.full_collections import FullCollections
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings

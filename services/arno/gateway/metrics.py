@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from arno.gateway.admission import AdmissionStatistics
+from arno.gateway.admission import BUDGETS, Admission
+from arno.gateway.backlog import Backlog
+from arno.vocabulary import Lane
 
 # From a null engine on one machine to a long queue: 2 ms to 10 min.
 _REQUEST_BUCKETS_S = (
@@ -52,6 +56,7 @@ class GatewayMetrics:
             ["outcome"],
             registry=registry,
         )
+        self._refusals = _refusals(registry)
         self._image_bytes = Histogram(
             "arno_gateway_image_bytes",
             "Size of the images that were accepted.",
@@ -90,15 +95,19 @@ class GatewayMetrics:
             registry=registry,
         )
 
+    def count_refusal(self, lane: Lane, budget: str) -> None:
+        """Count a refused job by its lane and the exhausted budget."""
+        self._refusals.labels(lane, budget).inc()
+
     def observe_publication(self, took_s: float, image_bytes: int) -> None:
-        """Note a record that the bus has acknowledged, and the size of its image."""
+        """Count a record that the bus has acknowledged, and the size of its image."""
         self._publish_seconds.observe(took_s)
         self._image_bytes.observe(image_bytes)
 
-    def follow_admission(self, statistics: Callable[[], AdmissionStatistics]) -> None:
-        """Show the work in hand, read when scraped."""
-        self._jobs_in_flight.set_function(lambda: statistics().jobs_in_flight)
-        self._bytes_in_flight.set_function(lambda: statistics().bytes_in_flight)
+    def follow_admission(self, admission: Admission) -> None:
+        """Show the jobs and bytes in flight, read when scraped."""
+        self._jobs_in_flight.set_function(lambda: admission.jobs_in_flight)
+        self._bytes_in_flight.set_function(lambda: admission.bytes_in_flight)
 
     def follow_keys(self, ok: Callable[[], bool]) -> None:
         """Show whether the keys file can be used, read when scraped."""
@@ -108,3 +117,49 @@ class GatewayMetrics:
         """Show whether a backend answers, read when scraped."""
         gauge = self._backend_up.labels(backend)
         gauge.set_function(lambda: 0.0 if backend in problems() else 1.0)
+
+
+def _refusals(registry: CollectorRegistry) -> Counter:
+    refusals = Counter(
+        "arno_gateway_refusals_total",
+        "Jobs refused, by the budget that was spent.",
+        ["lane", "budget"],
+        registry=registry,
+    )
+    for lane in Lane:
+        for budget in BUDGETS:
+            # From 0, so that a rate is right from the first refusal on.
+            refusals.labels(lane, budget)
+    return refusals
+
+
+class BacklogCollector(Collector):
+    """Shows the backlog; leaves out what is not known, so that no autoscaler acts on a guess."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        """Take the backlog, which is read when scraped."""
+        self._backlog = backlog
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the numbers of this moment."""
+        records = GaugeMetricFamily(
+            "arno_gateway_backlog_records",
+            "Records of all gateways that wait or are in a worker's hands.",
+            labels=["lane"],
+        )
+        work = GaugeMetricFamily(
+            "arno_gateway_backlog_seconds",
+            "Predicted time that one worker would need for them.",
+            labels=["lane"],
+        )
+        for lane in Lane:
+            count, work_s = self._backlog.record_count(lane), self._backlog.work_s(lane)
+            if count is not None:
+                records.add_metric([lane], count)
+            if work_s is not None:
+                work.add_metric([lane], work_s)
+        yield from (records, work)
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: registering must not ask for numbers."""
+        return iter(())

@@ -10,17 +10,17 @@ from grpc_reflection.v1alpha import reflection
 
 from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
 from arno.errors import ConfigurationError
-from arno.gateway.health import SERVICE_NAMES, ServingState
 from arno.gateway.interceptor import GatewayInterceptor
 from arno.gateway.job_service import JobService
+from arno.gateway.lifecycle import SERVICE_NAMES, ServingState
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.vision_service import VisionService
 
-_UNSEEN_CALLS_MAX: Final = 16_384
-"""Calls that have come and that nobody has looked at yet.
+_PENDING_CALLS_MAX: Final = 16_384
+"""Calls that have arrived and are not being served yet.
 
-Above gRPC's own 1,000 it drops some at random and tells their callers CANCELLED: those of a burst
-would hear of no limit, and no client tries that again. Each takes some 10 kB until it is refused.
+Above gRPC's own default of 1,000 it drops some at random with CANCELLED: callers in a burst would
+learn of no limit, and no client retries that code. Each takes some 10 kB until it is refused.
 """
 
 
@@ -76,8 +76,8 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         # Answers hold text and regions; only a client's own limit bounds what it takes.
         ("grpc.max_send_message_length", limits.message_bytes_max),
         ("grpc.max_concurrent_streams", limits.http2_streams_max),
-        ("grpc.server.max_pending_requests", _UNSEEN_CALLS_MAX),
-        ("grpc.server.max_pending_requests_hard_limit", _UNSEEN_CALLS_MAX),
+        ("grpc.server.max_pending_requests", _PENDING_CALLS_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS_MAX),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         # gRPC refuses some of what is between the two limits, at random.
         ("grpc.absolute_max_metadata_size", limits.metadata_bytes_max),
@@ -85,6 +85,6 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.min_ping_interval_without_data_ms", round(limits.ping_interval_s_min * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
-        # Two gateways on one port would answer in turns, and neither would say so.
+        # Two gateways on one port would answer in turns, without a warning.
         ("grpc.so_reuseport", 0),
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 from pydantic import Field, field_validator
 
 from arno.bus.settings import BusSettings
-from arno.gateway.access.settings import AccessSettings
 from arno.ops.config import ObservabilitySettings, Settings
 from arno.results.settings import ResultSettings
 
@@ -172,6 +172,38 @@ class GatewayLimits(RequestLimits, StreamLimits):
     def message_bytes_max(self) -> int:
         """Largest gRPC message that is read."""
         return self.image_bytes_max + MESSAGE_OVERHEAD_BYTES
+
+
+class AccessSettings(Settings):
+    """TLS, API keys, reflection. Not just `tls_*`: the client's settings may share a file."""
+
+    tls_server_cert: Path | None = Field(
+        None,
+        description="PEM file of the gateway's certificate chain: with it the gateway speaks TLS.",
+    )
+    tls_server_key: Path | None = Field(
+        None, description="PEM file of that certificate's key, without a passphrase."
+    )
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file of authorities: every client must show a certificate of theirs.",
+    )
+    keys_file: Path | None = Field(
+        None,
+        description="File of API keys, made by `arno keys`: with it every call needs a key.",
+    )
+    keys_check_interval_s: float = Field(
+        1.0, gt=0, le=60, description="How often that file is looked at for changes, in seconds."
+    )
+    quota_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Part of every tenant's quota that this gateway grants: 1 / their number.",
+    )
+    reflection: Literal["open", "key", "off"] = Field(
+        "open", description="Who may ask for the API's description: all, holders of a key, nobody."
+    )
 
 
 class GatewaySettings(

@@ -1,8 +1,9 @@
-"""Keep a stream's order and its policy: frames in, one result for each of them out, in that order.
+"""A stream of frames: check its settings, keep its order, apply its policy.
 
-A frame is open from its start until its result has been handed on, so that a client that does not
-read slows its own stream and no other. A frame is read when it has somewhere to go, and not before:
-until then it stays in its sender's buffer. Knows nothing of how a frame is answered.
+Frames come in, and one result for each of them goes out, in the same order. A frame uses a slot
+from its start until its result has been handed on, so that a client that does not read slows its
+own stream and no other. A frame is read when it can be started, dropped or kept waiting; until then
+it stays in the buffer of its sender. How a frame is answered is passed in.
 """
 
 from __future__ import annotations
@@ -15,17 +16,76 @@ from typing import Any, Final, Protocol
 
 from arno.api.v1 import vision_pb2
 from arno.errors import DeadlineExceededError, InvalidFieldError, OverloadedError
-from arno.gateway.drain import Drain
-from arno.gateway.settings import StreamLimits
-from arno.gateway.stream_settings import StreamSettings
-from arno.vocabulary import StreamPolicy
-from arno.vocabulary.wire import policy_to_wire
+from arno.gateway.lifecycle import Drain
+from arno.gateway.settings import GatewayLimits, StreamLimits
+from arno.gateway.task_validation import parse_tasks
+from arno.vocabulary import Lane, StreamPolicy, TaskSpec
+from arno.vocabulary.wire import lane_from_wire, policy_from_wire, policy_to_wire
 
 _NO_FRAME: Final = vision_pb2.Frame()
 
+_IN_FLIGHT_MAX: Final = 64
+_EVERY_MAX: Final = 2**31 - 1
+_FRAME_TIMEOUT_MS_MAX: Final = 600_000
+_FRAME_TIMEOUT_MS: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """The checked settings of one stream.
+
+    Attributes:
+        tasks: Run on every frame.
+        lane: Priority class.
+        policy: Which frames are dropped.
+        every: For ``EVERY``: answer every N-th frame, starting with the first.
+        in_flight_max: Frames open at once.
+        frame_timeout_s: Time limit of a frame.
+    """
+
+    tasks: tuple[TaskSpec, ...]
+    lane: Lane
+    policy: StreamPolicy
+    every: int
+    in_flight_max: int
+    frame_timeout_s: float
+
+
+def check_stream_config(
+    config: vision_pb2.StreamConfig, *, limits: GatewayLimits
+) -> StreamSettings:
+    """Return the settings of a stream.
+
+    Raises:
+        InvalidFieldError: Names the first invalid field. Not retryable.
+        LimitExceededError: The same for sizes. Not retryable.
+    """
+    in_flight_max = limits.stream_in_flight_default
+    if config.HasField("in_flight_max"):
+        in_flight_max = _in_range("in_flight_max", config.in_flight_max, _IN_FLIGHT_MAX)
+    timeout_ms = _FRAME_TIMEOUT_MS
+    if config.HasField("frame_timeout_ms"):
+        timeout_ms = _in_range("frame_timeout_ms", config.frame_timeout_ms, _FRAME_TIMEOUT_MS_MAX)
+    return StreamSettings(
+        tasks=parse_tasks(config.tasks, limits=limits, field="config.tasks"),
+        lane=lane_from_wire(config.lane, default=Lane.STREAM, field="config.lane"),
+        policy=policy_from_wire(config.policy, field="config.policy"),
+        every=_in_range("every", config.every, _EVERY_MAX) if config.HasField("every") else 1,
+        in_flight_max=in_flight_max,
+        frame_timeout_s=timeout_ms / 1000,
+    )
+
+
+def _in_range(name: str, value: int, highest: int) -> int:
+    if 1 <= value <= highest:
+        return value
+    raise InvalidFieldError(
+        field=f"config.{name}", problem="out of range", limit=f"1 to {highest}", sent=str(value)
+    )
+
 
 class AnswerFrame(Protocol):
-    """Answers a frame; never raises but when it is cancelled."""
+    """Answers a frame; raises nothing unless it is cancelled."""
 
     def __call__(
         self, frame: vision_pb2.Frame, *, previous: int | None
@@ -35,27 +95,27 @@ class AnswerFrame(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    """One frame in the line.
+    """One frame in the queue.
 
     Attributes:
-        response: What it ends with.
-        frame: Empty once it needs no place any more: a line of images would be a lot.
+        response: The outcome of the frame.
+        frame: Empty once it has been started or dropped: a queue of images would be large.
         previous: The number of the frame before it.
-        holds_place: Whether it is open.
-        give_back: Returns the room that it takes while it waits for a place.
+        holds_slot: Whether it uses a slot.
+        release: Releases the bytes that it takes while it waits for a slot.
     """
 
     response: asyncio.Future[vision_pb2.InferStreamResponse]
     frame: vision_pb2.Frame
     previous: int | None
-    holds_place: bool = False
-    give_back: Callable[[], None] | None = None
+    holds_slot: bool = False
+    release: Callable[[], None] | None = None
 
-    def leave_room(self) -> None:
-        """Give back the room that it took while it waited. Idempotent."""
-        if self.give_back is not None:
-            self.give_back()
-            self.give_back = None
+    def release_bytes(self) -> None:
+        """Release the bytes that it took while it waited. Idempotent."""
+        if self.release is not None:
+            self.release()
+            self.release = None
 
 
 class FrameStream:
@@ -66,28 +126,28 @@ class FrameStream:
         settings: StreamSettings,
         *,
         answer: AnswerFrame,
-        keep: Callable[[int], Callable[[], None]],
+        reserve_bytes: Callable[[int], Callable[[], None]],
         limits: StreamLimits,
         drain: Drain,
     ) -> None:
-        """Take what the stream works with.
+        """Take the settings and the parts.
 
         Args:
             settings: The stream's own.
             answer: Answers a frame.
-            keep: Finds room for so many bytes that wait for a place, and returns what gives it
-                back; raises OverloadedError where there is none.
-            limits: How many frames may wait, and how long there may be none.
+            reserve_bytes: Reserves the bytes of a frame that waits for a slot, and returns what
+                releases them; raises OverloadedError where the budget is exhausted.
+            limits: How many frames may be queued, and how long none may come.
             drain: The gateway's.
         """
         self._idle_s = limits.stream_idle_s
         self._settings = settings
         self._answer = answer
-        self._keep = keep
+        self._reserve_bytes = reserve_bytes
         self._drain = drain
-        self._line: deque[_Entry] = deque()
+        self._queue: deque[_Entry] = deque()
         self._backlog = asyncio.Semaphore(limits.stream_backlog_max)
-        self._places = settings.in_flight_max
+        self._free_slots = settings.in_flight_max
         self._waiting: _Entry | None = None
         self._changed = asyncio.Condition()
         self._open: set[asyncio.Task[vision_pb2.InferStreamResponse]] = set()
@@ -100,13 +160,13 @@ class FrameStream:
     ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
         """Yield one response for each frame, in their order.
 
-        When the client ends its side, the open frames are still answered. When the gateway drains
-        as well, and then the stream ends with DrainingError.
+        When the client ends its side, or the gateway drains, the open frames are still answered.
+        After a drain the stream then ends with DrainingError.
 
         Raises:
             InvalidFieldError: A message held no frame; frames before it are answered first.
             DeadlineExceededError: No frame came for too long; those before are answered first.
-            DrainingError: This gateway is leaving.
+            DrainingError: This gateway is shutting down.
         """
         reader = asyncio.create_task(self._read_until_drain(requests))
         try:
@@ -115,13 +175,13 @@ class FrameStream:
                 await self._leave(entry)
             await reader
         finally:
-            # The client is gone, or all is answered. Cancelled frames cancel their jobs.
+            # The client has left, or all frames are answered. Cancelled frames cancel their jobs.
             reader.cancel()
-            for pump in self._open:
-                pump.cancel()
+            for task in self._open:
+                task.cancel()
             await asyncio.gather(reader, *self._open, return_exceptions=True)
             if self._waiting is not None:
-                self._waiting.leave_room()
+                self._waiting.release_bytes()
 
     async def _read_until_drain(
         self, requests: AsyncIterator[vision_pb2.InferStreamRequest]
@@ -148,9 +208,9 @@ class FrameStream:
 
     async def _read_one(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> bool:
         await self._backlog.acquire()
-        if self._needs_place():
+        if self._needs_slot():
             async with self._changed:
-                await self._changed.wait_for(lambda: self._places > 0)
+                await self._changed.wait_for(lambda: self._free_slots > 0)
         request = await self._next_request(requests)
         if request is None:
             return False
@@ -163,8 +223,8 @@ class FrameStream:
             self._changed.notify_all()
         return True
 
-    def _needs_place(self) -> bool:
-        """Whether the next frame can only be started: it may neither be dropped nor wait."""
+    def _needs_slot(self) -> bool:
+        """Return whether the next frame must be started: it may neither be dropped nor wait."""
         return self._settings.policy is not StreamPolicy.LATEST and not self._left_out()
 
     def _left_out(self) -> bool:
@@ -183,27 +243,27 @@ class FrameStream:
             ) from late
 
     def _join(self, frame: vision_pb2.Frame) -> None:
-        """Put a frame in the line, as the policy says."""
+        """Put a frame into the queue, and start, drop or keep it as the policy demands."""
         response = asyncio.get_running_loop().create_future()
         entry = _Entry(response, frame, previous=self._previous)
         self._previous = frame.sequence
         if self._left_out():
             self._drop(entry)
-        elif self._places:
-            self._places -= 1
+        elif self._free_slots:
+            self._free_slots -= 1
             self._start(entry)
         else:
             self._wait(entry)
         self._frame_count += 1
-        self._line.append(entry)
+        self._queue.append(entry)
 
     def _wait(self, entry: _Entry) -> None:
-        """Let a frame wait in place of the one that does, or drop it too where it has no room."""
+        """Keep a frame waiting in place of the one before it; drop it if no bytes are left."""
         if self._waiting is not None:
             self._drop(self._waiting)
             self._waiting = None
         try:
-            entry.give_back = self._keep(entry.frame.ByteSize())
+            entry.release = self._reserve_bytes(entry.frame.ByteSize())
         except OverloadedError:
             self._drop(entry)
         else:
@@ -211,33 +271,33 @@ class FrameStream:
 
     async def _next(self) -> _Entry | None:
         async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._line) or not self._reading)
-        return self._line.popleft() if self._line else None
+            await self._changed.wait_for(lambda: bool(self._queue) or not self._reading)
+        return self._queue.popleft() if self._queue else None
 
     async def _leave(self, entry: _Entry) -> None:
-        """Give back what the frame held; the waiting frame takes its place."""
+        """Free the slot of a frame that has been answered; the waiting frame takes it."""
         self._backlog.release()
-        if not entry.holds_place:
+        if not entry.holds_slot:
             return
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             self._start(waiting)
             return
         async with self._changed:
-            self._places += 1
+            self._free_slots += 1
             self._changed.notify_all()
 
     def _start(self, entry: _Entry) -> None:
-        entry.leave_room()
-        pump = asyncio.create_task(self._answer(entry.frame, previous=entry.previous))
+        entry.release_bytes()
+        task = asyncio.create_task(self._answer(entry.frame, previous=entry.previous))
         entry.frame = _NO_FRAME
-        entry.holds_place = True
-        entry.response = pump
-        self._open.add(pump)
-        pump.add_done_callback(self._open.discard)
+        entry.holds_slot = True
+        entry.response = task
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
 
     def _drop(self, entry: _Entry) -> None:
-        entry.leave_room()
+        entry.release_bytes()
         entry.response.set_result(
             vision_pb2.InferStreamResponse(
                 sequence=entry.frame.sequence,

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
 
 from arno.api.v1 import vision_pb2, vision_pb2_grpc
 from arno.errors import InvalidFieldError
 from arno.gateway.access.gatekeeper import Gatekeeper
-from arno.gateway.admission import Ask
+from arno.gateway.admission import Admission, ConcurrencyLimit, Demand
 from arno.gateway.calls import this_caller
-from arno.gateway.deadlines import time_budget
-from arno.gateway.drain import Drain
-from arno.gateway.frames import FrameRunner
-from arno.gateway.inference import Inference
+from arno.gateway.inference import Inference, time_budget
+from arno.gateway.lifecycle import Drain
 from arno.gateway.metrics import GatewayMetrics
-from arno.gateway.places import Places
-from arno.gateway.receiving import Receiving
+from arno.gateway.request_reader import read_first
 from arno.gateway.settings import GatewayLimits
-from arno.gateway.stream import FrameStream
-from arno.gateway.stream_settings import check_stream_config
+from arno.gateway.status import fault_to_wire
+from arno.gateway.stream import FrameStream, StreamSettings, check_stream_config
 from arno.gateway.submission import Submission
 from arno.gateway.task_validation import parse_tasks
-from arno.gateway.validation import check_idempotency_key, check_request_off_loop
+from arno.gateway.validation import FieldNames, check_idempotency_key, check_request_off_loop
 from arno.vocabulary import Lane
 from arno.vocabulary.wire import lane_from_wire
+
+_FRAME_FIELDS: Final = FieldNames(image="frame.image.content", tasks="config.tasks")
 
 
 class VisionService(vision_pb2_grpc.VisionServiceServicer):
@@ -35,7 +34,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self,
         *,
         gatekeeper: Gatekeeper,
-        receiving: Receiving,
+        admission: Admission,
         inference: Inference,
         limits: GatewayLimits,
         drain: Drain,
@@ -43,12 +42,12 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
     ) -> None:
         """Take the started parts."""
         self._gatekeeper = gatekeeper
-        self._receiving = receiving
+        self._admission = admission
         self._inference = inference
         self._limits = limits
         self._drain = drain
         self._metrics = metrics
-        self._stream_places = Places(
+        self._stream_limit = ConcurrencyLimit(
             "streams",
             limit_name="streams_max",
             limit=limits.streams_max,
@@ -64,7 +63,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         lane = lane_from_wire(request.lane, default=Lane.INTERACTIVE)
         key = check_idempotency_key(request.idempotency_key)
         tenant, content = this_caller().tenant, request.image.content
-        with self._inference.enter(tenant, Ask(len(content), lane, budget.work_s)):
+        with self._admission.admit(tenant, Demand(len(content), lane, budget.work_s)):
             # Tasks first: a request with a hundred of them is not worth reading an image's header.
             tasks = parse_tasks(request.tasks, limits=self._limits)
             checked = await check_request_off_loop(content, tasks, limits=self._limits)
@@ -77,15 +76,22 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
     ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
         """Answer each frame, in the order in which they came."""
-        with self._stream_places.hold():
+        with self._stream_limit.hold():
             # In no variable: it would hold the message for as long as the stream lasts.
             settings = check_stream_config(
-                _config(await self._receiving.first(request_iterator, field="config")),
+                _config(
+                    await read_first(
+                        request_iterator,
+                        field="config",
+                        timeout_s=self._limits.receive_timeout_s,
+                    )
+                ),
                 limits=self._limits,
             )
             runner = FrameRunner(
                 settings,
                 gatekeeper=self._gatekeeper,
+                admission=self._admission,
                 inference=self._inference,
                 limits=self._limits,
                 time_remaining_s=context.time_remaining,
@@ -93,13 +99,82 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             stream = FrameStream(
                 settings,
                 answer=runner.answer,
-                keep=runner.keep,
+                reserve_bytes=lambda size_bytes: self._admission.reserve_bytes(
+                    Demand(size_bytes, settings.lane)
+                ),
                 limits=self._limits,
                 drain=self._drain,
             )
             async for response in stream.responses(request_iterator):
                 self._metrics.frames.labels(_outcome(response)).inc()
                 yield response
+
+
+class FrameRunner:
+    """Runs a stream's tasks on its frames. One for each stream."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        *,
+        gatekeeper: Gatekeeper,
+        admission: Admission,
+        inference: Inference,
+        limits: GatewayLimits,
+        time_remaining_s: Callable[[], float | None],
+    ) -> None:
+        """Take the stream's settings, the parts, and what returns the time left for its call."""
+        self._settings = settings
+        self._gatekeeper = gatekeeper
+        self._admission = admission
+        self._inference = inference
+        self._limits = limits
+        self._time_remaining_s = time_remaining_s
+
+    async def answer(
+        self, frame: vision_pb2.Frame, *, previous: int | None
+    ) -> vision_pb2.InferStreamResponse:
+        """Return the outcome of a frame.
+
+        Args:
+            frame: As the client sent it.
+            previous: The number of the frame before it; None for the first.
+        """
+        response = vision_pb2.InferStreamResponse(
+            sequence=frame.sequence, timestamp_ms=frame.timestamp_ms
+        )
+        try:
+            response.response.CopyFrom(await self._run(frame, previous))
+        except Exception as error:  # noqa: BLE001 - an error of one frame never ends its stream
+            response.error.CopyFrom(fault_to_wire(error))
+        return response
+
+    async def _run(self, frame: vision_pb2.Frame, previous: int | None) -> vision_pb2.InferResponse:
+        if previous is not None and frame.sequence <= previous:
+            raise InvalidFieldError(
+                field="frame.sequence",
+                problem="not higher than that of the frame before",
+                limit=f"above {previous}",
+                sent=str(frame.sequence),
+            )
+        caller = this_caller()
+        self._gatekeeper.admit(caller)
+        started_s = time.monotonic()
+        remaining_s = self._time_remaining_s()
+        timeout_s = self._settings.frame_timeout_s
+        budget = time_budget(
+            timeout_s if remaining_s is None else min(timeout_s, remaining_s), limits=self._limits
+        )
+        lane, content = self._settings.lane, frame.image.content
+        with self._admission.admit(caller.tenant, Demand(len(content), lane, budget.work_s)):
+            checked = await check_request_off_loop(
+                content,
+                self._settings.tasks,
+                limits=self._limits,
+                fields=_FRAME_FIELDS,
+            )
+            submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
+            return await self._inference.run(submission, budget=budget, started_s=started_s)
 
 
 def _config(request: vision_pb2.InferStreamRequest) -> vision_pb2.StreamConfig:

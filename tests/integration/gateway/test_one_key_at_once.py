@@ -10,9 +10,9 @@ import redis
 from arno.api.v1 import job_pb2, types_pb2
 from arno.bus.ports import Record
 from arno.errors import BackendUnavailableError
-from arno.gateway.errands import Errands
-from arno.gateway.settings import RequestLimits
-from arno.gateway.submission import Submission, SubmissionSettings, Submitter
+from arno.gateway.lifecycle import BackgroundTasks
+from arno.gateway.settings import GatewaySettings, RequestLimits
+from arno.gateway.submission import Submission, Submitter
 from arno.gateway.task_validation import parse_tasks
 from arno.gateway.validation import CheckedRequest, check_request
 from arno.vocabulary import Lane
@@ -23,7 +23,7 @@ from support.stand_in_worker import StandInWorker
 
 pytestmark = pytest.mark.redis
 
-SETTINGS = SubmissionSettings(
+SETTINGS = GatewaySettings(
     inline_image_bytes_max=100_000,
     blob_time_to_live_s=60,
     publish_timeout_s=60,
@@ -65,13 +65,15 @@ def publisher() -> HeldPublisher:
 
 
 @pytest.fixture
-def errands() -> Errands:
-    return Errands()
+def background() -> BackgroundTasks:
+    return BackgroundTasks()
 
 
 @pytest.fixture
-def submitter(arno, publisher, errands) -> Submitter:
-    return Submitter(store=arno.store, publisher=publisher, settings=SETTINGS, errands=errands)
+def submitter(arno, publisher, background) -> Submitter:
+    return Submitter(
+        store=arno.store, publisher=publisher, settings=SETTINGS, background=background
+    )
 
 
 async def looks(store, monkeypatch, count: int) -> None:
@@ -180,24 +182,24 @@ class SlowClaim:
 
 
 async def test_caller_that_leaves_during_the_claim_leaves_no_job(
-    arno, submitter, errands, monkeypatch
+    arno, submitter, background, monkeypatch
 ):
     slow = SlowClaim(arno.store, monkeypatch)
     await slow.leave_meanwhile(asyncio.create_task(submitter.submit(submission())))
-    await errands.close()
+    await background.close()
     with redis.Redis.from_url(arno.settings.redis_url) as raw:
         assert list(raw.scan_iter(f"{arno.settings.redis_key_prefix}:job:*")) == []
         assert list(raw.scan_iter(f"{arno.settings.redis_key_prefix}:watchers:*")) == []
 
 
 async def test_caller_that_leaves_during_the_claim_of_a_key_leaves_the_turn(
-    arno, publisher, submitter, errands, monkeypatch
+    arno, publisher, submitter, background, monkeypatch
 ):
     slow = SlowClaim(arno.store, monkeypatch)
     await slow.leave_meanwhile(
         asyncio.create_task(submitter.submit(submission(idempotency_key="k")))
     )
-    await errands.close()
+    await background.close()
     retry = asyncio.create_task(submitter.submit(submission(idempotency_key="k")))
     await publisher.begun(1)
     publisher.ends[0].set_result(None)

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from arno.api.v1 import vision_pb2_grpc
 from arno.bus import make_admin
-from arno.gateway.health import SERVICE_NAMES
+from arno.gateway.lifecycle import SERVICE_NAMES
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support import tied_process

@@ -9,11 +9,10 @@ from arno.api.v1 import types_pb2
 from arno.bus.ports import Record
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import BackendUnavailableError, OverloadedError
-from arno.gateway.errands import Errands
-from arno.gateway.settings import RequestLimits
+from arno.gateway.lifecycle import BackgroundTasks
+from arno.gateway.settings import GatewaySettings, RequestLimits
 from arno.gateway.submission import (
     Submission,
-    SubmissionSettings,
     Submitter,
     body_digest,
 )
@@ -26,7 +25,7 @@ from support.clock import ManualClock
 from support.eventually import eventually_async
 from support.gateway_calls import caption, infer_request
 
-SETTINGS = SubmissionSettings(
+SETTINGS = GatewaySettings(
     inline_image_bytes_max=100_000,
     blob_time_to_live_s=60,
     publish_timeout_s=5,
@@ -44,8 +43,14 @@ class LatePublisher:
         raise BackendUnavailableError("no acknowledgement")
 
 
-def made(arno, publisher) -> Submitter:
-    return Submitter(store=arno.store, publisher=publisher, settings=SETTINGS, errands=Errands())
+def made(arno, publisher, **options: object) -> Submitter:
+    return Submitter(
+        store=arno.store,
+        publisher=publisher,
+        settings=SETTINGS,
+        background=BackgroundTasks(),
+        **options,
+    )
 
 
 def checked(content: bytes, *tasks: types_pb2.TaskSpec) -> CheckedRequest:
@@ -89,9 +94,7 @@ async def test_nothing_is_kept_of_a_job_that_the_bus_had_no_room_for(arno):
             raise OverloadedError("the bus is full")
 
     ids: list[str] = []
-    submitter = Submitter(
-        store=arno.store, publisher=FullPublisher(), settings=SETTINGS, errands=Errands()
-    )
+    submitter = made(arno, FullPublisher())
     with pytest.raises(OverloadedError):
         await submitter.submit(submission())
     assert await arno.store.get(ids[0]) is None
@@ -103,7 +106,10 @@ async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):
     with pytest.raises(BackendUnavailableError):
         await submitter.submit(submission(idempotency_key="k"))
     retry = Submitter(
-        store=arno.store, publisher=arno.gateway._publisher, settings=SETTINGS, errands=Errands()
+        store=arno.store,
+        publisher=arno.gateway._publisher,
+        settings=SETTINGS,
+        background=BackgroundTasks(),
     )
     job = await retry.submit(submission(idempotency_key="k"))
     await arno.gateway._publisher.publish(late.records[0], timeout_s=10)
@@ -119,13 +125,7 @@ async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):
 async def test_key_that_nobody_began_before_its_deadline_is_taken_over(arno, worker):
     # Its 30 s ended a second ago; the store still knows it.
     claimed_at_ms = time.time_ns() // 1_000_000 - 31_000
-    submitter = Submitter(
-        store=arno.store,
-        publisher=LatePublisher(),
-        settings=SETTINGS,
-        errands=Errands(),
-        clock=ManualClock(wall_ms=claimed_at_ms),
-    )
+    submitter = made(arno, LatePublisher(), clock=ManualClock(wall_ms=claimed_at_ms))
     with pytest.raises(BackendUnavailableError):
         await submitter.submit(submission(idempotency_key="k"))
     response = await arno.vision.Infer(infer_request(idempotency_key="k"), timeout=20)

@@ -2,72 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
-from arno.errors import OverloadedError
-from arno.gateway.admission import RETRY_DELAY_S_MAX, Admission, Ask, Budgets
+from arno.errors import BackendUnavailableError, OverloadedError
+from arno.gateway.access.key_file import TenantLimits
+from arno.gateway.access.quotas import TenantQuotas
+from arno.gateway.admission import BUDGETS, RETRY_DELAY_S_MAX, Admission, Demand
+from arno.gateway.backends import BackendMonitor
+from arno.gateway.metrics import GatewayMetrics
+from arno.gateway.settings import GatewayLimits
 from arno.vocabulary import Lane
-
-SHARES = {Lane.INTERACTIVE: 1.0, Lane.STREAM: 0.8, Lane.BATCH: 0.5}
-
-
-def budgets(jobs_max: int = 10, bytes_max: int = 100) -> Budgets:
-    return Budgets(jobs_max, bytes_max, SHARES, dict.fromkeys(Lane, 30.0))
+from prometheus_client import CollectorRegistry
 
 
-def refusal(admission: Admission, ask: Ask) -> OverloadedError:
-    with pytest.raises(OverloadedError) as refused, admission.admit(ask):
+def admission(
+    predicted_wait_s: Callable[[Lane], float | None] = lambda lane: None,
+    on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
+    **limits: Any,
+) -> Admission:
+    """Return budgets without tenants' quotas, over backends that answer."""
+    defaults = {
+        "jobs_in_flight_max": 10,
+        "bytes_in_flight_max": 100,
+        "stream_budget_share": 0.8,
+        "batch_budget_share": 0.5,
+        **{f"{lane}_wait_s_max": 30.0 for lane in Lane},
+    }
+    return Admission(
+        GatewayLimits(**{**defaults, **limits}),
+        quotas=TenantQuotas(lambda tenant: TenantLimits()),
+        backends=BackendMonitor({}, interval_s=1, timeout_s=1, on_change=nothing),
+        predicted_wait_s=predicted_wait_s,
+        on_refused=on_refused,
+    )
+
+
+async def nothing() -> None:
+    """Do nothing."""
+
+
+def refusal(admission: Admission, demand: Demand) -> OverloadedError:
+    with pytest.raises(OverloadedError) as refused, admission.admit("acme", demand):
         pass
     return refused.value
 
 
 def test_job_above_the_budget_is_refused_with_the_delay_and_the_figures():
-    admission = Admission(budgets(jobs_max=1), retry_delay_s=0.5)
-    with admission.admit(Ask(10)):
-        refused = refusal(admission, Ask(10))
+    entry = admission(jobs_in_flight_max=1, overload_retry_s=0.5)
+    with entry.admit("acme", Demand(10)):
+        refused = refusal(entry, Demand(10))
     assert refused.retry_delay_s == 0.5
     assert (refused.metadata["limit"], refused.metadata["wanted"]) == ("1", "2")
 
 
 def test_bytes_above_the_budget_are_refused():
-    admission = Admission(budgets(), retry_delay_s=1)
-    with admission.admit(Ask(60)):
-        assert "bytes" in refusal(admission, Ask(41)).message
+    entry = admission()
+    with entry.admit("acme", Demand(60)):
+        assert "bytes" in refusal(entry, Demand(41)).message
 
 
 def test_image_above_the_whole_budget_is_taken_when_nothing_else_is_in_hand():
-    admission = Admission(budgets(), retry_delay_s=1)
-    with admission.admit(Ask(500)):
-        assert admission.statistics().bytes_in_flight == 500
+    entry = admission()
+    with entry.admit("acme", Demand(500)):
+        assert entry.bytes_in_flight == 500
 
 
 def test_place_is_given_back_however_the_work_ends():
-    admission = Admission(budgets(jobs_max=1), retry_delay_s=1)
-    with pytest.raises(ValueError, match="boom"), admission.admit(Ask(10)):
+    entry = admission(jobs_in_flight_max=1)
+    with pytest.raises(ValueError, match="boom"), entry.admit("acme", Demand(10)):
         raise ValueError("boom")
-    with admission.admit(Ask(10)):
+    with entry.admit("acme", Demand(10)):
         pass
-    found = admission.statistics()
-    assert (found.jobs_in_flight, found.bytes_in_flight, found.admitted_count) == (0, 0, 2)
+    assert (entry.jobs_in_flight, entry.bytes_in_flight) == (0, 0)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 10], ids=["jobs", "bytes"])
 def test_lower_lanes_are_refused_first_whoever_fills_the_budget(size_bytes: int):
-    admission = Admission(budgets(), retry_delay_s=1)
+    refused: list[tuple[Lane, str]] = []
+    entry = admission(on_refused=lambda lane, budget: refused.append((lane, budget)))
     admitted = []
     with ExitStack() as held:
         for _ in range(10):
             for lane in (Lane.BATCH, Lane.STREAM):
                 try:
-                    with admission.admit(Ask(size_bytes, lane)):
+                    with entry.admit("acme", Demand(size_bytes, lane)):
                         admitted.append(lane)
                 except OverloadedError:
                     continue
-            held.enter_context(admission.admit(Ask(size_bytes)))
+            held.enter_context(entry.admit("acme", Demand(size_bytes)))
     assert admitted.count(Lane.BATCH) == 5
     assert admitted.count(Lane.STREAM) == 8
-    assert admission.statistics().refused_counts.keys() <= {
+    assert set(refused) <= {
         (lane, budget)
         for lane in (Lane.BATCH, Lane.STREAM)
         for budget in ("jobs in flight", "image bytes in flight")
@@ -75,34 +103,60 @@ def test_lower_lanes_are_refused_first_whoever_fills_the_budget(size_bytes: int)
 
 
 def test_job_whose_predicted_wait_is_too_long_is_told_when_there_will_be_room():
-    admission = Admission(budgets(), retry_delay_s=1, predicted_wait_s={Lane.INTERACTIVE: 42.0}.get)
-    refused = refusal(admission, Ask(10))
+    entry = admission(predicted_wait_s={Lane.INTERACTIVE: 42.0}.get)
+    refused = refusal(entry, Demand(10))
     assert refused.retry_delay_s == pytest.approx(12.0)
     assert (refused.metadata["limit"], refused.metadata["wanted"]) == ("30", "42")
-    with admission.admit(Ask(10, Lane.STREAM)):
+    with entry.admit("acme", Demand(10, Lane.STREAM)):
         pass
 
 
 def test_job_that_would_wait_past_its_deadline_is_refused_before_the_lane_is_full():
-    admission = Admission(budgets(), retry_delay_s=1, predicted_wait_s=lambda lane: 5.0)
-    with admission.admit(Ask(10, work_s=6.0)):
-        refused = refusal(admission, Ask(10, work_s=4.0))
+    entry = admission(predicted_wait_s=lambda lane: 5.0)
+    with entry.admit("acme", Demand(10, work_s=6.0)):
+        refused = refusal(entry, Demand(10, work_s=4.0))
     assert refused.metadata["budget"] == "predicted seconds of waiting"
 
 
 def test_delay_is_bounded_however_long_the_line():
-    admission = Admission(budgets(), retry_delay_s=1, predicted_wait_s=lambda lane: 1e6)
-    assert refusal(admission, Ask(10)).retry_delay_s == RETRY_DELAY_S_MAX
+    entry = admission(predicted_wait_s=lambda lane: 1e6)
+    assert refusal(entry, Demand(10)).retry_delay_s == RETRY_DELAY_S_MAX
 
 
 def test_bytes_that_wait_to_be_admitted_count_like_those_that_are():
-    admission = Admission(budgets(), retry_delay_s=1)
-    give_back = admission.keep(Ask(60))
-    assert admission.statistics().bytes_in_flight == 60
-    assert "bytes" in refusal(admission, Ask(41)).message
+    entry = admission()
+    release = entry.reserve_bytes(Demand(60))
+    assert entry.bytes_in_flight == 60
+    assert "bytes" in refusal(entry, Demand(41)).message
     with pytest.raises(OverloadedError):
-        admission.keep(Ask(30, Lane.STREAM))  # 90 bytes, of 80 for this lane
-    give_back()
-    assert admission.statistics().bytes_in_flight == 0
-    with admission.admit(Ask(100)):
+        entry.reserve_bytes(Demand(30, Lane.STREAM))  # 90 bytes, of 80 for this lane
+    release()
+    assert entry.bytes_in_flight == 0
+    with entry.admit("acme", Demand(100)):
         pass
+
+
+def test_refusals_are_shown_from_zero_for_every_lane_and_budget():
+    registry = CollectorRegistry()
+    metrics = GatewayMetrics(registry)
+    name = "arno_gateway_refusals_total"
+    labels = [{"lane": lane, "budget": budget} for lane in Lane for budget in BUDGETS]
+    assert [registry.get_sample_value(name, each) for each in labels] == [0.0] * len(labels)
+    refusing = admission(lambda lane: 1e6, metrics.count_refusal)
+    refused = refusal(refusing, Demand(10)).metadata
+    shown = {"lane": refused["lane"], "budget": refused["budget"]}
+    assert registry.get_sample_value(name, shown) == 1.0
+
+
+def test_job_is_refused_and_forgotten_while_a_backend_is_not_known_to_answer():
+    async def ping() -> None:
+        """Answer."""
+
+    entry = Admission(
+        GatewayLimits(),
+        quotas=TenantQuotas(lambda tenant: TenantLimits()),
+        backends=BackendMonitor({"bus": ping}, interval_s=1, timeout_s=1, on_change=nothing),
+    )
+    with pytest.raises(BackendUnavailableError), entry.admit("acme", Demand(10)):
+        pass
+    assert (entry.jobs_in_flight, entry.bytes_in_flight) == (0, 0)

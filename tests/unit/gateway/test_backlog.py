@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from arno.gateway.admission import AdmissionStatistics
 from arno.gateway.backlog import Backlog, Prediction
-from arno.gateway.backlog_metrics import BacklogCollector
+from arno.gateway.metrics import BacklogCollector
 from arno.vocabulary import Lane
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +16,7 @@ def prediction(counts: dict[Lane, int], paces: list[float]) -> Prediction:
     found = Prediction(stale_after_s=5.0)
     for lane in Lane:
         found.lanes[lane].add(100.0)
-    found.hear(counts, paces, now_s=10.0)
+    found.update(counts, paces, now_s=10.0)
     return found
 
 
@@ -38,7 +37,7 @@ def test_jobs_accepted_since_the_last_news_count_at_once():
     found = prediction({}, [10.0])
     found.lanes[Lane.STREAM].add(50.0)
     assert found.wait_s(Lane.STREAM, 10.0) == pytest.approx(5.0)
-    found.hear({Lane.STREAM: 0}, [10.0], now_s=11.0)
+    found.update({Lane.STREAM: 0}, [10.0], now_s=11.0)
     assert found.wait_s(Lane.STREAM, 11.0) == 0.0
 
 
@@ -60,7 +59,7 @@ def test_nothing_is_predicted_from_old_news():
 
 def test_nothing_is_predicted_of_records_whose_cost_nobody_here_has_seen():
     found = Prediction(stale_after_s=5.0)
-    found.hear({Lane.BATCH: 1000}, [10.0], now_s=10.0)
+    found.update({Lane.BATCH: 1000}, [10.0], now_s=10.0)
     assert found.work_s(Lane.BATCH, 10.0) is None
     assert found.wait_s(Lane.INTERACTIVE, 10.0) == 0.0
 
@@ -78,8 +77,7 @@ async def test_no_number_is_shown_of_what_is_not_known():
         return []
 
     def shown() -> dict[str, float]:
-        nobody = AdmissionStatistics(0, 0, 0, {})
-        records = next(iter(BacklogCollector(backlog, lambda: nobody).collect()))
+        records = next(iter(BacklogCollector(backlog).collect()))
         return {sample.labels["lane"]: sample.value for sample in records.samples}
 
     async def known() -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from arno.gateway import errands as errands_module
-from arno.gateway.cancellation import Canceller
-from arno.gateway.errands import Errands
+from arno.gateway import lifecycle
+from arno.gateway.lifecycle import BackgroundTasks, Canceller
 
 
 class StoreThatHangs:
@@ -23,19 +22,19 @@ class StoreThatHangs:
 
 
 async def test_store_that_hangs_does_not_hold_up_the_leaving(monkeypatch, caplog):
-    monkeypatch.setattr(errands_module, "_CLOSE_S", 0.05)
+    monkeypatch.setattr(lifecycle, "_CLOSE_S", 0.05)
     store = StoreThatHangs()
     sent: list[None] = []
-    errands = Errands()
-    canceller = Canceller(store, errands, on_sent=lambda: sent.append(None))
+    background = BackgroundTasks()
+    canceller = Canceller(store, background, on_sent=lambda: sent.append(None))
     for job_id in ("hangs", "answered", "hangs too"):
-        canceller.cancel_soon(job_id)
+        canceller.cancel_in_background(job_id)
     with caplog.at_level(logging.WARNING):
-        await asyncio.wait_for(errands.close(), timeout=20)
+        await asyncio.wait_for(background.close(), timeout=20)
     assert store.cancelled == ["answered"]
     assert len(sent) == 3
     assert "2 cancellations and releases were not sent in time" in caplog.text
 
 
 async def test_leaving_with_nothing_under_way_is_over_at_once():
-    await Errands().close()
+    await BackgroundTasks().close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from arno.errors import DeadlineExceededError
-from arno.gateway.deadlines import TimeBudget, time_budget
+from arno.gateway.inference import TimeBudget, time_budget
 from arno.gateway.settings import GatewayLimits
 
 LIMITS = GatewayLimits(default_deadline_s=30, deadline_s_max=100, answer_margin_s=0.5)

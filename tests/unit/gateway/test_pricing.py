@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from arno.batching import IMAGE_TOKENS
-from arno.gateway.pricing import predicted_cost
+from arno.gateway.backlog import predicted_cost
 from arno.vocabulary import Task, TaskSpec
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from arno.api.v1 import types_pb2, vision_pb2
 from arno.errors import OverloadedError
-from arno.gateway.drain import Drain
+from arno.gateway.lifecycle import Drain
 from arno.gateway.settings import StreamLimits
-from arno.gateway.stream import FrameStream
-from arno.gateway.stream_settings import StreamSettings
+from arno.gateway.stream import FrameStream, StreamSettings
 from arno.vocabulary import Lane, StreamPolicy
 
 
@@ -34,7 +33,7 @@ class HandDriven:
         stream = FrameStream(
             settings,
             answer=self._answer,
-            keep=self._keep,
+            reserve_bytes=self._reserve,
             limits=StreamLimits(stream_backlog_max=backlog_max, stream_idle_s=60),
             drain=Drain(),
         )
@@ -56,7 +55,7 @@ class HandDriven:
     def kinds(self) -> list[tuple[int, str]]:
         return [(one.sequence, one.WhichOneof("outcome")) for one in self.responses]
 
-    def _keep(self, size_bytes: int) -> Callable[[], None]:
+    def _reserve(self, size_bytes: int) -> Callable[[], None]:
         if self.kept_bytes + size_bytes > self.room_bytes:
             raise OverloadedError("full")
         self.kept_bytes += size_bytes

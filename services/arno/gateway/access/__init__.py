@@ -1,6 +1,6 @@
-"""Who may call, encrypted how, and how much of the gateway each tenant may take.
+"""Authentication, encryption and the quotas of tenants.
 
-Certificates and API keys are read from files and read again when the files change, so that neither
-is ever rotated by a restart. The rest of the gateway sees a `Caller` and asks `Gatekeeper` and
-`TenantQuotas`; it knows nothing of keys, headers or files. docs/security.md is the page for people.
+Certificates and API keys are read from files and read again when the files change, so that a
+rotation needs no restart. The rest of the gateway uses `Caller`, `Gatekeeper` and `TenantQuotas`,
+never keys, headers or files. docs/security.md describes all of it for operators.
 """

@@ -1,7 +1,8 @@
-"""Build everything about access from the settings."""
+"""Build everything about access from the settings, and warn of what a gateway lacks."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,18 +13,18 @@ from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import TenantLimits
 from arno.gateway.access.key_ring import KeyRing
 from arno.gateway.access.quotas import TenantQuotas
-from arno.gateway.access.settings import AccessSettings
+from arno.gateway.settings import AccessSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the gateway needs to know who calls and how.
+    """The parts that decide on access.
 
     Attributes:
-        gatekeeper: Asked for every call and frame.
-        quotas: Asked for every job.
-        credentials: What the port is bound with; None is plain text.
-        keys_ok: Says whether the keys file could be used when it was last looked at; None without
+        gatekeeper: Checks every call and frame.
+        quotas: Checks every job.
+        credentials: Of the port; None is plain text.
+        keys_ok: Returns whether the keys file was valid when it was last checked; None without
             such a file.
     """
 
@@ -37,8 +38,8 @@ def open_access(settings: AccessSettings, *, retry_delay_s: float) -> Access:
     """Read keys and certificates.
 
     Args:
-        settings: Where they are.
-        retry_delay_s: What tenants are told that have too much in flight.
+        settings: Paths and shares.
+        retry_delay_s: Retry delay of a tenant that has reached its quota.
 
     Raises:
         ConfigurationError: A file cannot be used, or settings contradict each other.
@@ -61,3 +62,33 @@ def open_access(settings: AccessSettings, *, retry_delay_s: float) -> Access:
 
 def _no_limits(_: str) -> TenantLimits:
     return TenantLimits()
+
+
+def exposure_warnings(listen: str, settings: AccessSettings) -> list[str]:
+    """Return a warning for each missing protection; none on a loopback address."""
+    if _is_loopback(listen):
+        return []
+    warnings = []
+    if settings.tls_server_cert is None:
+        keyed = settings.keys_file is not None
+        what = "images, answers and API keys" if keyed else "images and answers"
+        warnings.append(
+            f"listening on {listen} without TLS: {what} travel readable; set "
+            "--tls-server-cert and --tls-server-key, or keep this port inside a trusted network"
+        )
+    if settings.keys_file is None and settings.tls_client_ca is None:
+        warnings.append(
+            f"listening on {listen} without API keys: whoever reaches this port may use it; set "
+            "--keys-file (made by `arno keys create`)"
+        )
+    return warnings
+
+
+def _is_loopback(listen: str) -> bool:
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 
 from arno.errors import ConfigurationError
-from arno.gateway.access.settings import AccessSettings
+from arno.gateway.settings import AccessSettings
 from arno.ops.tls import tls_fault
 from arno.ops.watched_file import WatchedFile
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Where the parts are.
+    """Paths of the parts.
 
     Attributes:
         chain: The certificate and its intermediates, PEM.
@@ -37,12 +37,12 @@ class CertificateFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All paths."""
         return tuple(path for path in (self.chain, self.key, self.client_ca) if path is not None)
 
 
 def certificate_files(settings: AccessSettings) -> CertificateFiles | None:
-    """Return where the certificate is, or None where the gateway is to speak plain text.
+    """Return the paths of the certificate, or None where the gateway listens in plain text.
 
     Raises:
         ConfigurationError: Only some of the settings that belong together are set.
@@ -65,7 +65,7 @@ def certificate_files(settings: AccessSettings) -> CertificateFiles | None:
 class ServerCertificates:
     """Reads the files, and reads them again before the next handshake once they have changed.
 
-    A pair that does not fit together is not taken: whoever writes two files is between them for a
+    A pair that does not match is not used: a writer of two files has written only one of them for a
     moment. Any thread; gRPC calls from its own.
     """
 
@@ -73,14 +73,14 @@ class ServerCertificates:
         """Read the files.
 
         Raises:
-            ConfigurationError: They cannot be used. Only at the start is that fatal.
+            ConfigurationError: They are invalid. Only fatal at the start.
         """
         self._files = files
         self._lock = threading.Lock()
         self._file = WatchedFile(files.paths, self._read)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return what a port is bound with."""
+        """Return the credentials of a port, which follow the files."""
         return grpc.dynamic_ssl_server_credentials(
             self._file.value,
             self._changed,  # type: ignore[arg-type] # None is "no change", as its docs say

@@ -1,7 +1,7 @@
-"""Decide for each call, by its method and headers alone, whose it is and whether it may begin.
+"""Identify the caller of each call from its method and headers, and check its key and its rate.
 
-Health is always open: probes have no key. Reflection is as the settings say. Everything else needs
-a key as soon as there is a keys file.
+Health is always open: probes have no key. Reflection is as the settings say. Every other method
+needs a key once there is a keys file.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from arno.errors import UnauthenticatedError
-from arno.gateway.access.caller import ANONYMOUS, Caller
 from arno.gateway.access.key_ring import KeyRing
 from arno.gateway.access.quotas import TenantQuotas
+from arno.gateway.calls import ANONYMOUS, Caller
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -27,31 +27,31 @@ class Gatekeeper:
     def __init__(
         self, keys: KeyRing | None, quotas: TenantQuotas, *, reflection_open: bool = True
     ) -> None:
-        """Take the keys, or None where everybody may call."""
+        """Take the keys, or None where no key is needed."""
         self._keys = keys
         self._quotas = quotas
         self._reflection_open = reflection_open
 
     def identify(self, path: str, metadata: Metadata) -> Caller:
-        """Return whose call it is.
+        """Return the identity of a caller.
 
         Args:
             path: "/package.Service/Method".
             metadata: The headers of the call.
 
         Raises:
-            UnauthenticatedError: It shows no key that counts.
+            UnauthenticatedError: There is no valid key in the headers.
         """
         if self._keys is None or self._is_open(path):
             return ANONYMOUS
         return self._keys.authenticate(_shown_key(metadata))
 
     def admit(self, caller: Caller) -> None:
-        """Count a call, or a frame of a stream that began long ago.
+        """Count a call, or a frame of a stream that may have begun long ago.
 
         Raises:
-            UnauthenticatedError: The caller's key does not count any more.
-            QuotaExceededError: Its tenant asks too often.
+            UnauthenticatedError: The caller's key is no longer valid.
+            QuotaExceededError: Its tenant has used up its rate. Retryable.
         """
         if self._keys is not None and caller.key_id:
             self._keys.recheck(caller)

@@ -1,4 +1,4 @@
-"""The keys that count at this moment: the file as it was last read well."""
+"""The valid keys: the keys file as it was last read without an error."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from arno.errors import ConfigurationError, UnauthenticatedError
 from arno.gateway.access.api_key import read_key
-from arno.gateway.access.caller import Caller
 from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, read_key_file
+from arno.gateway.calls import Caller
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.watched_file import WatchedFile
 
@@ -18,10 +18,10 @@ _NO_LIMITS = TenantLimits()
 
 
 class KeyRing:
-    """Knows keys and quotas of one file, and looks now and then whether it has changed.
+    """Holds keys and quotas of one file, and checks at an interval whether it has changed.
 
-    A file that has become unreadable changes nothing: who had access keeps it, and the log and
-    `arno_gateway_keys_file_ok` say so. Lives in one asyncio loop.
+    If the file becomes unreadable, the keys read before stay valid; the log and
+    `arno_gateway_keys_file_ok` show it. Lives in one asyncio loop.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class KeyRing:
         """Read the file.
 
         Raises:
-            ConfigurationError: It cannot be used. Only at the start is that fatal.
+            ConfigurationError: It is invalid. Only fatal at the start.
         """
         self._check_interval_s = check_interval_s
         self._clock = clock
@@ -45,14 +45,14 @@ class KeyRing:
 
     @property
     def ok(self) -> bool:
-        """Whether the file, when it was last looked at, could be used."""
+        """Whether the file was valid when it was last checked."""
         return not self._problem
 
     def authenticate(self, text: str) -> Caller:
-        """Return whose key this is.
+        """Return the owner of a key.
 
         Raises:
-            UnauthenticatedError: Nobody's, or no longer. Not retryable.
+            UnauthenticatedError: The key is unknown, revoked or expired. Not retryable.
         """
         self._refresh()
         key = read_key(text)
@@ -63,10 +63,10 @@ class KeyRing:
         return Caller(entry.tenant, key_id=entry.id)
 
     def recheck(self, caller: Caller) -> None:
-        """Return if the caller's key still counts: a stream may outlive it.
+        """Return if the caller's key is still valid: a stream may outlive it.
 
         Raises:
-            UnauthenticatedError: It was revoked, has expired, or is gone.
+            UnauthenticatedError: It was revoked, expired or removed.
         """
         self._refresh()
         entry = self._entries.get(caller.key_id)
@@ -81,7 +81,7 @@ class KeyRing:
     def _require_live(self, entry: KeyEntry) -> None:
         for problem, ended_at in (("revoked", entry.revoked_at), ("expired", entry.expires_at)):
             if ended_at is not None and ended_at.timestamp() * 1000 <= self._clock.wall_ms():
-                # Only who has the whole key hears this.
+                # Only the holder of the whole key gets this answer.
                 raise UnauthenticatedError(
                     f"the API key {entry.id} has been {problem}"
                     if problem == "revoked"

@@ -1,7 +1,7 @@
-"""What each tenant may take: calls and frames a second, jobs and image bytes in flight.
+"""The quotas of tenants: calls and frames per second, jobs and image bytes in flight.
 
-Counted in this gateway alone, without asking anybody; `quota_share` says which part of a quota that
-is. Never waits: a caller above its quota is told so at once, and when to come back.
+Each gateway counts by itself; `quota_share` is the part of a quota that it grants. Nothing waits: a
+caller above its quota is refused at once, with a retry delay.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _BURST_S: Final = 1.0
 """A tenant that was quiet may spend this much of its rate at once."""
 
 _ONE_TOKEN: Final = 1 - 1e-6
-"""Less than one by what sums of floats lose: who waits as long as it was told gets in."""
+"""Less than one by the error of float sums: a caller that waits for its retry delay gets in."""
 
 
 @dataclass(slots=True)
 class _Account:
-    """What one tenant has in hand.
+    """What one tenant uses.
 
     Attributes:
-        jobs: In flight.
-        size_bytes: Of their images.
+        jobs: Jobs in flight.
+        size_bytes: Size of their images.
         tokens: Requests that may start now.
-        filled_s: When the tokens were last counted.
+        filled_s: Time of the last refill of the tokens.
     """
 
     jobs: int = 0
@@ -40,7 +40,7 @@ class _Account:
 
 
 class TenantQuotas:
-    """Counts what tenants take. Lives in one asyncio loop."""
+    """Counts what tenants use. Lives in one asyncio loop."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class TenantQuotas:
         retry_delay_s: float = 1.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Take who knows the quotas.
+        """Start with nothing used.
 
         Args:
-            limits: A tenant's quotas as they are now; they may change at any time.
-            share: The part of each that is granted here.
-            retry_delay_s: What callers are told who wait for a job of their own to end.
+            limits: Returns the current quotas of a tenant; they may change at any time.
+            share: The part of each quota that this gateway grants.
+            retry_delay_s: Retry delay where a job of the tenant has to end first.
             clock: Tells the time.
         """
         self._limits = limits
@@ -75,8 +75,8 @@ class TenantQuotas:
             return
         rate *= self._share
         account, now_s = self._account(tenant), self._clock.monotonic_s()
-        most = max(1.0, rate * _BURST_S)
-        account.tokens = min(most, account.tokens + (now_s - account.filled_s) * rate)
+        limit = max(1.0, rate * _BURST_S)
+        account.tokens = min(limit, account.tokens + (now_s - account.filled_s) * rate)
         account.filled_s = now_s
         if account.tokens < _ONE_TOKEN:
             self._refuse(
@@ -89,7 +89,7 @@ class TenantQuotas:
         """Count one job with its image for as long as the block runs.
 
         Raises:
-            QuotaExceededError: The tenant has as much in flight as it may. Retryable.
+            QuotaExceededError: The tenant has reached a limit. Retryable.
         """
         limits, account = self._limits(tenant), self._account(tenant)
         jobs_max = self._shared(limits.jobs_in_flight)

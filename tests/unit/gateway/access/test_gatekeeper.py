@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from arno.errors import QuotaExceededError, UnauthenticatedError
+from arno.gateway.access.access import exposure_warnings
 from arno.gateway.access.api_key import new_key
-from arno.gateway.access.caller import ANONYMOUS, Caller
-from arno.gateway.access.exposure import exposure_warnings
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, change_key_file
 from arno.gateway.access.key_ring import KeyRing
 from arno.gateway.access.quotas import TenantQuotas
-from arno.gateway.access.settings import AccessSettings
+from arno.gateway.calls import ANONYMOUS, Caller
+from arno.gateway.settings import AccessSettings
 from support.clock import ManualClock
 
 INFER = "/arno.api.v1.VisionService/Infer"

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from arno.errors import ConfigurationError, UnauthenticatedError
 from arno.gateway.access.api_key import new_key, read_key
-from arno.gateway.access.caller import Caller
 from arno.gateway.access.key_file import (
     KeyEntry,
     KeyFile,
@@ -19,6 +18,7 @@ from arno.gateway.access.key_file import (
     read_key_file,
 )
 from arno.gateway.access.key_ring import KeyRing
+from arno.gateway.calls import Caller
 from support.clock import ManualClock
 
 NOW_AT = datetime(2030, 1, 1, tzinfo=UTC)
