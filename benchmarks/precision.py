@@ -11,32 +11,18 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from arno.engine import (
-    DecodingOptions,
-    Engine,
-    EngineSettings,
-    SequenceFinished,
-    SequenceRequest,
-    create_engine,
-)
+import arno
 from arno.training.evaluation.metrics.characters import edit_distance
-from arno.vocabulary import (
-    Answer,
-    Decoded,
-    Task,
-    bounding_box,
-    build_prompt,
-    expected_tokens,
-    iou,
-    parse,
-)
+from arno.vocabulary import Answer, Task, bounding_box, iou
 
 from benchmarks.ask import Serving
 from benchmarks.machine import describe
 from benchmarks.pictures import picture
 
 TASKS = (Task.OD, Task.CAPTION)
-"""What the bundled model knows best."""
+"""The tasks that the bundled model knows best."""
+
+_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,42 +92,7 @@ def _labels(answer: Answer) -> list[str]:
 
 
 def _answers(work: Precision, serving: Serving, dtype: str) -> dict[Task, list[Answer]]:
-    settings = {"model": serving.model, "device": serving.device, "dtype": dtype}
-    engine = create_engine(EngineSettings.model_validate(settings))
-    try:
-        ends = _run(engine, work.images)
-        size = engine.prepare(picture(0)).size
-        return {
-            task: [
-                parse(task, ends[f"{task}-{n}"], engine.token_table, size)
-                for n in range(work.images)
-            ]
-            for task in TASKS
-        }
-    finally:
-        engine.close()
-
-
-def _run(engine: Engine, images: int) -> dict[str, Decoded]:
-    for n in range(images):
-        image = engine.prepare(picture(n))
-        for task in TASKS:
-            engine.submit(
-                SequenceRequest(
-                    sequence_id=f"{task}-{n}",
-                    image=image,
-                    prompt=build_prompt(task, size=image.size),
-                    options=DecodingOptions(max_new_tokens=128),
-                    deadline_s=None,
-                    lane="batch",
-                    tenant="benchmark",
-                    expected_token_count=expected_tokens(task),
-                )
-            )
-    ends: dict[str, Decoded] = {}
-    while len(ends) < images * len(TASKS):
-        for event in engine.step():
-            if isinstance(event, SequenceFinished):
-                decoded = Decoded(event.token_ids, event.logprobs, event.finish_reason)
-                ends[event.sequence_id] = decoded
-    return ends
+    with arno.load(serving.model, device=serving.device, dtype=dtype) as florence:
+        images = (picture(number) for number in range(work.images))
+        results = list(florence.ask_many(images, *TASKS, max_new_tokens=_TOKENS))
+    return {task: [result[task].answer for result in results] for task in TASKS}

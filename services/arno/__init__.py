@@ -1,13 +1,17 @@
 """Arno: production serving of Florence-2.
 
-``arno.Client`` and ``arno.AsyncClient`` are the Python SDK; ``arno --help`` is the command line.
-The rest of the package is the server: see ARCHITECTURE.md for the map.
+``arno.Client`` and ``arno.AsyncClient`` are the Python SDK of a running server; ``arno.load`` runs
+a model in this process; ``arno --help`` is the command line. The rest of the package is the server:
+see ARCHITECTURE.md for the map.
 
     import arno
     with arno.Client("127.0.0.1:50051") as client:
         result = client.infer("photo.jpg", "OD")
         for region in result["OD"].regions:
             print(region.label, region.score, region.shape)
+
+    with arno.load("tiny") as florence:
+        print(florence.ask("photo.jpg", "CAPTION")["CAPTION"].answer_text)
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from arno.client import AsyncClient, Client, Frame, StreamOptions, TaskRequest
+    from arno.engine.florence import Florence, load
     from arno.errors import ArnoError
     from arno.vocabulary import Box, Task
 
@@ -28,10 +33,12 @@ _HOMES: Final = {
     "AsyncClient": "arno.client",
     "Box": "arno.vocabulary",
     "Client": "arno.client",
+    "Florence": "arno.engine.florence",
     "Frame": "arno.client",
     "StreamOptions": "arno.client",
     "Task": "arno.vocabulary",
     "TaskRequest": "arno.client",
+    "load": "arno.engine.florence",
 }
 
 __all__ = [
@@ -39,11 +46,13 @@ __all__ = [
     "AsyncClient",
     "Box",
     "Client",
+    "Florence",
     "Frame",
     "StreamOptions",
     "Task",
     "TaskRequest",
     "__version__",
+    "load",
 ]
 
 

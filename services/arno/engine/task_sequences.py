@@ -22,6 +22,7 @@ from arno.vocabulary import (
     Decoded,
     FinishReason,
     ImageSize,
+    Lane,
     TaskSpec,
     TokenTable,
     build_prompt,
@@ -30,10 +31,6 @@ from arno.vocabulary import (
     parse,
 )
 from arno.vocabulary.grammars import Constraint
-
-INTERACTIVE: Final = "interactive"
-BATCH: Final = "batch"
-"""Lanes of the scheduler: sequences of the first join a batch before those of the second."""
 
 _LOCAL_TENANT: Final = "local"
 
@@ -53,7 +50,7 @@ def task_request(
     image: PreparedImage,
     *,
     options: DecodingOptions | None = None,
-    lane: str = INTERACTIVE,
+    lane: Lane = Lane.INTERACTIVE,
 ) -> SequenceRequest:
     """Return the sequence that answers a task, without a deadline.
 

@@ -6,7 +6,7 @@ The neighbour of `wire`, which translates tasks and answers.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -30,7 +30,15 @@ from arno.vocabulary.results import (
     TaskResult,
     Timings,
 )
-from arno.vocabulary.wire import answer_from_wire, box_from_wire, state_from_wire, task_from_wire
+from arno.vocabulary.wire import (
+    answer_from_wire,
+    answer_to_wire,
+    box_from_wire,
+    box_to_wire,
+    state_from_wire,
+    task_from_wire,
+    task_to_wire,
+)
 
 _RETRY_DELAY_S: Final = 1.0
 
@@ -88,6 +96,44 @@ def infer_result(message: vision_pb2.InferResponse) -> InferResult:
         else None,
         message=message,
     )
+
+
+def response_to_wire(
+    tasks: Iterable[TaskResult], image: ImageDescription | None, model: Model | None
+) -> vision_pb2.InferResponse:
+    """Return the message of a result that was made in this process, for exports."""
+    message = vision_pb2.InferResponse(results=map(_task_result_to_wire, tasks))
+    if image is not None:
+        message.image.CopyFrom(
+            types_pb2.ImageDescription(
+                width_px=image.width_px,
+                height_px=image.height_px,
+                mime_type=image.mime_type,
+                sha256=image.sha256,
+            )
+        )
+    if model is not None:
+        message.model.CopyFrom(
+            types_pb2.Model(name=model.name, fingerprint=model.fingerprint, dtype=model.dtype)
+        )
+    return message
+
+
+def _task_result_to_wire(result: TaskResult) -> types_pb2.TaskResult:
+    message = types_pb2.TaskResult(
+        id=result.id,
+        task=task_to_wire(result.task),
+        text=result.text,
+        region=None if result.region is None else box_to_wire(result.region),
+    )
+    if isinstance(result.outcome, ArnoError):
+        message.error.CopyFrom(error_to_wire(result.outcome))
+        return message
+    message.answer.CopyFrom(answer_to_wire(result.outcome))
+    for name in ("queue", "prepare", "encode", "decode"):
+        seconds = getattr(result.timings, f"{name}_s")
+        getattr(message.answer.timings, name).FromNanoseconds(round(seconds * 1e9))
+    return message
 
 
 def frame_result(message: vision_pb2.InferStreamResponse) -> FrameResult:
