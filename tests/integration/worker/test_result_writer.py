@@ -8,17 +8,16 @@ import pytest
 from arno.bus.ports import Delivery, Receipt, Record
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.engine import ModelCard
+from arno.errors import ArnoError, StoredJobError
 from arno.ops.clock import Clock
 from arno.results.jobs import Attempt
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
-from arno.worker.job import Job
-from arno.worker.pace import PaceReporter
-from arno.worker.quarantine import Quarantine
+from arno.worker.job import Job, JobStage
 from arno.worker.result_writer import EndEffects, ResultWriter
 from arno.worker.retrying import Backend
-from opentelemetry.trace import INVALID_SPAN
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan
 from support.builders import new_job
 from support.clock import ManualClock
 from support.eventually import eventually
@@ -37,18 +36,45 @@ class _Recorder:
 
     def __init__(self, writer: WorkerStore) -> None:
         self._writer = writer
+        self.steps: list[str] = []
         self.firsts: list[bool] = []
         self.states_at_done: list[JobState] = []
         self.records: dict[str, JobRecord] = {}
 
     def done(self, receipt: Receipt) -> None:
+        self.steps.append("done")
         self.states_at_done.append(self._writer.begin(self.records[receipt.position]).state)
 
     def count_end(self, job: Job, outcome: JobOutcome, state: JobState, *, first: bool) -> None:
+        self.steps.append("count")
         self.firsts.append(first)
 
     def leave(self, attempt: Attempt) -> None:
-        return
+        self.steps.append("leave the quarantine")
+
+    def give_up(
+        self, record: JobRecord, channel: str, error: ArnoError, *, attempt_count: int
+    ) -> None:
+        self.steps.append(f"dead letter {error.reason} {attempt_count}")
+
+
+class _Pace:
+    def __init__(self, steps: list[str]) -> None:
+        self._steps = steps
+
+    def done(self, cost: float) -> None:
+        self._steps.append("pace")
+
+
+class _Span(NonRecordingSpan):
+    """A span that notes its end, the last step of a job."""
+
+    def __init__(self, steps: list[str]) -> None:
+        super().__init__(INVALID_SPAN_CONTEXT)
+        self._steps = steps
+
+    def end(self, end_time: int | None = None) -> None:
+        self._steps.append("span ends")
 
 
 class _Writing:
@@ -58,9 +84,8 @@ class _Writing:
         self.abandon = threading.Event()
         self.store = Backend("the result store", self.abandon)
         self.recorder = _Recorder(writer)
-        pace = PaceReporter(writer, Clock(), waiting=lambda: False)
-        parts = cast("Any", self.recorder)
-        effects = EndEffects(Quarantine(deaths_max=3), pace, parts, parts)
+        parts, pace = cast("Any", self.recorder), cast("Any", _Pace(self.recorder.steps))
+        effects = EndEffects(quarantine=parts, pace=pace, metrics=parts, dead_letters=parts)
         self.results = ResultWriter(writer, self.store, effects, clock or Clock())
         self._writer = writer
         self._thread = threading.Thread(target=self.results.run)
@@ -70,6 +95,11 @@ class _Writing:
     def firsts(self) -> list[bool]:
         return self.recorder.firsts
 
+    def steps_of_an_end(self) -> list[str]:
+        """Wait for the last step of an end, and return all of them in their order."""
+        eventually(lambda: "span ends" in self.recorder.steps)
+        return self.recorder.steps
+
     @property
     def states_at_done(self) -> list[JobState]:
         return self.recorder.states_at_done
@@ -78,7 +108,8 @@ class _Writing:
         self.recorder.records[record.id] = record
         delivery = Delivery(Record("batch", b""), Receipt("batch", 0, record.id, 1), 0)
         job = Job(delivery, cast("Any", self.recorder))
-        job.record, job.attempt, job.span = record, self._writer.begin(record), INVALID_SPAN
+        job.record, job.attempt = record, self._writer.begin(record)
+        job.span = _Span(self.recorder.steps)
         return job
 
     def close(self) -> None:
@@ -105,6 +136,31 @@ def test_delivery_is_done_only_after_its_outcome_is_stored(writing: _Writing) ->
     eventually(lambda: writing.firsts)
     assert writing.states_at_done == [JobState.SUCCEEDED]
     assert writing.firsts[0]
+
+
+def test_last_chance_may_begin_before_the_pace_is_measured_and_the_span_covers_it_all(
+    writing: _Writing,
+) -> None:
+    job = writing.take(new_job())
+    writing.results.end(job, _success(job))
+    order = ["done", "leave the quarantine", "count", "pace", "span ends"]
+    assert writing.steps_of_an_end() == order
+    assert job.stage is JobStage.DONE
+
+
+def test_job_whose_end_cannot_be_stored_is_a_dead_letter_before_it_is_done(
+    writing: _Writing, writer: WorkerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = writing.take(new_job())
+
+    def refuse(*_: object) -> bool:
+        raise StoredJobError("not Arno's")
+
+    monkeypatch.setattr(writer, "finish", refuse)
+    writing.results.end(job, _success(job))
+    steps = writing.steps_of_an_end()
+    assert steps[:3] == ["dead letter STORED_JOB_INVALID 1", "done", "leave the quarantine"]
+    assert writing.firsts == [False]
 
 
 def test_end_of_a_job_is_a_line_with_its_ids_for_who_looks_for_one(

@@ -34,6 +34,8 @@ def test_series_say_what_became_of_jobs_and_tasks(
         "arno_worker_duplicates_total 0.0",
         # There from the start: an alert on its increase sees the first one.
         'arno_worker_dead_letters_total{reason="POISONED_JOB"} 0.0',
+        'arno_worker_dead_letters_total{reason="STORED_JOB_INVALID"} 0.0',
+        'arno_worker_dead_letters_total{reason="UNREADABLE_RECORD"} 0.0',
         'arno_worker_jobs_total{state="EXPIRED"} 0.0',
     ]
     assert [line for line in expected if line not in text] == []
