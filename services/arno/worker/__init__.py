@@ -1,13 +1,15 @@
-"""The worker: takes jobs from the bus, runs them on its engine, and stores what came out.
+"""The worker: takes jobs from the bus, runs them on its engine, and stores their results.
 
-Threads, each with one duty and none waiting for another's device or network:
+A job is one `Job`, which the threads hand on. Each thread has one duty, and none waits for another
+one's device or network:
 
-    poll (main)      the consumer: poll, pause, commit
-    prepare-N        a delivery becomes a begun job with a prepared image, or ends at once
+    poll-LANE        owns a consumer: polls, pauses, commits
+    prepare-N        begins a job and prepares its image, or ends it at once
+    table            owns the running jobs: plans their sequences, turns ends into results
     engine           submits sequences, steps, cancels
-    desk             owns the jobs in hand: what may run next, what each finished sequence means
     store-N          writes progress and outcomes; only then is a delivery done
-    cancellations    asks the store which jobs nobody wants any more
-    pace             tells the gateways how much gets done in a second
-    presence         gives signs of life, so that only a death counts against a job; ends last
+    cancellations    asks the store which running jobs are cancelled
+    pace             reports to the gateways how much work gets done in a second
+    dead-letters     publishes records that are given up
+    heartbeat        gives signs of life, so that only a death counts against a job; ends last
 """

@@ -1,4 +1,4 @@
-"""Publish what was given up, for people to look at and to replay."""
+"""Publish records that were given up to the dead channel, where operators read and replay them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from arno.worker.retrying import AbandonedError, Backend
 logger = logging.getLogger(__name__)
 
 _PUBLISH_TIMEOUT_S: Final = 45.0
-"""Longer than any bus keeps a record that it could not send (Kafka's client: 30 s). A letter that
-is sent again while its first copy still waits is there twice when the bus is back."""
+"""Longer than any bus keeps a record that it could not send (Kafka's client: 30 s). A dead
+letter that is sent again while its first copy still waits is there twice when the bus is back."""
 
 
-class DeadLetterQueue:
+class DeadLetterPublisher:
     """The channel of dead letters, for any thread: its own event loop runs the publisher."""
 
     def __init__(
@@ -40,7 +40,14 @@ class DeadLetterQueue:
         metrics: WorkerMetrics,
         clock: Clock,
     ) -> None:
-        """Take the publisher's factory: a publisher lives in the loop that made it."""
+        """Take the parts around it.
+
+        Args:
+            make_publisher: Called in the loop, since a publisher lives in the loop that made it.
+            bus: Repeats a publication until the bus answers.
+            metrics: Counts dead letters.
+            clock: The time.
+        """
         self._make_publisher = make_publisher
         self._bus = bus
         self._metrics = metrics
@@ -63,8 +70,8 @@ class DeadLetterQueue:
     ) -> None:
         """Publish the dead letter of a job.
 
-        Before its end is stored and its delivery done: a crash between the two costs a second
-        letter, the other order would lose the only one.
+        Call it before the job's end is stored and its delivery done: a crash between the two costs
+        a second dead letter, the other order would lose the only one.
 
         Raises:
             AbandonedError: The process leaves; the job is still on the bus, and will come again.
@@ -102,8 +109,8 @@ class DeadLetterQueue:
         try:
             self._bus.insist(lambda: self._publish_once(dead))
         except LimitExceededError:
-            # What a dead letter adds can be more than the bus takes. The reason is worth more than
-            # the image.
+            # A dead letter is larger than its record, and can be larger than the bus takes. The
+            # reason is worth more than the image.
             logger.exception("a dead letter is too large; its payload is left out")
             slim = DeadJob()
             slim.CopyFrom(dead)
@@ -127,10 +134,10 @@ class DeadLetterQueue:
         self._loop.close()
 
     async def _wind_up(self) -> None:
-        # A letter that was abandoned a moment ago is still being cancelled.
+        # A task that was abandoned a moment ago is still being cancelled.
         sending = asyncio.all_tasks() - {asyncio.current_task()}
-        for letter in sending:
-            letter.cancel()
+        for task in sending:
+            task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
         if self._publisher is not None:
             await self._publisher.close()
@@ -140,7 +147,7 @@ class DeadLetterQueue:
         with self._starting:
             sending = asyncio.run_coroutine_threadsafe(self._send(record), self._loop)
             self._sending = sending
-            # Asked after the letter can be cancelled, so that no moment is left between the two.
+            # Asked once `abandon` can cancel it, so that no moment is left between the two.
             if self._abandoned:
                 sending.cancel()
             try:
@@ -149,7 +156,7 @@ class DeadLetterQueue:
                 raise AbandonedError("dead letters") from error
             except (ConfigurationError, OverloadedError) as error:
                 # Waited out like an outage: a process that died of it would die again of the same
-                # record, and count an attempt of every job in hand each time.
+                # record, and each death would count against every job in flight.
                 raise BackendUnavailableError(error.message) from error
 
     async def _send(self, record: Record) -> None:

@@ -1,7 +1,7 @@
-"""Decide what becomes of a delivery: a prepared job for the engine, or an end at once.
+"""Begin each delivered job: read it, note the attempt, prepare its image, or end it at once.
 
-Runs on the prepare threads. Nothing that a record holds may stop the partition it came from:
-whatever cannot be run ends, with its reason, and is done.
+Runs on the prepare threads. No record may stop the partition that it came from: a job that cannot
+run ends with the reason, and its delivery is done.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from arno.ops.clock import Clock
 from arno.ops.tracing import start_span
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
-from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.job import Job, JobStage, UnreadableRecordError, read_job
 from arno.worker.job_table import Messages
 from arno.worker.metrics import WorkerMetrics
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class PrepareClock:
-    """Knows since when each image is being prepared. Any thread."""
+    """Measures how long images have been in preparation. Any thread."""
 
     def __init__(self, clock: Clock) -> None:
         """Take the time."""
@@ -51,7 +51,7 @@ class PrepareClock:
 
     @contextmanager
     def running(self, job: Job) -> Iterator[None]:
-        """Note that a job's image is being prepared for as long as the block runs."""
+        """Count a job's image as being prepared while the block runs."""
         with self._lock:
             self._began_s[job.serial] = self._clock.monotonic_s()
         try:
@@ -61,7 +61,7 @@ class PrepareClock:
                 del self._began_s[job.serial]
 
     def oldest_age_s(self) -> float:
-        """Return for how long the slowest preparation has been running; 0.0 without one."""
+        """Return the age of the oldest preparation that still runs; 0.0 without one."""
         with self._lock:
             began_s = min(self._began_s.values(), default=None)
         return 0.0 if began_s is None else self._clock.monotonic_s() - began_s
@@ -74,9 +74,9 @@ class Intake:
     Attributes:
         engine: Prepares images.
         writer: Begins attempts and keeps large images.
-        store: For insisting on the writer.
-        quarantine: Holds back other jobs while one has its last chance.
-        dead_letters: Gets records that were given up.
+        store: Repeats calls of the writer until the store answers.
+        quarantine: Holds other jobs back while one has its last chance.
+        dead_letters: Publishes records that are given up.
         results: Stores the ends of jobs that never run.
         prepared: Gets every prepared job.
         clock: The time.
@@ -88,7 +88,7 @@ class Intake:
     writer: WorkerStore
     store: Backend
     quarantine: Quarantine
-    dead_letters: DeadLetterQueue
+    dead_letters: DeadLetterPublisher
     results: ResultWriter
     prepared: Messages
     clock: Clock
@@ -140,7 +140,7 @@ class Intake:
                 )
             )
         except BaseException:
-            # There is no attempt whose end would end it.
+            # A job without an attempt reaches no other place that would end its span.
             span.end()
             raise
         job.span = span
@@ -175,7 +175,7 @@ class Intake:
         except ArnoError:
             raise
         except Exception as fault:
-            # A defect that one image meets is that job's alone.
+            # A decoder that fails on one image fails that job alone.
             logger.exception("preparing an image failed", extra=job.log_fields)
             raise EngineError("preparing the image failed") from fault
 

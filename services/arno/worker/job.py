@@ -1,4 +1,8 @@
-"""Hold one job of this worker, from its delivery to its stored end."""
+"""One job in the worker, from its delivery to its stored end.
+
+All threads hand on the same `Job`; its stage shows which of them holds it, and only that one
+changes it. What the store does not have yet is the exception: the result writer's lock guards it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ class UnreadableRecordError(InvalidRequestError):
 def read_job(value: bytes) -> JobRecord:
     """Return the job of a record.
 
-    Tasks are not looked at: one that is newer than this worker fails alone, when the job runs.
+    Tasks are not checked: one that is newer than this worker fails alone, when the job runs.
 
     Raises:
         UnreadableRecordError: It is not a job, or lacks what every job has. Not retryable.
@@ -49,7 +53,7 @@ def read_job(value: bytes) -> JobRecord:
         record = JobRecord.FromString(value)
     except DecodeError as error:
         raise UnreadableRecordError("the record's value is not a JobRecord") from error
-    # Foreign bytes may parse: what is unknown to the format is skipped.
+    # Foreign bytes may parse, because fields that the format does not know are skipped.
     present = {
         "id": bool(record.id),
         "deadline_at_ms": record.deadline_at_ms > 0,
@@ -62,7 +66,7 @@ def read_job(value: bytes) -> JobRecord:
     for name in ("submitted_at_ms", "deadline_at_ms"):
         at_ms = getattr(record, name)
         if not 0 <= at_ms <= _LAST_MS:
-            # The store would refuse it for ever, and everything behind it would wait.
+            # The store would refuse it at every try, and the partition behind it would wait.
             raise UnreadableRecordError(f"the record's {name} is no time: {at_ms}", field=name)
     return record
 
@@ -88,14 +92,14 @@ class JobStage(Enum):
 
 @dataclass(slots=True, eq=False)
 class Unwritten:
-    """What the store does not know yet of a job. Guarded by the lock of the result writer.
+    """The part of a job that the store does not have yet. Guarded by the result writer's lock.
 
     Attributes:
-        state: How the job stands.
-        decoded_token_count: Tokens so far over all its tasks.
+        state: The job's state while it runs.
+        decoded_token_count: Tokens so far, over all tasks.
         task_results: Serialized results of tasks, by their place among the job's results.
-        outcome: How it ended; None before.
-        due_s: When this is to be written, on the monotonic clock.
+        outcome: The end; None while there is none.
+        due_s: Monotonic time at which this is to be written.
     """
 
     state: JobState = JobState.QUEUED
@@ -107,25 +111,25 @@ class Unwritten:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A job. Each stage belongs to one thread, which hands it on; equal only to itself.
+    """One delivery of a job. A job that the bus delivers twice is two of these.
 
     Attributes:
-        delivery: What the bus delivered.
-        consumer: Where it came from.
-        serial: Unique in this process: one job may be delivered twice at once, and the number of an
-            attempt repeats in a store that has lost its memory.
-        stage: How far it has come.
-        record: What the gateway wrote. From BEGUN on, as all that follows.
+        delivery: The bus's delivery; its receipt declares it done.
+        consumer: The consumer that delivered it, and that takes the receipt.
+        serial: Number of the delivery in this process. The number of the attempt would not do: in a
+            store that lost its data, numbers repeat.
+        stage: Which part of the worker holds the job.
+        record: The job as the gateway wrote it. Set from BEGUN on, as all that follows.
         attempt: The right to work on it.
-        span: Its part of the trace; ended with the job.
-        queue_s: From the gateway's acceptance to this worker's taking it.
-        deadline_s: On the monotonic clock.
-        image: Prepared for the engine. From RUNNING on.
-        run: Its tasks and what came of them. From RUNNING on.
+        span: Its part of the trace; ends with the job.
+        queue_s: Seconds from the gateway's acceptance to the begin of the attempt.
+        deadline_s: Monotonic time of its deadline.
+        image: The prepared image. Set from RUNNING on.
+        run: Its tasks and their results. Set from RUNNING on.
         sequence_ids: Its sequences that have not ended.
-        published_state: The state last handed to the result writer.
-        published_at_s: When that was.
-        unwritten: What the store does not know yet.
+        published_state: The state that was last given to the result writer.
+        published_at_s: Monotonic time of that.
+        unwritten: The part that the store does not have yet.
     """
 
     delivery: Delivery
@@ -156,21 +160,17 @@ class Job:
 
     @property
     def lane(self) -> str:
-        """Its priority class; a lane that is newer than this worker counts as the lowest."""
+        """Its priority class; an unknown lane, of a newer gateway, counts as the lowest."""
         return lane_of_record(self.record.lane).value
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What every log line about this job carries."""
+        """The fields that every log line about this job has."""
         trace_id = format_trace_id(self.span.get_span_context().trace_id)
         return {"job_id": self.id, "attempt": self.attempt.number, "trace_id": trace_id}
 
-    def sequence_id(self, result_id: str) -> str:
-        """Return the engine's name of the sequence that gives a result."""
-        return f"{self.serial}/{result_id}"
-
     def done(self) -> None:
-        """Declare the delivery done: the bus may forget it."""
+        """Declare the delivery done. Any thread; only after the end of the job is stored."""
         self.stage = JobStage.DONE
         self.consumer.done(self.delivery.receipt)
 
@@ -183,13 +183,13 @@ class Job:
         results: Iterable[types_pb2.TaskResult] = (),
         error: ArnoError | None = None,
     ) -> JobOutcome:
-        """Return the message of how it ended.
+        """Return the end of the job, as the message that the store keeps.
 
         Args:
             state: A terminal state.
             card: The model that answered, or would have.
             ended_at_ms: Unix milliseconds.
-            results: In the order of the request, as far as there are any.
+            results: The results that there are, in the order of the request.
             error: Why the state is not SUCCEEDED.
         """
         response = vision_pb2.InferResponse(

@@ -1,7 +1,7 @@
 """Run one job, without threads, clocks or I/O: which sequences may start, what each end means.
 
 Every task of the job ends with exactly one result, or with one for each input that it followed; the
-failure of one hides no other. Tasks that follow another one (``input_from``) wait for its end.
+failure of one hides no other. A task with `input_from` waits for the end of the task that it names.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
-from arno.engine.interface import (
-    DecodingOptions,
-    SequenceFinished,
-    SequenceRequest,
-)
+from arno.engine.interface import SequenceFinished, SequenceRequest
+from arno.engine.task_sequences import decoding_options
 from arno.errors import (
     ArnoError,
     CancelledError,
@@ -51,11 +48,11 @@ _OWN_ENDS: Final = frozenset({FinishReason.STOP, FinishReason.LENGTH, FinishReas
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """The stages that all tasks of a job share.
+    """The durations that all tasks of a job share.
 
     Attributes:
-        queue_s: From the gateway's acceptance to this worker's taking the job.
-        prepare_s: Preparing the image.
+        queue_s: Seconds from the gateway's acceptance to the begin of the attempt.
+        prepare_s: Seconds that preparing the image took.
     """
 
     queue_s: float
@@ -78,10 +75,10 @@ class Part:
     Attributes:
         index: Its place among the job's results.
         spec: The task.
-        given: What it is about.
+        given: The input.
         token_count: Tokens so far.
-        answer: Set when it ended well.
-        result: Set when it ended.
+        answer: Set when the sequence ended with an answer.
+        result: Set when the sequence ended.
     """
 
     index: int
@@ -96,7 +93,7 @@ class Part:
 
         Args:
             template: What all sequences of the job have in common.
-            lengths: How long answers are expected to be.
+            lengths: Expected lengths of answers.
 
         Raises:
             InvalidFieldError: The task cannot use its input.
@@ -110,7 +107,7 @@ class Part:
             template,
             sequence_id=f"{template.sequence_id}/{given.result_id}",
             prompt=prompt,
-            options=_decoding_options(self.spec),
+            options=decoding_options(self.spec),
             expected_token_count=lengths.expect(task),
             constraint=Constraint(task, given.classes) if self.spec.constrained else None,
         )
@@ -118,7 +115,7 @@ class Part:
     def read(
         self, end: SequenceFinished, token_table: TokenTable, size: ImageSize, times: StageTimes
     ) -> None:
-        """End with what the model said."""
+        """End with the answer that the tokens hold, and with the durations of all stages."""
         decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason)
         given = self.given
         self.answer = parse(
@@ -149,10 +146,10 @@ class TaskRun:
 
     Attributes:
         index: Its place in the request.
-        message: As the gateway wrote it.
+        message: The task as the gateway wrote it.
         planned: Whether its parts, or its failure, are known.
         parts: One for each sequence.
-        failure: Its only result, where it never came to have parts.
+        failure: Its only result, where it failed before it had parts.
     """
 
     index: int
@@ -179,7 +176,7 @@ class TaskRun:
         return [part.answer for part in self.parts if part.answer is not None]
 
     def refuse(self, error: ArnoError) -> types_pb2.TaskResult:
-        """End it before it had parts."""
+        """End it before it has parts, and return its only result."""
         self.planned = True
         self.failure = types_pb2.TaskResult(
             id=self.message.id, task=self.message.task, error=error_to_wire(error)
@@ -188,7 +185,7 @@ class TaskRun:
 
 
 class JobRun:
-    """The state of one job while it runs. Owned by one thread."""
+    """The tasks of one job while it runs, and their results. Owned by one thread."""
 
     def __init__(
         self,
@@ -207,8 +204,8 @@ class JobRun:
             template: What all its sequences have in common, the prepared image among it; its
                 sequence id is the first part of theirs.
             token_table: How to read the engine's token ids.
-            queue_s: How long the job waited for this worker.
-            lengths: How long answers are expected to be; learns from those that end.
+            queue_s: Seconds from the gateway's acceptance to the begin of the attempt.
+            lengths: Expected lengths of answers; learns from answers that came to their own end.
         """
         self._tasks = [TaskRun(index, message) for index, message in enumerate(tasks)]
         self._template = template
@@ -229,7 +226,7 @@ class JobRun:
 
     @property
     def state(self) -> JobState:
-        """How the job stands; terminal once it has ended."""
+        """The job's state for the store; terminal once it has ended."""
         if not self.ended:
             return JobState.DECODING if self._encoded else JobState.ENCODING
         match self._cut_by:
@@ -258,7 +255,7 @@ class JobRun:
     def take_new_results(self) -> dict[int, bytes]:
         """Return the results that came since the last call, serialized.
 
-        Their keys sort as the request does, and leave room for those still to come.
+        Their keys sort as the request does, and leave gaps for the results still to come.
         """
         new = {index: result.SerializeToString() for index, result in self._new.items()}
         self._new.clear()
@@ -269,16 +266,16 @@ class JobRun:
         return [planned for task in self._tasks if not task.planned for planned in self._plan(task)]
 
     def stop(self, error: CancelledError | DeadlineExceededError) -> None:
-        """Let nothing more start: what waits for another task's answer ends with ``error``."""
+        """Start no further sequence: tasks that wait for another one's answer end with `error`."""
         self._stopped_by = self._stopped_by or error
 
     def progressed(self, result_id: str, *, encoded: bool, token_count: int) -> None:
-        """Note that a sequence has moved on."""
+        """Note how far a sequence is."""
         self._encoded = self._encoded or encoded
         self._parts[result_id].token_count = token_count
 
     def finished(self, result_id: str, end: SequenceFinished) -> None:
-        """Turn a finished sequence into its result: whatever it said, or why it said nothing."""
+        """Turn a finished sequence into the result of its task: an answer or an error."""
         part = self._parts[result_id]
         part.token_count = len(end.token_ids)
         if end.finish_reason in _OWN_ENDS:
@@ -353,14 +350,6 @@ def _cut(reason: FinishReason) -> CancelledError | DeadlineExceededError | None:
             return DeadlineExceededError("the deadline passed before this task had ended")
         case _:
             return None
-
-
-def _decoding_options(spec: TaskSpec) -> DecodingOptions:
-    default = DecodingOptions()
-    return DecodingOptions(
-        num_beams=spec.num_beams or default.num_beams,
-        max_new_tokens=spec.max_new_tokens or default.max_new_tokens,
-    )
 
 
 def _duration(seconds: float) -> Duration:

@@ -1,4 +1,4 @@
-"""Hold the jobs that run: what runs next, what events of the engine mean, when a job ends."""
+"""Own the running jobs: plan their sequences, apply the engine's events, end the jobs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Jobs that nobody wants any more."""
+    """Jobs that a caller cancelled or deleted."""
 
     job_ids: frozenset[str]
 
 
 Message: TypeAlias = "Job | Sequence[Event] | Cancelled | None"
-"""What the table's thread is given: a prepared job, events of the engine, a cancellation; None ends
-the thread."""
+"""A prepared job, events of the engine, or a cancellation; None ends the table's thread."""
 
 Messages: TypeAlias = "queue.SimpleQueue[Message]"
 
@@ -63,9 +62,9 @@ class JobTable:
             engine: For its card and its token table only; the loop runs it.
             loop: Runs the sequences, and puts its events into the messages.
             writer: Stores progress and ends.
-            messages: What the table's thread handles, in order. Any thread may put there.
+            messages: The queue that the table's thread handles in order; any thread may put there.
             clock: The time.
-            token_interval_s: Least time between two writes of mere token counts.
+            token_interval_s: Least time between two writes that change only a token count.
         """
         self._engine = engine
         self._loop = loop
@@ -122,7 +121,7 @@ class JobTable:
         moved: dict[int, Job] = {}
         for event in events:
             serial, result_id = split_sequence_id(event.sequence_id)
-            # A job that has failed as a whole leaves sequences behind, whose ends mean nothing.
+            # A job that failed as a whole leaves sequences behind, whose ends are ignored.
             job = self._jobs.get(serial)
             if job is not None:
                 moved[serial] = job
@@ -182,7 +181,7 @@ class JobTable:
         try:
             act()
         except Exception:
-            # A defect that one job meets must not take its neighbours along.
+            # An error of the worker in one job must not fail the jobs beside it.
             logger.exception("a job failed inside the worker", extra=job.log_fields)
             self._loop.cancel(job.sequence_ids)
             self._end(job, JobState.FAILED, EngineError("the worker failed on this job"))
@@ -194,7 +193,7 @@ class CancellationPoll:
     def __init__(
         self, store: WorkerStore, table: JobTable, messages: Messages, *, interval_s: float
     ) -> None:
-        """Take the store, the jobs, where cancellations go, and the time between two questions."""
+        """Take the store, the running jobs, their queue, and the time between two questions."""
         self._store = store
         self._table = table
         self._messages = messages

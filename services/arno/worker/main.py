@@ -51,7 +51,7 @@ class _Departure:
             os._exit(128 + number)
         self.asked = True
         if self._worker is None:
-            # Nothing is in hand while the model loads, and loading cannot be interrupted.
+            # No job is in flight while the model loads, and loading cannot be interrupted.
             os._exit(0)
         self._worker.stop()
 

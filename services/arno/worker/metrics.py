@@ -28,10 +28,10 @@ _STAGE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 class WorkerMetrics:
-    """What a worker tells Prometheus. Any thread."""
+    """The metrics of one worker process. Any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register all metrics."""
+        """Register the metrics that are counted; `follow` registers those that are read."""
         self._registry = registry
         self.cold_start = Gauge(
             "arno_worker_cold_start_seconds",
@@ -114,7 +114,7 @@ class WorkerMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Where a worker's numbers are read when Prometheus asks. Each may be called on any thread.
+    """The functions that a scrape calls to read a worker's numbers. Each is for any thread.
 
     Attributes:
         busy_s: Seconds that the engine spent in steps.

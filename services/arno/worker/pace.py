@@ -1,4 +1,4 @@
-"""Tell the gateways how much work this worker gets done in a second, so that they can predict."""
+"""Report how much work this worker gets done in a second, so that gateways can predict waits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LOOKS_A_REPORT: Final = 4
 
 
 class PaceReporter:
-    """Measures while work waits: time without a line says nothing of what could be done."""
+    """Measures while work waits: time without a queue does not show what could be done in it."""
 
     def __init__(self, writer: WorkerStore, clock: Clock, *, waiting: Callable[[], bool]) -> None:
-        """Take the store, the time, and what says whether work waits for this worker."""
+        """Take the store, the time, and a function that returns whether work waits."""
         self._writer = writer
         self._clock = clock
         self._waiting = waiting
@@ -28,11 +28,6 @@ class PaceReporter:
         self._measuring = threading.Lock()
         self._pace = Pace(cost_per_s=0.0)
         self._stopped = threading.Event()
-
-    @property
-    def cost_per_s(self) -> float:
-        """The pace; 0.0 until work has waited for a while."""
-        return self._pace.cost_per_s
 
     def done(self, cost: float) -> None:
         """Note that a job of this predicted cost has ended. Any thread."""

@@ -6,7 +6,6 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,7 +48,7 @@ class PrepareQueue:
         return self._entries.qsize()
 
     def stop(self, reader_count: int) -> None:
-        """End all readers at once; what waits stays."""
+        """End all readers at once; jobs that wait stay."""
         for number in range(reader_count):
             self._entries.put(_Entry(float("-inf"), number, None))
 
@@ -72,7 +71,6 @@ class PollLoop:
         jobs: PrepareQueue,
         stop: threading.Event,
         drain_s: float,
-        before_leaving: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the consumer.
 
@@ -82,14 +80,12 @@ class PollLoop:
             jobs: Gets a job for every delivery.
             stop: Ends polling and begins the drain.
             drain_s: How long jobs in flight may take to finish after that.
-            before_leaving: Called before other workers can get what was not finished.
         """
         self._consumer = consumer
         self._bus = bus
         self._jobs = jobs
         self._stop = stop
         self._drain_s = drain_s
-        self._before_leaving = before_leaving
         self._hurry = threading.Event()
         self._joined = False
         self._drained = False
@@ -114,7 +110,7 @@ class PollLoop:
         self._hurry.set()
 
     def run(self) -> None:
-        """Poll until stopped, then drain and leave: the body of a thread."""
+        """Poll until stopped, then drain; `close` must follow on the same thread."""
         try:
             if not self._join():
                 return
@@ -124,8 +120,10 @@ class PollLoop:
             self._drained = self._drain()
         finally:
             self._joined = False
-            self._before_leaving()
-            self._consumer.close()
+
+    def close(self) -> None:
+        """Leave the group: other members get the jobs that were not finished."""
+        self._consumer.close()
 
     def _join(self) -> bool:
         try:

@@ -1,7 +1,7 @@
 """Write progress and ends of jobs to the store; only then is a delivery done.
 
-One update a job waits: newer progress replaces older, an end replaces both. So a store that is slow
-or away costs memory for the jobs in flight and no more, and gets the newest state of each.
+At most one write of a job waits: newer progress replaces older, an end replaces both. So a store
+that is slow or away costs memory for the jobs in flight and no more, and gets the newest state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arno.ops.clock import Clock
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
 from arno.vocabulary.wire import state_from_wire
-from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.job import Job, JobStage, Unwritten
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.pace import PaceReporter
@@ -27,34 +27,41 @@ from arno.worker.retrying import AbandonedError, Backend
 logger = logging.getLogger(__name__)
 
 PROGRESS_PAUSE_S: Final = 0.02
-"""How long mere progress waits for what comes next: on a quick engine that is the end, and no
-watcher missed anything. Results of tasks never wait."""
+"""How long progress without a result waits for what comes next. On a fast engine that is the end,
+which makes the write of the progress needless. Results of tasks never wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndEffects:
-    """What learns of the end of a job once it is stored.
+    """The parts that take the end of a job once it is stored.
 
     Attributes:
-        quarantine: Counts the attempts in flight.
-        pace: Measures how much work gets done.
-        metrics: Of the process.
+        quarantine: Lets the next last chance begin when an attempt has ended.
+        pace: Measures the work that got done.
+        metrics: Counts ends.
         dead_letters: Gets jobs whose end cannot be stored.
     """
 
     quarantine: Quarantine
     pace: PaceReporter
     metrics: WorkerMetrics
-    dead_letters: DeadLetterQueue
+    dead_letters: DeadLetterPublisher
 
 
 class ResultWriter:
-    """The jobs whose store entry is behind. Any thread fills it, the store threads empty it."""
+    """The jobs whose entry in the store is behind: any thread adds one, store threads write."""
 
     def __init__(
         self, writer: WorkerStore, store: Backend, effects: EndEffects, clock: Clock
     ) -> None:
-        """Take the store, the means to insist on it, what learns of ends, and the time."""
+        """Take the parts around it.
+
+        Args:
+            writer: Of the store.
+            store: Repeats calls of the writer until the store answers.
+            effects: The parts that take ends.
+            clock: The time.
+        """
         self._writer = writer
         self._store = store
         self._effects = effects
@@ -72,7 +79,7 @@ class ResultWriter:
         decoded_token_count: int,
         task_results: dict[int, bytes],
     ) -> None:
-        """Let the store know how a job stands, soon."""
+        """Write how far a job is, soon."""
         with self._changed:
             update = job.unwritten
             update.state = state
@@ -134,9 +141,9 @@ class ResultWriter:
             return None
 
     def _write_progress(self, job: Job, update: Unwritten) -> None:
-        # Whether to go on is not asked here: the end of an old attempt is as good as that of the
-        # new one and may come first, and stopping it would be an end as well. `CancellationPoll`
-        # looks for jobs that a caller cancelled.
+        # The store's answer whether to go on is ignored: the end of an old attempt is as good as
+        # that of the new one and may come first, and stopping it would be an end as well.
+        # `CancellationPoll` finds the jobs that a caller cancelled.
         try:
             self._store.insist(
                 lambda: self._writer.progress(
@@ -147,7 +154,7 @@ class ResultWriter:
                 )
             )
         except StoredJobError:
-            # The same will be found, and reported, at its end.
+            # The end of the job meets the same error and deals with it.
             logger.debug("the progress of a job cannot be stored", extra=job.log_fields)
 
     def _write_end(self, job: Job, outcome: JobOutcome) -> None:
@@ -158,19 +165,20 @@ class ResultWriter:
                 job.record, job.channel, error, attempt_count=job.attempt.number
             )
             first = False
-        # Done only after the outcome is stored: a crash between the two costs a repeat, the other
-        # order would lose the job.
+        # The order of what follows matters. Done only after the outcome, or the dead letter, is
+        # stored: a crash between the two costs a repeat, the other order would lose the job.
         job.done()
-        # A job with one chance left may begin only now, when this one can no longer be hurt by it.
+        # Then others may begin: a last chance waits until every attempt has left.
         self._effects.quarantine.leave(job.attempt)
         state = state_from_wire(outcome.state)
         if first:
-            # At DEBUG: a line costs what a small job costs.
+            # DEBUG, because a line for each job costs as much as a small job.
             logger.debug("the job ended", extra={**job.log_fields, "state": state})
         else:
             logger.info("the job had ended before; this end is dropped", extra=job.log_fields)
         self._effects.metrics.count_end(job, outcome, state, first=first)
         if state is JobState.SUCCEEDED:
             self._effects.pace.done(job.record.predicted_cost)
+        # Last, so that the span covers all of it.
         job.span.set_attribute("arno.state", state.value)
         job.span.end()

@@ -1,4 +1,4 @@
-"""Try again until a backend answers: what was accepted is kept while the backend is away."""
+"""Try again until a backend answers: accepted work is kept while the backend is away."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAUSE_S_MAX: Final = 1.0
 
 
 class AbandonedError(Exception):
-    """The process leaves: what is unfinished goes back to the bus."""
+    """The process leaves: unfinished jobs go back to the bus."""
 
 
 class Backend:
@@ -48,7 +48,7 @@ class Backend:
         return self._available
 
     def insist(self, call: Callable[[], Value]) -> Value:
-        """Return what the call returns, however often it takes.
+        """Repeat a call until the backend answers, and return what it returns.
 
         Raises:
             AbandonedError: The process leaves.
@@ -71,7 +71,7 @@ class Backend:
         if self._failures is not None:
             self._failures.inc()
         if self._available:
-            logger.warning("%s is away; work in hand is kept: %s", self.name, error)
+            logger.warning("%s is away; jobs in flight are kept: %s", self.name, error)
         self._available = False
 
     def _found(self) -> None:

@@ -1,4 +1,4 @@
-"""What an operator decides about a worker."""
+"""The settings of a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the threads of a process so that none dies unnoticed.
+"""Run the threads of a process, and notice when one dies.
 
 Stands alone: it knows nothing of jobs.
 """
@@ -24,7 +24,7 @@ class ThreadGroup:
 
     @property
     def failure(self) -> BaseException | None:
-        """What killed a thread, or None."""
+        """The exception that killed the first thread, or None."""
         return self._failure
 
     def start(self, name: str, body: Callable[[], None]) -> threading.Thread:

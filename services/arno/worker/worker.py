@@ -1,4 +1,4 @@
-"""Assemble a worker from its parts and run it until it is told to leave."""
+"""Assemble a worker from its parts, and run it until it is asked to leave."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from arno.bus.ports import Consumer, Publisher
@@ -15,7 +16,7 @@ from arno.engine.interface import Engine
 from arno.ops.clock import Clock
 from arno.ops.cpus import available_cpus
 from arno.results.worker_store import WorkerStore
-from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.heartbeat import Heartbeat
 from arno.worker.intake import Intake
 from arno.worker.job_table import CancellationPoll, JobTable, Messages
@@ -38,14 +39,14 @@ _PREPARE_THREADS_MAX: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What a worker is made of.
+    """The parts that a worker is made of.
 
     Attributes:
         engine: Loaded and warmed up.
         consumers: One a lane, by channel, so that no lane fills another's window; not started.
         writer: The result store.
-        make_publisher: For dead letters.
-        metrics: Of the process.
+        make_publisher: Makes the publisher of dead letters.
+        metrics: Counts what happens.
     """
 
     engine: Engine
@@ -77,7 +78,7 @@ class Worker:
         self._quarantine = Quarantine(deaths_max=settings.attempts_max)
         self._heartbeat = Heartbeat(parts.writer, claim_timeout_s=settings.claim_timeout_s)
         dead_letter_bus = Backend("the dead letters' bus", self._abandon)
-        self._dead_letters = DeadLetterQueue(
+        self._dead_letters = DeadLetterPublisher(
             parts.make_publisher, dead_letter_bus, parts.metrics, clock
         )
         self._prepare_queue = PrepareQueue(clock)
@@ -119,14 +120,14 @@ class Worker:
         self._metrics.follow(self._readings())
         self._start_threads()
         polls = [
-            self._threads.start(f"poll-{channel}", poll.run)
+            self._threads.start(f"poll-{channel}", partial(self._poll, poll))
             for channel, poll in self._polls.items()
         ]
         logger.info("takes jobs from %s", ", ".join(self._polls))
         self._stop.wait()
         logger.info("drains for at most %g s", self._settings.drain_s)
-        for poll in polls:
-            poll.join()
+        for thread in polls:
+            thread.join()
         self._leave()
         if self._threads.failure is not None:
             raise RuntimeError("a thread of the worker died") from self._threads.failure
@@ -143,7 +144,7 @@ class Worker:
         return self._table.job_ids()
 
     def not_ready(self) -> list[str]:
-        """Return why no work should come here."""
+        """Return the reasons why no work should come here."""
         reasons = [f"not joined: {channel}" for channel, p in self._polls.items() if not p.joined]
         if self._stop.is_set():
             reasons.append("draining")
@@ -152,7 +153,7 @@ class Worker:
         return reasons
 
     def not_alive(self) -> list[str]:
-        """Return why this process must be restarted."""
+        """Return the reasons why this process must be restarted."""
         ages_s = {
             "the engine has been in one step": self._loop.step_age_s(),
             "an image has been in preparation": self._intake.preparing.oldest_age_s(),
@@ -178,7 +179,6 @@ class Worker:
                 jobs=self._prepare_queue,
                 stop=self._stop,
                 drain_s=self._settings.drain_s,
-                before_leaving=self._report_stall,
             )
             for channel, consumer in consumers.items()
         }
@@ -199,6 +199,16 @@ class Worker:
         for n in range(self._prepare_thread_count):
             self._threads.start(f"prepare-{n}", self._take_jobs)
 
+    def _poll(self, poll: PollLoop) -> None:
+        try:
+            poll.run()
+        finally:
+            # Before others can get the jobs in flight: work that never ends is a death at them.
+            # Handed back without that report, they would stall one worker after the other.
+            if self.not_alive():
+                self._heartbeat.report_stall_as_death()
+            poll.close()
+
     def _take_jobs(self) -> None:
         while (job := self._prepare_queue.get()) is not None:
             try:
@@ -208,12 +218,6 @@ class Worker:
 
     def _work_waits(self) -> bool:
         return len(self._prepare_queue) > 0 or self._engine.statistics().waiting_count > 0
-
-    def _report_stall(self) -> None:
-        # A step that never ends is a death at the jobs in flight: handed back as if nothing were
-        # wrong, they would stall one worker after the other.
-        if self.not_alive():
-            self._heartbeat.report_stall_as_death()
 
     def _fail(self) -> None:
         # First, since the jobs in flight go to others as soon as the polls end.

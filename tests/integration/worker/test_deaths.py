@@ -1,4 +1,4 @@
-"""What a worker that ends says about the jobs that it had in hand."""
+"""The deaths that count against the jobs in flight of a worker that ends."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from support.workers import RunningWorker
 
 @pytest.fixture
 def deaths(worker_settings: WorkerSettings) -> Iterator[Callable[[JobRecord], int]]:
-    """Ask as the next worker would how many have died with a job in hand."""
+    """Ask, as the next worker would, how many workers have died while they held a job."""
     writer = WorkerStore(worker_settings)
 
     def ask(record: JobRecord) -> int:

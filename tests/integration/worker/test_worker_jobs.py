@@ -81,15 +81,15 @@ def test_unreadable_record_goes_to_the_dead_channel_and_holds_nobody_up(
         client.publish(b"")
         assert client.outcome(client.submit(job_record())).state == job_pb2.JOB_STATE_SUCCEEDED
         eventually(lambda: len(dead.values) == 2, what="both are dead letters")
-    letters = [DeadJob.FromString(value) for value in dead.values]
-    assert {letter.error.reason for letter in letters} == {"UNREADABLE_RECORD"}
-    assert b"\xff\xff\xff foreign bytes" in {letter.unreadable_value for letter in letters}
+    dead_jobs = [DeadJob.FromString(value) for value in dead.values]
+    assert {dead_job.error.reason for dead_job in dead_jobs} == {"UNREADABLE_RECORD"}
+    assert b"\xff\xff\xff foreign bytes" in {dead_job.unreadable_value for dead_job in dead_jobs}
     running.leave()
     assert running.drained
     assert running.counts("arno_worker_dead_letters_total") == {"UNREADABLE_RECORD": 2}
 
 
-def test_letter_waits_until_its_stream_is_one_and_neighbours_go_on(
+def test_dead_letter_waits_until_its_stream_is_one_and_neighbours_go_on(
     running: RunningWorker, client: JobClient, worker_settings: WorkerSettings
 ) -> None:
     dead = topic_name(worker_settings.topic_prefix, DEAD_LETTERS)
@@ -101,7 +101,9 @@ def test_letter_waits_until_its_stream_is_one_and_neighbours_go_on(
         assert outcome.state == job_pb2.JOB_STATE_SUCCEEDED
         assert running.failure is None
         raw.delete(dead)
-        eventually(lambda: raw.exists(dead) and raw.xlen(dead) == 1, what="the letter has come")
+        eventually(
+            lambda: raw.exists(dead) and raw.xlen(dead) == 1, what="the dead letter has come"
+        )
 
 
 def test_expired_job_is_answered_without_being_prepared(

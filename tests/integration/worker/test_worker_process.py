@@ -81,8 +81,8 @@ def test_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
     assert states == {job_pb2.JOB_STATE_SUCCEEDED}
     assert outcome.state == job_pb2.JOB_STATE_FAILED
     assert outcome.error.reason == "POISONED_JOB"
-    letters = [DeadJob.FromString(value) for value in dead.values]
-    assert [(letter.job.id, letter.attempt_count) for letter in letters] == [(poison, 2)]
+    dead_jobs = [DeadJob.FromString(value) for value in dead.values]
+    assert [(dead_job.job.id, dead_job.attempt_count) for dead_job in dead_jobs] == [(poison, 2)]
 
 
 def test_sigterm_under_load_finishes_what_is_in_hand_and_nothing_is_delivered_again(

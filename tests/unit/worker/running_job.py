@@ -1,4 +1,4 @@
-"""Drives a JobRun with made-up tokens: a vocabulary of bytes and location tokens."""
+"""Drives a JobRun with made-up tokens: a table of bytes and location tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arno.vocabulary import EXPECTED_TOKENS, FinishReason, ImageSize, Task
 from arno.worker.job import split_sequence_id
 from arno.worker.job_run import JobRun
 
-VOCABULARY = NullEngine(EngineSettings(model="null")).token_table
+TOKEN_TABLE = NullEngine(EngineSettings(model="null")).token_table
 SIZE = ImageSize(1000, 1000)
 TEMPLATE = SequenceRequest(
     sequence_id="7",
@@ -36,7 +36,7 @@ def start(*tasks: types_pb2.TaskSpec, lengths: AnswerLengths[Task] | None = None
     return JobRun(
         tasks,
         template=TEMPLATE,
-        token_table=VOCABULARY,
+        token_table=TOKEN_TABLE,
         queue_s=1.5,
         lengths=lengths or AnswerLengths(EXPECTED_TOKENS),
     )
@@ -48,7 +48,7 @@ def token_ids(text: str) -> tuple[int, ...]:
     for n, word in enumerate(text.split("@")):
         digits = len(word) - len(word.lstrip("0123456789")) if n else 0
         if digits:
-            ids.append(VOCABULARY.first_location_id + int(word[:digits]))
+            ids.append(TOKEN_TABLE.first_location_id + int(word[:digits]))
         ids += [3 + byte for byte in word[digits:].encode()]
     return (*ids, END_ID)
 

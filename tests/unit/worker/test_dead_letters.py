@@ -8,7 +8,7 @@ from arno.bus.ports import Record
 from arno.bus.v1.records_pb2 import DeadJob
 from arno.errors import BackendUnavailableError
 from arno.ops.clock import Clock
-from arno.worker.dead_letters import DeadLetterQueue
+from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.retrying import AbandonedError, Backend
 from prometheus_client import CollectorRegistry
@@ -43,42 +43,42 @@ def publisher() -> _Publisher:
 
 
 @pytest.fixture
-def letters(publisher: _Publisher) -> Iterator[DeadLetterQueue]:
+def dead_letters(publisher: _Publisher) -> Iterator[DeadLetterPublisher]:
     bus = Backend("bus", threading.Event())
     metrics = WorkerMetrics(CollectorRegistry())
-    letters = DeadLetterQueue(lambda: publisher, bus, metrics, Clock())  # type: ignore[arg-type,return-value]  # a part
-    letters.start()
-    yield letters
-    letters.close()
+    dead_letters = DeadLetterPublisher(lambda: publisher, bus, metrics, Clock())  # type: ignore[arg-type,return-value]  # a part
+    dead_letters.start()
+    yield dead_letters
+    dead_letters.close()
 
 
-def test_letter_is_not_sent_again_while_its_first_copy_may_still_wait_in_the_client(
-    publisher: _Publisher, letters: DeadLetterQueue
+def test_dead_letter_is_not_sent_again_while_its_first_copy_may_still_wait_in_the_client(
+    publisher: _Publisher, dead_letters: DeadLetterPublisher
 ) -> None:
-    letters.publish(DeadJob())
+    dead_letters.publish(DeadJob())
     assert len(publisher.timeouts_s) == 2
     assert min(publisher.timeouts_s) > DELIVERY_TIMEOUT_S
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_process_that_leaves_waits_for_no_letter(
-    publisher: _Publisher, letters: DeadLetterQueue, when: str
+def test_process_that_leaves_waits_for_no_dead_letter(
+    publisher: _Publisher, dead_letters: DeadLetterPublisher, when: str
 ) -> None:
     publisher.silent = True
     abandoned = threading.Event()
 
     def publish() -> None:
         try:
-            letters.publish(DeadJob())
+            dead_letters.publish(DeadJob())
         except AbandonedError:
             abandoned.set()
 
     if when == "before":
-        letters.abandon()
+        dead_letters.abandon()
     thread = threading.Thread(target=publish)
     thread.start()
     if when == "meanwhile":
         assert publisher.asked.wait(10)
-        letters.abandon()
+        dead_letters.abandon()
     assert abandoned.wait(10)
     thread.join()

@@ -29,14 +29,14 @@ class WriterThatFails:
         raise self._fault
 
 
-class Letters:
+class DeadLetters:
     def __init__(self) -> None:
-        self.letters: list[JobRecord] = []
+        self.records: list[JobRecord] = []
 
     def give_up(
         self, record: JobRecord, channel: str, error: Exception, *, attempt_count: int
     ) -> None:
-        self.letters.append(record)
+        self.records.append(record)
 
 
 class DoneConsumer:
@@ -55,14 +55,14 @@ def ended_spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def intake(fault: Exception, letters: Letters) -> Intake:
+def intake(fault: Exception, dead_letters: DeadLetters) -> Intake:
     unused = cast("Any", None)
     return Intake(
         engine=unused,
         writer=cast("Any", WriterThatFails(fault)),
         store=Backend("result store", threading.Event()),
         quarantine=Quarantine(deaths_max=3),
-        dead_letters=cast("Any", letters),
+        dead_letters=cast("Any", dead_letters),
         results=unused,
         prepared=unused,
         clock=Clock(),
@@ -76,13 +76,13 @@ def delivered(consumer: DoneConsumer) -> Job:
     return Job(delivery, cast("Any", consumer))
 
 
-def test_span_of_a_job_that_others_wrote_into_ends_with_its_burial(
+def test_span_of_a_job_that_others_wrote_into_ends_with_its_dead_letter(
     ended_spans: InMemorySpanExporter,
 ) -> None:
-    letters, consumer = Letters(), DoneConsumer()
-    intake(StoredJobError("not Arno's"), letters).take(delivered(consumer))
+    dead_letters, consumer = DeadLetters(), DoneConsumer()
+    intake(StoredJobError("not Arno's"), dead_letters).take(delivered(consumer))
     assert [span.name for span in ended_spans.get_finished_spans()] == ["arno.job"]
-    assert len(letters.letters) == 1
+    assert len(dead_letters.records) == 1
     assert consumer.done_count == 1
 
 
@@ -90,5 +90,5 @@ def test_span_of_a_job_that_a_leaving_process_could_not_begin_ends(
     ended_spans: InMemorySpanExporter,
 ) -> None:
     with pytest.raises(AbandonedError):
-        intake(AbandonedError("leaves"), Letters()).take(delivered(DoneConsumer()))
+        intake(AbandonedError("leaves"), DeadLetters()).take(delivered(DoneConsumer()))
     assert len(ended_spans.get_finished_spans()) == 1
