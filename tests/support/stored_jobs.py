@@ -1,9 +1,10 @@
-"""How tests move a job in the result store."""
+"""How tests change a job in the result store, and a model of one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from arno.api.v1 import job_pb2
@@ -17,6 +18,29 @@ StoreFactory = Callable[..., Awaitable[GatewayStore]]
 
 WAIT_S: Final = 60.0
 """Longer than any wait of a test that passes."""
+
+
+@dataclass(slots=True)
+class ModelJob:
+    """A job in a model of the store: what the scripts are compared with."""
+
+    key: str = ""
+    state: JobState = JobState.QUEUED
+    attempt_count: int = 0
+    decoded_token_count: int = 0
+    results: dict[int, bytes] = field(default_factory=dict)
+    cancel_requested: bool = False
+    published: bool = False
+    turn_of: str = ""
+    holders: set[int] = field(default_factory=set)
+    outcome: JobOutcome | None = None
+    ended_by: int = 0
+    duplicate_count: int = 0
+
+    def end(self, state: JobState, end: JobOutcome, ended_by: int) -> None:
+        self.state, self.outcome, self.ended_by = state, end, ended_by
+        self.results.clear()
+        self.holders.clear()
 
 
 def outcome(ended_at_ms: int = 1, state: Any = job_pb2.JOB_STATE_SUCCEEDED) -> JobOutcome:

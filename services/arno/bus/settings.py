@@ -12,7 +12,7 @@ from arno.ops.redis_access import RedisAccessSettings
 
 
 class KafkaAccessSettings(Settings):
-    """Who we are to Kafka, and how to encrypt."""
+    """Identity and encryption towards Kafka."""
 
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="SSL encrypts, SASL names a user; as Kafka's own setting."

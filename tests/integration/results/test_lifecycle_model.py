@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
@@ -37,7 +37,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.builders import new_job
-from support.stored_jobs import outcome, progress
+from support.stored_jobs import ModelJob, outcome, progress
 
 pytestmark = pytest.mark.redis
 
@@ -49,29 +49,6 @@ WORKER_COUNT: Final = 3
 FOR_EVER_S: Final = 600
 _ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 _ORDER = {state: rank for rank, state in enumerate(JobState) if not state.ended}
-
-
-@dataclass(slots=True)
-class ModelJob:
-    """A job as the model holds it."""
-
-    key: str = ""
-    state: JobState = JobState.QUEUED
-    attempt_count: int = 0
-    decoded_token_count: int = 0
-    results: dict[int, bytes] = field(default_factory=dict)
-    cancel_requested: bool = False
-    published: bool = False
-    turn_of: str = ""
-    holders: set[int] = field(default_factory=set)
-    outcome: JobOutcome | None = None
-    ended_by: int = 0
-    duplicate_count: int = 0
-
-    def end(self, state: JobState, end: JobOutcome, ended_by: int) -> None:
-        self.state, self.outcome, self.ended_by = state, end, ended_by
-        self.results.clear()
-        self.holders.clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
--- Begins an attempt, before any work, unless too many workers have died at the job. A new attempt starts without task results; the
+-- Begins an attempt, before any work, unless too many workers have died while they held the job. A new attempt starts without task results; the
 -- state stays where it was.
 -- KEYS: job, watchers, this worker
 -- ARGV: job id, tenant, submitted_at_ms, deadline_at_ms, time_to_live_s, token of this begin, silence of a dead worker in ms,
@@ -27,7 +27,7 @@ end
 local number = redis.call('HINCRBY', job, 'attempt_count', 1)
 clear(job, RESULT)
 redis.call('HSET', job, 'begin_token', token, 'decoded_token_count', 0)
--- A worker that has said its farewell will not touch the job, and so cannot die at it.
+-- A worker that has reported its end will not touch the job, so its death cannot count.
 if note_alive(worker, ARGV[7]) then
   redis.call('HSET', job, HOLDER .. worker, number)
 end

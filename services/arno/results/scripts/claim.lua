@@ -8,7 +8,7 @@ local job_id, lane, body_sha256, stream = ARGV[1], ARGV[6], ARGV[7], ARGV[8]
 local has_key = ARGV[9] == '1'
 
 if has_key then
-  -- What is none of ours, an error table or a text of another form, is overwritten.
+  -- A foreign value (an error table, or a text of another form) is overwritten.
   local held = redis.pcall('GET', idempotency)
   local holder, holder_sha256 = string.match(type(held) == 'string' and held or '', '^(%S+) (%S*)$')
   if holder then

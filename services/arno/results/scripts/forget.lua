@@ -1,10 +1,10 @@
--- Forgets a job and frees its idempotency key. A tombstone stays for as long as the job would have, so that a worker which runs
--- it stops, and its record, delivered again, is not begun. Where there can be no record, none stays.
+-- Forgets a job and frees its idempotency key. A tombstone stays for as long as the job would have, so that a worker that
+-- runs it stops, and its record is not begun when it is delivered again. Where there can be no record, no tombstone stays.
 -- KEYS: job, watchers
 -- ARGV: job id, whether a tombstone stays ('1' or '0')
 local job, watchers = KEYS[1], KEYS[2]
 
--- What is no job answers with an error table.
+-- A foreign type answers with an error table.
 local state = redis.pcall('HGET', job, 'state')
 if type(state) ~= 'string' or state == DELETED then
   return 0

@@ -1,4 +1,4 @@
--- What all scripts share: how jobs are made, how they are announced, who watches them.
+-- What all scripts share: how jobs are created and announced, and which gateways watch them.
 
 local DELETED = 'DELETED'
 local RANK = {QUEUED = 1, ENCODING = 2, DECODING = 3, SUCCEEDED = 4, FAILED = 4, CANCELLED = 4, EXPIRED = 4, DELETED = 4}
@@ -11,7 +11,7 @@ local function over(state)
   return RANK[state] == 4
 end
 
--- Clears away what stands under a job's keys and is none of ours: the job is then one that the store has lost.
+-- Removes values of a foreign type from a job's keys: the job then counts as lost.
 local function evict_foreign(job, watchers)
   for _, key in ipairs({job, watchers}) do
     local kind = redis.call('TYPE', key).ok
@@ -38,7 +38,7 @@ local function ensure(job, origin)
   return 'QUEUED'
 end
 
--- Makes a gateway's stream a watcher of a job. One that is woken by every change stays so.
+-- Makes a gateway's stream a watcher of a job. A stream that is woken by every change stays so.
 local function watch(job, watchers, stream, wanted)
   local present = redis.call('HGET', watchers, stream)
   if present == 'change' or present == wanted then
@@ -48,13 +48,13 @@ local function watch(job, watchers, stream, wanted)
   redis.call('PEXPIRE', watchers, redis.call('PTTL', job))
 end
 
--- Wakes the watchers of a job that has come to a state. Called last in a change.
+-- Wakes the watchers of a job that has reached a state. Called last in a change.
 local function announce(job, watchers, job_id, state)
   redis.call('HINCRBY', job, 'revision', 1)
   local wanted = redis.call('HGETALL', watchers)
   for i = 1, #wanted, 2 do
     if over(state) or wanted[i + 1] == 'change' then
-      -- A wake-up is a hint: what stands in a stream's place must not keep a job from ending.
+      -- A wake-up is a hint: a foreign value in place of a stream must not keep a job from ending.
       redis.pcall('XADD', wanted[i], 'MAXLEN', '~', STREAM_LENGTH_MAX, '*', 'job', job_id, 'state', state)
       redis.call('EXPIRE', wanted[i], STREAM_TIME_TO_LIVE_S)
     end
@@ -70,7 +70,7 @@ local function clear(job, prefix)
   end
 end
 
--- Notes that a worker is alive, until it has been silent for so long; one that has left or died stays so. Returns whether it lives.
+-- Notes that a worker is alive for the given time, unless it has left or died. Returns whether it is alive.
 local function note_alive(worker, silence_ms)
   local state = redis.pcall('GET', worker)
   if state == LEFT or state == DIED then
@@ -80,7 +80,7 @@ local function note_alive(worker, silence_ms)
   return true
 end
 
--- Returns how many workers have died with a job in hand: those that hold it, have not left in order, and are silent now.
+-- Returns how many workers have died while they held a job: its holders that have not left in order and are silent now.
 local function count_deaths(job, asking)
   local deaths = 0
   for _, field in ipairs(redis.call('HKEYS', job)) do

@@ -1,4 +1,4 @@
--- Lets content that is there live at least this long.
+-- Extends the life of a stored content to at least the given time.
 -- KEYS: blob
 -- ARGV: time to live in milliseconds
 -- Returns 1 where the content is there.

@@ -4,7 +4,7 @@
 -- Returns the job's fields and values in turn; nothing where there is no job.
 local job, watchers = KEYS[1], KEYS[2]
 
--- What is no job answers with an error table.
+-- A foreign type answers with an error table.
 local state = redis.pcall('HGET', job, 'state')
 if type(state) ~= 'string' or state == DELETED then
   return {}

@@ -1,6 +1,6 @@
 -- Notes that the bus has the record of a job, so that it need not be published again.
 -- KEYS: job
--- What is no job answers with an error table.
+-- A foreign type answers with an error table.
 local state = redis.pcall('HGET', KEYS[1], 'state')
 if type(state) == 'string' and state ~= DELETED then
   redis.call('HSET', KEYS[1], 'published', 1)

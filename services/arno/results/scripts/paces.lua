@@ -1,6 +1,6 @@
--- Returns the paces of the workers that were heard of lately, and forgets the others.
+-- Returns the paces that were reported lately, and removes the others.
 -- KEYS: paces
--- ARGV: seconds for which a report is believed
+-- ARGV: seconds for which a report counts
 local now, found, live = redis.call('TIME'), redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #found, 2 do
   local pace, at = string.match(found[i + 1], '^(%S+) (%d+)$')

@@ -16,7 +16,7 @@ end
 if RANK[next_state] > RANK[state] then
   state = next_state
 end
--- In a job made anew the count starts over; a number can only raise it.
+-- In a job created again the count starts over; a number can only raise it.
 redis.call('HSET', job, 'state', state, 'attempt_count', number, 'decoded_token_count', ARGV[8])
 for i = 9, #ARGV, 2 do
   redis.call('HSET', job, 'result:' .. ARGV[i], ARGV[i + 1])

@@ -1,4 +1,4 @@
--- Notes how a worker ended; its first word is the last.
+-- Notes how a worker ended; only its first report counts.
 -- KEYS: this worker
 -- ARGV: 'left' or 'died', time to live in milliseconds
 local state = redis.pcall('GET', KEYS[1])

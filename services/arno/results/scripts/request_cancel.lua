@@ -1,9 +1,9 @@
--- Asks that a job be stopped; one that nobody has begun ends at once. One that has ended, or is not known, stays as it is.
+-- Notes that a job is to be cancelled; a job that no worker has begun ends at once. An ended or unknown job stays as it is.
 -- KEYS: job, watchers
--- ARGV: job id, outcome of a job that nobody has begun
+-- ARGV: job id, outcome of a job that no worker has begun
 local job, watchers = KEYS[1], KEYS[2]
 
--- What is no job answers with an error table.
+-- A foreign type answers with an error table.
 local state = redis.pcall('HGET', job, 'state')
 if type(state) ~= 'string' or over(state) then
   return 0

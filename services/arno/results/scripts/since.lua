@@ -1,4 +1,4 @@
--- Returns since when this Redis has its memory: when it was first asked, after it came up empty. In Unix ms.
+-- Returns since when this Redis has its memory, Unix ms: the time of the first call after it came up empty.
 -- KEYS: since
 -- ARGV: time to live in milliseconds, counted from the newest call
 local since = redis.pcall('GET', KEYS[1])

@@ -1,8 +1,8 @@
--- Gives the turn to publish a job, unless it is on the bus already or it is another's turn.
+-- Gives a caller the turn to publish a job, unless its record is on the bus or another caller has the turn.
 -- KEYS: job
--- ARGV: who asks, milliseconds that it may take
--- Returns 1 where it is the asker's turn.
--- What is no job answers with an error table, which has none of these fields.
+-- ARGV: the caller, milliseconds for which the turn lasts
+-- Returns 1 where the caller has the turn.
+-- A foreign type answers with an error table, which has none of these fields.
 local present = redis.pcall('HMGET', KEYS[1], 'state', 'attempt_count', 'published', 'publishing')
 if present[1] ~= 'QUEUED' or present[2] ~= '0' or present[3] == '1' then
   return 0
