@@ -65,10 +65,10 @@ def verb() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a letter.")
 @_with_settings
 def show_all(settings: DeadLetterSettings, as_json: bool) -> None:
-    """List the letters: what died, of what, when, and how often it was begun.
+    """List the letters: which job, why and when it was given up, and how often it was begun.
 
-    A job that died once may have left several letters, after an outage of the bus: it is listed
-    once, by its newest; JSON names the others as copies.
+    A job may have several letters after an outage of the bus: it is listed once, by its newest;
+    JSON names the others as copies.
 
     \b
     Example:
@@ -89,7 +89,7 @@ def show_all(settings: DeadLetterSettings, as_json: bool) -> None:
 @click.option(
     "--image",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the image to this file; keep in mind that it may have killed a worker.",
+    help="Write the image to this file. Caution: it may have killed a worker.",
 )
 @_with_settings
 def show(settings: DeadLetterSettings, letter: str, image: Path | None) -> None:
@@ -134,8 +134,8 @@ def run_again(
 ) -> int:
     """Put jobs on their lanes again, each under a new id, which is printed.
 
-    The old job keeps its end: the first one counts. A record that could not be read is put back as
-    it was, for workers that can read it now. Letters stay until they are purged.
+    The old job keeps its end. A record that could not be read is put back unchanged, for workers
+    that can read it now. Letters stay until they are purged.
 
     \b
     Example:
@@ -158,7 +158,7 @@ def run_again(
     default=0.0,
     show_default=True,
     metavar="DAYS",
-    help="Keep what died within so many days.",
+    help="Keep letters from within this many days.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_with_settings
@@ -173,7 +173,7 @@ def purge(settings: DeadLetterSettings, older_than_days: float, yes: bool) -> No
         click.confirm("Remove dead letters for good?", abort=True)
     before_ms = int((time.time() - older_than_days * _DAY_S) * 1000)
     with contextlib.closing(make_dead_letter_queue(settings)) as queue:
-        # What came in this very millisecond goes as well.
+        # Letters of this very millisecond are removed as well.
         count = queue.purge(before_ms if older_than_days else before_ms + 1)
     click.echo(f"removed {count} letter{'' if count == 1 else 's'}")
 
@@ -216,7 +216,7 @@ def _find(settings: DeadLetterSettings, names: Collection[str]) -> list[DeadLett
         letter = next((one for one in letters if one.named(name)), None)
         if letter is None:
             raise InvalidFieldError(field="LETTER", problem="there is none of this name", sent=name)
-        # A job that is named twice, by two of its letters, runs again once.
+        # A job named twice, by two of its letters, runs again once.
         if letter not in found:
             found.append(letter)
     return found
