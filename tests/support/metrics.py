@@ -8,6 +8,7 @@ from arno.bus.ports import ConsumerStatistics
 from arno.engine.interface import EngineStatistics
 from arno.gateway.backlog import Backlog
 from arno.gateway.metrics import BacklogCollector, GatewayMetrics
+from arno.ops.health import register_process_metrics
 from arno.training.trainer.metrics import TrainMetrics
 from arno.worker.metrics import Readings, WorkerMetrics
 from prometheus_client import CollectorRegistry
@@ -22,13 +23,14 @@ class DeclaredMetric:
 
 
 def declared_metrics() -> list[DeclaredMetric]:
-    """Return every metric of gateway, worker and training."""
+    """Return every metric of gateway, worker and training, and those that all processes have."""
     registry = CollectorRegistry()
     GatewayMetrics(registry)
     registry.register(BacklogCollector(_no_backlog()))
     worker = WorkerMetrics(registry)
     worker.follow(_idle_worker())
     TrainMetrics(registry)
+    register_process_metrics(registry)
     found = []
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""

@@ -1,30 +1,30 @@
-"""The HTTP side door of a process: ``/metrics``, ``/livez`` and ``/readyz``.
+"""The HTTP endpoints of a process for operators: ``/metrics``, ``/livez`` and ``/readyz``.
 
 Alive means that the process can still do its work and must not be restarted; ready means that it
 may be given work now. Both are answered from functions that the process passes in, which return the
-reasons why not.
+reasons against it. Metrics of the process itself and of its build are added to its own.
 """
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
 
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from arno import __version__
 from arno.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
 Reasons = Callable[[], Sequence[str]]
-"""Returns why not; an empty sequence means yes. Must not block: it is called on each probe."""
+"""Returns the reasons against it; empty means yes. Must not block: called on each probe."""
 
 
 class HealthServer:
-    """Serves probes and metrics on own threads; ``start`` and ``close`` belong to one thread."""
+    """Serves probes and metrics on its own threads; one thread calls ``start`` and ``close``."""
 
     def __init__(
         self,
@@ -40,13 +40,14 @@ class HealthServer:
         Args:
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
-            registry: The process's metrics.
-            not_ready: Why the process may not be given work.
-            not_alive: Why the process must be restarted.
+            registry: The metrics of the process; those of process and build are added to it.
+            not_ready: Returns why the process may not be given work.
+            not_alive: Returns why the process must be restarted.
 
         Raises:
             ConfigurationError: The address cannot be had.
         """
+        register_process_metrics(registry)
         handler = _handler(registry, not_ready=not_ready, not_alive=not_alive)
         try:
             self._server = _Server((host, port), handler)
@@ -68,15 +69,35 @@ class HealthServer:
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to serve."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering and free the port. Idempotent."""
+        """Stop serving and free the port. Idempotent."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+
+def register_process_metrics(registry: CollectorRegistry) -> None:
+    """Add CPU time, memory, open files, garbage collections and versions of this process."""
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    Gauge(
+        "arno_build_info",
+        "Always 1; its labels are the versions of Arno, of Python and, where installed, of torch.",
+        ["version", "python", "torch"],
+        registry=registry,
+    ).labels(__version__, platform.python_version(), _torch_version()).set(1)
+
+
+def _torch_version() -> str:
+    # From the metadata: most processes never import torch.
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 class _Server(ThreadingHTTPServer):

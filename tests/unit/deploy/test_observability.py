@@ -32,13 +32,18 @@ def base_name(series: str) -> str:
 
 def test_the_page_lists_every_metric_and_no_other() -> None:
     page = (ROOT / "docs/metrics.md").read_text()
-    listed = dict(re.findall(r"^\| `(arno_\w+)` \| (\w+) \|", page, flags=re.MULTILINE))
+    listed = dict(
+        re.findall(r"^\| `((?:arno|process|python)_\w+)` \| (\w+) \|", page, flags=re.MULTILINE)
+    )
     assert listed == {metric.name: metric.kind for metric in declared_metrics()}
 
 
 def test_names_carry_their_process_and_counters_end_in_total() -> None:
     for metric in declared_metrics():
-        assert re.match(r"arno_(gateway|worker|train)_[a-z_]+$", metric.name)
+        assert re.match(
+            r"(arno_(gateway|worker|train)_[a-z_]+|arno_build_info|(process|python)_[a-z_]+)$",
+            metric.name,
+        )
         assert metric.name.endswith("_total") == (metric.kind == "counter")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from arno import __version__
 from arno.errors import ConfigurationError
 from arno.ops.health import HealthServer
 from prometheus_client import CollectorRegistry, Counter
@@ -42,6 +44,16 @@ def test_metrics_are_in_the_format_that_prometheus_reads(server: HealthServer) -
     families = {family.name: family for family in text_string_to_metric_families(body)}
     assert status == 200
     assert families["arno_test_things"].samples[0].value == 3
+
+
+def test_metrics_tell_process_and_build(server: HealthServer) -> None:
+    _, body = get(server, "/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(body)}
+    assert families["process_resident_memory_bytes"].samples[0].value > 0
+    (build,) = families["arno_build_info"].samples
+    assert build.value == 1
+    assert build.labels["version"] == __version__
+    assert build.labels["python"] == platform.python_version()
 
 
 def test_readiness_follows_its_reasons_and_names_them(
