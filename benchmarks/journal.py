@@ -1,4 +1,7 @@
-"""Remember what a run of a suite has measured, so that one that was cut off goes on."""
+"""Record what a run of a suite has measured, so that an interrupted run can continue.
+
+Stands alone: its test needs none of what the command line imports.
+"""
 
 from __future__ import annotations
 

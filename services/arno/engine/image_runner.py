@@ -74,8 +74,14 @@ class ImageRunner:
         self._closed = False
         self._loop = EngineLoop(engine, on_events=self._deliver)
         threads = min(_PREPARE_THREADS_MAX, available_cpus())
-        self._preparing = ThreadPoolExecutor(threads, "arno-prepare")
+        self._threads: set[threading.Thread] = set()
+        self._preparing = ThreadPoolExecutor(
+            threads,
+            "arno-prepare",
+            initializer=lambda: self._threads.add(threading.current_thread()),
+        )
         self._thread = threading.Thread(target=self._run_loop, name="arno-engine", daemon=True)
+        self._threads.add(self._thread)
         self._thread.start()
 
     def start(self, image: ImageSource, opened: OpenImage) -> None:
@@ -111,9 +117,14 @@ class ImageRunner:
         """Stop the threads and free the model; calls in progress get a `CancelledError`."""
         self._closed = True
         self._stop(CancelledError("the model was closed before this image had its answers"))
+        self._loop.stop()
+        if threading.current_thread() in self._threads:
+            # The garbage collector closes what nothing refers to, on whichever thread it runs; none
+            # of these can wait for itself.
+            self._preparing.shutdown(wait=False)
+            return
         # Images that still wait to be prepared fail one by one, so that their calls end.
         self._preparing.shutdown(wait=True)
-        self._loop.stop()
         self._thread.join()
         self.engine.close()
 

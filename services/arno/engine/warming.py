@@ -1,4 +1,7 @@
-"""Run an engine at every width before it is relied on, so that nothing is compiled for a caller."""
+"""Run an engine at every width before it is relied on, so that nothing is compiled for a caller.
+
+Stands alone: the tests of the path for GPUs run it over an engine on a CPU.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 
@@ -213,6 +214,17 @@ def test_closed_model_answers_no_more_and_ends_what_is_open(open_engine):
             pass
     with pytest.raises(RuntimeError, match="closed"):
         florence.ask(picture(1), "OD")
+
+
+def test_model_without_users_closes_itself(open_engine):
+    closed = threading.Event()
+    engine = open_engine()
+    engine.close = closed.set
+    florence = Florence(engine)
+    assert florence.ask(picture(1), "OD", **GREEDY).ok
+    del florence
+    gc.collect()
+    assert closed.wait(20)
 
 
 def test_engine_that_dies_fails_the_call_and_does_not_hang(open_engine):
