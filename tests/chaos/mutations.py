@@ -71,7 +71,7 @@ def _wake_ups_only(patch: pytest.MonkeyPatch) -> None:
         await original(self)
 
     async def sweep(self: WakeUpLoop) -> None:
-        self._swept_at_s = self._clock()
+        self._swept_at_s = self._clock.monotonic_s()
 
     patch.setattr(WakeUpLoop, "_read", read)
     patch.setattr(WakeUpLoop, "_sweep", sweep)

@@ -46,8 +46,8 @@ class WorkerSettings(BusSettings, ResultSettings, EngineSettings, ObservabilityS
     drain_s: float = Field(
         20.0,
         ge=0,
-        description="How long work in hand may take to finish after SIGTERM, in seconds; stay well "
-        "below the grace period of the platform.",
+        description="How long jobs in flight may take to finish after SIGTERM, in seconds; stay "
+        "well below the grace period of the platform.",
     )
     cancel_poll_s: float = Field(
         0.25, gt=0, le=60, description="How often to look for cancelled jobs, in seconds."
