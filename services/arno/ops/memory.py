@@ -1,4 +1,7 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take.
+
+Stands alone: a property of the operating system, not of the engine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How many files this process may have open; a connection is one."""
+"""How many files this process may have open; a connection is one.
+
+Stands alone: a property of the operating system, not of the gateway.
+"""
 
 from __future__ import annotations
 
