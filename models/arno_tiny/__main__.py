@@ -11,55 +11,54 @@ from rich.console import Console
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Make what Arno bundles: the model arno-tiny, and the example images."""
+    """Make the model arno-tiny that Arno bundles, and the example images."""
 
 
 @main.command()
-@click.option("--steps", default=4_000, show_default=True, help="Steps in all.")
-@click.option("--batch", default=32, show_default=True, help="Scenes a step, over all workers.")
+@click.option("--steps", default=4_000, show_default=True, help="Number of steps in all.")
+@click.option("--batch", default=32, show_default=True, help="Scenes a step, over all processes.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
 @click.option(
-    "--workers", default=2, show_default=True, help="Processes that train, of one thread each."
+    "--processes", default=2, show_default=True, help="Training processes of one thread each."
 )
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".runs/tiny"),
     show_default=True,
-    help="Where checkpoints, log and model go. A checkpoint found there is continued.",
+    help="Folder for checkpoint, log and model; a run found there is resumed.",
 )
 @click.option(
     "--start-from",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder with weights of this network to start from, in place of random ones.",
+    help="Folder with weights of this network to start from, in place of random ones.",
 )
 @click.option(
     "--first-scene",
     default=0,
     show_default=True,
-    help="Number of the first scene; with --start-from, how many those weights have seen.",
+    help="Number of the first scene; with --start-from, the number that those weights have seen.",
 )
 @click.option(
     "--by-heart",
     type=int,
-    help="Repeat so many scenes: proves that the model can learn them at all.",
+    help="Number of scenes to repeat, to prove that the model can learn them at all.",
 )
-def train(folder: Path, workers: int, by_heart: int | None, **recipe: Any) -> None:
+def train(folder: Path, processes: int, by_heart: int | None, **recipe: Any) -> None:
     """Train arno-tiny on rendered scenes, from nothing or from earlier weights."""
-    from models.arno_tiny.launch import launch
-    from models.arno_tiny.loop import Recipe
+    from models.arno_tiny.recipe import Recipe, launch
 
-    launch(folder, Recipe(repeat_every=by_heart, **recipe), workers)
+    launch(folder, Recipe(repeat_every=by_heart, **recipe), processes)
 
 
 @main.command("smoke")
-@click.option("--minutes", default=3.0, show_default=True, help="How long to train.")
-@click.option("--workers", default=2, show_default=True, help="Processes that train.")
-def smoke(minutes: float, workers: int) -> None:
-    """Train for a moment; fail unless the loss falls and Arno says what transformers says."""
+@click.option("--minutes", default=3.0, show_default=True, help="Duration of the training.")
+@click.option("--processes", default=2, show_default=True, help="Training processes.")
+def smoke(minutes: float, processes: int) -> None:
+    """Train a few minutes; fail unless the loss falls and Arno answers as transformers does."""
     from models.arno_tiny.smoke import smoke as train_and_compare
 
-    result = train_and_compare(minutes=minutes, workers=workers)
+    result = train_and_compare(minutes=minutes, processes=processes)
     Console().print(
         f"{result.steps} steps, loss {result.first_loss:.2f} -> {result.last_loss:.2f}; "
         f"{result.equal_count} of {result.asked_count} answers equal in transformers and Arno"

@@ -1,12 +1,13 @@
-"""Help the model over the plateau of the plain sequence loss.
+"""Auxiliary heads and losses, without which training stays on the plateau of the plain loss.
 
 Nothing of this is in the saved model.
 
-1. Dense heads: each cell near an object's centre says its class, its colour and its box, once from
-   DaViT's grid, for all that is in the scene, and once from the text encoder's image tokens, for
-   what the question is about and with its place in the answer. Two letters a cell are read too.
-2. Location targets softened over neighbouring bins, and the distance to them on the whole.
-3. Sine-cosine starting values, so that near places start near.
+1. Dense heads predict class, colour and box of the object in each cell near its centre: one reads
+   DaViT's grid, for all objects of the scene; the other reads the text encoder's image tokens, for
+   the objects that the question is about, with their place in the answer. A third head reads two
+   letters a cell.
+2. Location targets are softened over neighbouring bins; the distance to them is a loss as well.
+3. Positions and locations start from sine-cosine values, so that near places start near.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import math
 from dataclasses import dataclass
 
 import torch
+from arno.training.trainer.batches import IGNORED
 from arno.vocabulary import BIN_COUNT
 from torch import nn
 from torch.nn import functional
 from transformers import Florence2ForConditionalGeneration
 
 from models.arno_tiny.architecture import GRID
-from models.arno_tiny.batches import (
+from models.arno_tiny.scene_batches import (
     CLASS_COUNT,
     COLOUR_COUNT,
-    IGNORED,
     ITEMS_MAX,
     LETTER_COUNT,
     Items,
@@ -39,7 +40,7 @@ _CELL = 1 / GRID
 
 @dataclass(frozen=True, slots=True)
 class CellTargets:
-    """What each cell has to say.
+    """What the heads are to predict for each cell.
 
     Shapes: classes, colours, ranks [B, cells] int64, 0 for empty; boxes [B, cells, 4]; centres
     [cells, 4] (x, y, x, y).
@@ -53,7 +54,7 @@ class CellTargets:
 
 
 def cell_targets(items: Items) -> CellTargets:
-    """Give each item the cells in the middle half of its box, at least the one at its centre."""
+    """Assign each item the cells in the middle half of its box, at least the one at its centre."""
     boxes, classes = items.boxes, items.classes
     axis = (torch.arange(GRID) + 0.5) * _CELL
     x, y = axis.repeat(GRID), axis.repeat_interleave(GRID)  # [cells], row by row
@@ -76,7 +77,7 @@ def cell_targets(items: Items) -> CellTargets:
 
 
 class DenseHead(nn.Module):
-    """Reads class, colour, box (from the cell's centre) and place in the answer off each cell."""
+    """Predicts class, colour, box (from the cell's centre) and place in the answer of each cell."""
 
     def __init__(self, width: int) -> None:
         """Make the head for cells of ``width`` features."""
@@ -99,7 +100,7 @@ class DenseHead(nn.Module):
 
 
 class LetterHead(nn.Module):
-    """Reads the letter in the left and in the right half of each cell."""
+    """Predicts the letter in the left and in the right half of each cell."""
 
     def __init__(self, width: int) -> None:
         """Make the head for cells of ``width`` features."""
@@ -139,7 +140,8 @@ def answer_losses(
     located = (bins >= 0) & (bins < BIN_COUNT)
     block = log_probs[located, first_location_id : first_location_id + BIN_COUNT]
     soft = -(softness[bins[located]] * block).sum(dim=-1)
-    # Where the answer points on the whole: pulls far misses, of which single bins know little.
+    # The mean predicted location: its distance corrects far misses, which the loss of single bins
+    # hardly tells apart.
     pointed = block.exp() @ torch.arange(BIN_COUNT, dtype=torch.float32)
     missed = (pointed - bins[located] * block.exp().sum(dim=-1)).abs() / BIN_COUNT
     losses = -log_probs.gather(1, wanted[:, None])[:, 0]
@@ -150,8 +152,8 @@ def answer_losses(
 
 
 @torch.no_grad()
-def start_near(model: Florence2ForConditionalGeneration, first_location_id: int) -> None:
-    """Give rows, columns and location tokens sine-cosine starting values."""
+def start_from_waves(model: Florence2ForConditionalGeneration, first_location_id: int) -> None:
+    """Set the embeddings of rows, columns and location tokens to sine-cosine values."""
     position = model.model.multi_modal_projector.image_position_embed
     for embedding in (position.row_embeddings, position.column_embeddings):
         weight = embedding.weight

@@ -1,13 +1,26 @@
-"""The loss of one batch: many questions over one encoding of each image, and the aids."""
+"""The loss of a batch: many questions over one encoding of each image, and the auxiliary heads.
+
+Matrix products run in bfloat16 where the processor has them, which makes a step 1.5 times as fast.
+Weights, sums, attention and losses stay in float32. Attention does because torch's backward pass of
+it in bfloat16 on a CPU takes eight times as long as in float32 (measured: torch 2.15, AVX-512).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import torch
+from arno.training.trainer.batches import IGNORED
+from arno.training.trainer.objective import Loss, Step, decoder_inputs
 from torch import nn
-from transformers import Florence2ForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    Florence2ForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from models.arno_tiny.architecture import GRID_WIDTH, IMAGE_TOKENS, WIDTH, normalise
 from models.arno_tiny.auxiliary_heads import (
@@ -17,22 +30,23 @@ from models.arno_tiny.auxiliary_heads import (
     cell_targets,
     soft_bins,
 )
-from models.arno_tiny.batches import IGNORED, TASKS, Batch, Inquiries
+from models.arno_tiny.scene_batches import TASKS, Inquiries, SceneBatch
 
 _TOKEN_HEAD_WEIGHT: Final = 0.5
-_START, _PAD = 2, 1
+_WIDE_ATTENTION: Final = "arno_float32_sdpa"
+_SIGMA_START, _SIGMA_END, _SIGMA_END_AT = 20.0, 4.0, 0.6
+"""Softness of location targets in bins, at the start and at the end, and when that is reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """The parts of the loss; ``total`` is what is minimised."""
+class _Losses(NamedTuple):
+    """What is minimised, and its parts."""
 
     total: torch.Tensor
     parts: dict[str, float]
 
 
-class Objective(nn.Module):
-    """Owns the dense heads; holds the model that it trains."""
+class TaughtModel(nn.Module):
+    """The model with the auxiliary heads: everything that is trained."""
 
     def __init__(
         self, model: Florence2ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
@@ -44,49 +58,52 @@ class Objective(nn.Module):
         self.letter_head = LetterHead(GRID_WIDTH)
         self.token_head = DenseHead(WIDTH)
         self.first_location_id = tokenizer.get_vocab()["<loc_0>"]
-        self._softness = soft_bins(8.0)
 
-    def soften(self, sigma: float) -> None:
-        """Set how far location targets spread, in bins."""
-        self._softness = soft_bins(sigma)
+    def forward(self, batch: SceneBatch, *, dense: bool, sigma: float) -> _Losses:
+        """Return the losses of a batch.
 
-    def dense(self, batch: Batch) -> Losses:
-        """Return the loss of DaViT and its heads alone: cheap, and what the rest builds on."""
-        return self._dense(batch, self._grid(batch))
+        Args:
+            batch: Scenes and questions.
+            dense: Leave out the language model and train DaViT and its heads alone: cheap, and what
+                everything else builds on.
+            sigma: Standard deviation of location targets, in bins.
+        """
+        if dense:
+            return self._dense(batch, self._grid(batch))
+        return self._full(batch, soft_bins(sigma))
 
-    def full(self, batch: Batch) -> Losses:
-        """Return the loss of everything."""
+    def _full(self, batch: SceneBatch, softness: torch.Tensor) -> _Losses:
         grid = self._grid(batch)
         dense = self._dense(batch, grid)
         image = self.model.model.multi_modal_projector(grid)  # [B, V, D]
-        answers, aids, tasks = [], [], []
+        answers, tokens, tasks = [], [], []
         for inquiries in batch.inquiries:
             encoded, mask = self._encode(image, inquiries)
-            aids.append(
+            tokens.append(
                 self.token_head(
                     encoded[:, 1:IMAGE_TOKENS], cell_targets(inquiries.items), ordered=True
                 )
                 * len(encoded)
             )
-            answers.append(self._answer(encoded, mask, inquiries.answers))
+            answers.append(self._answer(encoded, mask, inquiries.answers, softness))
             tasks.append(inquiries.tasks)
         losses, asked = torch.cat(answers), torch.cat(tasks)
         lengths = torch.cat([(one.answers != IGNORED).sum(dim=1) for one in batch.inquiries])
         # Between "every answer counts alike" and "every token does".
         weights = lengths.sqrt()
         answer = (losses * weights).sum() / weights.sum()
-        token = torch.stack(aids).sum() / len(losses)
+        token = torch.stack(tokens).sum() / len(losses)
         total = answer + dense.total + _TOKEN_HEAD_WEIGHT * token
         parts = dense.parts | {"token": token.item(), "answer": answer.item()}
-        return Losses(total, parts | _by_task(losses.detach(), asked))
+        return _Losses(total, parts | _by_task(losses.detach(), asked))
 
-    def _dense(self, batch: Batch, grid: torch.Tensor) -> Losses:
+    def _dense(self, batch: SceneBatch, grid: torch.Tensor) -> _Losses:
         cells = grid.flatten(2).transpose(1, 2)
         dense = self.grid_head(cells, cell_targets(batch.items), ordered=False)
         letters = self.letter_head(cells, batch.letters)
-        return Losses(dense + letters, {"grid": dense.item(), "letters": letters.item()})
+        return _Losses(dense + letters, {"grid": dense.item(), "letters": letters.item()})
 
-    def _grid(self, batch: Batch) -> torch.Tensor:
+    def _grid(self, batch: SceneBatch) -> torch.Tensor:
         output: torch.Tensor = self.model.model.vision_tower(
             normalise(batch.pixels)
         ).last_hidden_state
@@ -105,24 +122,79 @@ class Objective(nn.Module):
         return encoded, mask
 
     def _answer(
-        self, encoded: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+        self,
+        encoded: torch.Tensor,
+        mask: torch.Tensor,
+        labels: torch.Tensor,
+        softness: torch.Tensor,
     ) -> torch.Tensor:
-        shifted = labels.new_full(labels.shape, _START)
-        shifted[:, 1:] = labels[:, :-1]
-        shifted[shifted == IGNORED] = _PAD
-        # Padding stands after the answer, where a causal decoder cannot see it.
         hidden = self.model.model.language_model.decoder(
-            input_ids=shifted,
+            input_ids=decoder_inputs(labels),
             encoder_hidden_states=encoded,
             encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state
-        return answer_losses(
-            self.model.lm_head(hidden), labels, self.first_location_id, self._softness
-        )
+        return answer_losses(self.model.lm_head(hidden), labels, self.first_location_id, softness)
 
 
 def _by_task(losses: torch.Tensor, tasks: torch.Tensor) -> dict[str, float]:
     return {
         TASKS[task]: losses[tasks == task].mean().item() for task in torch.unique(tasks).tolist()
     }
+
+
+class SceneObjective:
+    """The objective of the recipe: first DaViT alone, then all, with ever sharper locations."""
+
+    partly_used = True
+    device = torch.device("cpu")
+
+    def __init__(
+        self, network: TaughtModel, *, dense_steps: int, steps: int, bfloat16: bool
+    ) -> None:
+        """Take the network, and the number of dense steps and of all steps."""
+        self.network = network
+        self._dense_steps, self._steps, self._bfloat16 = dense_steps, steps, bfloat16
+        _widen_attention(network.model)
+
+    def start(self) -> None:
+        """Put the network into training mode."""
+        self.network.train()
+
+    def loss(self, network: Any, batch: SceneBatch, step: Step) -> Loss:
+        """Return the loss of a batch."""
+        sharpened = min(1.0, step.number / self._steps / _SIGMA_END_AT)
+        sigma = _SIGMA_START * (_SIGMA_END / _SIGMA_START) ** sharpened
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bfloat16):
+            total, parts = network(batch, dense=step.number < self._dense_steps, sigma=sigma)
+        return Loss(total, parts)
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor multiplies bfloat16 faster than float32."""
+    supported: bool = torch.cpu._is_avx512_bf16_supported()
+    return supported
+
+
+def _widen_attention(model: Any) -> None:
+    """Let a transformers model compute its attention in float32 inside autocast blocks."""
+    AttentionInterface.register(_WIDE_ATTENTION, _attention)
+    AttentionMaskInterface.register(_WIDE_ATTENTION, sdpa_mask)
+    model.set_attn_implementation(_WIDE_ATTENTION)
+
+
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    if attention_mask is not None and attention_mask.dtype != torch.bool:
+        attention_mask = attention_mask.float()
+    with torch.autocast("cpu", enabled=False):
+        output, _ = sdpa_attention_forward(
+            module, query.float(), key.float(), value.float(), attention_mask, **options
+        )
+    return output.to(query.dtype), None

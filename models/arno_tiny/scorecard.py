@@ -1,12 +1,13 @@
-"""How well each task goes, one number a task, measured quickly while a run goes on.
+"""Measure every task quickly during a run, one number a task, and ask more often what lags.
 
-It uses the figures of ``arno eval``, on few scenes and through transformers' own ``generate``; the
-measurement that counts is ``arno eval`` itself. This one only has to say which task lags.
+The figures are those of ``arno eval``, on few scenes and through transformers' own ``generate``.
+Only ``arno eval`` counts as a measurement of the model; these numbers steer the curriculum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean
 from types import MappingProxyType
 from typing import Final
@@ -18,9 +19,13 @@ from arno.training.evaluation.cases import Case
 from arno.training.evaluation.figures import TaskFigures, figures_of
 from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import Question
+from arno.training.trainer.average import AverageWeights
+from arno.training.trainer.process_group import ProcessGroup
 from arno.training.world import Split
 from arno.vocabulary import Answer, Decoded, Task, TokenTable, build_prompt, parse
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
+
+from models.arno_tiny.scene_batches import TASKS
 
 TARGETS: Final[Mapping[Task, float]] = MappingProxyType(
     {
@@ -42,15 +47,93 @@ TARGETS: Final[Mapping[Task, float]] = MappingProxyType(
         Task.PROMPT: 0.8,
     }
 )
-"""What each task's number shall reach."""
+"""The number that each task is to reach."""
+
+TASK_WEIGHTS: Final[Mapping[Task, float]] = MappingProxyType(
+    {
+        # What other tasks build on, and reading, which only some of the scenes have words for.
+        Task.OD: 2.0,
+        Task.OCR: 2.0,
+        Task.REGION_TO_OCR: 1.5,
+        Task.OCR_WITH_REGION: 2.0,
+        Task.CAPTION_TO_PHRASE_GROUNDING: 1.5,
+        Task.REFERRING_EXPRESSION_SEGMENTATION: 1.5,
+    }
+)
+"""How often a task is asked, in relation to the others; 1 where none is given."""
 
 _BATCH: Final = 40
 _NOUNS: Final = nouns_of("world:")
-# Of these, naming the right objects is the lesser half.
+# Tasks for which naming the right objects is the lesser half.
 _BY_WORDS: Final = frozenset(
     {Task.DETAILED_CAPTION, Task.MORE_DETAILED_CAPTION, Task.REGION_TO_DESCRIPTION}
 )
 _ERROR: Final = "character_error"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringPlan:
+    """How often and how the tasks are measured.
+
+    Attributes:
+        every_steps: Steps between two measurements.
+        scenes: Validation scenes to measure on.
+        tokens_max: Limit on the tokens of an answer.
+    """
+
+    every_steps: int
+    scenes: int
+    tokens_max: int
+
+
+class Scorecard:
+    """The present number of each task; every process measures a part of the tasks."""
+
+    changes_data = True
+
+    def __init__(
+        self,
+        model: Florence2ForConditionalGeneration,
+        processor: Florence2Processor,
+        average: AverageWeights,
+        group: ProcessGroup,
+        plan: MeasuringPlan,
+    ) -> None:
+        """Take the model, its average weights, and how to measure them."""
+        self._model, self._processor = model, processor
+        self._average, self._group = average, group
+        self._plan = plan
+        self.every_steps = plan.every_steps
+        self._scores: dict[Task, float] = {}
+
+    def measure(self) -> dict[str, float]:
+        """Measure the average weights; return every task's number as ``score/TASK``."""
+        self._model.train(mode=False)
+        with self._average.in_place():
+            own = score_tasks(
+                self._model,
+                self._processor,
+                TASKS[self._group.rank :: self._group.size],
+                range(self._plan.scenes),
+                tokens_max=self._plan.tokens_max,
+            )
+        self._model.train()
+        for scores in self._group.all_gather(own):
+            self._scores.update(scores)
+        return {f"score/{task}": self._scores[task] for task in TASKS}
+
+    def task_weights(self) -> dict[Task, float]:
+        """Return how often to ask each task: more often what is far from its target."""
+        lag = {task: max(0.0, 1 - self._scores.get(task, 0.0) / TARGETS[task]) for task in TASKS}
+        return {task: TASK_WEIGHTS.get(task, 1.0) * (0.4 + lag[task]) for task in TASKS}
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the number of each task by its name."""
+        return {str(task): score for task, score in self._scores.items()}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Take the numbers from a checkpoint."""
+        self._scores = {Task(name): score for name, score in state.items()}
 
 
 def score_tasks(
@@ -62,7 +145,7 @@ def score_tasks(
     tokens_max: int,
     split: Split = Split.VALIDATION,
 ) -> dict[Task, float]:
-    """Return the number of each task on some scenes of a split; 0..1, higher is better."""
+    """Return the number of each task on scenes of a split; 0..1, higher is better."""
     scores = {}
     for task in tasks:
         asked = [one for index in scenes for one in samples(split, index, tasks=(task,))]
@@ -75,7 +158,7 @@ def score_tasks(
 
 
 def token_table_of(processor: Florence2Processor) -> TokenTable:
-    """Return what the parsers need to know of the processor's tokenizer."""
+    """Return the processor's tokenizer as the parsers take it."""
     tokenizer = processor.tokenizer
     return TokenTable.from_byte_level(
         tokenizer.get_vocab(), added_tokens=tokenizer.get_added_vocab(), special_ids=(0, 1, 2)
@@ -91,7 +174,7 @@ def answer(
     tokens_max: int,
     beams: int = 1,
 ) -> list[Answer]:
-    """Let the model answer samples, in their order."""
+    """Return the model's answers to samples, in their order."""
     token_table = token_table_of(processor)
     answers = []
     for start in range(0, len(asked), _BATCH):
@@ -122,7 +205,7 @@ def _generate(
 ) -> list[list[int]]:
     images = [sample.open_image() for sample in asked]
     prompts = [_prompt(sample) for sample in asked]
-    # The processor knows prompts only by their task tokens: its parts are used one by one.
+    # The processor takes prompts only as task tokens, so its parts are used one by one.
     image = processor.image_token * processor.num_image_tokens
     inputs = processor.tokenizer(
         [f"{image}<s>{prompt}</s>" for prompt in prompts],
@@ -150,7 +233,7 @@ def _prompt(sample: Sample) -> str:
 
 
 def question_of(sample: Sample) -> Question:
-    """Return a sample as `arno eval` asks it."""
+    """Return a sample as a question of `arno eval`."""
     return Question(
         question_id=sample.sample_id,
         image_id=sample.image_id,

@@ -1,9 +1,13 @@
-"""Turn a run's checkpoint into the folder that Arno bundles, measured as it will be used."""
+"""Turn a run's checkpoint into the folder that Arno bundles: measured, with its model card."""
 
 from __future__ import annotations
 
 import shutil
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from arno.training.data.world import WorldScenes
@@ -12,14 +16,49 @@ from arno.training.evaluation.local import open_model
 from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import questions_of
 from arno.training.evaluation.run import evaluate
-from arno.training.world import Split
+from arno.training.trainer.log import LOG_FILE
+from arno.training.world import CATEGORIES, TINY, Split
+from arno.vocabulary import Task
 
 from models.arno_tiny.architecture import build_model, save
-from models.arno_tiny.card import Making, Measurement, card
-from models.arno_tiny.run_log import LOG_FILE
 from models.arno_tiny.tokenizer import build_tokenizer
 
-_SEED = 0
+_SEED: Final = 0
+_WIDTH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a checkpoint was made.
+
+    Attributes:
+        steps: Number of steps of the run.
+        batch: Scenes a step.
+        minutes: Time that training took.
+        precision: Number format of the matrix products.
+        seed: Seed of the starting weights.
+        earlier_scenes: Number of scenes that the starting weights had been trained on; 0 for random
+            ones.
+        commit: Commit of the code.
+        machine: The machine, in words.
+    """
+
+    steps: int
+    batch: int
+    minutes: float
+    precision: str
+    seed: int
+    earlier_scenes: int
+    commit: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The result of ``arno eval``: figures by task and name, the main one first."""
+
+    scenes: int
+    figures: Mapping[Task, Mapping[str, float]]
 
 
 def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
@@ -37,15 +76,16 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
     save(model, folder)
     shutil.copyfile(checkpoint.with_name(LOG_FILE), folder / "training.jsonl")
     measured = measure(folder, scenes)
+    facts = state["facts"]
     making = Making(
         steps=state["step"],
-        batch=state["batch"],
+        batch=facts["batch"],
         minutes=state["trained_s"] / 60,
-        precision="bfloat16" if state["bfloat16"] else "float32",
-        seed=state["seed"],
-        earlier_scenes=state["first_scene"],
-        commit=state["commit"],
-        machine=state["machine"],
+        precision="bfloat16" if facts["bfloat16"] else "float32",
+        seed=facts["seed"],
+        earlier_scenes=facts["first_scene"],
+        commit=facts["commit"],
+        machine=facts["machine"],
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
     (folder / "README.md").write_text(card(parameters, making, measured))
@@ -63,4 +103,90 @@ def measure(folder: Path, scenes: int) -> Measurement:
         answerer.close()
     return Measurement(
         scenes, {task: judged.figures.values for task, judged in found.tasks.items()}
+    )
+
+
+def card(parameters: int, making: Making, measured: Measurement) -> str:
+    """Return the README of a model folder."""
+    labels = ", ".join(category.label for category in CATEGORIES)
+    table = "\n".join(
+        f"| {task} | " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()) + " |"
+        for task, values in measured.figures.items()
+    )
+    return _filled(f"""---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# arno-tiny
+
+A real, native Florence-2 of {parameters / 1e6:.1f} million parameters, trained from nothing by
+this repository on scenes that it renders, so that all of Arno can be tried without a download or a
+GPU. It is a test model: it knows emoji, not photographs.
+
+It answers all sixteen tasks with Florence-2's own prompts; questions in words go to `PROMPT` as
+`<VQA>How many cats are there?`.
+
+## The world it knows
+
+Pictures of 1 to {TINY.objects_max} emoji of {len(CATEGORIES)} categories ({labels}), half of them
+painted in red, yellow, green, blue, purple or pink. Each takes {TINY.side_min:.0%} to
+{TINY.side_max:.0%} of the picture's sides, stretched by up to a quarter, mirrored or not; another
+may hide a little of it. The background is one of nine colours as a gradient, noise, stripes or
+blobs, or a meadow, a beach, snow or night. Up to {TINY.words_max} words of at most
+{TINY.letters_max} capitals or digits are printed, as high as a ninth of the picture or more, turned
+by at most {TINY.rotation_max_degrees:.0f} degrees. Pictures are 9:16 to 16:9; the model sees
+128 x 128 pixels.
+
+Left out, so that two cores can train it: small things and small print, crowds, words turned
+on their side, small letters. The generator has them (`WorldOptions`, `FULL`).
+
+## Training
+
+{making.earlier_scenes + making.steps * making.batch:,} scenes, each seen once; seeds of the test
+split are never among them. {_before(making)}{making.steps:,} steps of
+{making.batch} in {making.minutes:.0f} minutes on {making.machine}, {making.precision}, Muon and
+AdamW, seed {making.seed}, commit {making.commit}:
+
+    make tiny
+
+`training.jsonl` is the run's log. Used in training, and not in the saved model: dense heads on the
+image tokens (kind, colour, box, letters), location targets softened over neighbouring bins, and
+sine-cosine starting values for positions and locations.
+
+## Measured
+
+On {measured.scenes} scenes of the test split, by Arno's engine, 3 beams:
+
+| task | figures |
+| --- | --- |
+{table}
+
+    arno eval --model tiny --data world:seed=0,n={measured.scenes}
+
+## Licence
+
+Weights, tokenizer and configuration: Apache-2.0. The scenes were drawn with the fonts Noto Color
+Emoji (SIL Open Font License 1.1) and DejaVu (Bitstream Vera licence), of which nothing is in this
+folder.
+""")
+
+
+def _before(making: Making) -> str:
+    if not making.earlier_scenes:
+        return ""
+    return f"{making.earlier_scenes:,} of them in earlier runs, from whose weights it started. "
+
+
+def _filled(page: str) -> str:
+    """Fill the lines of paragraphs; tables, titles and code keep their lines."""
+    return (
+        "\n\n".join(
+            block
+            if block.startswith(("---", "#", "|", " "))
+            else textwrap.fill(block, _WIDTH, break_long_words=False, break_on_hyphens=False)
+            for block in page.rstrip("\n").split("\n\n")
+        )
+        + "\n"
     )

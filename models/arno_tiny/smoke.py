@@ -1,4 +1,4 @@
-"""Train for a moment, and prove that what comes out is a model for everyone."""
+"""Train for a few minutes, and compare the answers of the result in transformers and in Arno."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from arno.training.world import Split
 from arno.vocabulary import Answer
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from models.arno_tiny.launch import launch
-from models.arno_tiny.loop import Recipe
+from models.arno_tiny.recipe import Recipe, launch
 from models.arno_tiny.scorecard import answer, question_of
 
 _DECODING: Final = DecodingChoice(num_beams=3, max_new_tokens=32)
 _SCENES: Final = 4
-_FALL_MIN: Final = 0.9
-"""What the last loss may be at most, of the first."""
+_LOSS_RATIO_MAX: Final = 0.9
+"""Limit on the last loss, as a part of the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
-    """What came of it.
+    """The result of a smoke test.
 
     Attributes:
-        steps: Steps of training. first_loss, last_loss: Of the answers, means over some steps.
-        asked_count: Questions put to both. equal_count: Those answered with the same tokens.
+        steps: Number of training steps.
+        first_loss: Loss of the answers, the mean over the first logged steps.
+        last_loss: Loss of the answers, the mean over the last logged steps.
+        asked_count: Number of questions asked in transformers and in Arno.
+        equal_count: Number of questions with the same text for an answer in both.
     """
 
     steps: int
@@ -46,12 +48,12 @@ class Smoke:
     @property
     def is_good(self) -> bool:
         """Whether the loss fell and all answers are equal."""
-        fell = self.last_loss < _FALL_MIN * self.first_loss
+        fell = self.last_loss < _LOSS_RATIO_MAX * self.first_loss
         return fell and self.asked_count == self.equal_count > 0
 
 
-def smoke(*, minutes: float, workers: int) -> Smoke:
-    """Train so long, then load what was saved in transformers and in Arno, and compare."""
+def smoke(*, minutes: float, processes: int) -> Smoke:
+    """Train, then load the saved model in transformers and in Arno, and compare their answers."""
     recipe = Recipe(
         minutes_max=minutes,
         batch=16,
@@ -64,12 +66,12 @@ def smoke(*, minutes: float, workers: int) -> Smoke:
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        launch(folder, recipe, workers)
+        launch(folder, recipe, processes)
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         losses = [line["answer"] for line in lines if "answer" in line]
         asked = [one for index in range(_SCENES) for one in samples(Split.VALIDATION, index)]
-        plain = _said_by_transformers(folder / "model", asked)
-        served = _said_by_arno(folder / "model", asked)
+        plain = _answers_of_transformers(folder / "model", asked)
+        served = _answers_of_arno(folder / "model", asked)
     return Smoke(
         steps=lines[-1]["step"],
         first_loss=losses[0],
@@ -79,7 +81,7 @@ def smoke(*, minutes: float, workers: int) -> Smoke:
     )
 
 
-def _said_by_transformers(folder: Path, asked: Sequence[Sample]) -> dict[str, str]:
+def _answers_of_transformers(folder: Path, asked: Sequence[Sample]) -> dict[str, str]:
     model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.train(mode=False)
     processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
@@ -88,7 +90,7 @@ def _said_by_transformers(folder: Path, asked: Sequence[Sample]) -> dict[str, st
     return {sample.sample_id: one.raw_text for sample, one in zip(asked, said, strict=True)}
 
 
-def _said_by_arno(folder: Path, asked: Sequence[Sample]) -> dict[str, str]:
+def _answers_of_arno(folder: Path, asked: Sequence[Sample]) -> dict[str, str]:
     answerer = open_model(str(folder), _DECODING, device="cpu")
     try:
         return {

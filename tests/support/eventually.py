@@ -35,6 +35,28 @@ def eventually(
         time.sleep(interval_s)
 
 
+def once_it_reaches(
+    wanted: int, count: Callable[[], int], *, stalled_s: float = 120.0, interval_s: float = 0.05
+) -> None:
+    """Wait until a count that grows reaches a number.
+
+    Args:
+        wanted: The number.
+        count: Cheap and repeatable.
+        stalled_s: The test fails when the count has not grown for this long: a busy machine may
+            take any time as long as it advances.
+        interval_s: Pause between calls.
+    """
+    last, grown_at_s = count(), time.monotonic()
+    while last < wanted:
+        now, now_s = count(), time.monotonic()
+        if now > last:
+            last, grown_at_s = now, now_s
+        elif now_s - grown_at_s >= stalled_s:
+            raise AssertionError(f"stalled for {stalled_s:g} s at {last}, before {wanted}")
+        time.sleep(interval_s)
+
+
 async def eventually_async(
     probe: Callable[[], Awaitable[Value]],
     *,

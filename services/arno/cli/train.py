@@ -35,12 +35,12 @@ def verb(settings: TrainSettings) -> int:
     # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        from arno.training.trainer.ranks import Ranks
-        from arno.training.trainer.train import train
+        from arno.training.trainer.fine_tune import fine_tune
+        from arno.training.trainer.process_group import ProcessGroup
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"training needs {fault.name}: pip install 'arno[train]'", extra="train"
         ) from fault
-    ranks = Ranks.of(os.environ)
-    finished = train(settings, ranks, Console(stderr=True, quiet=not ranks.leads))
+    group = ProcessGroup.of(os.environ)
+    finished = fine_tune(settings, group, Console(stderr=True, quiet=not group.leads))
     return 0 if finished else _STOPPED

@@ -18,7 +18,7 @@ from arno.vocabulary import CATALOGUE, Box, Decoded, Task, iou, parse
 from support.engine_runs import request, run_all, submit_all
 from support.warm_arno import WarmArno
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).resolve().parents[3]
 NEW = "pizza"

@@ -7,14 +7,13 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from arno import __version__
 from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.questions import QuestionSet
 from arno.training.evaluation.run import Evaluation
-from arno.training.source_code import source_commit
+from arno.training.origin import processor_name, source_commit
 
 REPORT_FILE: Final = "report.json"
 _DIGITS: Final = 4
@@ -74,16 +73,7 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
 def _machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -1,7 +1,7 @@
-"""`arno train`: teach a Florence-2 from samples, whole or by LoRA.
+"""The training stack, and `arno train`: fine-tune a Florence-2 on samples, whole or by LoRA.
 
-One objective for all tasks: cross-entropy on the tokens of the answer, averaged over every answer
-token of a step, however the step is cut into micro-batches and processes. What a step does depends
-on the settings, the weights and the step's number alone, so that a killed run goes on as if nothing
-had happened.
+`loop` does the steps of any run; `objective`, `schedule`, `batches`, `average` and `checkpoint` are
+its parts, which a recipe may replace, and `log` its record. `fine_tune` puts them together for
+`arno train`, with one objective for all tasks: cross-entropy on the tokens of the answer, averaged
+over every answer token of a step, however the step is cut into micro-batches and processes.
 """

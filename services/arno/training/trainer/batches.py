@@ -1,9 +1,13 @@
-"""Turn samples into the tensors of a step; broken ones are replaced by the next in the order."""
+"""Turn samples into the tensors of a step; a broken sample is replaced by the next in the order."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -14,21 +18,40 @@ from arno.engine.checkpoints.tokenizer import PAD_ID, PromptTokenizer
 from arno.engine.image_preparation import make_pixels
 from arno.errors import InvalidFieldError
 from arno.training.data import Sample, SampleSource
-from arno.training.trainer.order import SampleOrder
-from arno.training.trainer.ranks import Ranks
+from arno.training.trainer.process_group import ProcessGroup
+from arno.training.trainer.schedule import SampleOrder
 from arno.training.trainer.settings import ScheduleSettings
 from arno.vocabulary import build_prompt, encode
 
-IGNORED = -100
-"""What cross-entropy passes over."""
+BatchT = TypeVar("BatchT")
+
+IGNORED: Final = -100
+"""The label that cross-entropy leaves out."""
+_PREFETCHED: Final = 4
+"""Batches that each loader process keeps ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankBatch(Generic[BatchT]):
+    """One process's part of a step.
+
+    Attributes:
+        batches: Micro-batches; none where every sample is broken.
+        token_count: Number of answer tokens in them.
+        errors: What is wrong with the broken samples met, by the number of the sample.
+    """
+
+    batches: tuple[BatchT, ...]
+    token_count: int
+    errors: dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some samples as tensors.
+    """Samples as tensors.
 
-    Shapes: pixels [B, 3, H, W] float32; prompts, seen [B, T] int64, the prompts behind places for
-    the image, and 1 where they are not padding; answers [B, A] int64, padded with `IGNORED`.
+    Shapes: pixels [B, 3, H, W] float32; prompts, seen [B, T] int64: the prompts behind the places
+    of the image, and 1 where they are not padding; answers [B, A] int64, padded with `IGNORED`.
     """
 
     pixels: torch.Tensor
@@ -47,30 +70,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
-    """One process's part of a step.
-
-    Attributes:
-        batches: Micro-batches; none only where every sample is broken.
-        token_count: Answer tokens in them.
-        faults: What is wrong with the broken samples met, by their number in the source.
-    """
-
-    batches: tuple[Batch, ...]
-    token_count: int
-    faults: dict[int, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Collator:
-    """What turns samples into a batch.
+    """Makes batches of samples for one model.
 
     Attributes:
-        tokenizer: Of the model.
-        recipe: How its images are prepared.
-        image_token_id: Stands where the image's features go.
-        image_token_count: How many of them an image has.
-        position_count: Most tokens on either side.
+        tokenizer: The model's tokenizer.
+        recipe: How the model's images are prepared.
+        image_token_id: The token that stands in the prompt for each feature of the image.
+        image_token_count: Number of features of an image.
+        position_count: Limit on the tokens of a prompt, and of an answer.
     """
 
     tokenizer: PromptTokenizer
@@ -83,10 +91,10 @@ class Collator:
         """Return one sample as tensors.
 
         Raises:
-            InvalidFieldError: Its image is broken, or it is too long for the model.
+            InvalidFieldError: The image is broken, or the sample is too long for the model.
         """
         spec = sample.spec
-        picture = sample.open_image()
+        image = sample.open_image()
         prompt = build_prompt(
             spec.task, text=spec.text, classes=spec.classes, region=spec.region, size=sample.size
         )
@@ -100,7 +108,7 @@ class Collator:
                     limit=f"{self.position_count} tokens",
                     sent=f"{len(tokens)} tokens",
                 )
-        return Row(make_pixels(picture, self.recipe), torch.tensor(asked), torch.tensor(answer))
+        return Row(make_pixels(image, self.recipe), torch.tensor(asked), torch.tensor(answer))
 
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Return rows padded to one length."""
@@ -124,57 +132,83 @@ class Row:
     answer: torch.Tensor
 
 
-class Portions(Dataset[Portion]):
-    """This process's part of each step, by the step's number."""
+class RankBatches(Dataset[RankBatch[Batch]]):
+    """This process's part of each step, by the number of the step."""
 
     def __init__(
         self,
         source: SampleSource,
         collator: Collator,
-        ranks: Ranks,
+        group: ProcessGroup,
         settings: ScheduleSettings,
     ) -> None:
-        """Deal out the samples of each step to all processes in turn."""
-        self._source, self._collator, self._ranks = source, collator, ranks
+        """Deal the samples of each step in turn to all processes."""
+        self._source, self._collator, self._group = source, collator, group
         self._order = SampleOrder(len(source), settings.seed)
         self._batch, self._micro_batch = settings.batch, settings.micro_batch
+        # With more errors than allowed the run stops anyway.
         self._tries_max = settings.bad_samples_max + 1
 
-    def __getitem__(self, step: int) -> Portion:
-        faults: dict[int, str] = {}
+    def __getitem__(self, step: int) -> RankBatch[Batch]:
+        errors: dict[int, str] = {}
         start = step * self._batch
-        places = range(start + self._ranks.rank, start + self._batch, self._ranks.count)
-        rows = [row for place in places if (row := self._row(place, faults)) is not None]
+        positions = self._group.share(range(start, start + self._batch))
+        rows = [row for one in positions if (row := self._row(one, errors)) is not None]
         batches = tuple(
             self._collator.batch(rows[first : first + self._micro_batch])
             for first in range(0, len(rows), self._micro_batch)
         )
-        return Portion(batches, sum(len(row.answer) for row in rows), faults)
+        return RankBatch(batches, sum(len(row.answer) for row in rows), errors)
 
-    def _row(self, place: int, faults: dict[int, str]) -> Row | None:
-        # Beyond so many the run stops anyway.
+    def _row(self, position: int, errors: dict[int, str]) -> Row | None:
         for offset in range(self._tries_max):
-            number = self._order.at(place + offset)
+            number = self._order.at(position + offset)
             try:
                 return self._collator.row(self._source[number])
-            except InvalidFieldError as fault:
-                faults[number] = fault.message
+            except InvalidFieldError as error:
+                errors[number] = error.message
         return None
 
 
-def read_ahead(portions: Portions, steps: range, processes: int) -> Iterator[Portion]:
-    """Yield the portions of the steps, made by processes of their own where there are any."""
-    return iter(
-        DataLoader(
-            portions,
-            batch_size=None,
-            sampler=steps,
-            num_workers=processes,
-            prefetch_factor=4 if processes else None,
-            worker_init_fn=_one_thread,
-        )
+def read_ahead(
+    dataset: Dataset[RankBatch[BatchT]], steps: range, processes: int
+) -> Iterator[RankBatch[BatchT]]:
+    """Yield the batches of the steps, made ahead by loader processes; by this one where 0.
+
+    Main thread only: it changes the handler of SIGINT for a moment.
+    """
+    if not processes:
+        yield from (dataset[step] for step in steps)
+        return
+    _start_fork_server()
+    yield from DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=steps,
+        num_workers=processes,
+        prefetch_factor=_PREFETCHED,
+        worker_init_fn=_become_loader,
+        # A fork of this process would inherit the locks that its other threads hold at that moment:
+        # the metrics server has a thread.
+        multiprocessing_context="forkserver",
     )
 
 
-def _one_thread(_worker: int) -> None:
+def _start_fork_server() -> None:
+    """Start the process that loaders are forked from, with torch imported and SIGINT ignored.
+
+    Loaders inherit that. Ctrl-C reaches every process of a terminal: the training process finishes
+    its step and saves it, for which its loaders must live.
+    """
+    forkserver.set_forkserver_preload([__name__])
+    before: Any = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _become_loader(_number: int) -> None:
+    # Batches are ready ahead of time, so the training process has the first claim on the processor.
+    os.nice(1)
     torch.set_num_threads(1)

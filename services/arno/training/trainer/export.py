@@ -1,4 +1,4 @@
-"""Write the trained model as a folder that Arno and transformers load, and what made it."""
+"""Write the trained model as a folder that Arno and transformers load, with its provenance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 
 from arno import __version__
 from arno.engine.checkpoints.folders import find_model
-from arno.training.trainer.learner import Learner
+from arno.training.origin import processor_name
+from arno.training.trainer.model import TrainableModel
 from arno.training.trainer.settings import TrainSettings
 
 _COPIED: Final = (
@@ -26,7 +27,7 @@ _COPIED: Final = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
-"""What training does not change."""
+"""Files that training does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,20 @@ class Provenance:
     """Where a model comes from: enough to make it again.
 
     Attributes:
-        base: The model it started from. base_fingerprint: Of that model's files.
-        data: As it was named. data_digest: Of its content. sample_count: How many samples it has.
-        bad_sample_count: How many of them were broken and passed over.
-        settings: All settings of the run. steps: Done. loss: Of the last step.
-        arno_version, torch_version: Of the libraries. commit: Of Arno's source, if it is known.
-        hardware: Device, processor, processes. trained_s: Seconds of training.
+        base: Name of the model that training started from.
+        base_fingerprint: Fingerprint of that model's files.
+        data: Name of the data.
+        data_digest: Digest of the data's content.
+        sample_count: Number of samples in the data.
+        bad_sample_count: Number of broken samples skipped.
+        settings: All settings of the run.
+        steps: Number of steps done.
+        loss: Loss of the last step.
+        commit: Commit of Arno's source; empty if unknown.
+        hardware: Device, processor and number of processes, in words.
+        trained_s: Seconds of training.
+        arno_version: Version of Arno.
+        torch_version: Version of torch.
     """
 
     base: str
@@ -51,22 +60,22 @@ class Provenance:
     settings: dict[str, Any]
     steps: int
     loss: float
-    arno_version: str
-    torch_version: str
     commit: str
     hardware: str
     trained_s: float
+    arno_version: str = __version__
+    torch_version: str = str(torch.__version__)
 
 
-def write_model(learner: Learner, settings: TrainSettings, provenance: Provenance) -> Path:
-    """Write `OUT/model`, and `OUT/adapter` for LoRA; return the model's folder.
+def write_model(model: TrainableModel, settings: TrainSettings, provenance: Provenance) -> Path:
+    """Write `OUT/model`, and `OUT/adapter` for LoRA; return the folder of the model.
 
-    The weights of the learner are merged and converted: it cannot learn after that.
+    The weights of `model` are merged and converted: it cannot be trained after that.
     """
-    network = learner.network
-    if learner.lora:
+    network = model.network
+    if model.lora:
         adapter = settings.out / "adapter"
-        # No embedding learns; peft would look for the base model on the hub to find that out.
+        # No embedding is trained; peft would look for the base model on the hub to find that out.
         network.save_pretrained(adapter, save_embedding_layers=False)
         _describe(adapter, provenance, f"LoRA of rank {settings.lora_rank} for {settings.model}")
         network = network.merge_and_unload()
@@ -85,23 +94,13 @@ def write_model(learner: Learner, settings: TrainSettings, provenance: Provenanc
 
 
 def hardware(device: torch.device, processes: int) -> str:
-    """Return what a run was made on, in words."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    """Return the hardware of a run in words."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return f"{processes} x {name}, {platform.system()} {platform.machine()}"
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that decide a run's numbers."""
-    return {"arno_version": __version__, "torch_version": torch.__version__}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "CPU"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} ({torch.get_num_threads()} threads)" if names else "CPU"
+def _cpu() -> str:
+    return f"{processor_name()} ({torch.get_num_threads()} threads)"
 
 
 def _dtype(settings: TrainSettings, base: Path) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""What the model is asked to write, and the aids that help it, agree with the scene."""
+"""What the model is to write, and what the auxiliary heads are to predict, fit the scene."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from arno.training.trainer.batches import IGNORED
+from arno.training.trainer.process_group import ProcessGroup
 from arno.training.world import CATEGORIES, TINY, Split, imagine, inquire
 from arno.vocabulary import ImageSize, Task, encode, quantise
 
 from models.arno_tiny.auxiliary_heads import answer_losses, cell_targets, soft_bins
-from models.arno_tiny.batches import (
-    IGNORED,
+from models.arno_tiny.scene_batches import (
     LETTERS,
     TASKS,
-    Batch,
-    Diet,
     Items,
+    SamplingConfig,
+    SceneBatch,
     SceneBatches,
     make_batch,
     prompt_of,
@@ -26,30 +27,39 @@ from models.arno_tiny.tokenizer import build_tokenizer
 pytestmark = pytest.mark.model
 
 TOKENIZER = build_tokenizer()
-DIET = Diet(6, tasks_a_scene=4)
+SAMPLING = SamplingConfig(6, tasks_a_scene=4)
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
-    return make_batch(range(6), DIET, TOKENIZER)
+def batch() -> SceneBatch:
+    return make_batch(range(6), SAMPLING, TOKENIZER)
 
 
-def test_workers_never_get_the_same_scene() -> None:
-    streams = [iter(SceneBatches(Diet(2), worker=worker, workers=2)) for worker in (0, 1)]
-    first, second, third = next(streams[0]), next(streams[1]), next(streams[0])
-    seen = torch.cat([first.pixels, second.pixels, third.pixels]).flatten(1)
+def test_no_two_processes_and_steps_get_the_same_scene() -> None:
+    first, second = (
+        SceneBatches(SamplingConfig(2), ProcessGroup(rank, rank, 2)) for rank in (0, 1)
+    )
+    batches = [part.batches[0] for part in (first[0], second[0], first[1])]
+    seen = torch.cat([batch.pixels for batch in batches]).flatten(1)
     assert len(seen.unique(dim=0)) == 6
 
 
-def test_a_batch_is_always_the_same(batch: Batch) -> None:
-    again = make_batch(range(6), DIET, TOKENIZER)
+def test_scenes_of_a_step_are_those_of_one_process_in_turn() -> None:
+    alone = SceneBatches(SamplingConfig(4), ProcessGroup(), first_scene=8)
+    halves = [SceneBatches(SamplingConfig(2), ProcessGroup(r, r, 2), first_scene=8) for r in (0, 1)]
+    both = torch.cat([half[1].batches[0].pixels for half in halves])
+    assert torch.equal(alone[1].batches[0].pixels, both)
+
+
+def test_a_batch_is_always_the_same(batch: SceneBatch) -> None:
+    again = make_batch(range(6), SAMPLING, TOKENIZER)
     assert torch.equal(again.pixels, batch.pixels)
     for one, other in zip(again.inquiries, batch.inquiries, strict=True):
         assert torch.equal(one.answers, other.answers)
         assert torch.equal(one.prompts, other.prompts)
 
 
-def test_each_scene_is_asked_as_many_different_tasks_as_wanted(batch: Batch) -> None:
+def test_each_scene_is_asked_as_many_different_tasks_as_wanted(batch: SceneBatch) -> None:
     asked = [
         (image, task)
         for one in batch.inquiries
@@ -60,7 +70,7 @@ def test_each_scene_is_asked_as_many_different_tasks_as_wanted(batch: Batch) -> 
     assert 6 * 4 - 2 <= len(asked) <= 6 * 4
 
 
-def test_questions_and_answers_are_those_of_the_world(batch: Batch) -> None:
+def test_questions_and_answers_are_those_of_the_world(batch: SceneBatch) -> None:
     size = ImageSize(128, 128)
     for one in batch.inquiries:
         rows = zip(one.images, one.tasks, one.prompts, one.answers, strict=True)
@@ -78,7 +88,7 @@ def test_questions_and_answers_are_those_of_the_world(batch: Batch) -> None:
 
 def test_a_task_without_weight_is_not_asked() -> None:
     weights = dict.fromkeys(TASKS, 0.0) | {Task.OD: 1.0, Task.CAPTION: 1.0}
-    batch = make_batch(range(6), replace(DIET, tasks_a_scene=2, weights=weights), TOKENIZER)
+    batch = make_batch(range(6), replace(SAMPLING, tasks_a_scene=2, weights=weights), TOKENIZER)
     asked = {TASKS[task] for one in batch.inquiries for task in one.tasks.tolist()}
     assert asked == {Task.OD, Task.CAPTION}
 
@@ -86,7 +96,7 @@ def test_a_task_without_weight_is_not_asked() -> None:
 def test_letters_are_in_the_half_cells_where_they_are_printed() -> None:
     index = next(i for i in range(50) if imagine(Split.TRAIN.seed(i)).words)
     scene = imagine(Split.TRAIN.seed(index))
-    letters = make_batch([index], DIET, TOKENIZER).letters.view(8, 16)
+    letters = make_batch([index], SAMPLING, TOKENIZER).letters.view(8, 16)
     printed = sum(len(word.text) for word in scene.words)
     assert printed * 0.8 <= int((letters > 0).sum()) <= printed
     word = scene.words[-1]
@@ -94,7 +104,7 @@ def test_letters_are_in_the_half_cells_where_they_are_printed() -> None:
     assert letters[int(at.y * 8), int(at.x * 16)] == LETTERS.index(word.text[-1]) + 1
 
 
-def test_items_are_what_the_answer_is_about(batch: Batch) -> None:
+def test_items_are_what_the_answer_is_about(batch: SceneBatch) -> None:
     for one in batch.inquiries:
         for row, task in enumerate(one.tasks.tolist()):
             count = int((one.items.classes[row] > 0).sum())

@@ -13,22 +13,22 @@ _DECAY_MAX: Final = 0.9995
 
 
 class AverageWeights:
-    """Follows a model's weights, over about the last two thousand steps."""
+    """The average of a model's weights over about the last two thousand steps."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Start from the weights as they are."""
+        """Start from the present weights."""
         self._own = [parameter.detach() for parameter in model.parameters()]
         self._average = [parameter.clone() for parameter in self._own]
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
-        """Move towards the weights; faster while the run is young."""
+        """Move towards the weights after a step, counted from 1; faster in the first steps."""
         decay = min(_DECAY_MAX, (1 + step) / (10 + step), max(0.9, 1 - 10 / (step + 1)))
         torch._foreach_lerp_(self._average, self._own, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Give the model the average weights for a while."""
+        """Return a block in which the model has the average weights."""
         self._swap()
         try:
             yield
@@ -36,11 +36,11 @@ class AverageWeights:
             self._swap()
 
     def state_dict(self) -> dict[str, list[torch.Tensor]]:
-        """Return what a checkpoint keeps."""
+        """Return the average, in the order of the model's parameters."""
         return {"average": self._average}
 
     def load_state_dict(self, state: dict[str, list[torch.Tensor]]) -> None:
-        """Go on from a checkpoint."""
+        """Take the average from a checkpoint."""
         for average, kept in zip(self._average, state["average"], strict=True):
             average.copy_(kept)
 

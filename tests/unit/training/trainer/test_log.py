@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from arno.training.trainer.curve import Log, LoggedStep
+from arno.training.trainer.log import Log, LoggedStep
 from PIL import Image
 
 
-def logged(step: int, **changes: float) -> LoggedStep:
-    return LoggedStep(step, 3.0 / step, 1e-3, 0.5, 20.0, **changes)
+def logged(step: int, **measured: float) -> LoggedStep:
+    return LoggedStep(step, 3.0 / step, 1e-3, 0.5, 20.0, measured)
 
 
 def test_steps_after_the_checkpoint_are_dropped_with_half_a_line(tmp_path):
@@ -28,3 +28,11 @@ def test_curve_is_a_picture(tmp_path):
     log.draw()
     with Image.open(tmp_path / "loss.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_line_of_several_steps_holds_their_means(tmp_path):
+    log = Log(tmp_path, 0, every=2)
+    assert log.append(logged(1, grid=1.0)) is None
+    written = log.append(logged(2, grid=2.0, score=0.5))
+    assert written == LoggedStep(2, 2.25, 1e-3, 0.5, 20.0, {"grid": 1.5, "score": 0.5})
+    assert Log(tmp_path, 9).steps == [written]

@@ -1,14 +1,16 @@
-"""Turn scenes into training batches, rendered in a process of their own."""
+"""Render scenes, ask about them, and make training batches of both."""
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import torch
+from arno.training.trainer.batches import IGNORED, RankBatch
+from arno.training.trainer.process_group import ProcessGroup
 from arno.training.world import (
     CATEGORIES,
     TINY,
@@ -24,16 +26,14 @@ from arno.training.world import (
 )
 from arno.training.world.colours import COLOURS, OTHER_NAMES, TINTS
 from arno.vocabulary import Box, ImageSize, Task, build_prompt, encode
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from models.arno_tiny.architecture import GRID, IMAGE_SIDE_PX
 from models.arno_tiny.tokenizer import build_tokenizer
 
-IGNORED: Final = -100
-"""What cross-entropy passes over."""
 ITEMS_MAX: Final = 6
-"""Objects and words of a scene that the aids know."""
+"""Limit on the objects and words of a scene that the auxiliary heads are taught."""
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 # One more for "nothing"; a printed word is a class of its own.
 LETTER_COUNT: Final = len(LETTERS) + 1
@@ -81,8 +81,8 @@ class Inquiries:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Scenes as tensors.
+class SceneBatch:
+    """Scenes as tensors, with the questions about them.
 
     Shapes: pixels [B, H, W, 3] uint8; letters [B, 2 x cells] int64, the left and the right half of
     each cell, row by row, 0 where there is no letter's middle.
@@ -95,20 +95,20 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Diet:
-    """What a run is fed.
+class SamplingConfig:
+    """Which scenes and questions make a batch.
 
     Attributes:
-        size: Scenes a batch.
+        scenes: Scenes of each process's batch.
         tasks_a_scene: Questions about each scene.
-        groups: In how many groups of like length a batch's questions are cut.
+        groups: Number of groups of like length that the questions of a batch are cut into.
         weights: How often each task is asked, in relation to the others.
         options: How hard the scenes are.
-        repeat_every: Start again after so many scenes, to prove that a model can learn a few by
-            heart.
+        repeat_every: Number of scenes after which they come again, to prove that a model can learn
+            a few by heart; None never repeats a scene.
     """
 
-    size: int
+    scenes: int
     tasks_a_scene: int = 3
     groups: int = 3
     weights: Mapping[Task, float] = field(default_factory=lambda: dict.fromkeys(TASKS, 1.0))
@@ -124,58 +124,42 @@ class _Asked:
     answer: list[int]
 
 
-class SceneBatches(IterableDataset[Batch]):
-    """An endless stream of batches of new scenes, dealt out in turn to the workers of a run."""
+class SceneBatches(Dataset[RankBatch[SceneBatch]]):
+    """A process's batches by the number of the step; no two steps or processes share a scene."""
 
-    def __init__(self, diet: Diet, first: int = 0, *, worker: int = 0, workers: int = 1) -> None:
-        """Choose the scenes.
+    def __init__(
+        self, sampling: SamplingConfig, group: ProcessGroup, *, first_scene: int = 0
+    ) -> None:
+        """Choose the scenes: `first_scene` is the number of the first, in the training split."""
+        self._sampling, self._group, self._first_scene = sampling, group, first_scene
 
-        Args:
-            diet: What is asked about which scenes.
-            first: Number in the training split of the first scene that any worker gets.
-            worker: Which of the workers this stream is for.
-            workers: How many there are.
-        """
-        self._diet = diet
-        self._first = first + worker * diet.size
-        self._stride = workers * diet.size
-
-    def __iter__(self) -> Iterator[Batch]:
-        tokenizer = build_tokenizer()
-        position = self._first
-        while True:
-            numbers = range(position, position + self._diet.size)
-            if self._diet.repeat_every is not None:
-                numbers = [number % self._diet.repeat_every for number in numbers]  # type: ignore[assignment]
-            yield make_batch(numbers, self._diet, tokenizer)
-            position += self._stride
+    def __getitem__(self, step: int) -> RankBatch[SceneBatch]:
+        count, repeat = self._sampling.scenes, self._sampling.repeat_every
+        start = self._first_scene + (step * self._group.size + self._group.rank) * count
+        numbers = [
+            number if repeat is None else number % repeat for number in range(start, start + count)
+        ]
+        batch = make_batch(numbers, self._sampling, _tokenizer())
+        token_count = sum(int((one.answers != IGNORED).sum()) for one in batch.inquiries)
+        return RankBatch((batch,), token_count, {})
 
 
-def stream(batches: SceneBatches) -> Iterator[Batch]:
-    """Return the batches, rendered ahead by one worker process."""
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=1,
-        prefetch_factor=4,
-        worker_init_fn=_be_nice,
-        # A fork of this process would inherit the locks that its other threads hold at that moment.
-        multiprocessing_context="forkserver",
-    )
-    return iter(loader)
+_tokenizer = functools.cache(build_tokenizer)
 
 
-def make_batch(numbers: Sequence[int], diet: Diet, tokenizer: PreTrainedTokenizerFast) -> Batch:
+def make_batch(
+    numbers: Sequence[int], sampling: SamplingConfig, tokenizer: PreTrainedTokenizerFast
+) -> SceneBatch:
     """Draw the training scenes of these numbers and ask about them."""
-    scenes = [imagine(Split.TRAIN.seed(number), options=diet.options) for number in numbers]
+    scenes = [imagine(Split.TRAIN.seed(number), options=sampling.options) for number in numbers]
     asked = [
         _asked(image, inquiry, tokenizer)
         for image, scene in enumerate(scenes)
-        for inquiry in _inquiries(scene, diet)
+        for inquiry in _inquiries(scene, sampling)
     ]
     asked.sort(key=lambda one: len(one.answer))
-    step = -(-len(asked) // diet.groups)
-    return Batch(
+    step = -(-len(asked) // sampling.groups)
+    return SceneBatch(
         pixels=torch.from_numpy(np.stack([np.asarray(draw(scene, _SIZE)) for scene in scenes])),
         items=_items([(scene.things, scene.words) for scene in scenes]),
         letters=torch.stack([_letters(scene) for scene in scenes]),
@@ -193,14 +177,14 @@ def prompt_of(inquiry: Inquiry, size: ImageSize) -> str:
     )
 
 
-def _inquiries(scene: Scene, diet: Diet) -> Iterator[Inquiry]:
+def _inquiries(scene: Scene, sampling: SamplingConfig) -> Iterator[Inquiry]:
     """Yield what is asked about a scene: different tasks, drawn by their weights."""
     rng = np.random.default_rng((scene.seed, len(TASKS)))
     possible = [task for task in TASKS if scene.words or task not in _READING]
-    shares = np.array([diet.weights[task] for task in possible])
-    count = min(diet.tasks_a_scene, len(possible))
+    shares = np.array([sampling.weights[task] for task in possible])
+    count = min(sampling.tasks_a_scene, len(possible))
     for index in rng.choice(len(possible), size=count, replace=False, p=shares / shares.sum()):
-        inquiry = inquire(scene, possible[index], _SIZE, diet.options)
+        inquiry = inquire(scene, possible[index], _SIZE, sampling.options)
         if inquiry is not None:
             yield inquiry
 
@@ -257,8 +241,3 @@ def _letters(scene: Scene) -> torch.Tensor:
             row, column = int(at.y * GRID), int(at.x * 2 * GRID)
             slots[min(row, GRID - 1), min(column, 2 * GRID - 1)] = LETTERS.index(letter.upper()) + 1
     return slots.flatten()
-
-
-def _be_nice(_worker: int) -> None:
-    os.nice(1)
-    torch.set_num_threads(1)

@@ -2,8 +2,8 @@ import socket
 
 import pytest
 from arno.errors import ConfigurationError
+from arno.training.trainer.fine_tune import serve_metrics
 from arno.training.trainer.settings import TrainSettings
-from arno.training.trainer.train import _serve
 from prometheus_client import CollectorRegistry
 
 
@@ -12,4 +12,4 @@ def test_metrics_port_that_is_taken_is_named(tmp_path):
         port = other.getsockname()[1]
         settings = TrainSettings(data="x.jsonl", out=tmp_path, metrics_port=port)
         with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{port}"):
-            _serve(settings, CollectorRegistry())
+            serve_metrics(settings, CollectorRegistry())

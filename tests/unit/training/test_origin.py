@@ -1,4 +1,4 @@
-from arno.training.source_code import source_commit
+from arno.training.origin import source_commit
 
 
 def test_commit_is_unknown_where_there_is_no_git(monkeypatch, tmp_path):

@@ -1,9 +1,9 @@
-"""What is trained: the network, which of its weights learn, and LoRA around it."""
+"""Load the network that is trained, choose which of its weights learn, and wrap it with LoRA."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.checkpoints.load import choose_device
 from arno.engine.settings import EngineSettings
 from arno.training.trainer.batches import Collator
-from arno.training.trainer.ranks import Ranks
+from arno.training.trainer.process_group import ProcessGroup
 from arno.training.trainer.settings import TrainSettings
 
 _LANGUAGE: Final = r".*language_model\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
@@ -24,14 +24,14 @@ _VISION: Final = r".*vision_tower\..*\.(qkv|proj|fc1|fc2)"
 
 
 @dataclass(frozen=True, slots=True)
-class Learner:
-    """A model that learns, and all that belongs to it.
+class TrainableModel:
+    """A model of which some weights are trained.
 
     Attributes:
-        checkpoint: What it started from.
-        network: In float32 on its device, with LoRA around it where that is asked for.
-        device: Where it is.
-        lora: Whether only LoRA's matrices learn.
+        checkpoint: The loaded checkpoint that training starts from.
+        network: The network, in float32 on the device; wrapped with LoRA if settings ask for it.
+        device: The device of the network.
+        lora: Whether LoRA's matrices are all that is trained.
     """
 
     checkpoint: Checkpoint
@@ -40,7 +40,7 @@ class Learner:
     lora: bool
 
     def collator(self) -> Collator:
-        """Return what makes batches for this model."""
+        """Return the collator for this model's tokenizer and images."""
         config: Any = self.checkpoint.network.config
         return Collator(
             tokenizer=self.checkpoint.tokenizer,
@@ -50,14 +50,14 @@ class Learner:
             position_count=self.checkpoint.card.position_count,
         )
 
-    def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield the weights that learn, with their names, in the network's order."""
+    def trained_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the trained weights with their names, in the network's order."""
         return ((name, one) for name, one in self.network.named_parameters() if one.requires_grad)
 
     def optimiser(self, settings: TrainSettings) -> torch.optim.AdamW:
-        """Return AdamW; matrices decay, norms and biases do not."""
-        matrices = [one for _, one in self.learning() if one.dim() > 1]
-        others = [one for _, one in self.learning() if one.dim() <= 1]
+        """Return AdamW with weight decay on matrices, and none on norms and biases."""
+        matrices = [one for _, one in self.trained_weights() if one.dim() > 1]
+        others = [one for _, one in self.trained_weights() if one.dim() <= 1]
         groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": settings.weight_decay},
             {"params": others, "weight_decay": 0.0},
@@ -65,6 +65,16 @@ class Learner:
         return torch.optim.AdamW(
             [group for group in groups if group["params"]], lr=settings.peak_learning_rate
         )
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the trained weights by name."""
+        return {name: one.detach() for name, one in self.trained_weights()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take trained weights over."""
+        for name, one in self.trained_weights():
+            one.copy_(state[name])
 
     @torch.no_grad()
     def _image_token_count(self) -> int:
@@ -74,15 +84,15 @@ class Learner:
         return int(features.pooler_output.shape[1])
 
 
-def load_learner(settings: TrainSettings, ranks: Ranks) -> Learner:
-    """Load the model that a run starts from, and decide what of it learns.
+def load_trainable_model(settings: TrainSettings, group: ProcessGroup) -> TrainableModel:
+    """Load the model that a run starts from, and choose the weights that are trained.
 
     Raises:
-        ModelError: It cannot be found or read.
+        ModelError: The model cannot be found or read.
     """
     device = choose_device(settings.device)
     if device.type == "cuda":
-        device = torch.device("cuda", device.index if ranks.count == 1 else ranks.local_rank)
+        device = torch.device("cuda", device.index if group.size == 1 else group.local_rank)
         torch.cuda.set_device(device)
     checkpoint = load_checkpoint(
         EngineSettings.model_validate(
@@ -96,25 +106,25 @@ def load_learner(settings: TrainSettings, ranks: Ranks) -> Learner:
     )
     network: Any = checkpoint.network
     for weight in network.parameters():
-        # Loaded weights may be a map of their file.
+        # Loaded weights may be memory-mapped from their file, which must not change.
         weight.data = weight.data.clone()
     network.requires_grad_(True)
     if settings.gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.lora_rank:
-        return Learner(checkpoint, _with_lora(network, settings), device, lora=True)
+        return TrainableModel(checkpoint, _with_lora(network, settings), device, lora=True)
     if settings.freeze_vision:
         network.model.vision_tower.requires_grad_(False)
-    return Learner(checkpoint, network, device, lora=False)
+    return TrainableModel(checkpoint, network, device, lora=False)
 
 
 def _with_lora(network: Any, settings: TrainSettings) -> PeftModel:
     targets = [_LANGUAGE, _PROJECTION] + ([] if settings.freeze_vision else [_VISION])
     torch.manual_seed(settings.seed)
     with warnings.catch_warnings():
-        # It asks whether a tied matrix is a target; none is.
+        # peft checks whether a tied matrix is a target; none is.
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
-        # It reads a property by the name of transformers 4.
+        # peft reads a property by its name in transformers 4.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
         wrapped: PeftModel = get_peft_model(
             network,

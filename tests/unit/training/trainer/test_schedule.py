@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.trainer.order import SampleOrder, Schedule
-from arno.training.trainer.ranks import Ranks
+from arno.training.trainer.process_group import ProcessGroup
+from arno.training.trainer.schedule import CosineSchedule, SampleOrder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ def test_epochs_and_seeds_have_other_orders():
 
 
 def test_learning_rate_rises_then_falls_as_a_cosine():
-    schedule = Schedule(step_count=110, warm_up_steps=10, peak=1.0)
+    schedule = CosineSchedule(step_count=110, warm_up_steps=10, peak=1.0)
     rates = [schedule.learning_rate(step) for step in range(110)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10] == 1.0
@@ -35,6 +35,9 @@ def test_learning_rate_rises_then_falls_as_a_cosine():
     assert rates[109] == pytest.approx(0.01, abs=0.001)
 
 
-@given(total=st.integers(1, 64), count=st.integers(1, 9))
-def test_shares_of_all_processes_make_a_step(total, count):
-    assert sum(Ranks(rank, rank, count).share(total) for rank in range(count)) == total
+@given(start=st.integers(0, 1000), total=st.integers(1, 64), size=st.integers(1, 9))
+def test_shares_of_all_processes_make_a_step(start, total, size):
+    positions = range(start, start + total)
+    shares = [ProcessGroup(rank, rank, size).share(positions) for rank in range(size)]
+    assert sorted(position for share in shares for position in share) == list(positions)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
