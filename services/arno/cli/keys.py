@@ -46,13 +46,28 @@ _with_file = click.option(
 def _with_quotas(command: Command) -> Command:
     for option in (
         click.option(
+            "--streams-open",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Most streams of frames open at once.",
+        ),
+        click.option(
+            "--calls-open",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Most calls open at once, streams and watched jobs included.",
+        ),
+        click.option(
             "--bytes-in-flight",
             type=BYTES,
             metavar="N[KiB|MiB|GiB]",
             help="Most image bytes of the tenant's calls at once.",
         ),
         click.option(
-            "--jobs-in-flight", type=click.IntRange(1), metavar="N", help="Most calls at once."
+            "--jobs-in-flight",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Most images submitted or waited for at once.",
         ),
         click.option(
             "--requests-per-s",

@@ -57,7 +57,7 @@ class Gateway:
         self._store = store
         self._drain = Drain()
         self._serving = ServingState()
-        self._access = open_access(settings, retry_delay_s=settings.overload_retry_s)
+        self._access = open_access(settings, limits=settings)
         self._background = BackgroundTasks()
         self._backends = BackendMonitor(
             {"bus": publisher.ping, "result store": store.ping},

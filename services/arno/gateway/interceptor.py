@@ -143,7 +143,11 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     if self._drain.begun:
                         raise self._drain.refusal()
-                    with self._call_limit.hold():
+                    # The tenant's own limit first: above it the tenant costs the others nothing.
+                    with (
+                        self._gatekeeper.hold_open(caller, "calls_open"),
+                        self._call_limit.hold(),
+                    ):
                         yield
                 except asyncio.CancelledError:
                     code = _code_of_cancelled(context)

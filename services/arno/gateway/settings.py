@@ -201,6 +201,13 @@ class AccessSettings(Settings):
         le=1,
         description="Part of every tenant's quota that this gateway grants: 1 / their number.",
     )
+    tenant_open_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of `calls_max` and of `streams_max` that one tenant may have open where "
+        "its limits do not say; with API keys only.",
+    )
     reflection: Literal["open", "key", "off"] = Field(
         "open", description="Who may ask for the API's description: all, holders of a key, nobody."
     )

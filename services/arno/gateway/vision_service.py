@@ -76,7 +76,10 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
     ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
         """Answer each frame, in the order in which they came."""
-        with self._stream_limit.hold():
+        with (
+            self._gatekeeper.hold_open(this_caller(), "streams_open"),
+            self._stream_limit.hold(),
+        ):
             # In no variable: it would hold the message for as long as the stream lasts.
             settings = check_stream_config(
                 _config(

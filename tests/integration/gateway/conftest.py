@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import grpc
 import pytest
 from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
 from arno.bus import make_admin, make_publisher
+from arno.gateway.access.api_key import new_key
+from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, change_key_file
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.results.gateway_store import GatewayStore
@@ -104,3 +107,31 @@ def patient_worker(arno: RunningGateway) -> Iterator[StandInWorker]:
 def running_gateway() -> Callable[..., AbstractAsyncContextManager[RunningGateway]]:
     """Starts gateways with other limits, or beside one another under other ids."""
     return running
+
+
+class KeyBook:
+    """The keys file of one test, and a key of each tenant."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+        self.file = KeyFile()
+
+    def key(self, tenant: str, **limits: object) -> list[tuple[str, str]]:
+        """Add a key; return the header that shows it."""
+        key = new_key()
+        made_at = datetime.now(UTC)
+        entry = KeyEntry(id=key.id, tenant=tenant, sha256=key.sha256, created_at=made_at)
+        tenants = {**self.file.tenants, tenant: TenantLimits(**limits)}
+        self._write(KeyFile(tenants=tenants, keys=(*self.file.keys, entry)))
+        return [("authorization", f"Bearer {key.text}")]
+
+    def revoke_all(self) -> None:
+        self._write(KeyFile())
+
+    def _write(self, file: KeyFile) -> None:
+        self.file = change_key_file(self.path, lambda _: file)
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return KeyBook(tmp_path / "keys.json")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import grpc
 import pytest
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.gateway.access.api_key import new_key
-from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, change_key_file
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -26,34 +24,6 @@ SERVICES = [
 METHODS = [method for service in SERVICES for method in service.methods]
 IMAGE = infer_request().image
 TASKS = infer_request().tasks
-
-
-class KeyBook:
-    """The keys file of one test, and a key of each tenant."""
-
-    def __init__(self, path) -> None:
-        self.path = path
-        self.file = KeyFile()
-
-    def key(self, tenant: str, **limits: object) -> list[tuple[str, str]]:
-        """Add a key; return the header that shows it."""
-        key = new_key()
-        made_at = datetime.now(UTC)
-        entry = KeyEntry(id=key.id, tenant=tenant, sha256=key.sha256, created_at=made_at)
-        tenants = {**self.file.tenants, tenant: TenantLimits(**limits)}
-        self._write(KeyFile(tenants=tenants, keys=(*self.file.keys, entry)))
-        return [("authorization", f"Bearer {key.text}")]
-
-    def revoke_all(self) -> None:
-        self._write(KeyFile())
-
-    def _write(self, file: KeyFile) -> None:
-        self.file = change_key_file(self.path, lambda _: file)
-
-
-@pytest.fixture
-def keys(tmp_path):
-    return KeyBook(tmp_path / "keys.json")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from arno.gateway.access.certificates import ServerCertificates, certificate_fil
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import TenantLimits
 from arno.gateway.access.key_ring import KeyRing
-from arno.gateway.access.quotas import TenantQuotas
-from arno.gateway.settings import AccessSettings
+from arno.gateway.access.quotas import OpenQuota, TenantQuotas
+from arno.gateway.settings import AccessSettings, GatewayLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,13 @@ class Access:
     keys_ok: Callable[[], bool] | None = None
 
 
-def open_access(settings: AccessSettings, *, retry_delay_s: float) -> Access:
+def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
     """Read keys and certificates.
 
     Args:
         settings: Paths and shares.
-        retry_delay_s: Retry delay of a tenant that has reached its quota.
+        limits: The gateway's own, of which each tenant gets a share; and the retry delay of a
+            tenant that has reached its quota.
 
     Raises:
         ConfigurationError: A file cannot be used, or settings contradict each other.
@@ -50,7 +51,8 @@ def open_access(settings: AccessSettings, *, retry_delay_s: float) -> Access:
     quotas = TenantQuotas(
         keys.limits if keys else _no_limits,
         share=settings.quota_share,
-        retry_delay_s=retry_delay_s,
+        retry_delay_s=limits.overload_retry_s,
+        open_defaults=_open_defaults(limits, settings.tenant_open_share) if keys else None,
     )
     return Access(
         gatekeeper=Gatekeeper(keys, quotas, reflection_open=settings.reflection == "open"),
@@ -58,6 +60,13 @@ def open_access(settings: AccessSettings, *, retry_delay_s: float) -> Access:
         credentials=ServerCertificates(files).credentials() if files else None,
         keys_ok=(lambda: keys.ok) if keys else None,
     )
+
+
+def _open_defaults(limits: GatewayLimits, share: float) -> dict[OpenQuota, int]:
+    return {
+        "calls_open": max(1, int(limits.calls_max * share)),
+        "streams_open": max(1, int(limits.streams_max * share)),
+    }
 
 
 def _no_limits(_: str) -> TenantLimits:

@@ -7,11 +7,12 @@ needs a key once there is a keys file.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from arno.errors import UnauthenticatedError
 from arno.gateway.access.key_ring import KeyRing
-from arno.gateway.access.quotas import TenantQuotas
+from arno.gateway.access.quotas import OpenQuota, TenantQuotas
 from arno.gateway.calls import ANONYMOUS, Caller
 
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -56,6 +57,14 @@ class Gatekeeper:
         if self._keys is not None and caller.key_id:
             self._keys.recheck(caller)
             self._quotas.spend_request(caller.tenant)
+
+    def hold_open(self, caller: Caller, quota: OpenQuota) -> AbstractContextManager[None]:
+        """Count a call, or a stream, of the caller's tenant as open for as long as the block runs.
+
+        Raises:
+            QuotaExceededError: The tenant has as many open as it may have. Retryable.
+        """
+        return self._quotas.hold_open(caller.tenant, quota) if caller.key_id else nullcontext()
 
     def _is_open(self, path: str) -> bool:
         return path.startswith(_HEALTH) or (self._reflection_open and path.startswith(_REFLECTION))

@@ -42,11 +42,16 @@ class _Part(BaseModel):
 
 
 class TenantLimits(_Part):
-    """What a tenant may take; None is no limit."""
+    """What a tenant may take.
+
+    None is no limit; of `calls_open` and `streams_open` it is the setting `tenant_open_share`.
+    """
 
     requests_per_s: float | None = Field(default=None, gt=0)
     jobs_in_flight: int | None = Field(default=None, ge=1)
     bytes_in_flight: int | None = Field(default=None, ge=1)
+    calls_open: int | None = Field(default=None, ge=1)
+    streams_open: int | None = Field(default=None, ge=1)
 
 
 class KeyEntry(_Part):
@@ -115,7 +120,8 @@ def change_key_file(path: Path, change: Callable[[KeyFile], KeyFile]) -> KeyFile
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             changed = change(read_key_file(path) if path.exists() else KeyFile())
-            _replace(path, changed.model_dump_json(indent=2, exclude_defaults=False) + "\n")
+            # Without what is not set: an older gateway refuses a file with limits unknown to it.
+            _replace(path, changed.model_dump_json(indent=2, exclude_none=True) + "\n")
         finally:
             os.close(folder)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The quotas of tenants: calls and frames per second, jobs and image bytes in flight.
+"""The quotas of tenants: calls and frames per second, jobs and bytes in flight, open calls.
 
 Each gateway counts by itself; `quota_share` is the part of a quota that it grants. Nothing waits: a
 caller above its quota is refused at once, with a retry delay.
@@ -6,14 +6,17 @@ caller above its quota is refused at once, with a retry delay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from dataclasses import dataclass, field
+from typing import Final, Literal, NoReturn
 
 from arno.errors import QuotaExceededError
 from arno.gateway.access.key_file import TenantLimits
 from arno.ops.clock import SYSTEM_CLOCK, Clock
+
+OpenQuota = Literal["calls_open", "streams_open"]
 
 _BURST_S: Final = 1.0
 """A tenant that was quiet may spend this much of its rate at once."""
@@ -29,12 +32,14 @@ class _Account:
     Attributes:
         jobs: Jobs in flight.
         size_bytes: Size of their images.
+        open_counts: Open calls, streams included; and open streams of frames.
         tokens: Requests that may start now.
         filled_s: Time of the last refill of the tokens.
     """
 
     jobs: int = 0
     size_bytes: int = 0
+    open_counts: Counter[OpenQuota] = field(default_factory=Counter)
     tokens: float = 0.0
     filled_s: float = float("-inf")
 
@@ -48,6 +53,7 @@ class TenantQuotas:
         *,
         share: float = 1.0,
         retry_delay_s: float = 1.0,
+        open_defaults: Mapping[OpenQuota, int] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Start with nothing used.
@@ -55,12 +61,15 @@ class TenantQuotas:
         Args:
             limits: Returns the current quotas of a tenant; they may change at any time.
             share: The part of each quota that this gateway grants.
-            retry_delay_s: Retry delay where a job of the tenant has to end first.
+            retry_delay_s: Retry delay where a job or call of the tenant has to end first.
+            open_defaults: Most open calls and streams of a tenant whose limits do not say; of
+                what is missing here, any number.
             clock: Tells the time.
         """
         self._limits = limits
         self._share = share
         self._retry_delay_s = retry_delay_s
+        self._open_defaults = dict(open_defaults or {})
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
 
@@ -107,6 +116,24 @@ class TenantQuotas:
         finally:
             account.jobs -= 1
             account.size_bytes -= size_bytes
+
+    @contextmanager
+    def hold_open(self, tenant: str, quota: OpenQuota) -> Iterator[None]:
+        """Count one call, or one stream, as open for as long as the block runs.
+
+        Raises:
+            QuotaExceededError: The tenant has as many open as it may have. Retryable.
+        """
+        limits, open_counts = self._limits(tenant), self._account(tenant).open_counts
+        own = limits.calls_open if quota == "calls_open" else limits.streams_open
+        limit = self._open_defaults.get(quota) if own is None else self._shared(own)
+        if limit is not None and open_counts[quota] >= limit:
+            self._refuse(quota, str(limit), str(open_counts[quota] + 1))
+        open_counts[quota] += 1
+        try:
+            yield
+        finally:
+            open_counts[quota] -= 1
 
     def _account(self, tenant: str) -> _Account:
         # Tenants come from the keys file, so there are never more accounts than it ever named.

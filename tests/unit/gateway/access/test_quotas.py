@@ -103,6 +103,34 @@ def test_share_divides_every_quota_and_never_down_to_nothing():
         pass
 
 
+@pytest.mark.parametrize("quota", ["calls_open", "streams_open"])
+def test_open_calls_are_bounded_by_a_default_that_the_tenants_own_limit_replaces(quota):
+    book = TenantQuotas(
+        lambda name: TenantLimits(**({quota: 4} if name == "own" else {})),
+        share=0.5,
+        retry_delay_s=0.5,
+        open_defaults={quota: 3},
+    )
+    for tenant, limit in (("own", 2), ("other", 3)):
+        with ExitStack() as stack:
+            for _ in range(limit):
+                stack.enter_context(book.hold_open(tenant, quota))
+            with pytest.raises(QuotaExceededError) as caught, book.hold_open(tenant, quota):
+                pass
+            facts = caught.value.metadata
+            assert (facts["quota"], facts["limit"]) == (quota, str(limit))
+            assert facts["wanted"] == str(limit + 1)
+        with book.hold_open(tenant, quota):
+            pass
+
+
+def test_open_calls_are_not_bounded_without_a_default():
+    book = quotas()
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(book.hold_open("acme", "calls_open"))
+
+
 @given(
     rate=st.floats(0.5, 50),
     gaps_s=st.lists(st.floats(0, 2), min_size=1, max_size=100),
