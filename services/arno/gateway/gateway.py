@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -25,9 +26,13 @@ from arno.gateway.server import build_server, listen
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.submission import Published, Submitter
 from arno.gateway.vision_service import VisionService
+from arno.ops.periodic import PeriodicTask
 from arno.results.gateway_store import GatewayStore
 
 logger = logging.getLogger(__name__)
+
+_KEY_CHECKS_S_MIN: Final = 0.05
+"""Each check looks at every open call."""
 
 
 class Gateway:
@@ -78,6 +83,12 @@ class Gateway:
             predicted_wait_s=self._backlog.wait_s,
             on_refused=self._metrics.count_refusal,
         )
+        self._key_checks = PeriodicTask(
+            "the check of the keys of open calls",
+            self._access.gatekeeper.end_invalid_calls,
+            # The file is looked at when a check finds it older than the setting says.
+            interval_s=max(settings.keys_check_interval_s / 2, _KEY_CHECKS_S_MIN),
+        )
         self._call_limit = ConcurrencyLimit(
             "calls",
             limit_name="calls_max",
@@ -108,6 +119,7 @@ class Gateway:
         # Before the first call can come, so that none is refused for an unknown state.
         await self._backends.start()
         await self._backlog.start()
+        self._key_checks.start()
         await self._server.start()
 
     async def stop(self) -> None:
@@ -117,6 +129,7 @@ class Gateway:
         logger.info("draining", extra={"drain_s": self._settings.drain_s})
         await asyncio.sleep(self._settings.drain_notice_s)
         await self._server.stop(self._settings.drain_s)
+        await self._key_checks.close()
         await self._backlog.close()
         await self._backends.close()
         # Calls that were cut off have requested the cancellation of their jobs.

@@ -148,7 +148,8 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                         self._gatekeeper.hold_open(caller, "calls_open"),
                         self._call_limit.hold(),
                     ):
-                        yield
+                        async with self._gatekeeper.while_valid(caller):
+                            yield
                 except asyncio.CancelledError:
                     code = _code_of_cancelled(context)
                     raise

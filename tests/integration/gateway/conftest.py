@@ -128,6 +128,14 @@ class KeyBook:
     def revoke_all(self) -> None:
         self._write(KeyFile())
 
+    def end_key_of(self, tenant: str, **moments: datetime) -> None:
+        """Set `revoked_at` or `expires_at` of the keys of a tenant."""
+        keys = tuple(
+            entry.model_copy(update=moments) if entry.tenant == tenant else entry
+            for entry in self.file.keys
+        )
+        self._write(KeyFile(tenants=self.file.tenants, keys=keys))
+
     def _write(self, file: KeyFile) -> None:
         self.file = change_key_file(self.path, lambda _: file)
 

@@ -195,26 +195,6 @@ async def test_frames_above_a_rate_fail_alone(guarded, keys, worker):
     assert await stream.read() is grpc.aio.EOF
 
 
-async def test_key_is_made_and_revoked_under_a_running_gateway(guarded, keys, worker):
-    header = keys.key("acme")
-    go_on = asyncio.Event()
-
-    async def frames():
-        yield config()
-        yield frame(1)
-        await go_on.wait()
-        yield frame(2)
-
-    stream = guarded.vision.InferStream(frames(), metadata=header)
-    assert (await stream.read()).HasField("response")
-    keys.revoke_all()
-    go_on.set()
-    assert (await stream.read()).error.reason == "UNAUTHENTICATED"
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await guarded.vision.Infer(infer_request(), metadata=header)
-    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-
-
 async def test_health_needs_no_key(guarded):
     health = health_pb2_grpc.HealthStub(guarded.channel)
     answer = await health.Check(health_pb2.HealthCheckRequest())

@@ -6,8 +6,9 @@ needs a key once there is a keys file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from arno.errors import UnauthenticatedError
@@ -22,6 +23,21 @@ _REFLECTION: Final = "/grpc.reflection."
 _BEARER: Final = "bearer "
 
 
+class _OpenCall:
+    """A call that has not ended; `end` cancels its task inside `scope`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.scope = asyncio.timeout(None)
+        self.problem: UnauthenticatedError | None = None
+
+    def end(self, problem: UnauthenticatedError) -> None:
+        """Cancel the block. Idempotent: a block that cleans up is not cancelled twice."""
+        if self.problem is None:
+            self.problem = problem
+            self.scope.reschedule(asyncio.get_running_loop().time())
+
+
 class Gatekeeper:
     """Admits calls. Lives in one asyncio loop."""
 
@@ -32,6 +48,7 @@ class Gatekeeper:
         self._keys = keys
         self._quotas = quotas
         self._reflection_open = reflection_open
+        self._open: set[_OpenCall] = set()
 
     def identify(self, path: str, metadata: Metadata) -> Caller:
         """Return the identity of a caller.
@@ -65,6 +82,38 @@ class Gatekeeper:
             QuotaExceededError: The tenant has as many open as it may have. Retryable.
         """
         return self._quotas.hold_open(caller.tenant, quota) if caller.key_id else nullcontext()
+
+    @asynccontextmanager
+    async def while_valid(self, caller: Caller) -> AsyncIterator[None]:
+        """Run the block of a call until it ends, or until its key is no longer valid.
+
+        Raises:
+            UnauthenticatedError: The key was revoked, expired or removed; the block was cancelled.
+        """
+        if self._keys is None or not caller.key_id:
+            yield
+            return
+        call = _OpenCall(caller)
+        self._open.add(call)
+        try:
+            async with call.scope:
+                yield
+        except TimeoutError:
+            if call.problem is not None:
+                raise call.problem from None
+            raise
+        finally:
+            self._open.discard(call)
+
+    async def end_invalid_calls(self) -> None:
+        """End the open calls whose keys are no longer valid; to be run at an interval."""
+        if self._keys is None:
+            return
+        for call in self._open:
+            try:
+                self._keys.recheck(call.caller)
+            except UnauthenticatedError as error:
+                call.end(error)
 
     def _is_open(self, path: str) -> bool:
         return path.startswith(_HEALTH) or (self._reflection_open and path.startswith(_REFLECTION))
