@@ -12,8 +12,8 @@ from statistics import mean
 from typing import Any
 
 import arno
-from arno.training.evaluation.metrics.characters import edit_distance
 from arno.vocabulary import Answer, Task, bounding_box, iou
+from rapidfuzz.distance import Levenshtein
 
 from benchmarks.ask import Serving
 from benchmarks.machine import describe
@@ -62,7 +62,8 @@ def difference(exact: Sequence[Answer], rounded: Sequence[Answer]) -> dict[str, 
     pairs = list(zip(exact, rounded, strict=True))
     overlaps = [overlap for one, other in pairs for overlap in _overlaps(one, other)]
     edits = [
-        edit_distance(one.raw_text, other.raw_text) / max(1, len(one.raw_text), len(other.raw_text))
+        Levenshtein.distance(one.raw_text, other.raw_text)
+        / max(1, len(one.raw_text), len(other.raw_text))
         for one, other in pairs
     ]
     found = {

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.characters import (
-    ReadText,
-    edit_distance,
-    error_rate,
-    read_text,
-)
+from arno.training.evaluation.metrics.characters import ReadText, error_rate, read_text, spaced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,12 +21,14 @@ def table_distance(one: str, other: str) -> int:
 @settings(max_examples=300)
 @given(one=st.text("abc ", max_size=80), other=st.text("abc ", max_size=80))
 def test_distance_is_that_of_the_plain_table(one, other):
-    assert edit_distance(one, other) == table_distance(one, other)
+    distance = table_distance(spaced(one), spaced(other))
+    assert read_text(one, other) == ReadText(distance, len(spaced(other)))
 
 
 @given(one=st.text(max_size=12), other=st.text(max_size=12))
 def test_distance_counts_characters_of_every_script(one, other):
-    assert edit_distance(one, other) == table_distance(one, other)
+    distance = table_distance(spaced(one), spaced(other))
+    assert read_text(one, other) == ReadText(distance, len(spaced(other)))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +36,7 @@ def test_distance_counts_characters_of_every_script(one, other):
     [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("", "", 0), ("naïve", "naive", 1)],
 )
 def test_known_distances(one, other, distance):
-    assert edit_distance(one, other) == distance
+    assert read_text(one, other).edit_count == distance
 
 
 def test_white_space_counts_as_one_space_and_case_counts():
