@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import kafka
 import pytest
@@ -19,6 +20,7 @@ from arno.bus.settings import BusSettings
 from arno.errors import ConfigurationError
 from kafka.errors import KafkaConnectionError
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.net.transport import KafkaTCPTransport
 from support.clock import ManualClock
 
@@ -145,3 +147,29 @@ def test_each_line_of_the_library_logs_once_in_a_while_and_other_loggers_always(
     assert logged(library, 3, logging.INFO) == 0
     clock.advance(30)
     assert logged(library, 1) == 1
+
+
+class NeverWaits:
+    """An event loop for a connection that is refused, or given up, at once."""
+
+    async def wait_write(self, sock: socket.socket, timeout_at: float | None = None) -> None:
+        raise KafkaConnectionError("given up")
+
+
+def _failed_socket(*, patched: bool) -> socket.socket:
+    sock = socket.socket()
+    sock.setblocking(False)
+    net = KafkaNetSocket()
+    connect = net.sock_connect if patched else partial(patches.UNPATCHED_SOCK_CONNECT, net)
+    with pytest.raises(KafkaConnectionError):
+        connect(NeverWaits(), sock, ("127.0.0.1", 1)).send(None)
+    return sock
+
+
+def test_unpatched_connect_leaves_the_socket_of_a_refused_connection_open() -> None:
+    with _failed_socket(patched=False) as sock:
+        assert sock.fileno() != -1
+
+
+def test_socket_of_a_refused_connection_is_closed() -> None:
+    assert _failed_socket(patched=True).fileno() == -1

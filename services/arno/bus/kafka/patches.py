@@ -26,6 +26,7 @@ from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
@@ -78,6 +79,7 @@ require_names(ConsumerCoordinator, "time_to_next_poll", "request_rejoin", patch=
 require_names(Fetcher, "fetch_records", patch="PatchedConsumer")
 require_names(NetworkSelector, "call_later", "call_soon_threadsafe", patch="PatchedConsumer")
 require_names(Sender, "force_close", patch="PatchedProducer")
+require_names(KafkaNetSocket, "sock_connect", patch="close_failed_sockets")
 
 
 # The library has no types, so its base classes are Any.
@@ -276,6 +278,40 @@ class PatchedProducer(kafka.KafkaProducer):  # type: ignore[misc]
                 self._sender.force_close()
                 self._sender.join(timeout)
         super().close(timeout, **options)
+
+
+UNPATCHED_SOCK_CONNECT: Final = KafkaNetSocket.sock_connect
+"""The library's own method, for the test that shows its defect."""
+
+
+def close_failed_sockets() -> None:
+    """Close the socket of a connection that is refused, times out, or is given up. Idempotent.
+
+    Defect: the socket is left to the garbage collector. While a broker is away, each attempt to
+    reconnect leaks a file descriptor until then.
+
+    Test: ``test_unpatched_connect_leaves_the_socket_of_a_refused_connection_open``.
+
+    Report: "KafkaNetSocket.connect does not close its socket when sock_connect raises, or when the
+    coroutine is closed while it waits."
+    """
+
+    async def sock_connect(
+        self: Any, net: Any, sock: socket.socket, sockaddr: Any, timeout_at: float | None = None
+    ) -> socket.socket:
+        try:
+            connected: socket.socket = await UNPATCHED_SOCK_CONNECT(
+                self, net, sock, sockaddr, timeout_at=timeout_at
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return connected
+
+    KafkaNetSocket.sock_connect = sock_connect
+
+
+close_failed_sockets()
 
 
 class _RepeatLimit(logging.Handler):
