@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 from arno.batching import Budget, LanePolicy, Scheduler
-from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.engine.interface import Event, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings

@@ -1,7 +1,7 @@
 """Fail on files and functions that have outgrown one concept, and on files too small for one.
 
 A small file with a single importer belongs into that importer, unless its docstring or a comment
-has a sentence "Stands alone: ..." with the reason.
+has a sentence "Stands alone: ..." with the reason. ``__init__`` and ``__main__`` are not judged.
 """
 
 from __future__ import annotations
@@ -22,12 +22,8 @@ REASON = re.compile(r"\bStands alone: \w")
 def main() -> int:
     """Run the command line."""
     problems = [problem for path in written_files() for problem in too_long(path)]
+    problems += too_small()
     sys.stderr.writelines(f"{problem}\n" for problem in problems)
-    small = too_small()
-    if "--small" in sys.argv:
-        sys.stdout.writelines(f"{problem}\n" for problem in small)
-    elif small:
-        sys.stdout.write(f"{len(small)} small files have one importer; `--small` lists them\n")
     return 1 if problems else 0
 
 

@@ -1,4 +1,4 @@
-"""The flags by which verbs that ask a gateway name it and say what to do."""
+"""The flags that describe tasks, and those of every verb that calls a gateway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from arno.cli.connecting import connection_options
-from arno.cli.finite_range import FiniteRange
+from arno.cli.parameter_types import FiniteRange
 from arno.client import DEFAULT_ADDRESS, TaskRequest
 from arno.errors import InvalidFieldError
 from arno.vocabulary import CATALOGUE, Box, ExtraInput, Task, check_inputs
@@ -23,16 +23,16 @@ _BOX_SIDES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class TaskFlags:
-    """What the command line says about the tasks.
+    """The flags that describe tasks, as they were written.
 
     Attributes:
         tasks: Names; NAME@OTHER takes its input from the answer of an earlier task.
-        text: For every task that takes text.
-        region: "x0,y0,x1,y1" for every task that takes a region.
-        classes: "a,b" for every task that takes classes, in place of the text.
-        beams: Width of the beam search; None is the server's default.
-        max_tokens: Limit on each answer; None is the server's default.
-        constrained: Whether every answer is held to its task's form and to the classes.
+        text: Text of every task that takes text.
+        region: "x0,y0,x1,y1" of every task that takes a region, in pixels.
+        classes: "a,b" of every task that takes classes, in place of the text.
+        beams: Width of the beam search; None uses the server's default.
+        max_tokens: Longest answer in tokens; None uses the server's default.
+        constrained: Whether answers are restricted to the grammar of their task and the classes.
     """
 
     tasks: tuple[str, ...]
@@ -47,7 +47,7 @@ class TaskFlags:
         """Return the tasks, each with the inputs that it takes.
 
         Raises:
-            InvalidFieldError: A name is unknown, an input is missing, or no task takes it.
+            InvalidFieldError: A name is unknown, an input is missing, or no task takes an input.
         """
         made: list[TaskRequest] = []
         ids: dict[Task, str] = {}
@@ -101,7 +101,7 @@ class TaskFlags:
 
 
 def address_options(command: Command) -> Command:
-    """Add what `connection_options` adds, and --timeout."""
+    """Add the flags of `connection_options`, and --timeout."""
     command = click.option(
         "--timeout",
         "timeout_s",
@@ -109,42 +109,46 @@ def address_options(command: Command) -> Command:
         default=60.0,
         show_default=True,
         metavar="S",
-        help="How long to wait for an answer, in seconds.",
+        help="Time limit of a call, in seconds.",
     )(command)
     return connection_options(default=DEFAULT_ADDRESS)(command)
 
 
 def task_options(command: Command) -> Command:
-    """Add --task and what tasks take; the command gets them as the fields of `TaskFlags`."""
+    """Add --task and the inputs of tasks; the command gets them as the fields of `TaskFlags`."""
     names = ", ".join(Task)
     for option in (
         click.option(
             "--constrained",
             is_flag=True,
-            help="Hold answers to the form of their task, and labels to --classes.",
+            help="Restrict answers to the grammar of their task, and labels to --classes.",
         ),
-        click.option("--max-tokens", type=click.IntRange(2), metavar="N", help="Longest answer."),
+        click.option(
+            "--max-tokens", type=click.IntRange(2), metavar="N", help="Longest answer, in tokens."
+        ),
         click.option(
             "--beams",
             type=click.IntRange(1, 8),
             metavar="N",
             help="Width of the beam search; 1 is greedy and fastest.  [default: the server's, 3]",
         ),
-        click.option("--classes", default="", metavar="A,B", help="Names to look for."),
+        click.option("--classes", default="", metavar="A,B", help="Class names to detect."),
         click.option(
             "--region",
             default="",
             metavar="X0,Y0,X1,Y1",
-            help="The box that REGION_TO_* tasks ask about, in pixels.",
+            help="Box for the REGION_TO_* tasks, in pixels.",
         ),
-        click.option("--text", default="", help="The caption, phrase or prompt of tasks with one."),
+        click.option(
+            "--text", default="", help="Caption, phrase or prompt for the tasks that take one."
+        ),
         click.option(
             "--task",
             "tasks",
             multiple=True,
             metavar="NAME",
-            help="What to do; may be repeated, the image is encoded once. NAME@OTHER takes its "
-            f"input from an earlier task's answer.  [default: OD]  One of: {names}.",
+            help="Task to run; may be repeated, the image is encoded once. NAME@OTHER takes its "
+            f"input from the answer of an earlier task.  [default: OD]  One of: {names}.",
         ),
     ):
         command = option(command)

@@ -1,7 +1,8 @@
-"""The findings of `arno doctor`: each looks at one thing and says how it is and what to do."""
+"""The findings of `arno doctor`: each checks one thing and advises what to do."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -11,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,9 +21,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from arno import __version__
-from arno.cli.probes import probe_port, probe_redis
+from arno.cli.connecting import API_KEY_VARIABLE, Connection
+from arno.cli.probes import probe_port, probe_redis, probe_tls
 from arno.engine.checkpoints.folders import find_model
-from arno.errors import ArnoError
+from arno.errors import ArnoError, ConfigurationError, UnauthenticatedError, UnknownJobError
 from arno.ops.embedded_redis import find_redis_server
 from arno.ops.redis_access import RedisAccessSettings
 from arno.ops.tls import client_context
@@ -61,6 +64,10 @@ _EXTRAS: Final = {
 _WORKER_EXTRA: Final = "pip install 'arno[worker]'"
 _PYTHON_MIN: Final = (3, 11)
 _DISK_BYTES_MIN: Final = 1024**3
+_TIMEOUT_S: Final = 3.0
+_NO_JOB: Final = "doctor"
+_DAY_S: Final = 24 * 3600
+_CERTIFICATE_DAYS_MIN: Final = 14
 
 
 def check_python() -> Finding:
@@ -143,7 +150,7 @@ def check_model(model: str) -> Finding:
     unreadable = [path.name for path in weights if not os.access(path, os.R_OK)]
     if unreadable:
         found = f"{folder}: cannot read {', '.join(unreadable)}"
-        return Finding(Level.FAIL, "model", found, "mend the permissions")
+        return Finding(Level.FAIL, "model", found, "correct the permissions")
     size_bytes = sum(path.stat().st_size for path in weights)
     return Finding(Level.OK, "model", f"{model}: {size_bytes / 1e6:.0f} MB of weights")
 
@@ -151,11 +158,11 @@ def check_model(model: str) -> Finding:
 def check_redis(settings: RedisAccessSettings) -> Finding:
     """Ask the Redis of these settings whether it answers; its password is not tried."""
     url = urlsplit(settings.redis_url)
-    mend = "start it, or correct --redis-url; rediss:// and ARNO_REDIS_CA for TLS"
+    advice = "start it, or correct --redis-url; rediss:// and ARNO_REDIS_CA for TLS"
     try:
         host, port = url.hostname or "", url.port or 6379
     except ValueError as error:
-        return Finding(Level.FAIL, "redis", str(error), mend)
+        return Finding(Level.FAIL, "redis", str(error), advice)
     try:
         settings.redis_options()
         probe = probe_redis(host, port, _redis_context(settings))
@@ -164,7 +171,7 @@ def check_redis(settings: RedisAccessSettings) -> Finding:
     if probe.ok:
         tls = ", over TLS" if url.scheme == "rediss" else ""
         return Finding(Level.OK, "redis", f"{host}:{port} answers{tls}")
-    return Finding(Level.FAIL, "redis", f"{host}:{port}: {probe.said}", mend)
+    return Finding(Level.FAIL, "redis", f"{host}:{port}: {probe.said}", advice)
 
 
 def _redis_context(settings: RedisAccessSettings) -> ssl.SSLContext | None:
@@ -210,6 +217,67 @@ def check_disk(folder: Path) -> Finding:
     if free < _DISK_BYTES_MIN:
         return Finding(Level.WARN, "data", found, "jobs and results need room")
     return Finding(Level.OK, "data", found)
+
+
+def check_gateway(gateway: Connection) -> Finding:
+    """Ask a gateway whether it is ready, and whether it would take our calls."""
+    try:
+        with gateway.client(timeout_s=_TIMEOUT_S) as client:
+            if not client.ready(timeout_s=_TIMEOUT_S):
+                return _unready_gateway(gateway)
+            with contextlib.suppress(UnknownJobError):
+                client.get(_NO_JOB)
+    except UnauthenticatedError as error:
+        advice = f"set {API_KEY_VARIABLE} or --api-key-file; operators: arno keys list"
+        found = f"{gateway.address} is ready, but {error.message}"
+        return Finding(Level.FAIL, "gateway", found, advice)
+    except ConfigurationError as error:
+        return Finding(Level.FAIL, "gateway", error.message, "correct --address or the --tls files")
+    except ArnoError as error:
+        found = f"{gateway.address}: {error.message}"
+        return Finding(Level.FAIL, "gateway", found, "read its log")
+    return _ready_gateway(gateway)
+
+
+def _ready_gateway(gateway: Connection) -> Finding:
+    found = f"{gateway.address} is ready"
+    if gateway.tls is None:
+        return Finding(Level.OK, "gateway", found)
+    ends = probe_tls(*split_address(gateway.address), gateway.tls.context()).said
+    if not ends:
+        return Finding(Level.OK, "gateway", f"{found}, over TLS")
+    days = (ssl.cert_time_to_seconds(ends) - time.time()) / _DAY_S
+    found = f"{found}, over TLS; its certificate ends in {days:.0f} days"
+    if days < _CERTIFICATE_DAYS_MIN:
+        return Finding(Level.WARN, "gateway", found, "renew it: the files are read again by itself")
+    return Finding(Level.OK, "gateway", found)
+
+
+def _unready_gateway(gateway: Connection) -> Finding:
+    host, port = split_address(gateway.address)
+    if not probe_port(host, port).ok:
+        found = f"nothing listens on {gateway.address}"
+        return Finding(Level.FAIL, "gateway", found, "start one: arno up")
+    if gateway.tls is None and probe_tls(host, port, _trusting_context()).ok:
+        found = f"{gateway.address} speaks TLS, and was asked in plain text"
+        return Finding(Level.FAIL, "gateway", found, "--tls-ca FILE, or --tls")
+    if gateway.tls is not None:
+        handshake = probe_tls(host, port, gateway.tls.context())
+        if not handshake.ok:
+            found = f"{gateway.address} refuses the TLS handshake: {handshake.said}"
+            return Finding(
+                Level.FAIL, "gateway", found, "correct --tls-ca, --tls-cert and --tls-key"
+            )
+    found = f"{gateway.address} listens, but is not ready or is no gateway"
+    return Finding(Level.FAIL, "gateway", found, "read its log, or GET /readyz on its metrics port")
+
+
+def _trusting_context() -> ssl.SSLContext:
+    # Only to find out whether TLS is spoken at all; nothing is sent.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def split_address(address: str, port: int = 50051) -> tuple[str, int]:

@@ -1,7 +1,8 @@
-"""The flags that say where a gateway is, how to encrypt, and which key to show."""
+"""The flags of a connection to a gateway: its address, TLS, the API key."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,15 +17,15 @@ from arno.errors import ConfigurationError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 API_KEY_VARIABLE: Final = "ARNO_API_KEY"
-"""Holds the key itself. There is no such flag: everybody on a machine can read command lines."""
+"""Holds the key itself. No flag does: every user of a machine can read command lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A gateway, and how to speak to it.
+    """How to connect to a gateway.
 
     Attributes:
-        address: HOST:PORT; empty where none was named.
+        address: HOST:PORT; empty if none was given.
         tls: None for plain text.
         api_key: Empty for none.
     """
@@ -34,10 +35,10 @@ class Connection:
     api_key: str = field(default="", repr=False)
 
     def client(self, *, timeout_s: float = 60.0) -> Client:
-        """Return a client; it connects with its first call.
+        """Return a client; it connects at its first call.
 
         Raises:
-            ConfigurationError: A file cannot be used.
+            ConfigurationError: A TLS file cannot be used, or the address is malformed.
         """
         return Client(self.address, timeout_s=timeout_s, tls=self.tls, api_key=self.api_key)
 
@@ -46,17 +47,19 @@ def connection_options(
     *,
     default: str | None,
     variable: str | None = "ARNO_ADDRESS",
-    purpose: str = "Ask this gateway.",
+    purpose: str = "Address of the gateway.",
 ) -> Callable[[Command], Command]:
-    """Add the flags; the command gets them as ``gateway=``, a `Connection`.
+    """Add the flags to a command, which gets them as ``gateway=``, a `Connection`.
 
     Args:
-        default: Where the gateway is if nobody says so; None leaves the address empty.
-        variable: What may say so; None leaves it to the flag.
-        purpose: What the flag is for.
+        default: Address to use if none is given; None leaves the address empty.
+        variable: Environment variable that may hold the address; None reads the flag only.
+        purpose: Help text of ``--address``.
     """
 
     def decorate(command: Command) -> Command:
+        # As `wraps` copies attributes, the options of decorators below this one stay.
+        @functools.wraps(command)
         def run(
             address: str | None,
             tls: bool,
@@ -74,9 +77,6 @@ def connection_options(
             )
             return command(gateway=gateway, **options)
 
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        # Keep the options that decorators below this one have already added.
-        vars(run)["__click_params__"] = list(getattr(command, "__click_params__", []))
         for option in reversed([_address(default, variable, purpose), *_encryption()]):
             run = option(run)
         return run  # type: ignore[return-value] # click takes the flags, so the command need not
@@ -98,34 +98,42 @@ def _address(default: str | None, variable: str | None, purpose: str) -> Callabl
 
 def _encryption() -> list[Callable[..., Any]]:
     file = click.Path(dir_okay=False, path_type=Path)
-    said: dict[str, Any] = {"show_envvar": True}
+    shown: dict[str, Any] = {"show_envvar": True}
     return [
         click.option(
-            "--tls", is_flag=True, envvar="ARNO_TLS", help="Encrypt; any --tls-* does so.", **said
+            "--tls",
+            is_flag=True,
+            envvar="ARNO_TLS",
+            help="Use TLS; any --tls-* flag implies it.",
+            **shown,
         ),
         click.option(
             "--tls-ca",
             type=file,
             envvar="ARNO_TLS_CA",
-            help="PEM file of authorities to trust.  [default: the system's]",
-            **said,
+            help="PEM file of trusted certificate authorities.  [default: the system's]",
+            **shown,
         ),
         click.option(
             "--tls-cert",
             type=file,
             envvar="ARNO_TLS_CERT",
-            help="PEM file of a certificate of yours, for mutual TLS.",
-            **said,
+            help="PEM file of the client certificate, for mutual TLS.",
+            **shown,
         ),
         click.option(
-            "--tls-key", type=file, envvar="ARNO_TLS_KEY", help="PEM file of its key.", **said
+            "--tls-key",
+            type=file,
+            envvar="ARNO_TLS_KEY",
+            help="PEM file of its private key.",
+            **shown,
         ),
         click.option(
             "--api-key-file",
             type=file,
             envvar="ARNO_API_KEY_FILE",
-            help=f"File that holds an API key; {API_KEY_VARIABLE} may hold the key itself.",
-            **said,
+            help=f"File with an API key; {API_KEY_VARIABLE} may hold the key itself.",
+            **shown,
         ),
     ]
 

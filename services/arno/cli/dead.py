@@ -25,9 +25,9 @@ from arno.bus.dead_letters import (
     read_dead_letters,
     replay,
 )
-from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE
-from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.parameter_types import FiniteRange
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.errors import InvalidFieldError
 from arno.ops.flags import settings_options
 from arno.results.gateway_store import GatewayStore

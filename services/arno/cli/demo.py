@@ -18,8 +18,8 @@ import click
 from rich.console import Console
 
 from arno.cli.child import Child, ChildSpec
+from arno.cli.infer import pictures_in
 from arno.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, show_error
-from arno.cli.pictures import pictures_in
 from arno.cli.supervisor import ChildFailedError
 from arno.cli.tables import print_result
 from arno.cli.truth import IOU_MIN, Match, TrueObject, compare, read_truth
@@ -169,8 +169,8 @@ def _server(model: str, console: Console) -> Iterator[str]:
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End by an exception, so that no data stays behind.
 
-    Not by KeyboardInterrupt: where it comes in the middle of an import, Python ends as if nobody
-    had caught it.
+    Not by KeyboardInterrupt: if it comes in the middle of an import, Python ends as if it had not
+    been caught.
     """
     sys.exit(EXIT_INTERRUPTED)
 

@@ -17,9 +17,8 @@ from rich.text import Text
 from arno.cli import checks
 from arno.cli.checks import Finding, Level
 from arno.cli.connecting import Connection, connection_options
-from arno.cli.gateway_check import check_gateway
 from arno.cli.main import EXIT_FAILURE
-from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.up import STATE_FILE
 from arno.client import DEFAULT_ADDRESS
 from arno.ops.config import ENVIRONMENT_PREFIX, variable_name
@@ -95,7 +94,7 @@ def _reachable(
     gateway: Connection, redis_url: str | None, kafka_bootstrap: str | None
 ) -> Iterator[Finding]:
     if gateway.address:
-        yield check_gateway(gateway)
+        yield checks.check_gateway(gateway)
     else:
         yield checks.check_port(int(DEFAULT_ADDRESS.rsplit(":", 1)[1]))
     if redis_url:

@@ -21,8 +21,8 @@ from rich.progress import (
 
 from arno.cli.connecting import Connection, connection_options
 from arno.cli.figures_table import print_figures
-from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.parameter_types import FiniteRange
 from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.errors import ConfigurationError, InvalidFieldError
@@ -37,7 +37,7 @@ from arno.vocabulary.spec import task_of
 
 _SHOWN_FAULTS = 3
 _MANY = 500
-"""From so many questions on a log is told now and then how far it is."""
+"""From this number of questions on, the log shows the progress now and then."""
 
 
 @dataclass(frozen=True, slots=True)

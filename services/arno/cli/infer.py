@@ -17,15 +17,19 @@ from rich.console import Console
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, show_error
-from arno.cli.pictures import PICTURE_SUFFIXES, pictures_in
 from arno.cli.tables import print_result
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, ConfigurationError, InvalidFieldError, InvalidImageError
 
+_PICTURE_SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+)
+"""Pictures in folders are found by name; the server judges their content."""
+
 _AHEAD: Final = 4
-"""Times --parallel: so many images may be answered before the answer to an earlier one is there."""
+"""Times --parallel: the number of images that may be answered before an earlier one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ def _expand(images: Sequence[Path]) -> Iterator[Path]:
         if image.is_dir():
             found = pictures_in(image)
             if not found:
-                kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+                kinds = ", ".join(sorted(_PICTURE_SUFFIXES))
                 raise InvalidFieldError(
                     field="IMAGE", problem="holds no pictures", limit=kinds, sent=str(image)
                 )
@@ -166,8 +170,8 @@ class _Target:
         if drawn is None:
             return None
         single = bool(drawn.suffix) and not drawn.is_dir()
-        if single and drawn.suffix.lower() not in PICTURE_SUFFIXES:
-            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+        if single and drawn.suffix.lower() not in _PICTURE_SUFFIXES:
+            kinds = ", ".join(sorted(_PICTURE_SUFFIXES))
             raise ConfigurationError(f"--draw {drawn}: name a folder, or a file of {kinds}")
         if single and count > 1:
             raise ConfigurationError(f"--draw {drawn}: name a folder, there are {count} images")
@@ -194,3 +198,8 @@ class _Target:
         path = next(self.path / name for name in names if self.path / name not in self.taken)
         self.taken.add(path)
         return path
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures that lie directly in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURE_SUFFIXES)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
-from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.parameter_types import FiniteRange
 from arno.cli.tables import print_result
 from arno.client import Job, JobState
 from arno.client.export import to_json
@@ -21,7 +21,7 @@ from arno.errors import DeadlineExceededError
 
 @click.group("job")
 def verb() -> None:
-    """Hand in work now and fetch it later: a job survives the loss of any process.
+    """Submit work now and fetch the results later; a job survives the loss of any process.
 
     \b
     Example:

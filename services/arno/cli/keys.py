@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from arno.cli.finite_range import FiniteRange
-from arno.cli.sizes import BYTES
+from arno.cli.parameter_types import BYTES, FiniteRange
 from arno.errors import InvalidFieldError
 from arno.gateway.access.api_key import ApiKey, new_key
 from arno.gateway.access.key_file import (

@@ -1,22 +1,33 @@
-"""What runs on one machine under `arno up`: which children, with which flags, on which ports."""
+"""The plan of `arno up`: its children, their flags and ports, and what they need to start."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from arno.bus import make_admin
+from arno.bus.ports import TopicAdmin
+from arno.bus.settings import BusSettings
+from arno.cli.checks import missing_modules
 from arno.cli.child import ChildSpec
 from arno.cli.probes import free_port, probe_http, probe_redis
-from arno.errors import ConfigurationError
+from arno.cli.servers import KNOWN_SETTINGS
+from arno.engine.checkpoints.folders import find_model_folders
+from arno.engine.null_engine import NULL_MODEL
+from arno.errors import ConfigurationError, MissingExtraError
+from arno.gateway.settings import GatewaySettings
+from arno.ops.config import CONFIG_FILE_VARIABLE, SettingsSources, load_settings
 from arno.ops.embedded_redis import (
     RedisFiles,
     find_redis_server,
     redis_server_command,
     write_redis_files,
 )
+from arno.worker.settings import WorkerSettings
 
 _LOOPBACK: Final = "127.0.0.1"
 _ALL_INTERFACES: Final = ("0.0.0.0", "::")  # noqa: S104 - what a user may ask for
@@ -137,4 +148,62 @@ def _process(name: str, flags: Sequence[str], metrics: dict[str, str], address: 
         command=[*command, "--metrics-host", _LOOPBACK, "--metrics-port", port],
         ready=lambda: probe_http(f"{metrics_url}/readyz").ok,
         address=address,
+    )
+
+
+def require_parts() -> None:
+    """Refuse to start without the libraries of gateway and worker.
+
+    Raises:
+        MissingExtraError: Some are not installed; the message names all of them.
+    """
+    missing = sorted({*missing_modules("gateway"), *missing_modules("worker")})
+    if missing:
+        raise MissingExtraError(
+            f"`arno up` needs {', '.join(missing)}, not installed: pip install 'arno[all]'",
+            extra="all",
+        )
+
+
+def check_settings(options: MachineOptions, machine: Machine) -> None:
+    """Check the settings of the children before any of them is started.
+
+    Raises:
+        ConfigurationError: Settings of gateway or worker are unknown or cannot be used.
+    """
+    for name, model in (("gateway", GatewaySettings), ("worker", WorkerSettings)):
+        load_settings(model, _sources(name, options, machine))
+
+
+def require_model(options: MachineOptions, machine: Machine) -> None:
+    """Check that the model is on this machine, unless the worker may download it.
+
+    Raises:
+        ModelError: There is no such model here.
+    """
+    worker = load_settings(WorkerSettings, _sources("worker", options, machine))
+    if options.model != NULL_MODEL and not worker.download:
+        find_model_folders(options.model, base_model=worker.base_model)
+
+
+def make_bus_admin(options: MachineOptions, machine: Machine) -> TopicAdmin:
+    """Return an admin of the bus that the children use."""
+    return make_admin(load_settings(BusSettings, _sources("up", options, machine)))
+
+
+def _sources(process: str, options: MachineOptions, machine: Machine) -> SettingsSources:
+    """Return the sources of settings of a child: the same flags over the same environment."""
+    flags: dict[str, object] = {
+        "bus": options.bus,
+        "redis_url": machine.redis_url,
+        "redis_password_file": str(machine.redis_files.password),
+    }
+    if options.kafka_bootstrap:
+        flags["kafka_bootstrap"] = options.kafka_bootstrap
+    return SettingsSources(
+        process=process,
+        flags=flags,
+        environment=os.environ,
+        file=Path(os.environ[CONFIG_FILE_VARIABLE]) if CONFIG_FILE_VARIABLE in os.environ else None,
+        known_elsewhere=KNOWN_SETTINGS,
     )

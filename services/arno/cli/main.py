@@ -1,14 +1,18 @@
-"""The command's root: the list of verbs, and what becomes of an error.
+"""The root of the command line: its verbs, and how errors become sentences and exit codes.
 
 Verbs are imported when they are used, so that `arno --help` is quick and needs no extra.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import importlib
+import importlib.metadata
 import io
+import json
+import platform
 import sys
 import traceback
 from typing import Final, NoReturn
@@ -27,42 +31,58 @@ from arno.errors import (
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
-_TOLD_BY_THEMSELVES: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Faults of a file that is open: its name is no longer known, and the sentence says enough."""
+_CLEAR_WITHOUT_NAME: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of an open file: its name is no longer known, and the sentence is clear without it."""
 
-# In the order in which a new user meets them.
+_REPORTED_PARTS: Final = (
+    "grpcio",
+    "protobuf",
+    "kafka-python",
+    "redis",
+    "torch",
+    "transformers",
+    "av",
+)
+
+# In the order in which a new user needs them.
 _VERBS: Final[dict[str, str]] = {
     "up": "Run everything on this machine: store, gateway, worker.",
-    "infer": "Ask about images; print a table, JSON or annotated pictures.",
-    "job": "Hand in work now and fetch it later.",
-    "stream": "Run a video, a network stream or a camera through the model.",
-    "demo": "Start everything, try the examples, compare with the truth.",
-    "eval": "Say how good a model is, task by task, on data whose answers are known.",
-    "doctor": "Say what is installed, reachable and wrong.",
-    "train": "Teach a model from samples, whole or by LoRA.",
-    "model": "Look at a checkpoint, convert it, check it, or make a random one.",
+    "infer": "Run tasks on images; print a table, JSON or annotated pictures.",
+    "job": "Submit work now and fetch the results later.",
+    "stream": "Run tasks on a video, a network stream or a camera.",
+    "demo": "Start everything, run the example images, compare with the truth.",
+    "eval": "Measure a model, task by task, on data with known answers.",
+    "doctor": "Check what is installed, what is reachable and what is wrong.",
+    "train": "Fine-tune a model on your samples, all weights or by LoRA.",
+    "model": "Inspect, convert or verify a checkpoint, or create a random one.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
-    "topics": "Create or list the bus's topics.",
-    "keys": "Make, list and revoke API keys; set quotas of tenants.",
-    "dead": "Look at jobs that were given up; run them again.",
-    "version": "Print the versions.",
+    "topics": "Create or list the topics of the bus.",
+    "keys": "Create, list and revoke API keys; set quotas of tenants.",
+    "dead": "Inspect dead jobs and run them again.",
+    "version": "Print the versions of Arno and of its parts.",
 }
+
+_SHARED_MODULES: Final = {"gateway": "servers", "worker": "servers"}
+"""Modules that hold several verbs, each under its own name; other modules hold one, as `verb`."""
 
 
 class _Verbs(click.Group):
-    """Knows the verbs' names and summaries without importing them."""
+    """Lists the verbs with their summaries, and imports a verb when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_VERBS, *(name for name in super().list_commands(ctx) if name not in _VERBS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
-            return super().get_command(ctx, cmd_name)
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in _VERBS:
+            return own
+        shared = _SHARED_MODULES.get(cmd_name)
         try:
-            verb: click.Command = importlib.import_module(f"arno.cli.{cmd_name}").verb
+            module = importlib.import_module(f"arno.cli.{shared or cmd_name}")
         except ModuleNotFoundError as error:
             raise _missing(cmd_name, error) from error
+        verb: click.Command = getattr(module, cmd_name if shared else "verb")
         return verb
 
     def resolve_command(
@@ -86,7 +106,7 @@ class _Verbs(click.Group):
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; allowed anywhere.")
 @click.version_option(__version__, prog_name="arno")
 def root(debug: bool) -> None:
     """Serve Florence-2: captions, detection, grounding, segmentation and OCR, over gRPC.
@@ -98,13 +118,33 @@ def root(debug: bool) -> None:
     """
 
 
-def main() -> NoReturn:
-    """Run the command; an error is one red sentence on stderr and an exit code.
+@root.command("version")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def version(as_json: bool) -> None:
+    """Print the versions of Arno, of Python and of the installed parts.
 
-    Exit codes: 0 all is well, 1 something failed, 2 the command or its input is wrong.
+    \b
+    Example:
+      arno version --json
+    """
+    versions = {"arno": __version__, "python": platform.python_version()}
+    for part in _REPORTED_PARTS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[part] = importlib.metadata.version(part)
+    if as_json:
+        click.echo(json.dumps(versions))
+        return
+    for name, found in versions.items():
+        click.echo(f"{name:<14} {found}")
+
+
+def main() -> NoReturn:
+    """Run the command line; print an error as one red sentence on stderr.
+
+    Exit codes: 0 success, 1 something failed, 2 the command or its input is wrong.
     """
     _print_any_name()
-    # Wherever it stands: whoever adds it has just seen a verb fail.
+    # Anywhere: it is added to the end of a command that has just failed.
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     verb = words[0] if words else ""
@@ -119,60 +159,62 @@ def main() -> NoReturn:
     except (ArnoError, ModuleNotFoundError, OSError, ValueError) as error:
         if debug:
             traceback.print_exc()
-        told = _told(error, verb)
-        show_error(told)
-        sys.exit(exit_code(told))
+        shown = _presentable(error, verb)
+        show_error(shown)
+        sys.exit(exit_code(shown))
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _print_any_name() -> None:
-    """Let files have names that are no UTF-8: JSON and Python write such bytes as escapes."""
+    """Print file names that are not valid UTF-8 with escapes, as JSON and Python do."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show_error(error: ArnoError, *, about: str = "") -> None:
-    """Write an error to stderr: one red sentence, and which image it is about."""
+    """Print an error to stderr as one red sentence, after the image or job it is about."""
     sentence = f"{about}: {error.message}" if about else error.message
     click.secho(f"error: {sentence}", fg="red", err=True)
 
 
 def exit_code(error: ArnoError) -> int:
-    """Return 2 where the caller can mend it by asking differently, else 1."""
-    mendable = isinstance(error, InvalidRequestError | ConfigurationError | ModelError)
-    return EXIT_USAGE if mendable else EXIT_FAILURE
+    """Return 2 if the caller can correct the command or its input, else 1."""
+    correctable = isinstance(error, InvalidRequestError | ConfigurationError | ModelError)
+    return EXIT_USAGE if correctable else EXIT_FAILURE
 
 
-def _told(error: ArnoError | ModuleNotFoundError | OSError | ValueError, verb: str) -> ArnoError:
-    """Return an error as a person is told about it; raise one that only a developer can read."""
+def _presentable(
+    error: ArnoError | ModuleNotFoundError | OSError | ValueError, verb: str
+) -> ArnoError:
+    """Return an error as a sentence for users; raise one that only a developer can read."""
     if isinstance(error, ArnoError):
         return error
     if isinstance(error, ModuleNotFoundError):
         return _missing(verb, error)
     if isinstance(error, ValueError):
-        return _setting_fault(error)
+        return _settings_error(error)
     if error.filename is not None:
         return ArnoError(f"{error.filename}: {error.strerror}")
-    if error.errno in _TOLD_BY_THEMSELVES:
+    if error.errno in _CLEAR_WITHOUT_NAME:
         return ArnoError(str(error.strerror))
     raise error
 
 
-def _setting_fault(error: ValueError) -> ArnoError:
-    """Return what a model of settings says of its fields; raise any other error."""
+def _settings_error(error: ValueError) -> ArnoError:
+    """Return the errors of pydantic settings as one sentence; raise any other error."""
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):
         raise error
-    # What was sent is left out: it may be a secret.
-    faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    return ConfigurationError("; ".join(faults))
+    # The value is left out: it may be a secret.
+    problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return ConfigurationError("; ".join(problems))
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
     name = (error.name or "").partition(".")[0]
     if name == "arno":
-        # A part of Arno itself that is not there is a broken installation, not a missing extra.
+        # A missing part of Arno itself is a broken installation, not a missing extra.
         return MissingExtraError(f"arno is not installed completely: no module {error.name}")
     extra = {
         "worker": "worker",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 _TIMEOUT_S: Final = 1.0
 _UNREACHABLE: Final = (OSError, UnicodeError, OverflowError)
-"""What `socket` raises; the last two of names and ports that nobody can have."""
+"""What `socket` raises; the last two for impossible host names and ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def probe_http(url: str) -> Probe:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on at this moment."""
+    """Return a TCP port of the loopback interface that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
-from arno.cli.finite_range import FiniteRange
 from arno.cli.main import EXIT_FAILURE
+from arno.cli.parameter_types import FiniteRange
 from arno.client import FrameResult, StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
 from arno.ingest.events import StreamCounts, VideoRun

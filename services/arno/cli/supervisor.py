@@ -19,11 +19,11 @@ _TICK_S: Final = 0.1
 _BACKOFF_S_MIN: Final = 0.2
 _BACKOFF_S_MAX: Final = 5.0
 _DEATHS_MAX: Final = 5
-"""So many deaths within the window are a crash loop: restarting again would only hide it."""
+"""This many deaths within the window are a crash loop; another restart would only hide it."""
 
 _DEATHS_WINDOW_S: Final = 60.0
 _FIRST_STARTS_MAX: Final = 2
-"""A child that never became ready is broken rather than unlucky, and somebody waits for it."""
+"""A child that never became ready is broken rather than unlucky, and a user waits for it."""
 
 _EXIT_USAGE: Final = 2
 
@@ -46,11 +46,11 @@ class _Life:
 
 @dataclass(frozen=True, slots=True)
 class Announcements:
-    """Whom the supervisor tells what happens.
+    """Callbacks for what happens to the children.
 
     Attributes:
         ready: A child became ready.
-        died: A child ended by itself, and is started again after so many seconds.
+        died: A child ended by itself; it is started again after the given seconds.
         warned: A child logged a warning or worse.
     """
 
@@ -63,14 +63,14 @@ class Supervisor:
     """Owns the children from the first start to the last stop. `request_stop` is signal-safe."""
 
     def __init__(self, announcements: Announcements) -> None:
-        """Take whom to tell; there are no children yet."""
+        """Keep the callbacks; there are no children yet."""
         self._announce = announcements
         self._lives: list[_Life] = []
         self._stopping = threading.Event()
 
     @property
     def stopping(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Whether a stop was requested."""
         return self._stopping.is_set()
 
     def request_stop(self) -> None:
@@ -108,7 +108,7 @@ class Supervisor:
 
         Args:
             grace_s: How long each may take after SIGTERM.
-            hurry: Says that nobody wants to wait any longer.
+            hurry: Returns whether to kill what is left without waiting.
         """
         killed = []
         for life in reversed(self._lives):

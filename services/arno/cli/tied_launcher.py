@@ -2,6 +2,8 @@
 
 Run as a script, with nothing else imported: ``tied_launcher.py PARENT_PID PROGRAM ARGUMENT..``.
 The kernel then kills the program when its parent ends, however that ends; the wish survives exec.
+
+Stands alone: it runs as a script, before anything of Arno is imported.
 """
 
 import ctypes

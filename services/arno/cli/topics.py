@@ -13,7 +13,7 @@ from arno.bus import make_admin
 from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.settings import BusSettings
 from arno.cli.main import EXIT_FAILURE
-from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.ops.flags import settings_options
 from arno.vocabulary import Lane
 

@@ -8,7 +8,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.errors import MissingExtraError
 from arno.ops.flags import settings_options
 from arno.training.trainer.settings import TrainSettings

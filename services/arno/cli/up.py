@@ -18,15 +18,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from arno.cli.child import Child
-from arno.cli.finite_range import FiniteRange
-from arno.cli.machine import Machine, MachineOptions, plan_machine
-from arno.cli.probes import probe_port
-from arno.cli.requirements import (
+from arno.cli.machine import (
+    Machine,
+    MachineOptions,
     check_settings,
     make_bus_admin,
+    plan_machine,
     require_model,
     require_parts,
 )
+from arno.cli.parameter_types import FiniteRange
+from arno.cli.probes import probe_port
 from arno.cli.supervisor import Announcements, Supervisor
 from arno.client import DEFAULT_ADDRESS
 from arno.errors import ConfigurationError

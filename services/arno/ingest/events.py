@@ -9,13 +9,12 @@ from typing import IO
 
 from arno.client import Client, Frame, FrameResult, InferResult, StreamOptions, TaskLike
 from arno.client.export import frame_line
-from arno.ingest.frames import SourceOptions
-from arno.ingest.reconnect import read_source
+from arno.ingest.frames import SourceOptions, read_source
 
 
 @dataclass(slots=True)
 class StreamCounts:
-    """What has become of the frames so far."""
+    """Counts of the frames so far, by outcome."""
 
     answered: int = 0
     dropped: int = 0
@@ -46,7 +45,7 @@ class VideoRun:
         tasks: Sequence[TaskLike],
         options: StreamOptions,
     ) -> None:
-        """Take the parts; nothing is opened yet."""
+        """Keep the parts; nothing is opened yet."""
         self.counts = StreamCounts()
         self._client = client
         self._source = source
@@ -63,7 +62,7 @@ class VideoRun:
 
         Args:
             out: Where the lines go; flushed after each, so that `tail -f` works.
-            on_frame: Told of every outcome, after its line.
+            on_frame: Called with every outcome, after its line is written.
 
         Raises:
             ArnoError: The source or the stream as a whole failed; the lines before it stand.

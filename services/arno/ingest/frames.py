@@ -1,8 +1,14 @@
-"""Read a video file, a network stream or a camera as sampled JPEG frames."""
+"""Read a video file, a network stream or a camera as sampled JPEG frames.
+
+A live source that breaks off is opened again, after growing pauses.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,10 +17,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from arno.errors import ArnoError, InvalidFieldError, MissingExtraError, UnavailableError
-from arno.ingest.sampling import Sampler
 
 if TYPE_CHECKING:
     from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 _LIVE_SCHEMES: Final = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://")
 _CAMERA_PREFIX: Final = "/dev/video"
@@ -23,6 +30,9 @@ _READ_TIMEOUT_S: Final = 20.0
 _JPEG_QUALITY: Final = 90
 """Above it files grow faster than the answers improve; below it small text suffers."""
 
+_PAUSE_S_MIN: Final = 0.5
+_PAUSE_S_MAX: Final = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
@@ -30,8 +40,8 @@ class SourceOptions:
 
     Attributes:
         source: A file, a URL, or a camera such as /dev/video0.
-        fps: Frames a second that are sent; None sends all.
-        frame_count_max: Stop after so many sampled frames; None never.
+        fps: Frames per second to send; None sends all.
+        frame_count_max: Number of sampled frames after which to stop; None is no limit.
         realtime: Read a file no faster than it plays.
     """
 
@@ -42,7 +52,7 @@ class SourceOptions:
 
     @property
     def live(self) -> bool:
-        """Whether the source goes on for ever, so that its end is a fault to recover from."""
+        """Whether the source goes on for ever, so that its end is an error to recover from."""
         return self.source.startswith((*_LIVE_SCHEMES, _CAMERA_PREFIX))
 
 
@@ -62,13 +72,82 @@ class SampledFrame:
 
 
 Wait = Callable[[float], bool]
-"""Waits so many seconds, and says whether it was asked to stop meanwhile."""
+"""Waits a number of seconds; returns whether a stop was requested meanwhile."""
 
 
 def undisturbed(pause_s: float) -> bool:
-    """Wait where nobody will ask to stop."""
+    """Wait without a way to be stopped."""
     time.sleep(pause_s)
     return False
+
+
+class Sampler:
+    """Choose which frames of a video are sent, from their timestamps alone.
+
+    Time is divided into slots of 1/fps seconds, counted from the first frame, which is at 0. The
+    first frame in a slot is taken, every other is left out, and a slot without a frame stays empty.
+    So a source slower than the rate is sent whole, and a gap in it is not filled up afterwards.
+    Exact: no rounding adds up over hours.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        """Set the rate in frames per second; None takes every frame.
+
+        Raises:
+            InvalidFieldError: The rate is not a number above 0.
+        """
+        if fps is not None and not 0 < fps < math.inf:
+            problem = "the rate must be a number above 0"
+            raise InvalidFieldError(field="fps", problem=problem, sent=f"{fps:g}")
+        # 29.97 is meant, not the binary number nearest to it.
+        self._fps = None if fps is None else Fraction(str(fps))
+        self._next_slot = 0
+
+    def take(self, time_s: Fraction) -> bool:
+        """Return whether the frame at this time, in seconds after the first, is taken."""
+        if self._fps is None:
+            return True
+        slot = int(time_s * self._fps)
+        if slot < self._next_slot:
+            return False
+        self._next_slot = slot + 1
+        return True
+
+
+def read_source(options: SourceOptions, wait: Wait) -> Iterator[SampledFrame]:
+    """Yield the sampled frames of a source; a live one is opened again whenever it breaks off.
+
+    Sequence numbers go on over a reconnection, and timestamps by the time that passed.
+
+    Raises:
+        InvalidFieldError: There is no such source, it is no video, or it has no video stream.
+        UnavailableError: A live source cannot be opened the first time.
+        MissingExtraError: PyAV is not installed.
+    """
+    if not options.live:
+        yield from read_frames(options, wait)
+        return
+    started_s = time.monotonic()
+    sequence = 0
+    pause_s = _PAUSE_S_MIN
+    while not wait(0):
+        offset_ms = round((time.monotonic() - started_s) * 1000) if sequence else 0
+        try:
+            for frame in read_frames(options, wait):
+                pause_s = _PAUSE_S_MIN
+                yield dataclasses.replace(
+                    frame, sequence=sequence, timestamp_ms=frame.timestamp_ms + offset_ms
+                )
+                sequence += 1
+                if sequence == options.frame_count_max:
+                    return
+        except UnavailableError as error:
+            if not sequence:
+                raise
+            logger.warning("%s; opening it again in %.1f s", error.message, pause_s)
+        if wait(pause_s):
+            return
+        pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
 
 def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[SampledFrame]:
@@ -98,7 +177,7 @@ def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[Sa
 
 
 def duration_s(options: SourceOptions) -> float | None:
-    """Return how long the source plays, in seconds; None where it does not say or never ends.
+    """Return how long the source plays, in seconds; None if the source does not say or never ends.
 
     Raises:
         InvalidFieldError: As `read_frames`.

@@ -1,4 +1,7 @@
-"""Read the phrases of a caption and their boxes."""
+"""Read the phrases of a caption and their boxes.
+
+Stands alone: one form of answer a file, and parse.py only chooses among them.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Final

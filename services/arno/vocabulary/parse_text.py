@@ -1,4 +1,7 @@
-"""Read text, and the regions that may be in it."""
+"""Read text, and the regions that may be in it.
+
+Stands alone: one form of answer a file, and parse.py only chooses among them.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

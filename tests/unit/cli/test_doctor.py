@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from arno.cli import checks
-from arno.cli.checks import Finding, Level
+from arno.cli.checks import Finding, Level, check_gateway
 from arno.cli.connecting import Connection
 from arno.cli.doctor import _table
-from arno.cli.gateway_check import check_gateway
 from arno.client import Tls
 from arno.ops.redis_access import RedisAccessSettings
 from rich.console import Console

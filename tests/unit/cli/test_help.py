@@ -53,5 +53,5 @@ def test_client_verbs_load_no_server_and_no_model():
 
 
 def test_gateway_verb_loads_no_model():
-    program = "import arno.cli.gateway, arno.gateway.main"
+    program = "import arno.cli.servers, arno.gateway.main"
     assert loaded(program, "torch", "transformers", "av") == []

@@ -9,7 +9,7 @@ import click
 import pytest
 from arno.cli.connecting import connection_options
 from arno.cli.keys import verb
-from arno.cli.settings_names import CONNECTION_NAMES
+from arno.cli.servers import CONNECTION_NAMES
 from arno.errors import ConfigurationError, InvalidFieldError, UnauthenticatedError
 from arno.gateway.access.key_file import TenantLimits, read_key_file
 from arno.gateway.access.key_ring import KeyRing

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 from arno.cli import machine as module
-from arno.cli.machine import MachineOptions, plan_machine
-from arno.cli.requirements import require_model
+from arno.cli.machine import MachineOptions, plan_machine, require_model
 from arno.errors import ModelError
 
 

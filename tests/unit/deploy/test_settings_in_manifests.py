@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from arno.cli.settings_names import KNOWN_SETTINGS
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.ops.config import variable_name
 
 ROOT = Path(__file__).resolve().parents[3]

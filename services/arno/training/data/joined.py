@@ -1,4 +1,7 @@
-"""Several sources, one after the other."""
+"""Several sources, one after the other.
+
+Stands alone: a source like every other, and open_data only chooses among them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Referring expressions: words that fit one object of a scene and no other."""
+"""Referring expressions: words that fit one object of a scene and no other.
+
+Stands alone: it searches a scene for words, and knows nothing of questions.
+"""
 
 from __future__ import annotations
 

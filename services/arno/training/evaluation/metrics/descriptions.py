@@ -8,6 +8,8 @@ needs METEOR, which is a Java program.
 
 Source: by this definition (the words' F1 is SQuAD's, Rajpurkar et al. 2016, arXiv:1606.05250);
 hand-computed cases in the tests.
+
+Stands alone: one metric a file, with its definition and source.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Definition: the part of the questions whose answer equals one of the right ones,
 case, runs of white space, and a full stop at the end. For categories of regions and read words.
 
 Source: by this definition; hand-computed cases in the tests.
+
+Stands alone: one metric a file, with its definition and source.
 """
 
 from __future__ import annotations

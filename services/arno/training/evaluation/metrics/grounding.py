@@ -7,6 +7,8 @@ for a single phrase the accuracy@0.5 of referring expressions (RefCOCO, Yu et al
 arXiv:1608.00272). Phrases are compared without regard to case and spaces.
 
 Source: by this definition; hand-computed cases in the tests.
+
+Stands alone: one metric a file, with its definition and source.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ right ones over all found and all true ones. The end-to-end protocol of ICDAR 20
 (task 4.4), without its list of words to disregard.
 
 Source: by this definition; hand-computed cases in the tests.
+
+Stands alone: one metric a file, with its definition and source.
 """
 
 from __future__ import annotations

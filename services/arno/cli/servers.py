@@ -1,0 +1,63 @@
+"""`arno gateway` and `arno worker`: run one process; the names of the settings of all processes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from arno.gateway.settings import GatewaySettings
+from arno.ops.flags import settings_options
+from arno.training.trainer.settings import TrainSettings
+from arno.worker.settings import WorkerSettings
+
+CONNECTION_NAMES: Final = frozenset(
+    {"address", "tls", "tls_ca", "tls_cert", "tls_key", "api_key", "api_key_file"}
+)
+"""Settings of the verbs that call a gateway: its address and the connection to it."""
+
+KNOWN_SETTINGS: Final = frozenset(
+    {
+        *GatewaySettings.model_fields,
+        *WorkerSettings.model_fields,
+        *TrainSettings.model_fields,
+        *CONNECTION_NAMES,
+    }
+)
+"""Settings of all processes: one environment or configuration file may serve all of them."""
+
+
+@click.command("gateway")
+@settings_options(GatewaySettings, process="gateway", known_elsewhere=KNOWN_SETTINGS)
+def gateway(settings: GatewaySettings) -> None:
+    """Run the gRPC server: accept requests, put jobs on the bus, return results.
+
+    On SIGTERM or Ctrl-C the gateway answers the calls in flight and then stops. Settings come from
+    flags, then ARNO_* variables, then the configuration file, then defaults.
+
+    \b
+    Example:
+      arno gateway --listen 0.0.0.0:50051 --kafka-bootstrap kafka:9092 \\
+          --redis-url redis://redis:6379/0
+    """
+    from arno.gateway.main import run
+
+    run(settings)
+
+
+@click.command("worker")
+@settings_options(WorkerSettings, process="worker", known_elsewhere=KNOWN_SETTINGS)
+def worker(settings: WorkerSettings) -> int:
+    """Run the model on jobs from the bus; one worker uses one device.
+
+    On SIGTERM or Ctrl-C the worker finishes its jobs or hands them back, and then stops. Settings
+    come from flags, then ARNO_* variables, then the configuration file, then defaults.
+
+    \b
+    Example:
+      arno worker --model ./Florence-2-base-ft --device cuda:0 \\
+          --kafka-bootstrap kafka:9092 --redis-url redis://redis:6379/0
+    """
+    from arno.worker.main import run_worker
+
+    return run_worker(settings)
