@@ -38,6 +38,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/python scripts/check_sizes.py
+	$(bin)/python scripts/measure_structure.py
 	promtool check config --syntax-only deploy/prometheus/prometheus.yml
 	promtool check rules deploy/prometheus/rules.yml
 	promtool test rules deploy/prometheus/tests/*.yml
