@@ -81,6 +81,7 @@ def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:
         finish_reason=FinishReason.CANCELLED if cancelled else FinishReason.STOP,
         encode_s=0.0,
         decode_s=0.0,
+        deviations=(0.0,) * len(token_ids),
     )
 
 

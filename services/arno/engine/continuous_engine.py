@@ -52,8 +52,8 @@ from arno.vocabulary import FinishReason, TokenTable
 logger = logging.getLogger(__name__)
 
 _FAILED = "the engine failed on this sequence"
-_NOTHING = Hypothesis((), ())
-_END_ONLY = Hypothesis((END_ID,), (0.0,))
+_NOTHING = Hypothesis((), (), ())
+_END_ONLY = Hypothesis((END_ID,), (0.0,), (0.0,))
 """The answer to a limit of one token: the end, which is forced."""
 
 _PROGRESS_STEPS = 16
@@ -384,5 +384,6 @@ class ContinuousEngine:
                 encode_s=sequence.encode_s,
                 decode_s=max(0.0, elapsed_s - sequence.encode_s),
                 error=error,
+                deviations=found.deviations,
             )
         )

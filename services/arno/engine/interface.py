@@ -116,6 +116,8 @@ class SequenceFinished:
         encode_s: Seconds in the vision encoder; 0.0 where the image was encoded before.
         decode_s: Seconds from submission to the end, without ``encode_s``.
         error: Set if the reason is ERROR.
+        deviations: Mean absolute deviation of each location token from its bin, in bins, 0.0 for
+            other tokens; as long as ``token_ids``. Empty if the engine computes none.
     """
 
     sequence_id: str
@@ -125,6 +127,7 @@ class SequenceFinished:
     encode_s: float
     decode_s: float
     error: ArnoError | None = None
+    deviations: tuple[float, ...] = ()
 
 
 Event: TypeAlias = SequenceProgress | SequenceFinished

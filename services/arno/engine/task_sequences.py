@@ -94,7 +94,9 @@ def read_answer(
         raise CancelledError("the task was cancelled before it had an answer")
     if not ended.token_ids and ended.finish_reason is FinishReason.DEADLINE:
         raise DeadlineExceededError("the deadline passed before the task had an answer")
-    decoded = Decoded(ended.token_ids, ended.logprobs, ended.finish_reason)
+    decoded = Decoded(
+        ended.token_ids, ended.logprobs, ended.finish_reason, deviations=ended.deviations
+    )
     return parse(spec.task, decoded, token_table, size, region=spec.region, classes=spec.classes)
 
 

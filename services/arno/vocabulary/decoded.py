@@ -17,17 +17,24 @@ class Decoded:
         logprobs: The natural logarithm of each token's probability, at most 0; 0 for tokens that
             the decoder forced. Empty where the engine keeps none: then nothing has a score.
         finish_reason: Why decoding ended.
+        deviations: How far, in bins, the model expected each location token's coordinate to be
+            from the token's bin: the mean absolute deviation over its probabilities of all bins. 0
+            for tokens that are no location. Empty where the engine computes none: then no place
+            has a score.
     """
 
     token_ids: Sequence[int]
     logprobs: Sequence[float] = ()
     finish_reason: FinishReason = FinishReason.STOP
+    deviations: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        """Refuse log-probabilities that belong to other tokens.
+        """Refuse log-probabilities and deviations that belong to other tokens.
 
         Raises:
             ValueError: There are some, but not one for each token.
         """
         if self.logprobs and len(self.logprobs) != len(self.token_ids):
             raise ValueError(f"{len(self.logprobs)} log-probs for {len(self.token_ids)} tokens")
+        if self.deviations and len(self.deviations) != len(self.token_ids):
+            raise ValueError(f"{len(self.deviations)} deviations for {len(self.token_ids)} tokens")

@@ -116,7 +116,7 @@ class Part:
         self, end: SequenceFinished, token_table: TokenTable, size: ImageSize, times: StageTimes
     ) -> None:
         """End with the answer that the tokens hold, and with the durations of all stages."""
-        decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason)
+        decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason, deviations=end.deviations)
         given = self.given
         self.answer = parse(
             self.spec.task, decoded, token_table, size, region=given.region, classes=given.classes

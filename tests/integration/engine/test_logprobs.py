@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
 
 pytestmark = pytest.mark.model
@@ -26,6 +27,28 @@ def test_log_probabilities_are_those_of_the_search_itself(engine, reference, opt
         if len(end.token_ids) == options.max_new_tokens:
             expected[-1] = 0.0
         assert end.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("options", [GREEDY, BEAMS], ids=["greedy", "beams"])
+def test_deviations_are_those_of_the_location_tokens_of_the_search_itself(
+    engine, reference, options
+):
+    ids = engine.token_table.location_ids
+    requests = [request(f"s{i}", engine.prepare(picture(i)), options=options) for i in range(4)]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    for asked in requests:
+        end = ends[asked.sequence_id]
+        out = reference.generate(asked, output_scores=True, output_logits=True)
+        rows = out.beam_indices[0].tolist() if options.num_beams > 1 else [0] * len(out.logits)
+        for place, token in enumerate(end.token_ids):
+            expected = 0.0
+            if token in ids:
+                logits = out.logits[place][rows[place], ids.start : ids.stop]
+                bins = torch.arange(len(ids))
+                expected = (logits.softmax(-1) * (bins - ids.index(token)).abs()).sum().item()
+            assert end.deviations[place] == pytest.approx(expected, abs=1e-2)
+        assert len(end.deviations) == len(end.token_ids)
 
 
 def test_forced_tokens_are_certain_and_no_other_token_is(engine):

@@ -26,6 +26,7 @@ class DecodeBatch:
         limits: StepShape,
         *,
         kinds: TokenKinds | None = None,
+        location_ids: range = range(0),
         launcher: StepLauncher | None = None,
     ) -> None:
         """Start empty.
@@ -35,13 +36,16 @@ class DecodeBatch:
             options: Options of all its sequences, but for their limits on tokens.
             limits: Most sequences, most tokens of an answer, most positions of a prompt.
             kinds: Classes of tokens, for a batch whose members are held to grammars.
+            location_ids: Ids of the location tokens, in the order of their bins.
             launcher: How steps are launched; by default what suits the device.
         """
         self._decoder = decoder
         self._beams = options.num_beams
         constraints = ConstraintTable(kinds, limits.count, self._beams) if kinds else None
         width = limits.longest + 1
-        self._table = BeamTable(options, limits.count, width, decoder.device, constraints)
+        self._table = BeamTable(
+            options, limits.count, width, decoder.device, constraints, location_ids
+        )
         self._cache = SlotCache(decoder, limits.count, self._beams)
         self._slots: list[Sequence] = []
         self._launcher = launcher or choose_launcher(decoder.device)

@@ -25,6 +25,8 @@ OPENING: Final = (END_ID, BEGIN_ID)
 _NEVER: Final = -1.0e9
 """Added to scores that must lose; transformers' own number, because the value decides ties."""
 
+_NO_IDS: Final = range(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -33,10 +35,12 @@ class Hypothesis:
     Attributes:
         token_ids: Its tokens, without the start token; the last is `END_ID` if it has ended.
         logprobs: Log-probability of each token; 0.0 for forced ones.
+        deviations: Mean absolute deviation of each location token, in bins; 0.0 for others.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    deviations: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -44,9 +48,11 @@ class _Rows:
     """The state of the searches: S rows, K beams, W tokens at most.
 
     Attributes:
-        tokens, logprobs, scores: Running beams: [S, K, W], [S, K, W], [S, K].
-        ended_tokens, ended_logprobs, ended_lengths, ended_scores: The best ended hypotheses, best
-            first: [S, K, W], [S, K, W], [S, K], [S, K].
+        tokens, logprobs, deviations: Of the running beams, [S, K, W] each.
+        scores: Of the running beams, [S, K].
+        ended_tokens, ended_logprobs, ended_deviations: Of the best ended hypotheses, best first,
+            [S, K, W] each.
+        ended_lengths, ended_scores: Of the same, [S, K] each.
         ended: Whether there is an ended hypothesis at this rank, [S, K].
         improvable: Whether a running beam may still beat an ended hypothesis, [S, 1].
         lengths: Tokens of the running beams, start token included, [S, 1].
@@ -55,9 +61,11 @@ class _Rows:
 
     tokens: torch.Tensor
     logprobs: torch.Tensor
+    deviations: torch.Tensor
     scores: torch.Tensor
     ended_tokens: torch.Tensor
     ended_logprobs: torch.Tensor
+    ended_deviations: torch.Tensor
     ended_lengths: torch.Tensor
     ended_scores: torch.Tensor
     ended: torch.Tensor
@@ -73,9 +81,11 @@ class _Rows:
         return cls(
             tokens=zeros(beams, width, dtype=torch.long),
             logprobs=zeros(beams, width),
+            deviations=zeros(beams, width),
             scores=zeros(beams),
             ended_tokens=zeros(beams, width, dtype=torch.long),
             ended_logprobs=zeros(beams, width),
+            ended_deviations=zeros(beams, width),
             ended_lengths=zeros(beams, dtype=torch.long),
             ended_scores=zeros(beams),
             ended=zeros(beams, dtype=torch.bool),
@@ -98,6 +108,7 @@ class BeamTable:
         width: int,
         device: torch.device,
         constraints: ConstraintTable | None = None,
+        location_ids: range = _NO_IDS,
     ) -> None:
         """Allocate the rows.
 
@@ -107,6 +118,7 @@ class BeamTable:
             width: Most tokens of a search, start token included.
             device: Device of the logits.
             constraints: Grammars of the searches; None if they have none.
+            location_ids: Ids of the location tokens, in the order of their bins.
         """
         self._options = options
         self._constraints = constraints
@@ -123,6 +135,8 @@ class BeamTable:
         self._ranks = torch.arange(2 * self._beams, device=device)
         self._width = width
         self._places = torch.arange(width, device=device)
+        self._location_ids = location_ids
+        self._bins = torch.arange(len(location_ids), device=device)
 
     def open(self, row: int, limit: int, grammar: Grammar | None = None) -> None:
         """Begin a search; its first update takes the logits after `OPENING`.
@@ -137,6 +151,7 @@ class BeamTable:
         rows = self._rows
         rows.tokens[row, :, : len(OPENING)] = self._opening
         rows.logprobs[row] = 0.0
+        rows.deviations[row] = 0.0
         rows.scores[row] = self._first_scores
         rows.ended_scores[row] = _NEVER
         rows.ended_lengths[row] = 0
@@ -173,7 +188,7 @@ class BeamTable:
         logprobs = torch.log_softmax(logits.float(), dim=-1)  # [S, K, V]
         logprobs = self._legal(part, rows, logprobs, longest)
         _force_end(rows, logprobs)
-        top = self._top(rows, logprobs)
+        top = self._top(rows, logits, logprobs)
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
         self._merge_ended(rows, top, hits, longest)
         parents = self._continue(rows, top, hits, longest)
@@ -192,16 +207,17 @@ class BeamTable:
         """
         rows = self._rows
         if bool(rows.ended[row, 0]):
-            size, tokens, logprobs = (
-                int(rows.ended_lengths[row, 0]),
-                rows.ended_tokens[row, 0],
-                rows.ended_logprobs[row, 0],
-            )
+            size, tokens = int(rows.ended_lengths[row, 0]), rows.ended_tokens
+            kept = rows.ended_logprobs, rows.ended_deviations
         else:
-            size, tokens, logprobs = length, rows.tokens[row, 0], rows.logprobs[row, 0]
+            size, tokens = length, rows.tokens
+            kept = rows.logprobs, rows.deviations
+        # One copy from the device for both.
+        logprobs, deviations = torch.stack([tensor[row, 0, 1:size] for tensor in kept]).tolist()
         return Hypothesis(
-            token_ids=tuple(tokens[1:size].tolist()),
-            logprobs=tuple(logprobs[1:size].tolist()),
+            token_ids=tuple(tokens[row, 0, 1:size].tolist()),
+            logprobs=tuple(logprobs),
+            deviations=tuple(deviations),
         )
 
     def _legal(
@@ -232,17 +248,36 @@ class BeamTable:
         banned = torch.zeros_like(match, dtype=logprobs.dtype).masked_fill_(match, -torch.inf)
         logprobs.scatter_add_(2, grams[..., -1], banned)
 
-    def _top(self, rows: _Rows, logprobs: torch.Tensor) -> _Candidates:
+    def _top(self, rows: _Rows, logits: torch.Tensor, logprobs: torch.Tensor) -> _Candidates:
         """Return the best continuations, twice as many as beams, so that enough do not end."""
         size = logprobs.shape[-1]
         sums = (logprobs + rows.scores[:, :, None]).flatten(1)  # [S, K * V]
         scores, places = sums.topk(2 * self._beams)  # [S, 2K], best first
+        parents, tokens = places // size, places % size
         return _Candidates(
             scores=scores,
-            parents=places // size,
-            tokens=places % size,
+            parents=parents,
+            tokens=tokens,
             logprobs=logprobs.flatten(1).gather(1, places),
+            deviations=self._deviations(logits, parents, tokens),
         )
+
+    def _deviations(
+        self, logits: torch.Tensor, parents: torch.Tensor, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the mean absolute deviation of candidates from their own bins, [S, C].
+
+        The mean is over the location tokens alone, by the model's own probabilities: no grammar
+        and no ban of repeats changes it. 0 for tokens that are no locations.
+        """
+        ids = self._location_ids
+        if not ids:
+            return torch.zeros_like(tokens, dtype=torch.float32)
+        chances = logits[:, :, ids.start : ids.stop].float().softmax(-1)  # [S, K, bins]
+        chances = chances.gather(1, parents[:, :, None].expand(-1, -1, len(ids)))  # [S, C, bins]
+        chosen = tokens - ids.start  # [S, C]
+        means = (chances * (self._bins - chosen[:, :, None]).abs()).sum(-1)
+        return means.where((chosen >= 0) & (chosen < len(ids)), 0.0)
 
     def _merge_ended(self, rows: _Rows, top: _Candidates, hits: torch.Tensor, longest: int) -> None:
         """Keep the best of the hypotheses that had ended and those that end now."""
@@ -258,6 +293,7 @@ class BeamTable:
         for ended, appended in (
             (rows.ended_tokens, histories.tokens),
             (rows.ended_logprobs, histories.logprobs),
+            (rows.ended_deviations, histories.deviations),
         ):
             both = torch.cat([ended[:, :, :width], appended], dim=1)  # [S, 3K, width]
             ended[:, :, :width] = both.gather(1, best[:, :, None].expand(-1, -1, width))
@@ -274,6 +310,7 @@ class BeamTable:
         histories = self._appended(rows, top.take(kept), longest)
         rows.tokens[:, :, : longest + 1] = histories.tokens
         rows.logprobs[:, :, : longest + 1] = histories.logprobs
+        rows.deviations[:, :, : longest + 1] = histories.deviations
         rows.scores.copy_(scores)
         return top.parents.gather(1, kept)
 
@@ -282,11 +319,14 @@ class BeamTable:
         width = longest + 1
         parents = top.parents[:, :, None].expand(-1, -1, width)
         here = self._places[:width] == rows.lengths[:, :, None]  # [S, 1, width]
-        tokens = rows.tokens[:, :, :width].gather(1, parents)
-        logprobs = rows.logprobs[:, :, :width].gather(1, parents)
+
+        def appended(history: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+            return torch.where(here, new[:, :, None], history[:, :, :width].gather(1, parents))
+
         return _Histories(
-            tokens=torch.where(here, top.tokens[:, :, None], tokens),
-            logprobs=torch.where(here, top.logprobs[:, :, None], logprobs),
+            tokens=appended(rows.tokens, top.tokens),
+            logprobs=appended(rows.logprobs, top.logprobs),
+            deviations=appended(rows.deviations, top.deviations),
         )
 
     def _finished(self, rows: _Rows, hits: torch.Tensor) -> torch.Tensor:
@@ -323,18 +363,20 @@ class _Candidates:
     parents: torch.Tensor
     tokens: torch.Tensor
     logprobs: torch.Tensor
+    deviations: torch.Tensor
 
     def take(self, places: torch.Tensor) -> _Candidates:
-        fields = (self.scores, self.parents, self.tokens, self.logprobs)
+        fields = (self.scores, self.parents, self.tokens, self.logprobs, self.deviations)
         return _Candidates(*(field.gather(1, places) for field in fields))
 
 
 @dataclass(frozen=True, slots=True)
 class _Histories:
-    """Tokens and log-probabilities, [S, C, W] each."""
+    """Tokens with their log-probabilities and deviations, [S, C, W] each."""
 
     tokens: torch.Tensor
     logprobs: torch.Tensor
+    deviations: torch.Tensor
 
 
 def _newest(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

@@ -55,6 +55,7 @@ class TokenKinds:
         symbols[END_ID] = Symbol.END
         classes = [_NONE if symbol is None else _CLASSES[symbol] for symbol in symbols]
         self.classes = torch.tensor(classes, device=device)  # [V]
+        self.location_ids = token_table.location_ids
         self.available = frozenset(symbol for symbol in symbols if symbol is not None)
 
 

@@ -80,7 +80,8 @@ class DecodePool:
         Args:
             decoder: The model.
             limits: Limits of the batches.
-            kinds: Classes of tokens, for batches whose members are held to grammars.
+            kinds: Classes of tokens, for batches whose members are held to grammars, and the
+                location tokens.
             make_launcher: Makes how the steps of a new batch are launched; by default what suits
                 the device.
         """
@@ -148,6 +149,7 @@ class DecodePool:
                 key.options,
                 StepShape(self._slot_count(key), self._limits.positions, self._limits.encoded_max),
                 kinds=self._kinds if key.constrained else None,
+                location_ids=self._kinds.location_ids,
                 launcher=self._launcher(key),
             )
         over = self._batches[key].join(started, sequences)

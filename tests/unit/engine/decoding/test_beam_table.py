@@ -66,6 +66,44 @@ def search(options, model, limit=12):
     return run.found
 
 
+LOCATIONS = range(A, C + 1)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_location_carries_its_mean_deviation_over_the_locations_alone(beams):
+    # Of the second step's locations, whose sum is 0.9, A has 3/5, B and C 1/5 each.
+    model = chain({A: 1.0}, {END: 0.1, A: 0.54, B: 0.18, C: 0.18}, {END: 1.0})
+    options = DecodingOptions(num_beams=beams, no_repeat_ngram_size=0)
+    alone = BeamTable(options, 1, 14, CPU, location_ids=LOCATIONS)
+    run = Search(alone, 0, 12, model, beams)
+    while run.found is None:
+        step(alone, [run])
+    assert run.found.token_ids[-3:] == (A, A, END)
+    # The begin and end tokens are no locations; the first location is certain.
+    assert run.found.deviations == pytest.approx((0.0, 0.0, 0.2 + 2 * 0.2, 0.0), abs=1e-5)
+
+
+def test_the_deviation_goes_with_the_beam_that_won():
+    # B leads after the first step, but all that follows A is better.
+    first = {A: 0.4, B: 0.6}
+
+    def second(prefix):
+        return {C: 0.99, B: 0.01} if prefix == (A,) else {A: 0.35, B: 0.35, C: 0.3}
+
+    options = DecodingOptions(num_beams=2, no_repeat_ngram_size=0)
+    alone = BeamTable(options, 1, 14, CPU, location_ids=LOCATIONS)
+    run = Search(alone, 0, 12, chain(first, second, {END: 1.0}), 2)
+    while run.found is None:
+        step(alone, [run])
+    assert run.found.token_ids[-3:] == (A, C, END)
+    assert run.found.deviations == pytest.approx((0.0, 0.6, 0.01, 0.0), abs=1e-5)
+
+
+def test_a_table_without_locations_has_no_deviations():
+    found = search(DecodingOptions(num_beams=1), chain({A: 1.0}, {B: 1.0}, {END: 1.0}))
+    assert found.deviations == (0.0,) * len(found.token_ids)
+
+
 def chain(*steps):
     """A model that knows one answer: each step maps tokens to probabilities."""
 
