@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from arno.vocabulary.regions import Region, Shape
-from arno.vocabulary.scores import score_region
+from arno.vocabulary.scores import combine, expected_overlap, geometric_mean, log_likelihood
 from arno.vocabulary.segments import LocationRun, TextRun
 
 NO_LABEL: Final = TextRun("")
@@ -14,14 +14,19 @@ NO_LABEL: Final = TextRun("")
 def label_region(label: TextRun, shape: Shape, runs: Iterable[LocationRun]) -> Region:
     """Return the region that the runs of locations describe, with its scores."""
     places = tuple(runs)
-    scores = score_region(
-        label.logprobs, tuple(logprob for run in places for logprob in run.logprobs)
-    )
+    bins = tuple(location_bin for run in places for location_bin in run.bins)
+    logprobs = tuple(logprob for run in places for logprob in run.logprobs)
+    deviations = tuple(deviation for run in places for deviation in run.deviations)
+    label_score = geometric_mean(label.logprobs)
+    location_score = expected_overlap(bins, deviations)
     return Region(
         label=label.text.strip(),
         shape=shape,
-        bins=tuple(location_bin for run in places for location_bin in run.bins),
-        label_score=scores.label,
-        location_score=scores.location,
-        score=scores.combined,
+        bins=bins,
+        label_score=label_score,
+        location_score=location_score,
+        score=combine(label_score, location_score),
+        official_location_score=geometric_mean(logprobs),
+        label_logprob=log_likelihood(label.logprobs),
+        location_logprob=log_likelihood(logprobs),
     )

@@ -60,5 +60,4 @@ def _groups(block: Block) -> Iterator[list[LocationRun]]:
 
 
 def _whole_points(run: LocationRun) -> LocationRun:
-    whole = len(run.bins) // 2 * 2
-    return LocationRun(run.bins[:whole], run.logprobs[:whole])
+    return run.cut(0, len(run.bins) // 2 * 2)

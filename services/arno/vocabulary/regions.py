@@ -76,8 +76,14 @@ class Region:
         bins: Its location tokens (0..999), in the order written: x, y, x, y, ... For several
             polygons, their bins one after the other.
         label_score: How sure the model was of the label, 0..1; None without a label or log-probs.
-        location_score: The same for the location tokens.
-        score: Both together. None of the three is calibrated: see `scores`.
+        location_score: The overlap (IoU) with the true place that the model expects, 0..1; None
+            without location tokens, or where the engine computes no deviations.
+        score: Their product, or the one that there is.
+        official_location_score: The score of the place by the formula of the published Florence-2
+            processors: the geometric mean of the location tokens' probabilities.
+        label_logprob: Logarithm of the probability of all tokens of the label together.
+        location_logprob: The same for the location tokens.
+        calibrated: Whether `score` was fitted to how often such regions are right.
     """
 
     label: str
@@ -86,6 +92,10 @@ class Region:
     label_score: float | None = None
     location_score: float | None = None
     score: float | None = None
+    official_location_score: float | None = None
+    label_logprob: float | None = None
+    location_logprob: float | None = None
+    calibrated: bool = False
 
 
 def corners(shape: Shape) -> tuple[Point, ...]:

@@ -26,16 +26,22 @@ class TextRun:
 
 @dataclass(frozen=True, slots=True)
 class LocationRun:
-    """Location tokens in a row: their bins (0..999), and as many log-probs."""
+    """Location tokens in a row: their bins (0..999), and as many log-probs and deviations."""
 
     bins: tuple[int, ...]
     logprobs: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+    def cut(self, start: int, stop: int) -> "LocationRun":
+        """Return a part of the run."""
+        return LocationRun(
+            self.bins[start:stop], self.logprobs[start:stop], self.deviations[start:stop]
+        )
 
     def groups(self, count: int) -> Iterator["LocationRun"]:
         """Yield the run in groups of `count` locations; an incomplete last one is left out."""
         for start in range(0, len(self.bins) - count + 1, count):
-            stop = start + count
-            yield LocationRun(self.bins[start:stop], self.logprobs[start:stop])
+            yield self.cut(start, start + count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +64,22 @@ class _Kind(Enum):
 class _Token:
     id: int
     logprob: float
+    deviation: float
 
 
 def split(decoded: Decoded, token_table: TokenTable) -> tuple[Segment, ...]:
     """Return the segments of a sequence, in order, in time linear in its length.
 
-    Begin, end and padding tokens vanish without ending a run. Missing log-probs become NaN.
+    Begin, end and padding tokens vanish without ending a run. Missing log-probs and
+    deviations become NaN.
     """
     logprobs: Iterable[float] = decoded.logprobs or repeat(math.nan)
+    deviations: Iterable[float] = decoded.deviations or repeat(math.nan)
     tokens = (
-        _Token(token_id, logprob)
-        for token_id, logprob in zip(decoded.token_ids, logprobs, strict=False)
+        _Token(token_id, logprob, deviation)
+        for token_id, logprob, deviation in zip(
+            decoded.token_ids, logprobs, deviations, strict=False
+        )
         if not token_table.is_special(token_id)
     )
     runs = groupby(tokens, key=lambda token: _kind(token, token_table))
@@ -91,6 +102,7 @@ def _segments(kind: _Kind, run: tuple[_Token, ...], token_table: TokenTable) -> 
             yield TextRun(token_table.decode(token_ids), logprobs)
         case _Kind.LOCATION:
             first = token_table.first_location_id
-            yield LocationRun(tuple(token_id - first for token_id in token_ids), logprobs)
+            bins = tuple(token_id - first for token_id in token_ids)
+            yield LocationRun(bins, logprobs, tuple(token.deviation for token in run))
         case _Kind.MARKER:
             yield from (Marker(token_table.decode([token_id])) for token_id in token_ids)

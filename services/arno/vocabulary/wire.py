@@ -261,6 +261,10 @@ def region_to_wire(region: Region) -> types_pb2.Region:
         label_score=region.label_score,
         location_score=region.location_score,
         score=region.score,
+        official_location_score=region.official_location_score,
+        label_logprob=region.label_logprob,
+        location_logprob=region.location_logprob,
+        calibrated=region.calibrated,
     )
     match region.shape:
         case Box() as box:
@@ -284,10 +288,26 @@ def region_from_wire(message: types_pb2.Region) -> Region:
         label=message.label,
         shape=_shape_from_wire(message),
         bins=tuple(message.bins),
-        label_score=message.label_score if message.HasField("label_score") else None,
-        location_score=message.location_score if message.HasField("location_score") else None,
-        score=message.score if message.HasField("score") else None,
+        calibrated=message.calibrated,
+        **{name: _number(message, name) for name in _SCORES},
     )
+
+
+_SCORES: Final = (
+    "label_score",
+    "location_score",
+    "score",
+    "official_location_score",
+    "label_logprob",
+    "location_logprob",
+)
+
+
+def _number(message: types_pb2.Region, name: str) -> float | None:
+    if not message.HasField(name):  # type: ignore[arg-type]  # the stubs list the names literally
+        return None
+    number: float = getattr(message, name)
+    return number
 
 
 def _shape_from_wire(message: types_pb2.Region) -> Shape:

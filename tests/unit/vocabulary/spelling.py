@@ -49,9 +49,10 @@ def typed(text: str) -> list[int]:
 
 
 def said(text: str | list[int], finish_reason: FinishReason = FinishReason.STOP) -> Decoded:
-    """Return an answer whose tokens all have the probability 1/e."""
+    """Return an answer whose tokens all have the probability 1/e and a deviation of half a bin."""
     token_ids = spell(text) if isinstance(text, str) else text
-    return Decoded(token_ids, [-1.0] * len(token_ids), finish_reason)
+    count = len(token_ids)
+    return Decoded(token_ids, [-1.0] * count, finish_reason, deviations=[0.5] * count)
 
 
 def locations(bins: Iterable[int]) -> str:

@@ -63,5 +63,5 @@ def test_scores_of_detections_follow_the_published_formula(answer, data):
     regions = parse(Task.OD, Decoded(token_ids, logprobs), VOCABULARY, THOUSAND).regions
     assert len(regions) == len(expected)
     for region, (location, label) in zip(regions, expected, strict=True):
-        assert region.location_score == pytest.approx(location)
+        assert region.official_location_score == pytest.approx(location)
         assert region.label_score == pytest.approx(label)

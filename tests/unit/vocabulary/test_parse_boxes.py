@@ -86,16 +86,36 @@ def test_typed_location_tokens_are_words_and_forge_no_region():
 def test_each_region_has_the_scores_of_its_own_tokens():
     tokens = spell(f"x{BOX}y{OTHER}")
     logprobs = [-0.5, -1, -2, -3, -4, -0.25, 0, 0, 0, 0]
-    answer = parse(Task.OD, Decoded(tokens, logprobs), VOCABULARY, THOUSAND)
+    # Both boxes are 2 bins wide and 2 high.
+    deviations = [9, 0.1, 0.2, 0.3, 0.4, 9, 0, 0, 0, 0]
+    decoded = Decoded(tokens, logprobs, deviations=deviations)
+    answer = parse(Task.OD, decoded, VOCABULARY, THOUSAND)
     scores = [(r.label_score, r.location_score, r.score) for r in answer.regions]
-    assert scores[0] == pytest.approx((0.6065307, 0.0820850, 0.2231302))
-    assert scores[1] == pytest.approx((0.7788008, 1.0, 0.8824969))
+    assert scores[0] == pytest.approx((0.6065307, 0.5, 0.3032653))
+    assert scores[1] == pytest.approx((0.7788008, 1.0, 0.7788008))
+    official = [
+        (r.official_location_score, r.label_logprob, r.location_logprob) for r in answer.regions
+    ]
+    assert official[0] == pytest.approx((0.0820850, -0.5, -10))
+    assert official[1] == pytest.approx((1.0, -0.25, 0))
+    assert not any(region.calibrated for region in answer.regions)
 
 
 def test_without_log_probabilities_nothing_has_a_score():
     answer = parse(Task.OD, Decoded(spell(f"car{BOX}")), VOCABULARY, THOUSAND)
     region = answer.regions[0]
     assert (answer.score, region.label_score, region.location_score, region.score) == (None,) * 4
+    assert region.official_location_score is None
+    assert (region.label_logprob, region.location_logprob) == (None, None)
+
+
+def test_without_deviations_a_region_is_scored_by_its_label_and_keeps_the_official_score():
+    tokens = spell(f"car{BOX}")
+    answer = parse(Task.OD, Decoded(tokens, [-1.0] * len(tokens)), VOCABULARY, THOUSAND)
+    region = answer.regions[0]
+    assert region.location_score is None
+    assert region.score == region.label_score == pytest.approx(0.3678794)
+    assert region.official_location_score == pytest.approx(0.3678794)
 
 
 PROPOSALS = {
@@ -116,7 +136,13 @@ def test_proposals_are_boxes_without_labels(text, expected):
 def test_a_proposal_has_no_label_score_and_is_scored_by_its_place():
     region = regions(Task.REGION_PROPOSAL, BOX)[0]
     assert region.label_score is None
-    assert region.score == region.location_score == pytest.approx(0.3678794)
+    assert region.score == region.location_score == pytest.approx(0.0)
+    assert region.official_location_score == pytest.approx(0.3678794)
+
+
+def test_a_wide_box_loses_less_by_the_same_deviation():
+    region = regions(Task.REGION_PROPOSAL, locations((100, 200, 110, 240)))[0]
+    assert region.score == region.location_score == pytest.approx(1 - 2 * 0.5 / 10 - 2 * 0.5 / 40)
 
 
 QUADS = {

@@ -35,11 +35,12 @@ any_logprob = st.one_of(
 @quick
 @given(
     task=st.sampled_from(Task),
-    tokens=st.lists(st.tuples(any_token, any_logprob), max_size=60),
+    tokens=st.lists(st.tuples(any_token, any_logprob, st.floats(0, 999)), max_size=60),
     size=st.builds(ImageSize, st.integers(1, 70_000), st.integers(1, 70_000)),
 )
 def test_any_tokens_give_an_answer_inside_the_image(task, tokens, size):
-    decoded = Decoded([token for token, _ in tokens], [logprob for _, logprob in tokens])
+    token_ids, logprobs, deviations = ([each[part] for each in tokens] for part in range(3))
+    decoded = Decoded(token_ids, logprobs, deviations=deviations)
     answer = parse(task, decoded, VOCABULARY, size, region=Box(0, 0, 1, 1), classes=("a",))
     assert answer.token_count == len(tokens)
     for region in answer.regions:

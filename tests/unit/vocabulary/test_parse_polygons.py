@@ -90,4 +90,7 @@ def test_open_detections_are_outlines_where_fenced_and_boxes_elsewhere(text, exp
 def test_an_outline_keeps_its_label_in_any_script():
     region = regions(Task.OPEN_VOCABULARY_DETECTION, f"café<poly>{A}</poly>")[0]
     assert region.label == "café"
-    assert region.label_score == region.location_score == pytest.approx(0.3678794)
+    assert region.label_score == region.official_location_score == pytest.approx(0.3678794)
+    sides = [max(region.bins[axis::2]) - min(region.bins[axis::2]) for axis in (0, 1)]
+    expected = max(0.0, 1 - sum(2 * 0.5 / side for side in sides))
+    assert region.location_score == pytest.approx(expected)

@@ -1,9 +1,14 @@
 """What a score is made of."""
 
 import math
+import random
+from statistics import fmean
 
 import pytest
-from arno.vocabulary.scores import RegionScores, geometric_mean, score_region
+from arno.vocabulary import Box
+from arno.vocabulary.locations import BIN_COUNT
+from arno.vocabulary.regions import iou
+from arno.vocabulary.scores import combine, expected_overlap, geometric_mean, log_likelihood
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.vocabulary.spelling import quick
@@ -41,16 +46,104 @@ def test_forced_tokens_never_lower_a_score(logprobs, forced):
     assert padded >= alone
 
 
+def test_the_log_likelihood_is_that_of_all_tokens_together():
+    assert log_likelihood([-1.0, -0.5, 1e-9]) == -1.5
+    assert log_likelihood([]) is None
+    assert log_likelihood([-1.0, math.nan]) is None
+
+
+def test_a_score_is_the_product_of_label_and_place_or_the_one_that_there_is():
+    assert combine(0.5, 0.8) == pytest.approx(0.4)
+    assert combine(None, 0.8) == 0.8
+    assert combine(0.5, None) == 0.5
+    assert combine(None, None) is None
+
+
+PEAKED = {"sharp": 0.4, "soft": 3.0, "wide": 8.0}
+"""Standard deviation, in bins, of what a model believes of each edge of a box."""
+
+
+@pytest.mark.parametrize("spread", PEAKED.values(), ids=PEAKED.keys())
+@pytest.mark.parametrize("box", [(300, 200, 500, 320), (10, 10, 700, 900)])
+def test_the_expected_overlap_is_near_that_of_boxes_drawn_from_the_probabilities(box, spread):
+    chances = [bell(edge, spread) for edge in box]
+    score = expected_overlap(box, deviations_of(box, chances))
+    # Second-order terms grow with what is lost: edges that move together lose a little less.
+    lost = 1 - drawn_overlap(box, chances)
+    assert score == pytest.approx(1 - lost, abs=0.01 + 0.25 * lost)
+
+
+def test_a_flat_distribution_leaves_no_score_whatever_the_box():
+    flat = [[1 / BIN_COUNT] * BIN_COUNT] * 4
+    box = (400, 400, 600, 600)
+    assert expected_overlap(box, deviations_of(box, flat)) == 0.0
+    assert drawn_overlap(box, flat) < 0.2
+
+
+def test_one_bin_of_two_far_ones_costs_what_it_would_take_away():
+    # The right edge is at 199 for sure, or with a third at 249; all others are certain.
+    box = (100, 100, 200, 200)
+    right = [0.0] * BIN_COUNT
+    right[200], right[250] = 2 / 3, 1 / 3
+    chances = [bell(100, 0.01), bell(100, 0.01), right, bell(200, 0.01)]
+    assert expected_overlap(box, deviations_of(box, chances)) == pytest.approx(1 - 50 / 3 / 100)
+
+
+def test_corners_of_a_quad_box_weigh_as_the_edges_of_its_bounding_box():
+    box = (100, 200, 180, 240)
+    quad = (100, 200, 180, 200, 180, 240, 100, 240)
+    assert expected_overlap(quad, [3, 1, 5, 1, 5, 2, 3, 2]) == pytest.approx(
+        expected_overlap(box, [3, 1, 5, 2])
+    )
+
+
+def test_a_box_within_one_bin_has_a_side_of_one_bin():
+    assert expected_overlap((5, 5, 5, 5), [0.1] * 4) == pytest.approx(0.6)
+
+
+def test_a_place_without_deviations_has_no_score():
+    assert expected_overlap((), ()) is None
+    assert expected_overlap((1, 2, 3, 4), (math.nan,) * 4) is None
+
+
+edges = st.lists(st.integers(0, 999), min_size=4, max_size=4)
+spreads = st.lists(st.floats(0, 300), min_size=4, max_size=4)
+
+
 @quick
-@given(label=logprobs, location=logprobs)
-def test_label_and_location_weigh_the_same_however_many_tokens_they_have(label, location):
-    scores = score_region(label, location)
-    assert scores.label is not None
-    assert scores.location is not None
-    assert scores.combined == pytest.approx(math.sqrt(scores.label * scores.location))
+@given(box=edges, deviations=spreads, more=st.floats(0, 50), edge=st.integers(0, 3))
+def test_a_greater_deviation_never_raises_a_score(box, deviations, more, edge):
+    before = expected_overlap(box, deviations)
+    deviations[edge] += more
+    after = expected_overlap(box, deviations)
+    assert before is not None
+    assert after is not None
+    assert 0.0 <= after <= before <= 1.0
 
 
-def test_with_one_part_missing_the_other_is_the_score():
-    assert score_region([], [0.0]) == RegionScores(None, 1.0, 1.0)
-    assert score_region([0.0], []) == RegionScores(1.0, None, 1.0)
-    assert score_region([], []) == RegionScores(None, None, None)
+@quick
+@given(box=edges, deviations=spreads)
+def test_a_place_scores_the_same_wherever_it_is(box, deviations):
+    moved = [place + 7 for place in box]
+    assert expected_overlap(moved, deviations) == expected_overlap(box, deviations)
+
+
+def bell(centre: int, spread: float) -> list[float]:
+    """Return probabilities of all bins around one, by a normal distribution."""
+    weights = [math.exp(-(((place - centre) / spread) ** 2) / 2) for place in range(BIN_COUNT)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def deviations_of(box, chances):
+    """Return the mean absolute deviation of every edge, as the engine does."""
+    return [
+        sum(chance * abs(place - edge) for place, chance in enumerate(of_edge))
+        for edge, of_edge in zip(box, chances, strict=True)
+    ]
+
+
+def drawn_overlap(box, chances, draws=4000):
+    """Return the mean overlap with boxes whose edges are drawn from the probabilities."""
+    generator = random.Random(7)
+    columns = [generator.choices(range(BIN_COUNT), weights=each, k=draws) for each in chances]
+    return fmean(iou(Box(*box), Box(*drawn)) for drawn in zip(*columns, strict=True))

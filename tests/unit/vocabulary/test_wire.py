@@ -55,6 +55,10 @@ regions = st.builds(
     label_score=scores,
     location_score=scores,
     score=scores,
+    official_location_score=scores,
+    label_logprob=st.none() | st.floats(max_value=0, allow_nan=False),
+    location_logprob=st.none() | st.floats(max_value=0, allow_nan=False),
+    calibrated=st.booleans(),
 )
 many = st.lists(regions, max_size=3).map(tuple)
 values = st.one_of(

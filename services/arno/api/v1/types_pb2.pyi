@@ -4,7 +4,8 @@ isort:skip_file
 The nouns of Arno's public API: images, tasks, regions and answers.
 
 Coordinates are float pixels of the image as a viewer shows it (EXIF orientation applied): x grows to the right from
-0 at the left edge, y grows downwards from 0 at the top edge. Probabilities are in [0, 1] and uncalibrated.
+0 at the left edge, y grows downwards from 0 at the top edge. Scores are in [0, 1], and uncalibrated
+where `calibrated` does not say otherwise.
 """
 
 from collections import abc as _abc
@@ -342,14 +343,30 @@ class Region(_message.Message):
     LABEL_SCORE_FIELD_NUMBER: _builtins.int
     LOCATION_SCORE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    OFFICIAL_LOCATION_SCORE_FIELD_NUMBER: _builtins.int
+    LABEL_LOGPROB_FIELD_NUMBER: _builtins.int
+    LOCATION_LOGPROB_FIELD_NUMBER: _builtins.int
+    CALIBRATED_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """The category, description, phrase or text of this region; empty where the task gives none."""
     label_score: _builtins.float
     """Geometric mean of the probabilities of the label's tokens. Absent where the region has no label tokens."""
     location_score: _builtins.float
-    """Geometric mean of the probabilities of the location tokens."""
+    """The overlap (IoU) with the true place that the model itself expects. Absent where there are no location tokens of the
+    model's own, or its engine computes none.
+    """
     score: _builtins.float
-    """Geometric mean over label and location: what to sort and cut by. Uncalibrated."""
+    """What to sort and cut by: label_score times location_score, or the one of them that there is. See docs/scores.md."""
+    official_location_score: _builtins.float
+    """The score of the place by the formula of the published Florence-2 processors: the geometric mean of the probabilities
+    of the location tokens.
+    """
+    label_logprob: _builtins.float
+    """Natural logarithm of the probability of all tokens of the label together."""
+    location_logprob: _builtins.float
+    """Natural logarithm of the probability of all location tokens together."""
+    calibrated: _builtins.bool
+    """Whether `score` was fitted to how often such regions are right. False: it is the model's own opinion."""
     @_builtins.property
     def box(self) -> Global___Box:
         """Most tasks."""
@@ -377,23 +394,39 @@ class Region(_message.Message):
         label_score: _builtins.float | None = ...,
         location_score: _builtins.float | None = ...,
         score: _builtins.float | None = ...,
+        official_location_score: _builtins.float | None = ...,
+        label_logprob: _builtins.float | None = ...,
+        location_logprob: _builtins.float | None = ...,
+        calibrated: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_score", b"_label_score", "_location_score", b"_location_score", "_score", b"_score", "box", b"box", "label_score", b"label_score", "location_score", b"location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_logprob", b"_label_logprob", "_label_score", b"_label_score", "_location_logprob", b"_location_logprob", "_location_score", b"_location_score", "_official_location_score", b"_official_location_score", "_score", b"_score", "box", b"box", "label_logprob", b"label_logprob", "label_score", b"label_score", "location_logprob", b"location_logprob", "location_score", b"location_score", "official_location_score", b"official_location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_score", b"_label_score", "_location_score", b"_location_score", "_score", b"_score", "bins", b"bins", "box", b"box", "label", b"label", "label_score", b"label_score", "location_score", b"location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_logprob", b"_label_logprob", "_label_score", b"_label_score", "_location_logprob", b"_location_logprob", "_location_score", b"_location_score", "_official_location_score", b"_official_location_score", "_score", b"_score", "bins", b"bins", "box", b"box", "calibrated", b"calibrated", "label", b"label", "label_logprob", b"label_logprob", "label_score", b"label_score", "location_logprob", b"location_logprob", "location_score", b"location_score", "official_location_score", b"official_location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__label_logprob: _TypeAlias = _typing.Literal["label_logprob"]  # noqa: Y015
+    _WhichOneofArgType__label_logprob: _TypeAlias = _typing.Literal["_label_logprob", b"_label_logprob"]  # noqa: Y015
     _WhichOneofReturnType__label_score: _TypeAlias = _typing.Literal["label_score"]  # noqa: Y015
     _WhichOneofArgType__label_score: _TypeAlias = _typing.Literal["_label_score", b"_label_score"]  # noqa: Y015
+    _WhichOneofReturnType__location_logprob: _TypeAlias = _typing.Literal["location_logprob"]  # noqa: Y015
+    _WhichOneofArgType__location_logprob: _TypeAlias = _typing.Literal["_location_logprob", b"_location_logprob"]  # noqa: Y015
     _WhichOneofReturnType__location_score: _TypeAlias = _typing.Literal["location_score"]  # noqa: Y015
     _WhichOneofArgType__location_score: _TypeAlias = _typing.Literal["_location_score", b"_location_score"]  # noqa: Y015
+    _WhichOneofReturnType__official_location_score: _TypeAlias = _typing.Literal["official_location_score"]  # noqa: Y015
+    _WhichOneofArgType__official_location_score: _TypeAlias = _typing.Literal["_official_location_score", b"_official_location_score"]  # noqa: Y015
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
     _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["box", "quad_box", "polygons"]  # noqa: Y015
     _WhichOneofArgType_shape: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label_logprob) -> _WhichOneofReturnType__label_logprob | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__label_score) -> _WhichOneofReturnType__label_score | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__location_logprob) -> _WhichOneofReturnType__location_logprob | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__location_score) -> _WhichOneofReturnType__location_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__official_location_score) -> _WhichOneofReturnType__official_location_score | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
     @_typing.overload
