@@ -63,5 +63,6 @@ def _idle_worker() -> Readings:
         busy_s=lambda: 0.0,
         running_jobs=lambda: 0,
         engine=lambda: engine,
+        store_up=lambda: True,
         consumers={"interactive": lambda: consumer},
     )

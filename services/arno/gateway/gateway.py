@@ -19,7 +19,13 @@ from arno.gateway.backlog import Backlog
 from arno.gateway.inference import Inference
 from arno.gateway.interceptor import GatewayInterceptor
 from arno.gateway.job_service import JobService
-from arno.gateway.lifecycle import BackgroundTasks, Canceller, Drain, ServingState
+from arno.gateway.lifecycle import (
+    BackgroundTasks,
+    Canceller,
+    Drain,
+    LoopHeartbeat,
+    ServingState,
+)
 from arno.gateway.metrics import BacklogCollector, GatewayMetrics
 from arno.gateway.request_reader import RequestReader
 from arno.gateway.server import build_server, listen
@@ -62,6 +68,7 @@ class Gateway:
         self._store = store
         self._drain = Drain()
         self._serving = ServingState()
+        self._heartbeat = LoopHeartbeat(silence_s_max=settings.loop_silence_s_max)
         self._access = open_access(settings, limits=settings)
         self._background = BackgroundTasks()
         self._backends = BackendMonitor(
@@ -100,8 +107,16 @@ class Gateway:
         self.port = 0
 
     def not_ready(self) -> list[str]:
-        """Return why no calls may be sent here; empty while they may. Any thread."""
-        return list(self._serving.reasons)
+        """Return why calls get no answer here; empty while they get one. Any thread."""
+        return [*self._serving.absence, *self._heartbeat.problems()]
+
+    def not_alive(self) -> list[str]:
+        """Return why this process must be restarted. Any thread."""
+        return self._heartbeat.problems()
+
+    def problems(self) -> list[str]:
+        """Return why calls are answered with UNAVAILABLE; empty while they are not. Any thread."""
+        return list(self._serving.problems)
 
     def open_call_count(self) -> int:
         """Return how many calls have not ended."""
@@ -113,6 +128,7 @@ class Gateway:
         Raises:
             ConfigurationError: The address cannot be had.
         """
+        self._heartbeat.start()
         self.port = listen(self._server, self._settings.listen, self._access.credentials)
         await self._start_backend("result store", self._store.start)
         await self._start_backend("bus", self._publisher.start)
@@ -121,6 +137,8 @@ class Gateway:
         await self._backlog.start()
         self._key_checks.start()
         await self._server.start()
+        # Also where no backend has answered yet: calls get an answer from now on.
+        await self._update_health()
 
     async def stop(self) -> None:
         """Report NOT_SERVING, refuse new calls, finish open ones inside `drain_s`, disconnect."""
@@ -136,6 +154,7 @@ class Gateway:
         await self._background.close()
         await self._publisher.close()
         await self._store.close()
+        await self._heartbeat.close()
 
     async def _start_backend(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
         """Start a client; while its backend does not answer, retry at the interval."""
@@ -196,10 +215,7 @@ class Gateway:
         )
 
     async def _update_health(self) -> None:
-        if not self._drain.begun:
-            await self._serving.set(
-                [f"the {name} does not answer" for name in self._backends.problems]
-            )
+        await self._serving.set([f"the {name} does not answer" for name in self._backends.problems])
 
     def _follow_parts(self, registry: CollectorRegistry) -> None:
         self._metrics.follow_admission(self._admission)

@@ -1,4 +1,4 @@
-"""Whether the gateway serves, its shutdown, and the work that remains for callers that left."""
+"""Whether the gateway lives and serves, its shutdown, and work for callers that have left."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from grpc_health.v1 import health, health_pb2
 
 from arno.api.v1 import job_pb2, vision_pb2
 from arno.errors import ArnoError, DrainingError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
+from arno.ops.periodic import PeriodicTask
 from arno.results.gateway_store import GatewayStore
 
 logger = logging.getLogger(__name__)
@@ -21,34 +23,89 @@ SERVICE_NAMES: Final[tuple[str, ...]] = (
 )
 _HEALTH_NAMES: Final = ("", *SERVICE_NAMES)
 
+_BEAT_SHARE: Final = 0.1
+"""Time between two heartbeats, as a part of the silence that is too long."""
+
 _CLOSE_S: Final = 3.0
 
 
 class ServingState:
-    """Whether the gateway serves, for gRPC's health service and for readiness probes."""
+    """Whether the gateway answers at all (readiness), and serves (gRPC's health service).
+
+    A gateway without its bus or its store is ready: it answers with UNAVAILABLE and a retry delay
+    (docs/decisions/0044-readiness-is-to-answer.md).
+    """
 
     def __init__(self) -> None:
-        """Start as NOT_SERVING."""
+        """Start as not ready and NOT_SERVING."""
         self.servicer = health.aio.HealthServicer()
-        self._reasons: tuple[str, ...] = ("starting",)
+        self._absence: tuple[str, ...] = ("starting",)
+        self._problems: tuple[str, ...] = ()
+        self._leaving = False
 
     @property
-    def reasons(self) -> Sequence[str]:
-        """Why the gateway does not serve; empty while it does. Any thread."""
-        return self._reasons
+    def absence(self) -> Sequence[str]:
+        """Why calls get no answer of this gateway; empty while they get one. Any thread."""
+        return self._absence
 
-    async def set(self, reasons: Sequence[str]) -> None:
-        """Serve if there is no reason against it."""
-        self._reasons = tuple(reasons)
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why the answer is UNAVAILABLE; empty while calls are served. Any thread."""
+        return self._problems
+
+    async def set(self, problems: Sequence[str]) -> None:
+        """Be ready, and serve if there is no problem; nothing after `leave`."""
+        if self._leaving:
+            return
+        self._absence, self._problems = (), tuple(problems)
         states = health_pb2.HealthCheckResponse
-        state = states.NOT_SERVING if self._reasons else states.SERVING
+        state = states.NOT_SERVING if self._problems else states.SERVING
         for name in _HEALTH_NAMES:
             await self.servicer.set(name, state)
 
     async def leave(self) -> None:
-        """Report NOT_SERVING until the process ends."""
-        self._reasons = ("draining",)
+        """Report not ready and NOT_SERVING until the process ends."""
+        self._leaving = True
+        self._absence = ("draining",)
         await self.servicer.enter_graceful_shutdown()
+
+
+class LoopHeartbeat:
+    """Whether the event loop turns: a gateway whose loop is blocked answers nothing.
+
+    Started and closed in the loop; read by any thread.
+    """
+
+    def __init__(self, *, silence_s_max: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Take how long the loop may be silent; nothing is wrong before `start`."""
+        self._silence_s_max = silence_s_max
+        self._clock = clock
+        self._beat_s = float("inf")
+        self._beats = PeriodicTask(
+            "the heartbeat of the event loop",
+            self._beat,
+            interval_s=silence_s_max * _BEAT_SHARE,
+        )
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._beat_s = self._clock.monotonic_s()
+        self._beats.start()
+
+    async def close(self) -> None:
+        """Stop; nothing is wrong from here on. Idempotent."""
+        await self._beats.close()
+        self._beat_s = float("inf")
+
+    def problems(self) -> list[str]:
+        """Return why the loop is thought blocked; empty while it turns."""
+        silence_s = self._clock.monotonic_s() - self._beat_s
+        if silence_s <= self._silence_s_max:
+            return []
+        return [f"the event loop has not turned for {silence_s:.0f} s"]
+
+    async def _beat(self) -> None:
+        self._beat_s = self._clock.monotonic_s()
 
 
 class Drain:

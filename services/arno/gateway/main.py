@@ -22,7 +22,7 @@ from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.ops.config import chosen, effective
 from arno.ops.flags import settings_options
-from arno.ops.health import HealthServer
+from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
 from arno.ops.open_files import raise_open_files_max
 from arno.ops.tracing import configure_tracing, current_trace_id
@@ -55,7 +55,11 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
         host=settings.metrics_host,
         port=settings.metrics_port,
         registry=registry,
-        not_ready=gateway.not_ready,
+        probes=Probes(
+            not_ready=gateway.not_ready,
+            not_alive=gateway.not_alive,
+            problems=gateway.problems,
+        ),
     )
     side_door.start()
     try:

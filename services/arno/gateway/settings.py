@@ -124,6 +124,11 @@ class GatewayLimits(RequestLimits, StreamLimits):
     backend_check_timeout_s: float = Field(
         2.0, gt=0, description="How long they may take to say so."
     )
+    loop_silence_s_max: float = Field(
+        5.0,
+        gt=0,
+        description="A gateway whose event loop has not turned for longer is not alive.",
+    )
     drain_s: float = Field(
         30.0, ge=0, description="How long calls in hand may go on after SIGTERM."
     )

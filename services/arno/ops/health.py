@@ -1,8 +1,9 @@
-"""The HTTP endpoints of a process for operators: ``/metrics``, ``/livez`` and ``/readyz``.
+"""The HTTP endpoints for operators: ``/metrics``, ``/livez``, ``/readyz`` and ``/startupz``.
 
 Alive means that the process can still do its work and must not be restarted; ready means that it
-may be given work now. Both are answered from functions that the process passes in, which return the
-reasons against it. Metrics of the process itself and of its build are added to its own.
+may be given work now; started means that what takes long at its start is over. Each is answered
+from a function that the process passes in, which returns the reasons against it. Metrics of the
+process itself and of its build are added to its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, version
 
@@ -23,6 +25,27 @@ Reasons = Callable[[], Sequence[str]]
 """Returns the reasons against it; empty means yes. Must not block: called on each probe."""
 
 
+def _nothing() -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What a process says of itself.
+
+    Attributes:
+        not_ready: Why it may not be given work.
+        not_alive: Why it must be restarted.
+        not_started: What it still does before it can be judged by the other two.
+        problems: What is wrong and no reason for any of them; ``/readyz`` shows it too.
+    """
+
+    not_ready: Reasons = _nothing
+    not_alive: Reasons = _nothing
+    not_started: Reasons = _nothing
+    problems: Reasons = _nothing
+
+
 class HealthServer:
     """Serves probes and metrics on its own threads; one thread calls ``start`` and ``close``."""
 
@@ -32,8 +55,7 @@ class HealthServer:
         host: str,
         port: int,
         registry: CollectorRegistry,
-        not_ready: Reasons,
-        not_alive: Reasons = lambda: (),
+        probes: Probes,
     ) -> None:
         """Bind the address.
 
@@ -41,14 +63,13 @@ class HealthServer:
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
             registry: The metrics of the process; those of process and build are added to it.
-            not_ready: Returns why the process may not be given work.
-            not_alive: Returns why the process must be restarted.
+            probes: What the process says of itself.
 
         Raises:
             ConfigurationError: The address cannot be had.
         """
         register_process_metrics(registry)
-        handler = _handler(registry, not_ready=not_ready, not_alive=not_alive)
+        handler = _handler(registry, probes)
         try:
             self._server = _Server((host, port), handler)
         except (OSError, OverflowError) as fault:
@@ -107,9 +128,13 @@ class _Server(ThreadingHTTPServer):
         """Stay silent: a probe that hangs up early is no event."""
 
 
-def _handler(
-    registry: CollectorRegistry, *, not_ready: Reasons, not_alive: Reasons
-) -> type[BaseHTTPRequestHandler]:
+def _handler(registry: CollectorRegistry, probes: Probes) -> type[BaseHTTPRequestHandler]:
+    against = {
+        "/livez": probes.not_alive,
+        "/readyz": probes.not_ready,
+        "/startupz": probes.not_started,
+    }
+
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
@@ -118,12 +143,13 @@ def _handler(
             if path == "/metrics":
                 encoder, content_type = choose_encoder(self.headers.get("Accept", ""))
                 self._answer(200, content_type, encoder(registry))
-            elif path in {"/livez", "/readyz"}:
-                reasons = list(not_alive() if path == "/livez" else not_ready())
-                body = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
+            elif path in against:
+                reasons = list(against[path]())
+                told = [*(reasons or ["ok"]), *(probes.problems() if path == "/readyz" else ())]
+                body = "".join(f"{line}\n" for line in told)
                 self._answer(503 if reasons else 200, "text/plain; charset=utf-8", body.encode())
             else:
-                self._answer(404, "text/plain", b"try /metrics, /livez or /readyz\n")
+                self._answer(404, "text/plain", b"try /metrics, /livez, /readyz or /startupz\n")
 
         def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)

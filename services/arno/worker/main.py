@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
 from arno.ops.config import chosen, effective
-from arno.ops.health import HealthServer
+from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
 from arno.ops.tracing import configure_tracing, current_trace_id
 from arno.results.worker_store import WorkerStore
@@ -86,8 +86,12 @@ def run_worker(
         host=settings.metrics_host,
         port=settings.metrics_port,
         registry=registry,
-        not_ready=lambda: current[0].not_ready() if current else ["the model loads"],
-        not_alive=lambda: current[0].not_alive() if current else [],
+        probes=Probes(
+            not_ready=lambda: current[0].not_ready() if current else ["the model loads"],
+            not_alive=lambda: current[0].not_alive() if current else [],
+            not_started=lambda: [] if current else ["the model loads"],
+            problems=lambda: current[0].problems() if current else [],
+        ),
     )
     health.start()
     logger.info("probes and metrics", extra={"port": health.port})

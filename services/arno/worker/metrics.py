@@ -120,12 +120,14 @@ class Readings:
         busy_s: Seconds that the engine spent in steps.
         running_jobs: Jobs with the engine.
         engine: The engine's numbers.
+        store_up: Whether the result store answered when it was last used.
         consumers: Each consumer's numbers, by lane.
     """
 
     busy_s: Callable[[], float]
     running_jobs: Callable[[], int]
     engine: Callable[[], EngineStatistics]
+    store_up: Callable[[], bool]
     consumers: Mapping[str, Callable[[], ConsumerStatistics]]
 
 
@@ -138,6 +140,8 @@ class _ReadingsCollector(Collector):
         readings = self._readings
         yield _counter("busy_seconds", "Time that the engine spent in steps.", readings.busy_s())
         yield _gauge("in_hand_jobs", "Jobs with the engine.", readings.running_jobs())
+        store_up = float(readings.store_up())
+        yield _gauge("store_up", "Whether the result store answered last.", store_up)
         yield from _engine_metrics(readings.engine())
         yield from _consumer_metrics({name: read() for name, read in readings.consumers.items()})
 

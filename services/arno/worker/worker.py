@@ -148,9 +148,11 @@ class Worker:
         reasons = [f"not joined: {channel}" for channel, p in self._polls.items() if not p.joined]
         if self._stop.is_set():
             reasons.append("draining")
-        if not self._store.available:
-            reasons.append("the result store is away")
         return reasons
+
+    def problems(self) -> list[str]:
+        """Return what keeps jobs from ending though work may come here."""
+        return [] if self._store.available else ["the result store is away"]
 
     def not_alive(self) -> list[str]:
         """Return the reasons why this process must be restarted."""
@@ -166,6 +168,7 @@ class Worker:
             busy_s=lambda: self._loop.busy_s,
             running_jobs=self._table.__len__,
             engine=self._engine.statistics,
+            store_up=lambda: self._store.available,
             consumers={name: poll.consumer.statistics for name, poll in self._polls.items()},
         )
 

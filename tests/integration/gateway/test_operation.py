@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,10 +15,13 @@ import grpc
 import pytest
 from arno.api.v1 import vision_pb2_grpc
 from arno.bus import make_admin
-from arno.gateway.lifecycle import SERVICE_NAMES
+from arno.gateway.lifecycle import SERVICE_NAMES, LoopHeartbeat
+from arno.ops.health import HealthServer, Probes
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import CollectorRegistry
 from support import tied_process
+from support.clock import ManualClock
 from support.eventually import eventually, eventually_async
 from support.gateway_calls import fault_of, infer_request
 from support.stand_in_worker import StandInWorker
@@ -59,7 +63,12 @@ async def test_outage_is_told_quickly_with_a_retry_delay_and_ends_by_itself(
             return await health(arno.channel, "") == STATES.NOT_SERVING
 
         await eventually_async(not_serving)
-        assert arno.gateway.not_ready()
+        # Ready: it answers, and its name must not vanish from every client's view.
+        assert arno.gateway.not_ready() == arno.gateway.not_alive() == []
+        assert arno.gateway.problems() == [
+            "the bus does not answer",
+            "the result store does not answer",
+        ]
         started_s = time.monotonic()
         for _ in range(50):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -105,6 +114,54 @@ async def test_draining_gateway_refuses_new_calls_and_finishes_those_in_hand(
             worker.finish(worker.taken[0])
             assert (await call).results
             await stop
+
+
+async def test_gateway_whose_loop_is_blocked_is_not_alive_and_lives_again_when_it_turns(
+    gateway_settings, running_gateway
+):
+    async with running_gateway(gateway_settings(loop_silence_s_max=0.5)) as arno:
+        probes = HealthServer(
+            host="127.0.0.1",
+            port=0,
+            registry=CollectorRegistry(),
+            probes=Probes(arno.gateway.not_ready, arno.gateway.not_alive),
+        )
+        probes.start()
+        found = []
+
+        def ask():
+            for path in ("livez", "livez", "readyz"):
+                found.append(_status(f"http://127.0.0.1:{probes.port}/{path}"))
+                blocked.wait(0.8)
+
+        blocked = threading.Event()
+        asking = threading.Thread(target=ask)
+        try:
+            asking.start()
+            # The loop: nothing of asyncio runs until the thread has asked.
+            asking.join(timeout=30)
+            assert [status for status, _ in found] == [200, 503, 503]
+            assert "the event loop has not turned for" in found[1][1]
+
+            async def alive():
+                return not arno.gateway.not_alive()
+
+            await eventually_async(alive)
+        finally:
+            await asyncio.to_thread(probes.close)
+
+
+async def test_blocked_loop_is_noticed_within_ten_seconds_by_default(gateway_settings):
+    settings = gateway_settings()
+    clock = ManualClock()
+    heartbeat = LoopHeartbeat(silence_s_max=settings.loop_silence_s_max, clock=clock)
+    assert heartbeat.problems() == []
+    heartbeat.start()
+    assert heartbeat.problems() == []
+    clock.advance(10)
+    assert heartbeat.problems()
+    await heartbeat.close()
+    assert heartbeat.problems() == []
 
 
 async def test_unexpected_failure_is_internal_with_an_id_that_the_log_has(
@@ -162,8 +219,12 @@ def _serving_line(log: Path) -> dict[str, object] | None:
 
 
 def _fetch(url: str) -> str:
+    return _status(url)[1]
+
+
+def _status(url: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own port
-            return answer.read().decode()
+            return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.read().decode()
+        return error.code, error.read().decode()

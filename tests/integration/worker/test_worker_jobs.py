@@ -180,11 +180,14 @@ def test_store_that_dies_mid_flight_loses_nothing(
     eventually(lambda: running.counts("arno_worker_in_hand_jobs") == {"": 20})
     own_redis_server.kill()
     gate.unlink()
-    eventually(lambda: "the result store is away" in running.worker.not_ready())
+    eventually(lambda: "the result store is away" in running.worker.problems())
+    assert running.registry.get_sample_value("arno_worker_store_up") == 0
+    # A restart would only load the model again.
+    assert running.worker.not_ready() == running.worker.not_alive() == []
     own_redis_server.start()
     states = {client.outcome(job_id).state for job_id in ids}
     assert states == {job_pb2.JOB_STATE_SUCCEEDED}
-    eventually(lambda: not running.worker.not_ready(), what="ready again")
+    eventually(lambda: not running.worker.problems(), what="the store is back")
     running.leave()
     assert running.drained
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from arno import __version__
 from arno.errors import ConfigurationError
-from arno.ops.health import HealthServer
+from arno.ops.health import HealthServer, Probes
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -24,7 +24,7 @@ def reasons() -> list[str]:
 def server(reasons: list[str]) -> Iterator[HealthServer]:
     registry = CollectorRegistry()
     Counter("arno_test_things", "Things.", registry=registry).inc(3)
-    made = HealthServer(host="127.0.0.1", port=0, registry=registry, not_ready=lambda: reasons)
+    made = HealthServer(host="127.0.0.1", port=0, registry=registry, probes=Probes(lambda: reasons))
     made.start()
     yield made
     made.close()
@@ -65,6 +65,25 @@ def test_readiness_follows_its_reasons_and_names_them(
     assert get(server, "/livez") == (200, "ok\n")
 
 
+def test_problems_are_told_beside_readiness_and_start_by_itself() -> None:
+    server = HealthServer(
+        host="127.0.0.1",
+        port=0,
+        registry=CollectorRegistry(),
+        probes=Probes(
+            not_started=lambda: ["the model loads"],
+            problems=lambda: ["the bus does not answer"],
+        ),
+    )
+    server.start()
+    try:
+        assert get(server, "/readyz") == (200, "ok\nthe bus does not answer\n")
+        assert get(server, "/livez") == (200, "ok\n")
+        assert get(server, "/startupz") == (503, "the model loads\n")
+    finally:
+        server.close()
+
+
 def test_other_paths_say_what_there_is(server: HealthServer) -> None:
     status, body = get(server, "/")
     assert status == 404
@@ -82,5 +101,5 @@ def test_port_that_is_taken_is_named(server: HealthServer) -> None:
             host="127.0.0.1",
             port=server.port,
             registry=CollectorRegistry(),
-            not_ready=lambda: (),
+            probes=Probes(),
         )

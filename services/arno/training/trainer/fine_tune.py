@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from arno.ops.health import HealthServer
+from arno.ops.health import HealthServer, Probes
 from arno.training.data import SampleSource, open_data
 from arno.training.origin import source_commit
 from arno.training.trainer.batches import Batch, RankBatches
@@ -172,7 +172,7 @@ def serve_metrics(settings: TrainSettings, registry: CollectorRegistry) -> Healt
         host=settings.metrics_host,
         port=settings.metrics_port,
         registry=registry,
-        not_ready=lambda: (),
+        probes=Probes(),
     )
     server.start()
     return server
