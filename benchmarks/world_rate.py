@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 import click
-from arno.training.data.world_samples import natural_size, samples
+from arno.training.data.world import natural_size, samples
 from arno.training.world import TINY, Split, draw, imagine
 
 from benchmarks.machine import describe

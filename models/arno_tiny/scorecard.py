@@ -13,11 +13,10 @@ from types import MappingProxyType
 from typing import Final
 
 import torch
-from arno.training.data.sample import Sample
-from arno.training.data.world_samples import samples
+from arno.training.data.source import Sample
+from arno.training.data.world import samples
 from arno.training.evaluation.cases import Case
-from arno.training.evaluation.figures import TaskFigures, figures_of
-from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.figures import TaskFigures, figures_of, nouns_of
 from arno.training.evaluation.questions import Question
 from arno.training.trainer.average import AverageWeights
 from arno.training.trainer.process_group import ProcessGroup

@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from arno.training.data.world import WorldScenes
 from arno.training.evaluation.answering import DecodingChoice
+from arno.training.evaluation.figures import nouns_of
 from arno.training.evaluation.local import open_model
-from arno.training.evaluation.nouns import nouns_of
 from arno.training.evaluation.questions import questions_of
 from arno.training.evaluation.run import evaluate
 from arno.training.trainer.log import LOG_FILE

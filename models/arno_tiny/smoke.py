@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 from arno.training.data import Sample
-from arno.training.data.world_samples import samples
+from arno.training.data.world import samples
 from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.local import open_model
 from arno.training.world import Split

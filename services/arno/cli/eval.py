@@ -28,7 +28,7 @@ from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.errors import ConfigurationError, InvalidFieldError
 from arno.training.data import open_data
 from arno.training.evaluation.answering import Answerer, DecodingChoice
-from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.figures import nouns_of
 from arno.training.evaluation.questions import QuestionSet, questions_of
 from arno.training.evaluation.report import REPORT_FILE, Setup, report
 from arno.training.evaluation.run import Evaluation, evaluate

@@ -12,8 +12,7 @@ from arno.training.data.coco_answers import answer_to, crowds_in
 from arno.training.data.coco_index import read_coco
 from arno.training.data.coco_questions import CAPTION_TASKS, INSTANCE_TASKS, Question, questions
 from arno.training.data.image_files import ImageFile
-from arno.training.data.sample import Sample
-from arno.training.data.source import SampleSource, fault_in
+from arno.training.data.source import Sample, SampleSource, error_at
 from arno.vocabulary import Task
 
 
@@ -86,8 +85,8 @@ class CocoFile(SampleSource):
         try:
             asked = answer_to(question, self._index, size)
             crowds = crowds_in(question, self._index, size)
-        except InvalidFieldError as fault:
-            raise fault_in(place, fault) from fault
+        except InvalidFieldError as error:
+            raise error_at(place, error) from error
         name_of_sample = f"{place}: {self._name(question)}"
         return Sample(name_of_sample, name, image, size, asked.spec, asked.answer, crowds)
 

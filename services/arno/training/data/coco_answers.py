@@ -76,13 +76,13 @@ class _Object:
         # Named here, where the annotation is known.
         try:
             check_answer(Task.OD, DetectionAnswer((Region("box", box),)), self.size)
-        except InvalidFieldError as fault:
+        except InvalidFieldError as error:
             raise InvalidFieldError(
                 field=f"{self.field}.bbox",
-                problem=fault.problem,
-                limit=fault.metadata.get("limit"),
+                problem=error.problem,
+                limit=error.metadata.get("limit"),
                 sent=str(sides),
-            ) from fault
+            ) from error
         return box
 
     def boxed(self) -> Region:
@@ -93,13 +93,13 @@ class _Object:
         region = Region("", outlines_of(self.annotation.get("segmentation", []), self.size, field))
         try:
             check_answer(Task.REGION_TO_SEGMENTATION, SegmentationAnswer((region,)), self.size)
-        except InvalidFieldError as fault:
+        except InvalidFieldError as error:
             raise InvalidFieldError(
                 field=field,
-                problem=fault.problem,
-                limit=fault.metadata.get("limit"),
-                sent=fault.metadata.get("sent"),
-            ) from fault
+                problem=error.problem,
+                limit=error.metadata.get("limit"),
+                sent=error.metadata.get("sent"),
+            ) from error
         return region
 
 

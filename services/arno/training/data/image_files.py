@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
 from arno.ops.images import ImageLimits, decode_image, inspect_image
-from arno.training.data.source import fault_in
+from arno.training.data.source import error_at
 from arno.vocabulary import ImageSize
 
 # One's own files: only what no picture has is refused.
@@ -39,8 +39,8 @@ class ImageFile:
         """
         try:
             header = inspect_image(self._content(), _LIMITS, field=self._name())
-        except InvalidFieldError as fault:
-            raise fault_in(self.place, fault) from fault
+        except InvalidFieldError as error:
+            raise error_at(self.place, error) from error
         return ImageSize(header.width_px, header.height_px)
 
     def __call__(self) -> Image:
@@ -51,8 +51,8 @@ class ImageFile:
         """
         try:
             return decode_image(self._content(), _LIMITS, field=self._name()).picture
-        except InvalidFieldError as fault:
-            raise fault_in(self.place, fault) from fault
+        except InvalidFieldError as error:
+            raise error_at(self.place, error) from error
 
     def _name(self) -> str:
         return f"{self.field} {self.path}"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from arno.errors import InvalidFieldError
 from arno.training.data.jsonl_line import sample_of_line, task_of_line
-from arno.training.data.sample import Sample
-from arno.training.data.source import SampleSource
+from arno.training.data.source import Sample, SampleSource
 from arno.vocabulary import Task
 
 

@@ -18,9 +18,8 @@ from arno.api.v1 import types_pb2
 from arno.errors import InvalidFieldError
 from arno.training.data.checks import check_answer
 from arno.training.data.image_files import ImageFile
-from arno.training.data.sample import Sample
 from arno.training.data.shorthand import spell_out_answer, spell_out_box
-from arno.training.data.source import fault_in
+from arno.training.data.source import Sample, error_at
 from arno.vocabulary import AnswerValue, ImageSize, Task, TaskSpec, check_inputs
 from arno.vocabulary.wire import answer_from_wire, box_from_wire
 
@@ -55,14 +54,14 @@ def sample_of_line(line: bytes, path: Path, number: int) -> Sample:
     place = f"{path}:{number}"
     try:
         read = _read(_document(line))
-    except InvalidFieldError as fault:
-        raise fault_in(place, fault) from fault
+    except InvalidFieldError as error:
+        raise error_at(place, error) from error
     image = ImageFile(path.parent / read.file, place, "file")
     size = image.size()
     try:
         _check(read, size)
-    except InvalidFieldError as fault:
-        raise fault_in(place, fault) from fault
+    except InvalidFieldError as error:
+        raise error_at(place, error) from error
     return Sample(place, str(image.path), image, size, read.spec, read.answer)
 
 

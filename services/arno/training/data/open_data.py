@@ -9,6 +9,9 @@ Several, with ``;`` between, are taken one after the other.
 
 from __future__ import annotations
 
+import bisect
+import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +19,8 @@ from typing import Final
 
 from arno.errors import InvalidFieldError
 from arno.training.data.coco import CocoFile
-from arno.training.data.joined import JoinedSources
 from arno.training.data.jsonl import JsonLines
-from arno.training.data.source import SampleSource
+from arno.training.data.source import Sample, SampleSource
 from arno.training.data.world import WorldScenes
 from arno.training.world import Split
 from arno.vocabulary import Task
@@ -78,6 +80,31 @@ class _Named:
         return both
 
 
+class _JoinedSources(SampleSource):
+    """The samples of several sources as one sequence."""
+
+    def __init__(self, sources: Sequence[SampleSource]) -> None:
+        """Join sources, at least one."""
+        self._sources = tuple(sources)
+        self._ends = list(itertools.accumulate(map(len, self._sources)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the sources' digests."""
+        digests = " ".join(source.digest for source in self._sources)
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no sample {index} of {len(self)}")
+        which = bisect.bisect_right(self._ends, index)
+        start = self._ends[which - 1] if which else 0
+        return self._sources[which][index - start]
+
+
 def open_data(
     text: str, *, tasks: Sequence[Task] | None = None, world_split: Split = Split.TEST
 ) -> SampleSource:
@@ -95,7 +122,7 @@ def open_data(
             are told of when they are read.
     """
     sources = [_open(part.strip(), tasks, world_split) for part in text.split(_BETWEEN)]
-    return sources[0] if len(sources) == 1 else JoinedSources(sources)
+    return sources[0] if len(sources) == 1 else _JoinedSources(sources)
 
 
 def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> SampleSource:

@@ -1,7 +1,7 @@
-"""Which measures a task has: from the cases of a task to its figures.
+"""Compute the figures of a task from its cases.
 
-The first figure of a task is the one to look at. Each case also gets a goodness, 0 to 1, by which
-the worst are found.
+The first figure of a task is its main one. Each case also gets a goodness, 0 to 1, by which the
+worst cases are found.
 """
 
 from __future__ import annotations
@@ -12,13 +12,8 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from arno.training.evaluation.cases import Case
-from arno.training.evaluation.metrics.caption_objects import object_tally
-from arno.training.evaluation.metrics.characters import error_rate, read_text
-from arno.training.evaluation.metrics.cider import cider
-from arno.training.evaluation.metrics.descriptions import describe, word_f1
+from arno.training.evaluation.metrics.captions import cider, object_tally, word_f1
 from arno.training.evaluation.metrics.detection import SeenImage, coco_detection
-from arno.training.evaluation.metrics.exact import is_right
-from arno.training.evaluation.metrics.grounding import box_tally, is_hit, phrase_hits
 from arno.training.evaluation.metrics.masks import mask_overlap, overall_iou
 from arno.training.evaluation.metrics.matching import (
     IOU_MIN,
@@ -29,21 +24,29 @@ from arno.training.evaluation.metrics.matching import (
     same_label,
     total,
 )
-from arno.training.evaluation.metrics.read_regions import read_regions
-from arno.training.evaluation.metrics.vqa import vqa_accuracy
+from arno.training.evaluation.metrics.regions import (
+    box_tally,
+    describe,
+    is_hit,
+    phrase_hits,
+    read_regions,
+)
+from arno.training.evaluation.metrics.texts import error_rate, is_right, read_text, vqa_accuracy
+from arno.training.world import CATEGORIES
 from arno.vocabulary import Task
 
 Nouns: TypeAlias = Mapping[str, str]
-"""Words that name an object, to the object's name: see `caption_objects`."""
+"""Words that name an object, to the object's name: see `objects_named`."""
+_WORLD: Final = "world:"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFigures:
-    """How good a model is at a task.
+    """The figures of a model at a task.
 
     Attributes:
         values: Figures by name, the main one first.
-        goodness: Of each case, in their order.
+        goodness: Goodness of each case, in the order of the cases.
     """
 
     values: Mapping[str, float]
@@ -55,6 +58,17 @@ def figures_of(task: Task, cases: Sequence[Case], nouns: Nouns) -> TaskFigures:
     if task in _CAPTIONS:
         return _captions(cases, nouns)
     return _MEASURES[task](cases)
+
+
+def nouns_of(data: str) -> Nouns:
+    """Return the words by which captions name the objects of data; only the world's are known."""
+    if not any(part.strip().startswith(_WORLD) for part in data.split(";")):
+        return {}
+    return {
+        word: category.label
+        for category in CATEGORIES
+        for word in (category.label, category.plural)
+    }
 
 
 def _detections(cases: Sequence[Case]) -> TaskFigures:
@@ -151,7 +165,7 @@ def _captions(cases: Sequence[Case], nouns: Nouns) -> TaskFigures:
         tallies = [
             object_tally(one, texts[0], nouns) for one, texts in zip(said, references, strict=True)
         ]
-        # First: in a world of exact truth, what is there matters more than how it is put.
+        # First: where the truth is exact, the objects matter more than the wording.
         values = {"object_f1": total(tallies).f1, **values}
     values["exact"] = _mean(
         is_right(one, texts) for one, texts in zip(said, references, strict=True)

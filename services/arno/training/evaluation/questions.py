@@ -123,8 +123,8 @@ def _readable(
     for index in range(len(source)):
         try:
             samples.append(source[index])
-        except InvalidFieldError as fault:
-            broken.append(fault)
+        except InvalidFieldError as error:
+            broken.append(error)
             if len(broken) > broken_max:
                 raise
     return samples, tuple(broken)

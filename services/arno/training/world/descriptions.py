@@ -1,8 +1,11 @@
-"""How one says what an object is like and where it is."""
+"""Words for what an object is like, where it is, and which one of a scene is meant."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
+
+import numpy as np
 
 from arno.training.world.categories import with_article
 from arno.training.world.scene import Scene, Thing
@@ -92,3 +95,32 @@ def of_kind(scene: Scene, label: str) -> tuple[Thing, ...]:
 def counted(count: int, singular: str, plural: str) -> str:
     """Return "a cat" or "two cats"."""
     return with_article(singular) if count == 1 else f"{NUMBERS[count]} {plural}"
+
+
+def expression(rng: np.random.Generator, scene: Scene, thing: Thing) -> str | None:
+    """Return one of the referring expressions that fit ``thing`` alone; None where none does."""
+    found = list(dict.fromkeys(_expressions(scene, thing)))
+    return found[rng.integers(len(found))] if found else None
+
+
+def _expressions(scene: Scene, thing: Thing) -> Iterator[str]:
+    others = [one for one in scene.things if one is not thing]
+    label = thing.category.label
+    alike = [one for one in others if one.category.label == label]
+    if not alike:
+        yield f"the {label}"
+    if not any(coloured(one) == coloured(thing) for one in alike):
+        yield f"the {coloured(thing)}"
+    if size_word(thing) and not any(described(one) == described(thing) for one in alike):
+        yield f"the {described(thing)}"
+    if len(alike) == 1:
+        other = alike[0]
+        if relation(thing, other) in {"left of", "right of"}:
+            left = middle(thing.box).x < middle(other.box).x
+            yield f"the {label} on the {'left' if left else 'right'}"
+    for anchor in others:
+        if len(of_kind(scene, anchor.category.label)) > 1:
+            continue
+        how = relation(thing, anchor)
+        if how and not any(relation(one, anchor) == how for one in alike):
+            yield f"the {label} {how} the {anchor.category.label}"

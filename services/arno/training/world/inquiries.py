@@ -19,8 +19,13 @@ from arno.training.world.captions import (
     more_detailed_caption,
     short_caption,
 )
-from arno.training.world.descriptions import coloured, described, of_kind, situated
-from arno.training.world.expressions import expression
+from arno.training.world.descriptions import (
+    coloured,
+    described,
+    expression,
+    of_kind,
+    situated,
+)
 from arno.training.world.options import WorldOptions
 from arno.training.world.questions import question
 from arno.training.world.scene import Scene, Thing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.data.world_samples import samples
+from arno.training.data.world import samples
 from arno.training.world import CATEGORIES, Split
 from arno.vocabulary import BIN_COUNT, CATALOGUE, Task, encode
 from hypothesis import given, settings

@@ -6,8 +6,7 @@ import pytest
 from arno.cli.figures_table import NAMES
 from arno.training.data import open_data
 from arno.training.evaluation.cases import Case
-from arno.training.evaluation.figures import figures_of
-from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.figures import figures_of, nouns_of
 from arno.training.evaluation.questions import questions_of
 from arno.vocabulary import (
     Box,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arno.training.evaluation.nouns import nouns_of
+from arno.training.evaluation.figures import nouns_of
 
 
 def test_objects_of_the_world_are_known_in_both_numbers():

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arno.training.data.sample import Sample
-from arno.training.data.world_samples import WORLD_TASKS, natural_size, samples
+from arno.training.data.source import Sample
+from arno.training.data.world import WORLD_TASKS, natural_size, samples
 from arno.training.world import FULL, TINY, Scene, Split, Thing, draw, imagine, inquire
 from arno.training.world.captions import detailed_caption, more_detailed_caption, short_caption
-from arno.training.world.descriptions import NUMBERS, coloured, described, of_kind, position
-from arno.training.world.expressions import expression
+from arno.training.world.descriptions import (
+    NUMBERS,
+    coloured,
+    described,
+    expression,
+    of_kind,
+    position,
+)
 from arno.vocabulary import (
     BIN_COUNT,
     Answer,

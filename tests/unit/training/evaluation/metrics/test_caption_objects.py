@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.caption_objects import object_tally, objects_named
+from arno.training.evaluation.metrics.captions import object_tally, objects_named
 from arno.training.evaluation.metrics.matching import Tally
 
 NOUNS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.characters import ReadText, error_rate, read_text, spaced
+from arno.training.evaluation.metrics.texts import ReadText, error_rate, read_text, spaced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from arno.training.evaluation.metrics.cider import cider, cider_of_words
-from arno.training.evaluation.metrics.words import words_of
+from arno.training.evaluation.metrics.captions import cider, cider_of_words, words_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.descriptions import describe, word_f1
 from arno.training.evaluation.metrics.matching import Tally
+from arno.training.evaluation.metrics.regions import describe, word_f1
 from arno.vocabulary import Box, Region
 
 

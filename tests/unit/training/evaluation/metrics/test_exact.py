@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.exact import is_right
+from arno.training.evaluation.metrics.texts import is_right
 
 
 @pytest.mark.parametrize("said", ["traffic light", "Traffic  Light", " traffic light. "])

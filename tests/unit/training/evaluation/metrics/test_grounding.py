@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.grounding import box_tally, is_hit, phrase_hits
 from arno.training.evaluation.metrics.matching import Tally
+from arno.training.evaluation.metrics.regions import box_tally, is_hit, phrase_hits
 from arno.vocabulary import Box, GroundedPhrase, Region
 
 

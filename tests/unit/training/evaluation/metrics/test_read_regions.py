@@ -6,7 +6,7 @@ import math
 
 import pytest
 from arno.training.evaluation.metrics.matching import Tally
-from arno.training.evaluation.metrics.read_regions import read_regions
+from arno.training.evaluation.metrics.regions import read_regions
 from arno.vocabulary import ImageSize, Point, QuadBox, Region
 
 SIZE = ImageSize(200, 200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.training.evaluation.metrics.vqa import normalised, vqa_accuracy
+from arno.training.evaluation.metrics.texts import normalised, vqa_accuracy
 
 
 @pytest.mark.parametrize(
