@@ -17,7 +17,8 @@ from support.builders import wire_task
 from support.bus_load import publish_all
 from support.eventually import eventually
 from support.gated_engine import KILLING_PROMPT
-from support.job_client import JobClient, job_record, png
+from support.images import png
+from support.job_client import JobClient, job_record
 from support.workers import start_child
 
 pytestmark = pytest.mark.timeout(400)

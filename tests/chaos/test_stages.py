@@ -65,7 +65,7 @@ def _open(gate: Path) -> None:
 async def _in_engine(worker: RunningWorker, count: int) -> list[str]:
     async def probe() -> list[str] | None:
         ids = worker.worker.job_ids()
-        return ids if len(ids) == count and worker.engine._held else None
+        return ids if len(ids) == count and worker.engine.held_count else None
 
     ids = await eventually_async(probe, what=f"{count} jobs are in the engine")
     assert ids is not None

@@ -33,6 +33,11 @@ class GatedEngine:
         self._cancelled: set[str] = set()
 
     @property
+    def held_count(self) -> int:
+        """Sequences that the gate holds back."""
+        return len(self._held)
+
+    @property
     def card(self) -> ModelCard:
         return self._engine.card
 

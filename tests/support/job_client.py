@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
 import time
 import uuid
@@ -17,17 +16,11 @@ from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.results.gateway_store import GatewayStore
 from arno.results.jobs import JobSnapshot
 from arno.worker.settings import WorkerSettings
-from PIL import Image
-from support.builders import wire_task
+from support.builders import new_job, wire_task
 from support.eventually import eventually
+from support.images import png
 
 Value = TypeVar("Value")
-
-
-def png(width_px: int = 64, height_px: int = 48) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width_px, height_px), "teal").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def caption(task_id: str = "0") -> types_pb2.TaskSpec:
@@ -37,13 +30,9 @@ def caption(task_id: str = "0") -> types_pb2.TaskSpec:
 def job_record(
     *tasks: types_pb2.TaskSpec, image: bytes | None = None, timeout_s: float = 600.0
 ) -> JobRecord:
-    now_ms = time.time_ns() // 1_000_000
-    return JobRecord(
-        id=uuid.uuid4().hex,
+    return new_job(
         tenant="default",
-        lane=types_pb2.LANE_INTERACTIVE,
-        submitted_at_ms=now_ms,
-        deadline_at_ms=now_ms + round(timeout_s * 1000),
+        deadline_at_ms=time.time_ns() // 1_000_000 + round(timeout_s * 1000),
         inline_image=png() if image is None else image,
         tasks=tasks or [caption()],
     )

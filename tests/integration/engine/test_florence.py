@@ -8,6 +8,7 @@ import threading
 
 import arno
 import pytest
+from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.florence import Florence, load
 from arno.errors import (
     CancelledError,
@@ -143,17 +144,17 @@ def test_images_are_taken_no_faster_than_they_are_answered(florence):
     assert next(taken) <= 30 + 16 * 4 + 1
 
 
-def test_tasks_in_flight_are_no_more_than_asked_for(florence):
+def test_tasks_in_flight_are_no_more_than_asked_for(florence, monkeypatch):
     in_flight_counts = []
-    step = florence._runner.engine.step
+    step = ContinuousEngine.step
 
-    def counted():
-        events = step()
-        now = florence._runner.engine.statistics()
+    def counted(engine):
+        events = step(engine)
+        now = engine.statistics()
         in_flight_counts.append(now.waiting_count + now.running_count)
         return events
 
-    florence._runner.engine.step = counted
+    monkeypatch.setattr(ContinuousEngine, "step", counted)
     images = [picture(seed) for seed in range(20)]
     assert len(list(florence.ask_many(images, "CAPTION", in_flight_max=3, **GREEDY))) == 20
     assert 2 <= max(in_flight_counts) <= 3

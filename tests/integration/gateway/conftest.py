@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
-from arno.bus import make_admin, make_publisher
+from arno.bus import Publisher, make_admin, make_publisher
 from arno.gateway.access.api_key import new_key
 from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, change_key_file
 from arno.gateway.gateway import Gateway
@@ -25,6 +25,7 @@ from support.stand_in_worker import StandInWorker
 class RunningGateway:
     gateway: Gateway
     settings: GatewaySettings
+    publisher: Publisher
     store: GatewayStore
     registry: CollectorRegistry
     channel: grpc.aio.Channel
@@ -45,18 +46,19 @@ async def running(
     admin = make_admin(settings)
     admin.ensure_topics()
     admin.close()
+    publisher = make_publisher(settings)
     store = GatewayStore(settings, gateway=gateway_id)
     registry = CollectorRegistry()
     gateway = Gateway(
         settings,
-        publisher=make_publisher(settings),
+        publisher=publisher,
         store=store,
         registry=registry,
     )
     await gateway.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
-            yield RunningGateway(gateway, settings, store, registry, channel)
+            yield RunningGateway(gateway, settings, publisher, store, registry, channel)
     finally:
         await gateway.stop()
 

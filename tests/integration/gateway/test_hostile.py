@@ -163,13 +163,13 @@ async def test_unknown_fields_are_dropped_before_the_record(guarded, monkeypatch
     gateway = await guarded()
     written: list[bytes] = []
     serialize = JobRecord.SerializeToString
-    publish = gateway.gateway._publisher.publish
+    publish = gateway.publisher.publish
 
     async def spy(record, **options):
         written.append(record.value)
         await publish(record, **options)
 
-    monkeypatch.setattr(gateway.gateway._publisher, "publish", spy)
+    monkeypatch.setattr(gateway.publisher, "publish", spy)
     task = types_pb2.TaskSpec(task=types_pb2.TASK_CAPTION).SerializeToString()
     unknown = b"\xfa\x3f\xa0\x8d\x06" + bytes(100_000)  # field 1023, 100,000 bytes
     spec = types_pb2.TaskSpec.FromString(task + unknown)

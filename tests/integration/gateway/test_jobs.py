@@ -105,7 +105,7 @@ async def test_submission_with_a_known_key_is_the_same_job_on_the_bus_once(arno)
     ]
     assert len({job.id for job in jobs}) == 1
     # Five records of a job that waits would count as five attempts at it, and so as a poisoned one.
-    unfinished = await arno.gateway._publisher.unfinished()
+    unfinished = await arno.publisher.unfinished()
     assert unfinished[Lane.BATCH] == 1
 
 

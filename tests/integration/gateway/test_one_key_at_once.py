@@ -102,7 +102,7 @@ async def test_sixty_calls_on_two_gateways_make_one_record(gateway_settings, run
             *((one, two)[n % 2].jobs.SubmitJob(request, timeout=60) for n in range(60))
         )
         (job_id,) = {answer.job.id for answer in submitted}
-        unfinished = await one.gateway._publisher.unfinished()
+        unfinished = await one.publisher.unfinished()
         assert unfinished[Lane.BATCH] == 1
         with StandInWorker(settings) as worker:
             asked = [
@@ -112,7 +112,7 @@ async def test_sixty_calls_on_two_gateways_make_one_record(gateway_settings, run
             assert len({answer.job_id for answer in await asyncio.gather(*asked)}) == 1
 
             async def all_done() -> bool:
-                return not any((await one.gateway._publisher.unfinished()).values())
+                return not any((await one.publisher.unfinished()).values())
 
             await eventually_async(all_done)
             assert len(worker.deliveries) == 2

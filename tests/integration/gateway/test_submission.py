@@ -77,7 +77,7 @@ async def test_refused_job_without_a_key_is_not_begun_should_its_record_arrive(a
     submitter = made(arno, late)
     with pytest.raises(BackendUnavailableError):
         await submitter.submit(submission())
-    publisher = arno.gateway._publisher
+    publisher = arno.publisher
     await publisher.publish(late.records[0], timeout_s=10)
 
     async def delivered():
@@ -107,12 +107,12 @@ async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):
         await submitter.submit(submission(idempotency_key="k"))
     retry = Submitter(
         store=arno.store,
-        publisher=arno.gateway._publisher,
+        publisher=arno.publisher,
         settings=SETTINGS,
         background=BackgroundTasks(),
     )
     job = await retry.submit(submission(idempotency_key="k"))
-    await arno.gateway._publisher.publish(late.records[0], timeout_s=10)
+    await arno.publisher.publish(late.records[0], timeout_s=10)
 
     async def both_delivered():
         return len(worker.deliveries) == 2

@@ -11,7 +11,8 @@ from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
 from support.builders import wire_task
 from support.eventually import eventually
-from support.job_client import JobClient, caption, job_record, png
+from support.images import png
+from support.job_client import JobClient, caption, job_record
 from support.polled_consumer import PolledConsumer
 from support.redis_server import RedisServer
 from support.workers import RunningWorker

@@ -11,6 +11,7 @@ from arno.gateway.validation import CheckedRequest, check_request
 from arno.vocabulary import Lane
 from arno.vocabulary.wire import lane_from_wire, spec_to_wire
 from support import images
+from support.builders import wire_box, wire_task
 
 LIMITS = RequestLimits(
     image_bytes_max=10_000,
@@ -21,101 +22,102 @@ LIMITS = RequestLimits(
 )
 
 
-def spec(task: str, **fields: object) -> pb.TaskSpec:
-    return pb.TaskSpec(task=pb.Task.Value(f"TASK_{task}"), **fields)
-
-
-def box(x0: float, y0: float, x1: float, y1: float) -> pb.Box:
-    return pb.Box(x0=x0, y0=y0, x1=x1, y1=y1)
-
-
-WHOLE = box(0, 0, 64, 48)
-CAPTION = spec("CAPTION", id="c")
-OBJECTS = spec("OD", id="o")
+WHOLE = wire_box(0, 0, 64, 48)
+CAPTION = wire_task("CAPTION", id="c")
+OBJECTS = wire_task("OD", id="o")
 
 BAD_TASKS = {
     "no tasks": ([], "tasks"),
     "an unspecified task": ([pb.TaskSpec()], "tasks[0].task"),
     "an unknown task": ([pb.TaskSpec(task=99)], "tasks[0].task"),
-    "an id with a dot": ([spec("OD", id="a.b")], "tasks[0].id"),
-    "an id of 65 letters": ([spec("OD", id="a" * 65)], "tasks[0].id"),
+    "an id with a dot": ([wire_task("OD", id="a.b")], "tasks[0].id"),
+    "an id of 65 letters": ([wire_task("OD", id="a" * 65)], "tasks[0].id"),
     "two equal ids": ([OBJECTS, OBJECTS], "tasks[1].id"),
-    "an id equal to a default id": ([spec("OD", id="1"), spec("OD")], "tasks[1].id"),
-    "text where none is taken": ([CAPTION, spec("OD", text="x")], "tasks[1].text"),
-    "no text where some is needed": ([spec("PROMPT")], "tasks[0].text"),
-    "blank text": ([spec("PROMPT", text=" \n")], "tasks[0].text"),
-    "classes where none are taken": ([spec("OD", classes=["cat"])], "tasks[0].classes"),
+    "an id equal to a default id": ([wire_task("OD", id="1"), wire_task("OD")], "tasks[1].id"),
+    "text where none is taken": ([CAPTION, wire_task("OD", text="x")], "tasks[1].text"),
+    "no text where some is needed": ([wire_task("PROMPT")], "tasks[0].text"),
+    "blank text": ([wire_task("PROMPT", text=" \n")], "tasks[0].text"),
+    "classes where none are taken": ([wire_task("OD", classes=["cat"])], "tasks[0].classes"),
     "text and classes": (
-        [spec("OPEN_VOCABULARY_DETECTION", text="a", classes=["b"])],
+        [wire_task("OPEN_VOCABULARY_DETECTION", text="a", classes=["b"])],
         "tasks[0].classes",
     ),
     "a blank class": (
-        [spec("OPEN_VOCABULARY_DETECTION", classes=["a", ""])],
+        [wire_task("OPEN_VOCABULARY_DETECTION", classes=["a", ""])],
         "tasks[0].classes[1]",
     ),
-    "no region": ([spec("REGION_TO_OCR")], "tasks[0].region"),
-    "a region where none is taken": ([spec("OD", region=WHOLE)], "tasks[0].region"),
-    "an inverted region": ([spec("REGION_TO_OCR", region=box(9, 0, 1, 9))], "tasks[0].region"),
-    "an empty region": ([spec("REGION_TO_OCR", region=box(9, 0, 9, 9))], "tasks[0].region"),
-    "a region outside": ([spec("REGION_TO_OCR", region=box(0, 0, 65, 9))], "tasks[0].region"),
+    "no region": ([wire_task("REGION_TO_OCR")], "tasks[0].region"),
+    "a region where none is taken": ([wire_task("OD", region=WHOLE)], "tasks[0].region"),
+    "an inverted region": (
+        [wire_task("REGION_TO_OCR", region=wire_box(9, 0, 1, 9))],
+        "tasks[0].region",
+    ),
+    "an empty region": (
+        [wire_task("REGION_TO_OCR", region=wire_box(9, 0, 9, 9))],
+        "tasks[0].region",
+    ),
+    "a region outside": (
+        [wire_task("REGION_TO_OCR", region=wire_box(0, 0, 65, 9))],
+        "tasks[0].region",
+    ),
     "a region that is no number": (
-        [spec("REGION_TO_OCR", region=box(0, 0, float("nan"), 9))],
+        [wire_task("REGION_TO_OCR", region=wire_box(0, 0, float("nan"), 9))],
         "tasks[0].region",
     ),
     "no beams": (
-        [spec("OD", options=pb.GenerationOptions(num_beams=0))],
+        [wire_task("OD", options=pb.GenerationOptions(num_beams=0))],
         "tasks[0].options.num_beams",
     ),
     "nine beams": (
-        [spec("OD", options=pb.GenerationOptions(num_beams=9))],
+        [wire_task("OD", options=pb.GenerationOptions(num_beams=9))],
         "tasks[0].options.num_beams",
     ),
     "one token": (
-        [spec("OD", options=pb.GenerationOptions(max_new_tokens=1))],
+        [wire_task("OD", options=pb.GenerationOptions(max_new_tokens=1))],
         "tasks[0].options.max_new_tokens",
     ),
-    "following nobody": ([spec("PROMPT", input_from="x")], "tasks[0].input_from"),
-    "following itself": ([spec("PROMPT", id="x", input_from="x")], "tasks[0].input_from"),
+    "following nobody": ([wire_task("PROMPT", input_from="x")], "tasks[0].input_from"),
+    "following itself": ([wire_task("PROMPT", id="x", input_from="x")], "tasks[0].input_from"),
     "following a later task": (
-        [spec("PROMPT", input_from="c"), CAPTION],
+        [wire_task("PROMPT", input_from="c"), CAPTION],
         "tasks[0].input_from",
     ),
     "following without taking input": (
-        [CAPTION, spec("OD", input_from="c")],
+        [CAPTION, wire_task("OD", input_from="c")],
         "tasks[1].input_from",
     ),
     "a region from a caption": (
-        [CAPTION, spec("REGION_TO_OCR", input_from="c")],
+        [CAPTION, wire_task("REGION_TO_OCR", input_from="c")],
         "tasks[1].input_from",
     ),
-    "a text from boxes": ([OBJECTS, spec("PROMPT", input_from="o")], "tasks[1].input_from"),
+    "a text from boxes": ([OBJECTS, wire_task("PROMPT", input_from="o")], "tasks[1].input_from"),
     "a text beside input_from": (
-        [CAPTION, spec("PROMPT", input_from="c", text="x")],
+        [CAPTION, wire_task("PROMPT", input_from="c", text="x")],
         "tasks[1].text",
     ),
     "a region beside input_from": (
-        [OBJECTS, spec("REGION_TO_OCR", input_from="o", region=WHOLE)],
+        [OBJECTS, wire_task("REGION_TO_OCR", input_from="o", region=WHOLE)],
         "tasks[1].region",
     ),
-    "fan_out_max without input_from": ([spec("OD", fan_out_max=2)], "tasks[0].fan_out_max"),
+    "fan_out_max without input_from": ([wire_task("OD", fan_out_max=2)], "tasks[0].fan_out_max"),
     "fan_out_max out of range": (
-        [OBJECTS, spec("REGION_TO_OCR", input_from="o", fan_out_max=65)],
+        [OBJECTS, wire_task("REGION_TO_OCR", input_from="o", fan_out_max=65)],
         "tasks[1].fan_out_max",
     ),
 }
 
 TOO_LARGE_TASKS = {
-    "too many tasks": ([spec("OD")] * 5, "tasks"),
+    "too many tasks": ([wire_task("OD")] * 5, "tasks"),
     "text too long in bytes though not in letters": (
-        [spec("PROMPT", text="ä" * 11)],
+        [wire_task("PROMPT", text="ä" * 11)],
         "tasks[0].text",
     ),
     "too many classes": (
-        [spec("OPEN_VOCABULARY_DETECTION", classes=["a"] * 4)],
+        [wire_task("OPEN_VOCABULARY_DETECTION", classes=["a"] * 4)],
         "tasks[0].classes",
     ),
     "classes too long together": (
-        [spec("OPEN_VOCABULARY_DETECTION", classes=["a" * 11, "b" * 11])],
+        [wire_task("OPEN_VOCABULARY_DETECTION", classes=["a" * 11, "b" * 11])],
         "tasks[0].classes",
     ),
 }
@@ -129,20 +131,23 @@ BAD_IMAGES = {
 }
 
 GOOD_TASKS = {
-    "a text": [spec("PROMPT", text="what is it?")],
-    "classes": [spec("CAPTION_TO_PHRASE_GROUNDING", classes=["cat", "dog"])],
-    "the whole image as a region": [spec("REGION_TO_OCR", region=WHOLE)],
-    "a caption that is grounded": [CAPTION, spec("CAPTION_TO_PHRASE_GROUNDING", input_from="c")],
+    "a text": [wire_task("PROMPT", text="what is it?")],
+    "classes": [wire_task("CAPTION_TO_PHRASE_GROUNDING", classes=["cat", "dog"])],
+    "the whole image as a region": [wire_task("REGION_TO_OCR", region=WHOLE)],
+    "a caption that is grounded": [
+        CAPTION,
+        wire_task("CAPTION_TO_PHRASE_GROUNDING", input_from="c"),
+    ],
     "each object described": [
         OBJECTS,
-        spec("REGION_TO_DESCRIPTION", input_from="o", fan_out_max=8),
+        wire_task("REGION_TO_DESCRIPTION", input_from="o", fan_out_max=8),
     ],
     "a region asked about twice": [
-        spec("REGION_TO_OCR", id="r", region=WHOLE),
-        spec("REGION_TO_CATEGORY", input_from="r"),
+        wire_task("REGION_TO_OCR", id="r", region=WHOLE),
+        wire_task("REGION_TO_CATEGORY", input_from="r"),
     ],
     "more tokens than the model has positions": [
-        spec("OD", options=pb.GenerationOptions(max_new_tokens=100_000, num_beams=8))
+        wire_task("OD", options=pb.GenerationOptions(max_new_tokens=100_000, num_beams=8))
     ],
 }
 
