@@ -14,6 +14,7 @@ class TcpProxy:
 
     Attributes:
         port: Where it listens.
+        connection_count: Connections opened so far.
         cut_count: Connections broken so far.
         refusing: Whether new connections are broken at once.
         delay_s: How long every piece is held back.
@@ -21,6 +22,7 @@ class TcpProxy:
 
     def __init__(self, target_port: int, *, port: int = 0) -> None:
         self.port = port
+        self.connection_count = 0
         self.cut_count = 0
         self.refusing = False
         self.delay_s = 0.0
@@ -67,6 +69,7 @@ class TcpProxy:
                 writers[0].write_eof()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connection_count += 1
         session = asyncio.current_task()
         assert session is not None
         writers = self._sessions[session] = [writer]

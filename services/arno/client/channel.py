@@ -29,6 +29,8 @@ _SERVICES: Final = ("arno.api.v1.VisionService", "arno.api.v1.JobService")
 # back by then.
 _SERVICE_CONFIG: Final = json.dumps(
     {
+        # Over all addresses of a name: a headless service has one for each gateway.
+        "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [
             {
                 "name": [{"service": service} for service in _SERVICES],
@@ -40,7 +42,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
-        ]
+        ],
     }
 )
 

@@ -141,12 +141,17 @@ class Gateway:
         await self._update_health()
 
     async def stop(self) -> None:
-        """Report NOT_SERVING, refuse new calls, finish open ones inside `drain_s`, disconnect."""
-        self._drain.begin()
+        """Report NOT_SERVING, serve on for `drain_notice_s`, then refuse new calls and finish.
+
+        Open calls have `drain_s` to end; then the gateway disconnects.
+        """
         await self._serving.leave()
-        logger.info("draining", extra={"drain_s": self._settings.drain_s})
-        await asyncio.sleep(self._settings.drain_notice_s)
-        await self._server.stop(self._settings.drain_s)
+        notice_s, drain_s = self._settings.drain_notice_s, self._settings.drain_s
+        logger.info("draining", extra={"drain_notice_s": notice_s, "drain_s": drain_s})
+        # Callers need a moment to learn of it; a refusal before that would reach them all.
+        await asyncio.sleep(notice_s)
+        self._drain.begin()
+        await self._server.stop(drain_s)
         await self._key_checks.close()
         await self._backlog.close()
         await self._backends.close()

@@ -81,6 +81,8 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         # gRPC refuses some of what is between the two limits, at random.
         ("grpc.absolute_max_metadata_size", limits.metadata_bytes_max),
+        # Core varies it by a tenth for each connection. No grace is set: a stream may be older.
+        ("grpc.max_connection_age_ms", round(limits.connection_age_s * 1000)),
         ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.min_ping_interval_without_data_ms", round(limits.ping_interval_s_min * 1000)),

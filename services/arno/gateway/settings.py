@@ -133,7 +133,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
         30.0, ge=0, description="How long calls in hand may go on after SIGTERM."
     )
     drain_notice_s: float = Field(
-        0.0, ge=0, description="How long to say NOT_SERVING before connections are closed."
+        0.0, ge=0, description="How long to say NOT_SERVING, and serve, before calls are refused."
     )
     receives_max: int = Field(
         128,
@@ -156,6 +156,12 @@ class GatewayLimits(RequestLimits, StreamLimits):
     )
     ping_interval_s_min: float = Field(
         10.0, gt=0, description="Clients that ping more often than this are disconnected."
+    )
+    connection_age_s: float = Field(
+        300.0,
+        gt=0,
+        description="A connection as old as this, more or less by a tenth, takes no new calls, so "
+        "that clients look for gateways anew; its open calls go on.",
     )
     metadata_bytes_max: int = Field(
         16 * _KIB, ge=1024, description="Largest metadata of a call, keys and traces included."

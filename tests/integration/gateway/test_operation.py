@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from arno.api.v1 import vision_pb2_grpc
+from arno.api.v1 import job_pb2, vision_pb2_grpc
 from arno.bus import make_admin
 from arno.gateway.lifecycle import SERVICE_NAMES, LoopHeartbeat
 from arno.ops.health import HealthServer, Probes
@@ -89,28 +89,41 @@ async def test_outage_is_told_quickly_with_a_retry_delay_and_ends_by_itself(
             assert (await arno.vision.Infer(infer_request(), timeout=20)).results
 
 
-async def test_draining_gateway_refuses_new_calls_and_finishes_those_in_hand(
+async def test_leaving_gateway_serves_during_its_notice_and_finishes_calls_in_hand_after_it(
     gateway_settings, running_gateway
 ):
     async with running_gateway(gateway_settings(drain_s=20, drain_notice_s=2)) as arno:
         with StandInWorker(arno.settings, answers=False) as worker:
+
+            async def taken(count):
+                async def enough():
+                    return len(worker.taken) >= count
+
+                await eventually_async(enough)
+
             call = asyncio.ensure_future(arno.vision.Infer(infer_request(), timeout=20))
-
-            async def taken():
-                return worker.taken
-
-            await eventually_async(taken)
+            await taken(1)
             stop = asyncio.create_task(arno.gateway.stop())
 
             async def not_serving():
                 return await health(arno.channel, SERVICE_NAMES[0]) == STATES.NOT_SERVING
 
             await eventually_async(not_serving)
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await arno.vision.Infer(infer_request(), timeout=20)
-            fault = fault_of(refused.value)
-            assert (fault.code, fault.reason) == ("UNAVAILABLE", "DRAINING")
-            assert fault.retry_delay_s is not None
+            assert arno.gateway.not_ready() == ["draining"]
+            started_s = time.monotonic()
+            late = asyncio.ensure_future(arno.vision.Infer(infer_request(), timeout=20))
+            await taken(2)
+            worker.finish(worker.taken[1])
+            assert (await late).results
+            # Otherwise this has shown nothing of the notice.
+            assert time.monotonic() - started_s < 2
+
+            async def refused():
+                with pytest.raises(grpc.aio.AioRpcError) as asked:
+                    await arno.jobs.GetJob(job_pb2.GetJobRequest(job_id="absent"), timeout=20)
+                return asked.value.code() is grpc.StatusCode.UNAVAILABLE
+
+            await eventually_async(refused)
             worker.finish(worker.taken[0])
             assert (await call).results
             await stop

@@ -1,0 +1,124 @@
+"""Two gateways behind one name: Arno's clients share their calls, and feel no restart."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from arno.client import AsyncClient, TaskRequest
+from support import images
+from support.eventually import eventually_async
+from support.gateway_calls import config, frame
+from support.stand_in_worker import StandInWorker
+from support.tcp_proxy import TcpProxy
+
+_MANIFEST = Path(__file__).parents[3] / "k8s/base/gateway.yaml"
+_CLIENTS = 4
+
+
+def notice_of_the_manifest() -> float:
+    (value,) = re.findall(r'ARNO_DRAIN_NOTICE_S, value: "([0-9.]+)"', _MANIFEST.read_text())
+    return float(value)
+
+
+class Asking:
+    """Clients that ask without a pause, until the block ends; each has a channel of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._ending = False
+        self.took_s: list[float] = []
+
+    async def __aenter__(self) -> Asking:
+        self._tasks = [asyncio.create_task(self._ask()) for _ in range(_CLIENTS)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ending = True
+        # Also where a call failed: that is what the test is about.
+        await asyncio.gather(*self._tasks)
+
+    async def _ask(self) -> None:
+        async with AsyncClient(self._address) as client:
+            while not self._ending:
+                started_s = time.monotonic()
+                await client.infer(images.png(), TaskRequest("CAPTION"))
+                self.took_s.append(time.monotonic() - started_s)
+
+    async def answered(self, count: int) -> None:
+        wanted = len(self.took_s) + count
+
+        async def enough():
+            # A client that failed asks no more.
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            return len(self.took_s) >= wanted
+
+        await eventually_async(enough)
+
+
+def infer_count(gateway) -> float:
+    labels = {"method": "Infer", "code": "OK"}
+    return gateway.registry.get_sample_value("arno_gateway_requests_total", labels) or 0
+
+
+async def test_rolling_restart_of_a_gateway_is_not_felt_by_clients(
+    gateway_settings, running_gateway
+):
+    settings = gateway_settings(drain_notice_s=notice_of_the_manifest(), drain_s=30)
+    other = gateway_settings(drain_s=2)
+    async with running_gateway(other, "stays") as stays:
+        with StandInWorker(settings):
+            leaving = AsyncExitStack()
+            leaves = await leaving.enter_async_context(running_gateway(settings, "leaves"))
+            ports = (stays.gateway.port, leaves.gateway.port)
+            address = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+            async with Asking(address) as asking:
+                await asking.answered(400)
+                share = infer_count(leaves) / (infer_count(leaves) + infer_count(stays))
+                assert 0.35 < share < 0.65
+                await leaving.aclose()
+                await asking.answered(100)
+                same_port = other.model_copy(update={"listen": f"127.0.0.1:{ports[1]}"})
+                async with running_gateway(same_port, "back") as back:
+
+                    async def called():
+                        return infer_count(back) > 0
+
+                    await eventually_async(called)
+                    await asking.answered(100)
+                await asking.answered(100)
+    assert max(asking.took_s) < 1.0
+
+
+async def test_connections_are_renewed_at_their_age_without_an_error_and_streams_go_on(
+    gateway_settings, running_gateway
+):
+    async with running_gateway(gateway_settings(connection_age_s=0.3)) as gateway:
+        with StandInWorker(gateway.settings):
+            async with (
+                TcpProxy(gateway.gateway.port) as proxy,
+                Asking(f"127.0.0.1:{proxy.port}") as asking,
+            ):
+                last = asyncio.Event()
+
+                async def frames():
+                    yield config()
+                    yield frame(1)
+                    await last.wait()
+                    yield frame(2)
+
+                stream = gateway.vision.InferStream(frames())
+                assert (await stream.read()).HasField("response")
+
+                async def renewed():
+                    return proxy.connection_count >= 3 * _CLIENTS
+
+                await eventually_async(renewed)
+                last.set()
+                assert (await stream.read()).HasField("response")
+                await asking.answered(10)
