@@ -33,6 +33,7 @@ class TaskFlags:
         beams: Width of the beam search; None uses the server's default.
         max_tokens: Longest answer in tokens; None uses the server's default.
         constrained: Whether answers are restricted to the grammar of their task and the classes.
+        min_score: Regions whose score is below are left out; None leaves none out.
     """
 
     tasks: tuple[str, ...]
@@ -42,6 +43,7 @@ class TaskFlags:
     beams: int | None = None
     max_tokens: int | None = None
     constrained: bool = False
+    min_score: float | None = None
 
     def requests(self) -> list[TaskRequest]:
         """Return the tasks, each with the inputs that it takes.
@@ -74,6 +76,7 @@ class TaskFlags:
             num_beams=self.beams,
             max_new_tokens=self.max_tokens,
             constrained=self.constrained,
+            min_score=self.min_score,
         )
         if takes:
             check_inputs(task, text=request.text, classes=request.classes, region=request.region)
@@ -122,6 +125,12 @@ def task_options(command: Command) -> Command:
             "--constrained",
             is_flag=True,
             help="Restrict answers to the grammar of their task, and labels to --classes.",
+        ),
+        click.option(
+            "--min-score",
+            type=FiniteRange(min=0, max=1),
+            metavar="S",
+            help="Leave out regions whose score is below, 0 to 1.  [default: none]",
         ),
         click.option(
             "--max-tokens", type=click.IntRange(2), metavar="N", help="Longest answer, in tokens."

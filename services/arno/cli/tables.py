@@ -69,7 +69,9 @@ def _rows(outcome: TaskResult) -> Iterator[_Row]:
             # The region asked about comes back with the answer; it is on this line already.
             return
     elif not outcome.regions:
-        yield _Row(Text("(nothing found)", style="dim"), _asked(outcome), answer.score)
+        left_out = answer.left_out_count
+        said = f"({left_out} left out by their scores)" if left_out else "(nothing found)"
+        yield _Row(Text(said, style="dim"), _asked(outcome), answer.score)
     for region in outcome.regions:
         yield _Row(_label(region), place_of(region), region.score)
 
@@ -107,7 +109,7 @@ def _asked(outcome: TaskResult) -> str:
 
 
 def _score(score: float | None) -> str:
-    # No colours: scores order the regions of one model and task, but 0.2 is not bad by itself.
+    # No colours: scores are the model's own opinion, and what is good enough is the caller's.
     return "" if score is None else f"{score:.2f}"
 
 

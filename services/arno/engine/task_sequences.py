@@ -97,7 +97,15 @@ def read_answer(
     decoded = Decoded(
         ended.token_ids, ended.logprobs, ended.finish_reason, deviations=ended.deviations
     )
-    return parse(spec.task, decoded, token_table, size, region=spec.region, classes=spec.classes)
+    return parse(
+        spec.task,
+        decoded,
+        token_table,
+        size,
+        region=spec.region,
+        classes=spec.classes,
+        min_score=spec.min_score,
+    )
 
 
 def run_to_end(engine: Engine, requests: Iterable[SequenceRequest]) -> list[SequenceFinished]:

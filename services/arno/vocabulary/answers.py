@@ -1,6 +1,6 @@
 """Hold what the model said, typed. The names are those of the API's `Answer`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from arno.vocabulary.finish import FinishReason
@@ -73,6 +73,7 @@ class Answer:
         finish_reason: Why decoding ended.
         raw_text: The text as written, with location tokens and markers.
         token_count: Generated tokens, begin and end included.
+        left_out_count: Regions that the least score of the task left out.
     """
 
     value: AnswerValue
@@ -80,6 +81,7 @@ class Answer:
     finish_reason: FinishReason
     raw_text: str
     token_count: int
+    left_out_count: int = 0
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -87,3 +89,24 @@ class Answer:
         if isinstance(self.value, GroundingAnswer):
             return tuple(region for phrase in self.value.phrases for region in phrase.regions)
         return self.value.regions
+
+    def above(self, score: float) -> "Answer":
+        """Return the answer without the regions whose score is below; those left out are counted.
+
+        Regions without a score stay. A phrase of which no region is left goes, too.
+        """
+        match self.value:
+            case GroundingAnswer(phrases):
+                kept = (
+                    replace(phrase, regions=_above(phrase.regions, score)) for phrase in phrases
+                )
+                value: AnswerValue = GroundingAnswer(tuple(one for one in kept if one.regions))
+            case _:
+                value = replace(self.value, regions=_above(self.value.regions, score))
+        answer = replace(self, value=value)
+        left_out = len(self.regions) - len(answer.regions)
+        return replace(answer, left_out_count=self.left_out_count + left_out)
+
+
+def _above(regions: tuple[Region, ...], score: float) -> tuple[Region, ...]:
+    return tuple(one for one in regions if one.score is None or one.score >= score)

@@ -78,7 +78,7 @@ def check_id(task_id: str, earlier: Mapping[str, Task]) -> str:
 
 
 def check_options(spec: TaskSpec) -> None:
-    """Refuse options of decoding that are out of range."""
+    """Refuse options of a task that are out of range."""
     if spec.num_beams is not None and not 1 <= spec.num_beams <= _BEAMS_MAX:
         raise InvalidFieldError(
             field="options.num_beams",
@@ -92,6 +92,11 @@ def check_options(spec: TaskSpec) -> None:
             problem="out of range",
             limit=f"at least {_NEW_TOKENS_MIN}",
             sent=str(spec.max_new_tokens),
+        )
+    # Written so that NaN is refused too.
+    if spec.min_score is not None and not 0.0 <= spec.min_score <= 1.0:
+        raise InvalidFieldError(
+            field="min_score", problem="out of range", limit="0 to 1", sent=str(spec.min_score)
         )
 
 

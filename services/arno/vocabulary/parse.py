@@ -47,7 +47,7 @@ class _Reading:
         return split_blocks(self.segments)
 
 
-def parse(
+def parse(  # noqa: PLR0913 - what the task was asked with
     task: Task,
     decoded: Decoded,
     token_table: TokenTable,
@@ -55,6 +55,7 @@ def parse(
     *,
     region: Box | None = None,
     classes: Sequence[str] = (),
+    min_score: float | None = None,
 ) -> Answer:
     """Return what the model said, for any tokens whatever.
 
@@ -65,9 +66,11 @@ def parse(
         size: The size of the image as a viewer shows it, for coordinates in its pixels.
         region: The box that was asked about, if one was: a text answer is given with it.
         classes: What was asked for, if classes were: phrases say whether they are among them.
+        min_score: Regions whose score is below are left out and counted, but for a
+            `region` that a text is given with.
     """
     segments = split(decoded, token_table)
-    return Answer(
+    answer = Answer(
         value=_READERS[task](_Reading(segments, size, region, classes)),
         score=geometric_mean(decoded.logprobs),
         finish_reason=decoded.finish_reason,
@@ -76,6 +79,9 @@ def parse(
         ),
         token_count=len(decoded.token_ids),
     )
+    # The region of such a text was given, not found.
+    given = region is not None and isinstance(answer.value, TextAnswer)
+    return answer if min_score is None or given else answer.above(min_score)
 
 
 def _text(reading: _Reading) -> AnswerValue:

@@ -101,6 +101,16 @@ class TaskResult:
         """
         return self.answer.regions
 
+    def above(self, score: float) -> tuple[Region, ...]:
+        """Return the regions whose score is at least this, in the model's order.
+
+        Regions without a score are not among them.
+
+        Raises:
+            ArnoError: There is no answer; this is why.
+        """
+        return tuple(one for one in self.regions if one.score is not None and one.score >= score)
+
     @property
     def answer_text(self) -> str:
         """The answer's text; of regions, their labels, one a line.

@@ -30,6 +30,7 @@ class TaskSpec:
         num_beams: Width of the beam search, 1..8; 1 is greedy and fastest.
         max_new_tokens: Limit on the answer, its end token included.
         constrained: Hold the answer to the form of its task, and its labels to `classes`.
+        min_score: Regions whose score is below are left out, and counted, 0..1.
     """
 
     task: Task
@@ -42,6 +43,7 @@ class TaskSpec:
     num_beams: int | None
     max_new_tokens: int | None
     constrained: bool
+    min_score: float | None
 
     def __init__(  # noqa: PLR0913, PLR0917 - one parameter a field, as a dataclass has it
         self,
@@ -55,6 +57,7 @@ class TaskSpec:
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
         constrained: bool = False,
+        min_score: float | None = None,
     ) -> None:
         """Take what the attributes say.
 
@@ -77,6 +80,7 @@ class TaskSpec:
             "num_beams": num_beams,
             "max_new_tokens": max_new_tokens,
             "constrained": constrained,
+            "min_score": min_score,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

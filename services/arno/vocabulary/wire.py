@@ -138,6 +138,7 @@ def spec_to_wire(spec: TaskSpec) -> types_pb2.TaskSpec:
         region=None if spec.region is None else box_to_wire(spec.region),
         input_from=spec.input_from,
         fan_out_max=spec.fan_out_max,
+        min_score=spec.min_score,
     )
     if spec.num_beams is not None:
         message.options.num_beams = spec.num_beams
@@ -166,6 +167,7 @@ def spec_from_wire(message: types_pb2.TaskSpec) -> TaskSpec:
         constrained=options.constrained,
         input_from=message.input_from,
         fan_out_max=message.fan_out_max if message.HasField("fan_out_max") else None,
+        min_score=message.min_score if message.HasField("min_score") else None,
     )
 
 
@@ -176,6 +178,7 @@ def answer_to_wire(answer: Answer) -> types_pb2.Answer:
         finish_reason=finish_reason_to_wire(answer.finish_reason),
         raw_text=answer.raw_text,
         token_count=answer.token_count,
+        left_out_count=answer.left_out_count,
     )
     match answer.value:
         case TextAnswer(text, regions):
@@ -206,6 +209,7 @@ def answer_from_wire(message: types_pb2.Answer) -> Answer:
         finish_reason=finish_reason_from_wire(message.finish_reason),
         raw_text=message.raw_text,
         token_count=message.token_count,
+        left_out_count=message.left_out_count,
     )
 
 

@@ -119,7 +119,13 @@ class Part:
         decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason, deviations=end.deviations)
         given = self.given
         self.answer = parse(
-            self.spec.task, decoded, token_table, size, region=given.region, classes=given.classes
+            self.spec.task,
+            decoded,
+            token_table,
+            size,
+            region=given.region,
+            classes=given.classes,
+            min_score=self.spec.min_score,
         )
         message = answer_to_wire(self.answer)
         message.timings.CopyFrom(times.of_sequence(end.encode_s, end.decode_s))

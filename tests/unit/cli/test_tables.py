@@ -35,6 +35,12 @@ def test_empty_detection_says_that_nothing_was_found():
     assert "(nothing found)" in printed(detection())
 
 
+def test_an_answer_whose_regions_were_all_left_out_does_not_say_that_nothing_was_found():
+    result = detection()
+    result.answer.left_out_count = 3
+    assert "(3 left out by their scores)" in printed(result)
+
+
 def test_many_regions_are_cut_with_their_number():
     said = printed(detection(*(region("leaf", n, 0, n + 1, 1) for n in range(50))))
     assert "and 10 more" in said

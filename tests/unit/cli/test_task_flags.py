@@ -41,6 +41,13 @@ def test_beams_and_limit_hold_for_all_tasks():
         assert request.constrained
 
 
+def test_least_score_holds_for_all_tasks():
+    assert [one.min_score for one in TaskFlags(("OD", "OCR"), min_score=0.5).requests()] == [
+        0.5
+    ] * 2
+    assert [one.min_score for one in TaskFlags(("OD",)).requests()] == [None]
+
+
 def test_inverted_region_is_refused_before_anything_is_sent():
     with pytest.raises(InvalidFieldError, match="inverted"):
         TaskFlags(("REGION_TO_OCR",), region="30,2,3,4").requests()

@@ -46,8 +46,10 @@ def test_task_request_carries_all_it_says():
             num_beams=1,
             max_new_tokens=9,
             constrained=True,
+            min_score=0.25,
         )
     )
+    assert spec.min_score == 0.25
     assert spec.task == types_pb2.TASK_REGION_TO_OCR
     assert (spec.id, spec.input_from, spec.fan_out_max) == ("words", "boxes", 3)
     assert spec.region == types_pb2.Box(x0=1, y0=2.5, x1=3, y1=4)

@@ -26,6 +26,17 @@ def test_regions_and_scores_are_typed():
     assert (cat.label, cat.shape, cat.score) == ("cat", Box(1, 2, 30, 40), 0.9)
 
 
+def test_regions_above_a_score_are_those_with_at_least_that_score():
+    result = infer_result(
+        response(detection(region("cat", 1, 2, 3, 4, score=0.5), region("dog", 1, 2, 3, 4)))
+    )["OD"]
+    assert [one.label for one in result.above(0.5)] == ["cat", "dog"]
+    assert [one.label for one in result.above(0.51)] == ["dog"]
+    assert result.above(0.95) == ()
+    with pytest.raises(EngineError, match="broke"):
+        infer_result(ANSWER)["OCR"].above(0.5)
+
+
 def test_failed_task_does_not_hide_the_others():
     result = infer_result(ANSWER)
     assert not result.ok

@@ -76,6 +76,12 @@ BAD_TASKS = {
         [wire_task("OD", options=pb.GenerationOptions(max_new_tokens=1))],
         "tasks[0].options.max_new_tokens",
     ),
+    "a negative least score": ([wire_task("OD", min_score=-0.1)], "tasks[0].min_score"),
+    "a least score above one": ([wire_task("OD", min_score=1.1)], "tasks[0].min_score"),
+    "a least score that is no number": (
+        [wire_task("OD", min_score=float("nan"))],
+        "tasks[0].min_score",
+    ),
     "following nobody": ([wire_task("PROMPT", input_from="x")], "tasks[0].input_from"),
     "following itself": ([wire_task("PROMPT", id="x", input_from="x")], "tasks[0].input_from"),
     "following a later task": (

@@ -2,16 +2,17 @@
 
 import math
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
-from arno.vocabulary import Box
+from arno.vocabulary import Box, Decoded, GroundingAnswer, Task, parse
 from arno.vocabulary.locations import BIN_COUNT
 from arno.vocabulary.regions import iou
 from arno.vocabulary.scores import combine, expected_overlap, geometric_mean, log_likelihood
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.vocabulary.spelling import quick
+from unit.vocabulary.spelling import THOUSAND, VOCABULARY, locations, quick, spell
 
 logprobs = st.lists(st.floats(-50, 0), min_size=1, max_size=20)
 
@@ -126,6 +127,43 @@ def test_a_greater_deviation_never_raises_a_score(box, deviations, more, edge):
 def test_a_place_scores_the_same_wherever_it_is(box, deviations):
     moved = [place + 7 for place in box]
     assert expected_overlap(moved, deviations) == expected_overlap(box, deviations)
+
+
+@pytest.mark.parametrize(
+    "task", [Task.OD, Task.CAPTION_TO_PHRASE_GROUNDING, Task.OPEN_VOCABULARY_DETECTION, Task.PROMPT]
+)
+def test_regions_below_the_least_score_are_left_out_and_counted(task):
+    decoded = sure_and_unsure()
+    all_of_it = parse(task, decoded, VOCABULARY, THOUSAND)
+    assert [one.label for one in all_of_it.regions] == ["cat", "dog"]
+    assert all_of_it.left_out_count == 0
+    score = all_of_it.regions[1].score
+    assert score == pytest.approx(0.5)
+    kept = parse(task, decoded, VOCABULARY, THOUSAND, min_score=score)
+    assert kept == replace(all_of_it, left_out_count=0)
+    cut = parse(task, decoded, VOCABULARY, THOUSAND, min_score=score + 0.01)
+    assert cut.regions == all_of_it.regions[:1]
+    assert (cut.left_out_count, cut.raw_text) == (1, all_of_it.raw_text)
+    if isinstance(cut.value, GroundingAnswer):
+        assert [phrase.phrase for phrase in cut.value.phrases] == ["cat"]
+
+
+def test_a_region_that_was_asked_about_or_has_no_score_is_never_left_out():
+    decoded = Decoded(spell("cat"), [-5.0] * 3, deviations=[0.0] * 3)
+    asked = {"region": Box(0, 0, 5, 5), "min_score": 1.0}
+    answer = parse(Task.REGION_TO_CATEGORY, decoded, VOCABULARY, THOUSAND, **asked)
+    assert (len(answer.regions), answer.left_out_count) == (1, 0)
+    unscored = Decoded(spell("cat" + locations((1, 2, 3, 4))))
+    answer = parse(Task.OD, unscored, VOCABULARY, THOUSAND, min_score=1.0)
+    assert (len(answer.regions), answer.left_out_count) == (1, 0)
+
+
+def sure_and_unsure() -> Decoded:
+    """Return a cat with the score 1, and a dog with the score 0.5, whose place is uncertain."""
+    place = locations((100, 100, 200, 200))
+    tokens = spell(f"cat{place}dog{place}")
+    deviations = [0.0] * (len(tokens) - 4) + [12.5] * 4
+    return Decoded(tokens, [0.0] * len(tokens), deviations=deviations)
 
 
 def bell(centre: int, spread: float) -> list[float]:

@@ -78,6 +78,7 @@ answers = st.builds(
     finish_reason=st.sampled_from(FinishReason),
     raw_text=words,
     token_count=counts,
+    left_out_count=counts,
 )
 specs = st.builds(
     TaskSpec,
@@ -91,6 +92,7 @@ specs = st.builds(
     constrained=st.booleans(),
     input_from=words,
     fan_out_max=st.none() | counts,
+    min_score=scores,
 )
 
 

@@ -103,6 +103,19 @@ def test_follower_of_an_answer_without_input_fails_alone(
     assert run.state is JobState.SUCCEEDED
 
 
+def test_a_region_below_the_least_score_is_left_out_and_not_followed() -> None:
+    follower = task("REGION_TO_CATEGORY", id="b", input_from="a")
+    run = start(task("OD", id="a", min_score=0.5), follower)
+    run.plan()
+    said(run, "a", "x@1@1@9@9y@2@2@8@8", logprobs=(-3.0,) * 5 + (-0.1,) * 5 + (0.0,))
+    assert planned(run) == ["b.0"]
+    said(run, "b.0", "yes")
+    answer = run.results[0].answer
+    assert [region.label for region in answer.detection.regions] == ["y"]
+    assert answer.left_out_count == 1
+    assert math.floor(run.results[1].region.x0) == 2
+
+
 def test_follower_of_a_failed_task_fails_and_neighbours_do_not() -> None:
     run = start(
         task("OD", id="a"),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61rno/api/v1/types.proto\x12\x0b\x61rno.api.v1\x1a\x1egoogle/protobuf/duration.proto\"\x18\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"5\n\x03\x42ox\x12\n\n\x02x0\x18\x01 \x01(\x01\x12\n\n\x02y0\x18\x02 \x01(\x01\x12\n\n\x02x1\x18\x03 \x01(\x01\x12\n\n\x02y1\x18\x04 \x01(\x01\"-\n\x07QuadBox\x12\"\n\x06points\x18\x01 \x03(\x0b\x32\x12.arno.api.v1.Point\"-\n\x07Polygon\x12\"\n\x06points\x18\x01 \x03(\x0b\x32\x12.arno.api.v1.Point\"2\n\x08Polygons\x12&\n\x08polygons\x18\x01 \x03(\x0b\x32\x14.arno.api.v1.Polygon\"\xd4\x03\n\x06Region\x12\r\n\x05label\x18\x01 \x01(\t\x12\x1f\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x10.arno.api.v1.BoxH\x00\x12(\n\x08quad_box\x18\x03 \x01(\x0b\x32\x14.arno.api.v1.QuadBoxH\x00\x12)\n\x08polygons\x18\x04 \x01(\x0b\x32\x15.arno.api.v1.PolygonsH\x00\x12\x0c\n\x04\x62ins\x18\x05 \x03(\x05\x12\x18\n\x0blabel_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elocation_score\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05score\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12$\n\x17official_location_score\x18\t \x01(\x01H\x04\x88\x01\x01\x12\x1a\n\rlabel_logprob\x18\n \x01(\x01H\x05\x88\x01\x01\x12\x1d\n\x10location_logprob\x18\x0b \x01(\x01H\x06\x88\x01\x01\x12\x12\n\ncalibrated\x18\x0c \x01(\x08\x42\x07\n\x05shapeB\x0e\n\x0c_label_scoreB\x11\n\x0f_location_scoreB\x08\n\x06_scoreB\x1a\n\x18_official_location_scoreB\x10\n\x0e_label_logprobB\x13\n\x11_location_logprob\"~\n\x11GenerationOptions\x12\x16\n\tnum_beams\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emax_new_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0b\x63onstrained\x18\x03 \x01(\x08\x42\x0c\n\n_num_beamsB\x11\n\x0f_max_new_tokens\"\xe7\x01\n\x08TaskSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04task\x18\x02 \x01(\x0e\x32\x11.arno.api.v1.Task\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12 \n\x06region\x18\x05 \x01(\x0b\x32\x10.arno.api.v1.Box\x12/\n\x07options\x18\x06 \x01(\x0b\x32\x1e.arno.api.v1.GenerationOptions\x12\x12\n\ninput_from\x18\x07 \x01(\t\x12\x18\n\x0b\x66\x61n_out_max\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_fan_out_max\"@\n\nTextAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12$\n\x07regions\x18\x02 \x03(\x0b\x32\x13.arno.api.v1.Region\"7\n\x0f\x44\x65tectionAnswer\x12$\n\x07regions\x18\x01 \x03(\x0b\x32\x13.arno.api.v1.Region\"W\n\x0eGroundedPhrase\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12$\n\x07regions\x18\x02 \x03(\x0b\x32\x13.arno.api.v1.Region\x12\x0f\n\x07matched\x18\x03 \x01(\x08\"?\n\x0fGroundingAnswer\x12,\n\x07phrases\x18\x01 \x03(\x0b\x32\x1b.arno.api.v1.GroundedPhrase\":\n\x12SegmentationAnswer\x12$\n\x07regions\x18\x01 \x03(\x0b\x32\x13.arno.api.v1.Region\"1\n\tOcrAnswer\x12$\n\x07regions\x18\x01 \x03(\x0b\x32\x13.arno.api.v1.Region\"\xb5\x01\n\x07Timings\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07prepare\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x65ncode\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x64\x65\x63ode\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8f\x03\n\x06\x41nswer\x12\'\n\x04text\x18\x01 \x01(\x0b\x32\x17.arno.api.v1.TextAnswerH\x00\x12\x31\n\tdetection\x18\x02 \x01(\x0b\x32\x1c.arno.api.v1.DetectionAnswerH\x00\x12\x31\n\tgrounding\x18\x03 \x01(\x0b\x32\x1c.arno.api.v1.GroundingAnswerH\x00\x12\x37\n\x0csegmentation\x18\x04 \x01(\x0b\x32\x1f.arno.api.v1.SegmentationAnswerH\x00\x12%\n\x03ocr\x18\x05 \x01(\x0b\x32\x16.arno.api.v1.OcrAnswerH\x00\x12\r\n\x05score\x18\x06 \x01(\x01\x12\x30\n\rfinish_reason\x18\x07 \x01(\x0e\x32\x19.arno.api.v1.FinishReason\x12\x10\n\x08raw_text\x18\x08 \x01(\t\x12\x13\n\x0btoken_count\x18\t \x01(\x05\x12%\n\x07timings\x18\n \x01(\x0b\x32\x14.arno.api.v1.TimingsB\x07\n\x05value\"\xae\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x32\n\x08metadata\x18\x04 \x03(\x0b\x32 .arno.api.v1.Error.MetadataEntry\x12\x11\n\tretryable\x18\x05 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x01\n\nTaskResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04task\x18\x02 \x01(\x0e\x32\x11.arno.api.v1.Task\x12\x0c\n\x04text\x18\x03 \x01(\t\x12 \n\x06region\x18\x04 \x01(\x0b\x32\x10.arno.api.v1.Box\x12%\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x13.arno.api.v1.AnswerH\x00\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.arno.api.v1.ErrorH\x00\x42\t\n\x07outcome\"Z\n\x10ImageDescription\x12\x10\n\x08width_px\x18\x01 \x01(\x05\x12\x11\n\theight_px\x18\x02 \x01(\x05\x12\x11\n\tmime_type\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"9\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t*\xd4\x03\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x10\n\x0cTASK_CAPTION\x10\x01\x12\x19\n\x15TASK_DETAILED_CAPTION\x10\x02\x12\x1e\n\x1aTASK_MORE_DETAILED_CAPTION\x10\x03\x12\x0c\n\x08TASK_OCR\x10\x04\x12\x18\n\x14TASK_OCR_WITH_REGION\x10\x05\x12\x0b\n\x07TASK_OD\x10\x06\x12\x1d\n\x19TASK_DENSE_REGION_CAPTION\x10\x07\x12\x18\n\x14TASK_REGION_PROPOSAL\x10\x08\x12$\n TASK_CAPTION_TO_PHRASE_GROUNDING\x10\t\x12*\n&TASK_REFERRING_EXPRESSION_SEGMENTATION\x10\n\x12\x1f\n\x1bTASK_REGION_TO_SEGMENTATION\x10\x0b\x12\"\n\x1eTASK_OPEN_VOCABULARY_DETECTION\x10\x0c\x12\x1b\n\x17TASK_REGION_TO_CATEGORY\x10\r\x12\x1e\n\x1aTASK_REGION_TO_DESCRIPTION\x10\x0e\x12\x16\n\x12TASK_REGION_TO_OCR\x10\x0f\x12\x0f\n\x0bTASK_PROMPT\x10\x10*S\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x14\n\x10LANE_INTERACTIVE\x10\x01\x12\x0f\n\x0bLANE_STREAM\x10\x02\x12\x0e\n\nLANE_BATCH\x10\x03*\xc9\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x16\n\x12\x46INISH_REASON_LOOP\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x04\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x05\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61rno/api/v1/types.proto\x12\x0b\x61rno.api.v1\x1a\x1egoogle/protobuf/duration.proto\"\x18\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"5\n\x03\x42ox\x12\n\n\x02x0\x18\x01 \x01(\x01\x12\n\n\x02y0\x18\x02 \x01(\x01\x12\n\n\x02x1\x18\x03 \x01(\x01\x12\n\n\x02y1\x18\x04 \x01(\x01\"-\n\x07QuadBox\x12\"\n\x06points\x18\x01 \x03(\x0b\x32\x12.arno.api.v1.Point\"-\n\x07Polygon\x12\"\n\x06points\x18\x01 \x03(\x0b\x32\x12.arno.api.v1.Point\"2\n\x08Polygons\x12&\n\x08polygons\x18\x01 \x03(\x0b\x32\x14.arno.api.v1.Polygon\"\xd4\x03\n\x06Region\x12\r\n\x05label\x18\x01 \x01(\t\x12\x1f\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x10.arno.api.v1.BoxH\x00\x12(\n\x08quad_box\x18\x03 \x01(\x0b\x32\x14.arno.api.v1.QuadBoxH\x00\x12)\n\x08polygons\x18\x04 \x01(\x0b\x32\x15.arno.api.v1.PolygonsH\x00\x12\x0c\n\x04\x62ins\x18\x05 \x03(\x05\x12\x18\n\x0blabel_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elocation_score\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05score\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12$\n\x17official_location_score\x18\t \x01(\x01H\x04\x88\x01\x01\x12\x1a\n\rlabel_logprob\x18\n \x01(\x01H\x05\x88\x01\x01\x12\x1d\n\x10location_logprob\x18\x0b \x01(\x01H\x06\x88\x01\x01\x12\x12\n\ncalibrated\x18\x0c \x01(\x08\x42\x07\n\x05shapeB\x0e\n\x0c_label_scoreB\x11\n\x0f_location_scoreB\x08\n\x06_scoreB\x1a\n\x18_official_location_scoreB\x10\n\x0e_label_logprobB\x13\n\x11_location_logprob\"~\n\x11GenerationOptions\x12\x16\n\tnum_beams\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emax_new_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0b\x63onstrained\x18\x03 \x01(\x08\x42\x0c\n\n_num_beamsB\x11\n\x0f_max_new_tokens\"\x8d\x02\n\x08TaskSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04task\x18\x02 \x01(\x0e\x32\x11.arno.api.v1.Task\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12 \n\x06region\x18\x05 \x01(\x0b\x32\x10.arno.api.v1.Box\x12/\n\x07options\x18\x06 \x01(\x0b\x32\x1e.arno.api.v1.GenerationOptions\x12\x12\n\ninput_from\x18\x07 \x01(\t\x12\x18\n\x0b\x66\x61n_out_max\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tmin_score\x18\t \x01(\x01H\x01\x88\x01\x01\x42\x0e\n\x0c_fan_out_maxB\x0c\n\n_min_score\"@\n\nTextAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12$\n\x07regions\x18\x02 \x03(\x0b\x32\x13.arno.api.v1.Region\"7\n\x0f\x44\x65tectionAnswer\x12$\n\x07regions\x18\x01 \x03(\x0b\x32\x13.arno.api.v1.Region\"W\n\x0eGroundedPhrase\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12$\n\x07regions\x18\x02 \x03(\x0b\x32\x13.arno.api.v1.Region\x12\x0f\n\x07matched\x18\x03 \x01(\x08\"?\n\x0fGroundingAnswer\x12,\n\x07phrases\x18\x01 \x03(\x0b\x32\x1b.arno.api.v1.GroundedPhrase\":\n\x12SegmentationAnswer\x12$\n\x07regions\x18\x01 \x03(\x0b\x32\x13.arno.api.v1.Region\"1\n\tOcrAnswer\x12$\n\x07regions\x18\x01 \x03(\x0b\x32\x13.arno.api.v1.Region\"\xb5\x01\n\x07Timings\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07prepare\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x65ncode\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x64\x65\x63ode\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa7\x03\n\x06\x41nswer\x12\'\n\x04text\x18\x01 \x01(\x0b\x32\x17.arno.api.v1.TextAnswerH\x00\x12\x31\n\tdetection\x18\x02 \x01(\x0b\x32\x1c.arno.api.v1.DetectionAnswerH\x00\x12\x31\n\tgrounding\x18\x03 \x01(\x0b\x32\x1c.arno.api.v1.GroundingAnswerH\x00\x12\x37\n\x0csegmentation\x18\x04 \x01(\x0b\x32\x1f.arno.api.v1.SegmentationAnswerH\x00\x12%\n\x03ocr\x18\x05 \x01(\x0b\x32\x16.arno.api.v1.OcrAnswerH\x00\x12\r\n\x05score\x18\x06 \x01(\x01\x12\x30\n\rfinish_reason\x18\x07 \x01(\x0e\x32\x19.arno.api.v1.FinishReason\x12\x10\n\x08raw_text\x18\x08 \x01(\t\x12\x13\n\x0btoken_count\x18\t \x01(\x05\x12%\n\x07timings\x18\n \x01(\x0b\x32\x14.arno.api.v1.Timings\x12\x16\n\x0eleft_out_count\x18\x0b \x01(\x05\x42\x07\n\x05value\"\xae\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x32\n\x08metadata\x18\x04 \x03(\x0b\x32 .arno.api.v1.Error.MetadataEntry\x12\x11\n\tretryable\x18\x05 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x01\n\nTaskResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04task\x18\x02 \x01(\x0e\x32\x11.arno.api.v1.Task\x12\x0c\n\x04text\x18\x03 \x01(\t\x12 \n\x06region\x18\x04 \x01(\x0b\x32\x10.arno.api.v1.Box\x12%\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x13.arno.api.v1.AnswerH\x00\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.arno.api.v1.ErrorH\x00\x42\t\n\x07outcome\"Z\n\x10ImageDescription\x12\x10\n\x08width_px\x18\x01 \x01(\x05\x12\x11\n\theight_px\x18\x02 \x01(\x05\x12\x11\n\tmime_type\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"9\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t*\xd4\x03\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x10\n\x0cTASK_CAPTION\x10\x01\x12\x19\n\x15TASK_DETAILED_CAPTION\x10\x02\x12\x1e\n\x1aTASK_MORE_DETAILED_CAPTION\x10\x03\x12\x0c\n\x08TASK_OCR\x10\x04\x12\x18\n\x14TASK_OCR_WITH_REGION\x10\x05\x12\x0b\n\x07TASK_OD\x10\x06\x12\x1d\n\x19TASK_DENSE_REGION_CAPTION\x10\x07\x12\x18\n\x14TASK_REGION_PROPOSAL\x10\x08\x12$\n TASK_CAPTION_TO_PHRASE_GROUNDING\x10\t\x12*\n&TASK_REFERRING_EXPRESSION_SEGMENTATION\x10\n\x12\x1f\n\x1bTASK_REGION_TO_SEGMENTATION\x10\x0b\x12\"\n\x1eTASK_OPEN_VOCABULARY_DETECTION\x10\x0c\x12\x1b\n\x17TASK_REGION_TO_CATEGORY\x10\r\x12\x1e\n\x1aTASK_REGION_TO_DESCRIPTION\x10\x0e\x12\x16\n\x12TASK_REGION_TO_OCR\x10\x0f\x12\x0f\n\x0bTASK_PROMPT\x10\x10*S\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x14\n\x10LANE_INTERACTIVE\x10\x01\x12\x0f\n\x0bLANE_STREAM\x10\x02\x12\x0e\n\nLANE_BATCH\x10\x03*\xc9\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x16\n\x12\x46INISH_REASON_LOOP\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x04\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x05\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERROR_METADATAENTRY']._loaded_options = None
   _globals['_ERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_TASK']._serialized_start=2661
-  _globals['_TASK']._serialized_end=3129
-  _globals['_LANE']._serialized_start=3131
-  _globals['_LANE']._serialized_end=3214
-  _globals['_FINISHREASON']._serialized_start=3217
-  _globals['_FINISHREASON']._serialized_end=3418
+  _globals['_TASK']._serialized_start=2723
+  _globals['_TASK']._serialized_end=3191
+  _globals['_LANE']._serialized_start=3193
+  _globals['_LANE']._serialized_end=3276
+  _globals['_FINISHREASON']._serialized_start=3279
+  _globals['_FINISHREASON']._serialized_end=3480
   _globals['_IMAGE']._serialized_start=72
   _globals['_IMAGE']._serialized_end=96
   _globals['_POINT']._serialized_start=98
@@ -57,31 +57,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATIONOPTIONS']._serialized_start=801
   _globals['_GENERATIONOPTIONS']._serialized_end=927
   _globals['_TASKSPEC']._serialized_start=930
-  _globals['_TASKSPEC']._serialized_end=1161
-  _globals['_TEXTANSWER']._serialized_start=1163
-  _globals['_TEXTANSWER']._serialized_end=1227
-  _globals['_DETECTIONANSWER']._serialized_start=1229
-  _globals['_DETECTIONANSWER']._serialized_end=1284
-  _globals['_GROUNDEDPHRASE']._serialized_start=1286
-  _globals['_GROUNDEDPHRASE']._serialized_end=1373
-  _globals['_GROUNDINGANSWER']._serialized_start=1375
-  _globals['_GROUNDINGANSWER']._serialized_end=1438
-  _globals['_SEGMENTATIONANSWER']._serialized_start=1440
-  _globals['_SEGMENTATIONANSWER']._serialized_end=1498
-  _globals['_OCRANSWER']._serialized_start=1500
-  _globals['_OCRANSWER']._serialized_end=1549
-  _globals['_TIMINGS']._serialized_start=1552
-  _globals['_TIMINGS']._serialized_end=1733
-  _globals['_ANSWER']._serialized_start=1736
-  _globals['_ANSWER']._serialized_end=2135
-  _globals['_ERROR']._serialized_start=2138
-  _globals['_ERROR']._serialized_end=2312
-  _globals['_ERROR_METADATAENTRY']._serialized_start=2265
-  _globals['_ERROR_METADATAENTRY']._serialized_end=2312
-  _globals['_TASKRESULT']._serialized_start=2315
-  _globals['_TASKRESULT']._serialized_end=2507
-  _globals['_IMAGEDESCRIPTION']._serialized_start=2509
-  _globals['_IMAGEDESCRIPTION']._serialized_end=2599
-  _globals['_MODEL']._serialized_start=2601
-  _globals['_MODEL']._serialized_end=2658
+  _globals['_TASKSPEC']._serialized_end=1199
+  _globals['_TEXTANSWER']._serialized_start=1201
+  _globals['_TEXTANSWER']._serialized_end=1265
+  _globals['_DETECTIONANSWER']._serialized_start=1267
+  _globals['_DETECTIONANSWER']._serialized_end=1322
+  _globals['_GROUNDEDPHRASE']._serialized_start=1324
+  _globals['_GROUNDEDPHRASE']._serialized_end=1411
+  _globals['_GROUNDINGANSWER']._serialized_start=1413
+  _globals['_GROUNDINGANSWER']._serialized_end=1476
+  _globals['_SEGMENTATIONANSWER']._serialized_start=1478
+  _globals['_SEGMENTATIONANSWER']._serialized_end=1536
+  _globals['_OCRANSWER']._serialized_start=1538
+  _globals['_OCRANSWER']._serialized_end=1587
+  _globals['_TIMINGS']._serialized_start=1590
+  _globals['_TIMINGS']._serialized_end=1771
+  _globals['_ANSWER']._serialized_start=1774
+  _globals['_ANSWER']._serialized_end=2197
+  _globals['_ERROR']._serialized_start=2200
+  _globals['_ERROR']._serialized_end=2374
+  _globals['_ERROR_METADATAENTRY']._serialized_start=2327
+  _globals['_ERROR_METADATAENTRY']._serialized_end=2374
+  _globals['_TASKRESULT']._serialized_start=2377
+  _globals['_TASKRESULT']._serialized_end=2569
+  _globals['_IMAGEDESCRIPTION']._serialized_start=2571
+  _globals['_IMAGEDESCRIPTION']._serialized_end=2661
+  _globals['_MODEL']._serialized_start=2663
+  _globals['_MODEL']._serialized_end=2720
 # @@protoc_insertion_point(module_scope)

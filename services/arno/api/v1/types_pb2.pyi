@@ -487,6 +487,7 @@ class TaskSpec(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     INPUT_FROM_FIELD_NUMBER: _builtins.int
     FAN_OUT_MAX_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names this task in the answer and in `input_from`; unique in the request, [A-Za-z0-9_-]{1,64}. Default: its index."""
     task: Global___Task.ValueType
@@ -499,6 +500,10 @@ class TaskSpec(_message.Message):
     """
     fan_out_max: _builtins.int
     """How many regions of `input_from` are followed, best score first, in [1, 64]. Default 16."""
+    min_score: _builtins.float
+    """Regions whose `score` is below are left out of the answer and counted in it, in [0, 1]. Tasks that follow this one do
+    not see them either. Regions without a score, and the region that a REGION_TO_* task asked about, stay.
+    """
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names to look for, instead of `text`, for grounding and open vocabulary detection. At most 64 by default."""
@@ -522,14 +527,20 @@ class TaskSpec(_message.Message):
         options: Global___GenerationOptions | None = ...,
         input_from: _builtins.str = ...,
         fan_out_max: _builtins.int | None = ...,
+        min_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "fan_out_max", b"fan_out_max", "options", b"options", "region", b"region"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "_min_score", b"_min_score", "fan_out_max", b"fan_out_max", "min_score", b"min_score", "options", b"options", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "classes", b"classes", "fan_out_max", b"fan_out_max", "id", b"id", "input_from", b"input_from", "options", b"options", "region", b"region", "task", b"task", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "_min_score", b"_min_score", "classes", b"classes", "fan_out_max", b"fan_out_max", "id", b"id", "input_from", b"input_from", "min_score", b"min_score", "options", b"options", "region", b"region", "task", b"task", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fan_out_max: _TypeAlias = _typing.Literal["fan_out_max"]  # noqa: Y015
     _WhichOneofArgType__fan_out_max: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max"]  # noqa: Y015
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fan_out_max) -> _WhichOneofReturnType__fan_out_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___TaskSpec: _TypeAlias = TaskSpec  # noqa: Y015
 
@@ -747,6 +758,7 @@ class Answer(_message.Message):
     RAW_TEXT_FIELD_NUMBER: _builtins.int
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_COUNT_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Geometric mean of the probabilities of all generated tokens. Uncalibrated."""
     finish_reason: Global___FinishReason.ValueType
@@ -755,6 +767,8 @@ class Answer(_message.Message):
     """The answer as the model wrote it, location tokens included."""
     token_count: _builtins.int
     """Generated tokens, end included."""
+    left_out_count: _builtins.int
+    """Regions that `min_score` left out."""
     @_builtins.property
     def text(self) -> Global___TextAnswer:
         """Captions, OCR, REGION_TO_CATEGORY, REGION_TO_DESCRIPTION, REGION_TO_OCR and PROMPT."""
@@ -792,10 +806,11 @@ class Answer(_message.Message):
         raw_text: _builtins.str = ...,
         token_count: _builtins.int = ...,
         timings: Global___Timings | None = ...,
+        left_out_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["detection", b"detection", "grounding", b"grounding", "ocr", b"ocr", "segmentation", b"segmentation", "text", b"text", "timings", b"timings", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detection", b"detection", "finish_reason", b"finish_reason", "grounding", b"grounding", "ocr", b"ocr", "raw_text", b"raw_text", "score", b"score", "segmentation", b"segmentation", "text", b"text", "timings", b"timings", "token_count", b"token_count", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detection", b"detection", "finish_reason", b"finish_reason", "grounding", b"grounding", "left_out_count", b"left_out_count", "ocr", b"ocr", "raw_text", b"raw_text", "score", b"score", "segmentation", b"segmentation", "text", b"text", "timings", b"timings", "token_count", b"token_count", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["text", "detection", "grounding", "segmentation", "ocr"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
