@@ -7,7 +7,7 @@ pytest := $(bin)/python -m pytest
 jobs ?= 2
 # Benchmarks whose names hold this word; all if empty.
 only ?=
-# How long `make chaos` strikes, in seconds, and the seed of what it strikes.
+# How long `make chaos` disturbs, in seconds, and the seed of its schedule.
 seconds ?= 600
 seed ?= 1
 
@@ -67,7 +67,7 @@ bench: install tools ## Measure Arno and its peers on this CPU, then write docs/
 	$(bin)/python -m benchmarks suite cpu --only "$(only)"
 	$(bin)/python -m benchmarks report
 
-chaos: install tools ## Kill every part under load for ten minutes (seconds=60 seed=7 for less), and say what was lost.
+chaos: install tools ## Disturb every part under load for ten minutes (seconds=60 seed=7 for less), and judge the history.
 	PYTHONPATH=tests $(bin)/python -m chaos --seconds $(seconds) --seed $(seed)
 
 fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated calls to a real gateway (seed=7 for others).

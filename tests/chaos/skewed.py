@@ -3,6 +3,10 @@
 FILE holds the seconds by which the clock is ahead; it may change while the process runs. Monotonic
 time is left alone, as when an administrator or NTP sets a clock. libfaketime cannot do that: with
 monotonic time left alone, version 0.9.10 makes Python's ``time.sleep`` fail with EINVAL.
+
+Only ``time.time_ns`` is skewed, which is what Arno reads. gRPC compares ``time.time`` in Python
+with deadlines that its C core made of the real clock; on a machine whose clock is wrong, both are
+wrong by the same amount.
 """
 
 from __future__ import annotations
@@ -21,13 +25,9 @@ class SkewedClock:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._time, self._time_ns = time.time, time.time_ns
+        self._time_ns = time.time_ns
         self._looked_s = float("-inf")
         self._ahead_s = 0.0
-
-    def time(self) -> float:
-        """Stand in for ``time.time``."""
-        return self._time() + self._ahead()
 
     def time_ns(self) -> int:
         """Stand in for ``time.time_ns``."""
@@ -44,8 +44,8 @@ class SkewedClock:
 
 
 def install(clock: SkewedClock) -> None:
-    """Make this process read the skewed clock through the module ``time``."""
-    time.time, time.time_ns = clock.time, clock.time_ns
+    """Make this process read the skewed clock as ``time.time_ns``."""
+    time.time_ns = clock.time_ns
 
 
 def set_ahead(file: Path, ahead_s: float) -> None:

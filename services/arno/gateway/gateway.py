@@ -179,6 +179,8 @@ class Gateway:
             publisher=self._publisher,
             settings=self._settings,
             background=self._background,
+            # Deadlines mean the same moment to every process.
+            clock=self._store.clock,
             on_published=self._count_published,
         )
 

@@ -20,6 +20,7 @@ from arno.gateway.access.access import exposure_warnings
 from arno.gateway.full_collections import FullCollections
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
+from arno.ops.clock import StoreClock
 from arno.ops.config import chosen, effective
 from arno.ops.flags import settings_options
 from arno.ops.health import HealthServer, Probes
@@ -46,7 +47,7 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
     gateway = Gateway(
         settings,
         publisher=make_publisher(settings),
-        store=GatewayStore(settings, gateway=gateway_id),
+        store=GatewayStore(settings, gateway=gateway_id, clock=StoreClock()),
         registry=registry,
     )
     for warning in exposure_warnings(settings.listen, settings):

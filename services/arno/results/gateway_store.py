@@ -17,7 +17,7 @@ from arno.errors import (
     IdempotencyConflictError,
     UnknownJobError,
 )
-from arno.ops.clock import SYSTEM_CLOCK, Clock
+from arno.ops.clock import SYSTEM_CLOCK, Clock, StoreClock
 from arno.results.connection import (
     command_client,
     holds_foreign_type,
@@ -61,7 +61,7 @@ class GatewayStore:
         Args:
             settings: Where Redis is, and how long it keeps a job.
             gateway: Names this gateway's stream of wake-ups: unique among those that run.
-            clock: The time.
+            clock: The time; a `StoreClock` follows the store with every ping.
         """
         self._keys = KeySpace(settings.redis_key_prefix)
         self._time_to_live_s = settings.result_time_to_live_s
@@ -112,6 +112,11 @@ class GatewayStore:
         await self._reader.aclose()
         await self._redis.aclose()
 
+    @property
+    def clock(self) -> Clock:
+        """The time, as the store has it where its clock follows."""
+        return self._clock
+
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless Redis answers and wake-ups are being read."""
         if self._loop is None or self._loop.done():
@@ -119,6 +124,10 @@ class GatewayStore:
         with translated("answer a ping"):
             # With every ping, so that it is known to the second when Redis came up empty.
             await self._since()
+            asked_s = self._clock.monotonic_s()
+            seconds, microseconds = await self._redis.time()
+        if isinstance(self._clock, StoreClock):
+            self._clock.follow(seconds * 1000 + microseconds // 1000, asked_s=asked_s)
 
     async def claim(
         self,

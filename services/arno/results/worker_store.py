@@ -142,10 +142,14 @@ class WorkerStore:
             stops: Any = self._cancelled_script(keys=[self._keys.job(name) for name in job_ids])
         return {job_id for job_id, stop in zip(job_ids, stops, strict=True) if stop}
 
-    def report_alive(self) -> None:
-        """Give a sign of life of this worker; call it several times within ``silence_s``."""
+    def report_alive(self) -> int:
+        """Give a sign of life of this worker; call it several times within ``silence_s``.
+
+        Returns:
+            The time of the store, Unix milliseconds.
+        """
         with translated("take a sign of life"):
-            self._alive_script(keys=[self._worker], args=[self._silence_ms])
+            return int(self._alive_script(keys=[self._worker], args=[self._silence_ms]))
 
     def report_gone(self, *, in_order: bool) -> None:
         """Record the end of this worker; only the first call counts.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import Final
 
 from arno.errors import BackendUnavailableError
+from arno.ops.clock import StoreClock
 from arno.results.worker_store import WorkerStore
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,16 @@ class Heartbeat:
     the jobs that it had begun.
     """
 
-    def __init__(self, writer: WorkerStore, *, claim_timeout_s: float) -> None:
-        """Take the store, and the time after which the bus takes a silent worker for dead."""
+    def __init__(self, writer: WorkerStore, clock: StoreClock, *, claim_timeout_s: float) -> None:
+        """Take the parts.
+
+        Args:
+            writer: The store.
+            clock: Follows the store's time, which each beat brings back.
+            claim_timeout_s: The time after which the bus takes a silent worker for dead.
+        """
         self._writer = writer
+        self._clock = clock
         self._interval_s = claim_timeout_s * SILENCE_SHARE / _BEATS_A_SILENCE
         self._ending = threading.Lock()
         self._ended = threading.Event()
@@ -61,11 +70,13 @@ class Heartbeat:
         self._thread.join(_REPORT_S)
 
     def _run(self) -> None:
-        while not self._ended.wait(self._interval_s):
-            try:
-                self._writer.report_alive()
-            except BackendUnavailableError:
-                continue  # the next beat will do
+        while True:
+            asked_s = self._clock.monotonic_s()
+            # The next beat will do where the store is away.
+            with suppress(BackendUnavailableError):
+                self._clock.follow(self._writer.report_alive(), asked_s=asked_s)
+            if self._ended.wait(self._interval_s):
+                break
         try:
             self._writer.report_gone(in_order=self._in_order)
         except BackendUnavailableError:

@@ -13,7 +13,7 @@ from typing import Final
 from arno.bus.ports import Consumer, Publisher
 from arno.engine.engine_loop import EngineLoop
 from arno.engine.interface import Engine
-from arno.ops.clock import Clock
+from arno.ops.clock import StoreClock
 from arno.ops.cpus import available_cpus
 from arno.results.worker_store import WorkerStore
 from arno.worker.dead_letters import DeadLetterPublisher
@@ -65,18 +65,18 @@ class Worker:
     """
 
     def __init__(
-        self, parts: WorkerParts, settings: WorkerSettings, *, clock: Clock | None = None
+        self, parts: WorkerParts, settings: WorkerSettings, *, clock: StoreClock | None = None
     ) -> None:
         """Assemble; no thread runs and nothing is connected before ``run``."""
         self._settings = settings
-        clock = clock or Clock()
+        clock = clock or StoreClock()
         self._stop, self._abandon = threading.Event(), threading.Event()
         self._engine, self._metrics = parts.engine, parts.metrics
         self._threads = ThreadGroup(self._fail)
         failures = parts.metrics.store_failures
         self._store = Backend("the result store", self._abandon, failures)
         self._quarantine = Quarantine(deaths_max=settings.attempts_max)
-        self._heartbeat = Heartbeat(parts.writer, claim_timeout_s=settings.claim_timeout_s)
+        self._heartbeat = Heartbeat(parts.writer, clock, claim_timeout_s=settings.claim_timeout_s)
         dead_letter_bus = Backend("the dead letters' bus", self._abandon)
         self._dead_letters = DeadLetterPublisher(
             parts.make_publisher, dead_letter_bus, parts.metrics, clock

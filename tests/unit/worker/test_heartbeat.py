@@ -3,8 +3,11 @@ from collections.abc import Iterator
 
 import pytest
 from arno.errors import BackendUnavailableError
+from arno.ops.clock import StoreClock
 from arno.worker.heartbeat import Heartbeat
 from support.eventually import eventually
+
+STORE_MS = 1_000_000
 
 
 class _Store:
@@ -15,8 +18,9 @@ class _Store:
         self.call_count = 0
         self.heard: list[str] = []
 
-    def report_alive(self) -> None:
+    def report_alive(self) -> int:
         self._hear("alive")
+        return STORE_MS
 
     def report_gone(self, *, in_order: bool) -> None:
         self._hear("left" if in_order else "died")
@@ -34,8 +38,13 @@ def store() -> _Store:
 
 
 @pytest.fixture
-def heartbeat(store: _Store) -> Iterator[Heartbeat]:
-    heartbeat = Heartbeat(store, claim_timeout_s=0.01)  # type: ignore[arg-type]  # the part it needs
+def clock() -> StoreClock:
+    return StoreClock()
+
+
+@pytest.fixture
+def heartbeat(store: _Store, clock: StoreClock) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(store, clock, claim_timeout_s=0.01)  # type: ignore[arg-type]  # the part it needs
     heartbeat.start()
     yield heartbeat
     heartbeat.leave()
@@ -72,3 +81,10 @@ def test_farewell_that_no_store_hears_is_a_warning(
     store.away.set()
     heartbeat.leave()
     assert "did not hear" in caplog.text
+
+
+def test_clock_of_the_worker_follows_that_of_the_store(
+    store: _Store, heartbeat: Heartbeat, clock: StoreClock
+) -> None:
+    eventually(lambda: clock.wall_ms() < 2 * STORE_MS)
+    assert clock.wall_ms() >= STORE_MS
