@@ -13,7 +13,6 @@ from typing import Final
 
 import click
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console
 from rich.table import Table
 
 from arno.bus import BusSettings, make_dead_letter_queue, make_publisher
@@ -28,6 +27,7 @@ from arno.bus.dead_letters import (
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.servers import KNOWN_SETTINGS
+from arno.cli.terminal import SafeConsole, echo
 from arno.errors import InvalidFieldError
 from arno.ops.flags import settings_options
 from arno.results.gateway_store import GatewayStore
@@ -77,11 +77,11 @@ def show_all(settings: DeadLetterSettings, as_json: bool) -> None:
     letters = _letters(settings)
     if as_json:
         for letter in letters:
-            click.echo(json.dumps(letter.facts()))
+            echo(json.dumps(letter.facts()))
     elif letters:
-        Console(highlight=False).print(_table(letters))
+        SafeConsole(highlight=False).print(_table(letters))
     else:
-        click.echo("no dead letters")
+        echo("no dead letters")
 
 
 @verb.command("show")
@@ -105,7 +105,7 @@ def show(settings: DeadLetterSettings, letter: str, image: Path | None) -> None:
     slim.job.ClearField("inline_image")
     slim.ClearField("unreadable_value")
     body = MessageToDict(slim, preserving_proto_field_name=True)
-    click.echo(json.dumps({**found.facts(), "letter": body}, indent=2))
+    echo(json.dumps({**found.facts(), "letter": body}, indent=2))
     if image is not None:
         with contextlib.closing(WorkerStore(settings)) as store:
             content = image_of(found, store.get_blob)
@@ -146,7 +146,7 @@ def run_again(
     found = _letters(settings) if everything else _find(settings, letters)
     outcomes = asyncio.run(_replay(settings, found, time_to_live_s=time_to_live_s))
     for outcome in outcomes:
-        click.echo(outcome.line)
+        echo(outcome.line)
     return 0 if all(outcome.replayed for outcome in outcomes) else EXIT_FAILURE
 
 
@@ -175,7 +175,7 @@ def purge(settings: DeadLetterSettings, older_than_days: float, yes: bool) -> No
     with contextlib.closing(make_dead_letter_queue(settings)) as queue:
         # Letters of this very millisecond are removed as well.
         count = queue.purge(before_ms if older_than_days else before_ms + 1)
-    click.echo(f"removed {count} letter{'' if count == 1 else 's'}")
+    echo(f"removed {count} letter{'' if count == 1 else 's'}")
 
 
 async def _replay(

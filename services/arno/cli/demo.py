@@ -22,6 +22,7 @@ from arno.cli.infer import pictures_in
 from arno.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, show_error
 from arno.cli.supervisor import ChildFailedError
 from arno.cli.tables import print_result
+from arno.cli.terminal import SafeConsole
 from arno.cli.truth import IOU_MIN, Match, TrueObject, compare, read_truth
 from arno.cli.up import STATE_FILE
 from arno.client import Client, InferResult, TaskRequest
@@ -73,7 +74,7 @@ def verb(folder: Path, out: Path, model: str) -> int:
         raise InvalidFieldError(field="FOLDER", problem="holds no pictures", sent=str(folder))
     truth = read_truth(folder)
     out.mkdir(parents=True, exist_ok=True)
-    demo = _Demo(Console(highlight=False), out, truth)
+    demo = _Demo(SafeConsole(highlight=False), out, truth)
     began_s = time.monotonic()
     with _server(model, demo.console) as address, Client(address) as client:
         asked_s = time.monotonic()

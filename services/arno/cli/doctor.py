@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from arno.cli.checks import Finding, Level
 from arno.cli.connecting import Connection, connection_options
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.servers import KNOWN_SETTINGS
+from arno.cli.terminal import SafeConsole, echo
 from arno.cli.up import STATE_FILE
 from arno.client import DEFAULT_ADDRESS
 from arno.ops.config import ENVIRONMENT_PREFIX, variable_name
@@ -73,7 +73,7 @@ def verb(
     ]
     if as_json:
         for finding in findings:
-            click.echo(json.dumps(dataclasses.asdict(finding)))
+            echo(json.dumps(dataclasses.asdict(finding)))
     else:
         _print(findings)
     return EXIT_FAILURE if any(finding.level is Level.FAIL for finding in findings) else 0
@@ -133,7 +133,7 @@ def _running(folder: Path) -> dict[str, str]:
 
 
 def _print(findings: list[Finding]) -> None:
-    console = Console(highlight=False)
+    console = SafeConsole(highlight=False)
     console.print(_table(findings))
     fails = sum(finding.level is Level.FAIL for finding in findings)
     console.print(

@@ -24,6 +24,7 @@ from arno.cli.figures_table import print_figures
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.remote_answerer import RemoteAnswerer
+from arno.cli.terminal import SafeConsole, echo
 from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.errors import ConfigurationError, InvalidFieldError
 from arno.training.data import open_data
@@ -143,7 +144,7 @@ def verb(
     if model is not None and gateway.address:
         raise ConfigurationError("--address: a gateway has its own model; leave out --model")
     wanted = _tasks(tasks)
-    notes = Console(stderr=True, highlight=False)
+    notes = SafeConsole(stderr=True, highlight=False)
     with notes.status("reading the data"):
         asked = questions_of(open_data(data, tasks=wanted), tasks=wanted, images_max=limit)
     _check(asked, data, notes)
@@ -227,11 +228,11 @@ def _conclude(evaluation: Evaluation, setup: Setup, out: Path | None, *, as_json
         show_error(failure.error, about="" if name in failure.error.message else name)
     document = json.dumps(report(evaluation, setup), indent=2, ensure_ascii=False)
     if as_json:
-        click.echo(document)
+        echo(document)
     else:
-        print_figures(Console(highlight=False), evaluation, setup.data)
+        print_figures(SafeConsole(highlight=False), evaluation, setup.data)
     if out is not None:
         # Data may have a name that is no UTF-8.
         (out / REPORT_FILE).write_text(f"{document}\n", encoding="utf-8", errors="backslashreplace")
         write_worst_page(out / WORST_FILE, evaluation, setup.data)
-        click.echo(f"written: {out / REPORT_FILE}, {out / WORST_FILE}", err=True)
+        echo(f"written: {out / REPORT_FILE}, {out / WORST_FILE}", err=True)

@@ -18,6 +18,7 @@ from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.tables import print_result
+from arno.cli.terminal import SafeConsole, echo
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
@@ -85,7 +86,7 @@ def verb(
     tasks = TaskFlags(**flags).requests()
     paths = list(_expand(images))
     target = _Target.of(drawn, len(paths))
-    console = Console(highlight=False)
+    console = SafeConsole(highlight=False)
     failed = False
     with gateway.client(timeout_s=timeout_s) as client:
         for asked in _ask(client, paths, tasks, parallel):
@@ -121,11 +122,11 @@ def _show(console: Console, asked: _Asked, *, as_json: bool) -> bool:
     if isinstance(asked.outcome, ArnoError):
         show_error(asked.outcome, about=str(asked.path))
         if as_json:
-            click.echo(error_line(str(asked.path), asked.outcome))
+            echo(error_line(str(asked.path), asked.outcome))
         return False
     if as_json:
         for line in json_lines(str(asked.path), asked.outcome):
-            click.echo(line)
+            echo(line)
     else:
         print_result(console, str(asked.path), asked.outcome)
     sys.stdout.flush()
@@ -139,7 +140,7 @@ def _draw(target: _Target, path: Path, result: InferResult, *, as_json: bool) ->
         # The file is another than the one that was sent a moment ago.
         show_error(error, about=str(path))
         return False
-    click.echo(f"drawn: {saved}", err=as_json)
+    echo(f"drawn: {saved}", err=as_json)
     return True
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.tables import print_result
+from arno.cli.terminal import SafeConsole, echo
 from arno.client import Job, JobState
 from arno.client.export import to_json
 from arno.errors import DeadlineExceededError
@@ -72,7 +72,7 @@ def submit(
         job = client.submit(
             image, *tasks, lane=lane, idempotency_key=key, time_to_live_s=time_to_live_s
         )
-    click.echo(job.id)
+    echo(job.id)
 
 
 @verb.command("get")
@@ -106,9 +106,9 @@ def watch(job_id: str, as_json: bool, gateway: Connection, timeout_s: float) -> 
         try:
             for last in client.watch(job_id, timeout_s=timeout_s):
                 if as_json:
-                    click.echo(_line(last))
+                    echo(_line(last))
                 elif not last.ended:
-                    click.echo(_state(last))
+                    echo(_state(last))
         except DeadlineExceededError as error:
             if last is None:
                 raise
@@ -131,7 +131,7 @@ def cancel(job_id: str, gateway: Connection, timeout_s: float) -> None:
       arno job cancel 01J9ZK3V
     """
     with gateway.client(timeout_s=timeout_s) as client:
-        click.echo(_state(client.cancel(job_id)))
+        echo(_state(client.cancel(job_id)))
 
 
 @verb.command("delete")
@@ -146,16 +146,16 @@ def delete(job_id: str, gateway: Connection, timeout_s: float) -> None:
     """
     with gateway.client(timeout_s=timeout_s) as client:
         client.delete(job_id)
-    click.echo(f"{job_id}: deleted")
+    echo(f"{job_id}: deleted")
 
 
 def _show(job: Job, *, as_json: bool) -> int:
     if as_json:
-        click.echo(_line(job))
+        echo(_line(job))
         return _code(job)
-    click.echo(_state(job))
+    echo(_state(job))
     if job.result is not None and job.result.tasks:
-        print_result(Console(highlight=False), job.id, job.result)
+        print_result(SafeConsole(highlight=False), job.id, job.result)
     if job.error is not None:
         show_error(job.error, about=job.id)
     return _code(job)

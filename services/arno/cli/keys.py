@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from arno.cli.parameter_types import BYTES, FiniteRange
+from arno.cli.terminal import SafeConsole, echo
 from arno.errors import InvalidFieldError
 from arno.gateway.access.api_key import ApiKey, new_key
 from arno.gateway.access.key_file import (
@@ -115,8 +115,8 @@ def create(path: Path, tenant: str, days: float | None, note: str, **quotas: Any
         path,
         lambda file: KeyFile(tenants=_limited(file, tenant, quotas), keys=(*file.keys, entry)),
     )
-    click.echo(key.text)
-    click.echo(f"key {key.id} of {tenant}: keep it safe, it is shown only now", err=True)
+    echo(key.text)
+    echo(f"key {key.id} of {tenant}: keep it safe, it is shown only now", err=True)
 
 
 @verb.command("quota")
@@ -143,7 +143,7 @@ def quota(path: Path, tenant: str, unlimited: bool, **quotas: Any) -> None:
         return KeyFile(tenants=others, keys=file.keys)
 
     limits = change_key_file(path, change).tenants.get(tenant, TenantLimits())
-    click.echo(f"{tenant}: {_said(limits)}")
+    echo(f"{tenant}: {_said(limits)}")
 
 
 @verb.command("list")
@@ -161,14 +161,14 @@ def show_all(path: Path, as_json: bool) -> None:
         for entry in file.keys:
             quotas = file.tenants.get(entry.tenant, TenantLimits()).model_dump()
             facts = {**entry.model_dump(mode="json", exclude={"sha256"}), "quotas": quotas}
-            click.echo(json.dumps({**facts, "state": _state(entry)}))
+            echo(json.dumps({**facts, "state": _state(entry)}))
         return
     table = Table("id", "tenant", "state", "made", "expires", "quotas of the tenant", "note")
     for entry in file.keys:
         limits = file.tenants.get(entry.tenant, TenantLimits())
         dates = (_day(entry.created_at), _day(entry.expires_at))
         table.add_row(entry.id, entry.tenant, _state(entry), *dates, _said(limits), entry.note)
-    Console(highlight=False).print(table)
+    SafeConsole(highlight=False).print(table)
 
 
 @verb.command("revoke")
@@ -197,7 +197,7 @@ def revoke(path: Path, key_id: str) -> None:
         )
 
     change_key_file(path, change)
-    click.echo(f"revoked {key_id}")
+    echo(f"revoked {key_id}")
 
 
 def _entry(key: ApiKey, tenant: str, *, days: float | None, note: str) -> KeyEntry:

@@ -27,6 +27,7 @@ from arno.errors import (
     MissingExtraError,
     ModelError,
 )
+from arno.ops.printable import printable
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -174,7 +175,7 @@ def _print_any_name() -> None:
 def show_error(error: ArnoError, *, about: str = "") -> None:
     """Print an error to stderr as one red sentence, after the image or job it is about."""
     sentence = f"{about}: {error.message}" if about else error.message
-    click.secho(f"error: {sentence}", fg="red", err=True)
+    click.secho(f"error: {printable(sentence)}", fg="red", err=True)
 
 
 def exit_code(error: ArnoError) -> int:

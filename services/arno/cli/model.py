@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from arno.cli.main import EXIT_FAILURE
+from arno.cli.terminal import SafeConsole, echo
 from arno.engine.settings import EngineSettings
 
 _SIZES: Final = ("tiny", "base", "large")
@@ -69,7 +69,7 @@ def inspect(model: str, base_model: str, download: bool, as_json: bool) -> int:
     found = inspect_model(find_model_folders(model, base_model=base_model, download=download))
     facts = dataclasses.asdict(found)
     if as_json:
-        click.echo(json.dumps(facts))
+        echo(json.dumps(facts))
     else:
         _print_facts(facts)
     return EXIT_FAILURE if found.faults else 0
@@ -104,7 +104,7 @@ def convert(model: str, base_model: str, download: bool, out: Path, dtype: str) 
         {"model": model, "base_model": base_model, "download": download}
     )
     card = convert_checkpoint(settings, out, dtype=dtype).card
-    click.echo(f"wrote {out}: {card.dtype}, {card.position_count} positions")
+    echo(f"wrote {out}: {card.dtype}, {card.position_count} positions")
 
 
 @verb.command("verify")
@@ -159,15 +159,15 @@ def verify(
         card = engine.card
     finally:
         engine.close()
-    click.echo(f"{card.name} {card.dtype}, fingerprint {card.fingerprint}")
+    echo(f"{card.name} {card.dtype}, fingerprint {card.fingerprint}")
     table = Table("prompt", "beams", "answer", "end")
     for answer in answers:
         said = escape(answer.text) or "[red](nothing)[/]"
         table.add_row(answer.task, str(answer.num_beams), said, answer.finish_reason.lower())
-    console = Console(highlight=False)
+    console = SafeConsole(highlight=False)
     console.print(table)
     if record:
-        click.echo(f"recorded in {record_golden(folder, card, answers)}")
+        echo(f"recorded in {record_golden(folder, card, answers)}")
     differences = list(compare_golden(folder, card, answers))
     if expected and expected != card.fingerprint:
         differences.insert(0, f"its fingerprint is not {expected}")
@@ -209,8 +209,8 @@ def random(size: str, out: Path, seed: int, dtype: str) -> None:
     from arno.engine.checkpoints.random_model import write_random_model
 
     write_random_model(out, size, seed=seed, dtype=getattr(torch, dtype))
-    click.echo(f"wrote {out}: {size}, {dtype}, fingerprint {fingerprint(out)}")
-    click.echo(_RANDOM)
+    echo(f"wrote {out}: {size}, {dtype}, fingerprint {fingerprint(out)}")
+    echo(_RANDOM)
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
@@ -219,7 +219,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if name not in ("faults", "random_weights"):
             table.add_row(name.replace("_", " "), escape(_shown(value)))
-    console = Console(highlight=False)
+    console = SafeConsole(highlight=False)
     console.print(table)
     if facts["random_weights"]:
         console.print(f"[yellow]{_RANDOM}[/]")

@@ -18,6 +18,7 @@ from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.parameter_types import FiniteRange
+from arno.cli.terminal import SafeConsole
 from arno.client import FrameResult, StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
 from arno.ingest.events import StreamCounts, VideoRun
@@ -83,7 +84,7 @@ def verb(
         raise ConfigurationError(f"--out {out}: is the source, and would be written over")
     video = SourceOptions(source, fps=fps, frame_count_max=frames, realtime=realtime)
     expected = _expected_count(video)
-    console = Console(stderr=True, highlight=False)
+    console = SafeConsole(stderr=True, highlight=False)
     with gateway.client() as client, _output(out) as lines:
         run = VideoRun(client, video, tasks, options)
         with _stopped_by_signal(run), _progress(console) as progress:

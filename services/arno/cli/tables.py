@@ -13,6 +13,7 @@ from rich.text import Text
 
 from arno.client import InferResult, TaskResult
 from arno.client.drawing import colour_of
+from arno.ops.printable import printable
 from arno.vocabulary import FinishReason, Region, Task, TextAnswer, bounding_box
 
 _ROWS_MAX: Final = 40
@@ -44,7 +45,7 @@ def print_result(console: Console, name: str, result: InferResult) -> None:
 def _add(table: Table, outcome: TaskResult) -> None:
     name = _wrapped(outcome.task)
     if outcome.error is not None:
-        sentence = Text(f"{outcome.error.reason}: {outcome.error.message}", style="red")
+        sentence = Text(printable(f"{outcome.error.reason}: {outcome.error.message}"), style="red")
         table.add_row(name, sentence, _asked(outcome), "", Text("failed", style="red"))
         return
     end = outcome.answer.finish_reason
@@ -63,7 +64,7 @@ def _rows(outcome: TaskResult) -> Iterator[_Row]:
     answer = outcome.answer
     if isinstance(answer.value, TextAnswer):
         text = answer.value.text
-        label = Text(text) if text else Text("(no text)", style="dim")
+        label = Text(printable(text)) if text else Text("(no text)", style="dim")
         yield _Row(label, _asked(outcome), answer.score)
         if outcome.region is not None:
             # The region asked about comes back with the answer; it is on this line already.
@@ -86,7 +87,8 @@ def _wrapped(task: Task) -> str:
 
 def _label(region: Region) -> Text:
     red, green, blue = colour_of(region.label)
-    return Text.assemble(("■ ", f"rgb({red},{green},{blue})"), region.label or "(no label)")
+    label = printable(region.label) or "(no label)"
+    return Text.assemble(("■ ", f"rgb({red},{green},{blue})"), label)
 
 
 def place_of(region: Region) -> str:

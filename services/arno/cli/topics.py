@@ -6,7 +6,6 @@ import contextlib
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from arno.bus import make_admin
@@ -14,6 +13,7 @@ from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.settings import BusSettings
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.servers import KNOWN_SETTINGS
+from arno.cli.terminal import SafeConsole, echo
 from arno.ops.flags import settings_options
 from arno.vocabulary import Lane
 
@@ -41,9 +41,9 @@ def create(settings: BusSettings) -> None:
     with contextlib.closing(make_admin(settings)) as admin:
         created = admin.ensure_topics()
     for name in created:
-        click.echo(f"created {name}")
+        echo(f"created {name}")
     if not created:
-        click.echo("all topics exist")
+        echo("all topics exist")
 
 
 @verb.command("list")
@@ -61,10 +61,10 @@ def show(settings: BusSettings, as_json: bool) -> int:
     wanted = [*(lane.value for lane in Lane), DEAD_LETTERS]
     counts = {topic_name(settings.topic_prefix, name): found.get(name, 0) for name in wanted}
     if as_json:
-        click.echo(json.dumps(counts))
+        echo(json.dumps(counts))
     else:
         table = Table("topic", "partitions")
         for name, count in counts.items():
             table.add_row(name, str(count) if count else "[red]missing[/]")
-        Console(highlight=False).print(table)
+        SafeConsole(highlight=False).print(table)
     return 0 if all(counts.values()) else EXIT_FAILURE

@@ -6,9 +6,9 @@ import os
 from typing import Final
 
 import click
-from rich.console import Console
 
 from arno.cli.servers import KNOWN_SETTINGS
+from arno.cli.terminal import SafeConsole
 from arno.errors import MissingExtraError
 from arno.ops.flags import settings_options
 from arno.training.trainer.settings import TrainSettings
@@ -42,5 +42,5 @@ def verb(settings: TrainSettings) -> int:
             f"training needs {fault.name}: pip install 'arno[train]'", extra="train"
         ) from fault
     group = ProcessGroup.of(os.environ)
-    finished = fine_tune(settings, group, Console(stderr=True, quiet=not group.leads))
+    finished = fine_tune(settings, group, SafeConsole(stderr=True, quiet=not group.leads))
     return 0 if finished else _STOPPED

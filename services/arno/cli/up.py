@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from arno.cli.child import Child
@@ -30,6 +29,7 @@ from arno.cli.machine import (
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.probes import probe_port
 from arno.cli.supervisor import Announcements, Supervisor
+from arno.cli.terminal import SafeConsole
 from arno.client import DEFAULT_ADDRESS
 from arno.errors import ConfigurationError
 
@@ -118,7 +118,7 @@ class _Up:
         self._options = options
         self._start_timeout_s = start_timeout_s
         self._grace_s = grace_s
-        self._console = Console(stderr=True, highlight=False)
+        self._console = SafeConsole(stderr=True, highlight=False)
         self._supervisor = Supervisor(Announcements(self._on_ready, self._on_died, self._on_warned))
         self._signal_count = 0
         self._ready_text = ""

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from arno.api.v1 import vision_pb2
 from arno.errors import ArnoError
+from arno.ops.printable import printable
 from arno.vocabulary.results import FrameResult, InferResult
 
 
@@ -38,12 +39,12 @@ def json_lines(file: str, result: InferResult) -> Iterator[str]:
             image=result.message.image,
             model=result.message.model,
         )
-        yield json.dumps({"file": file, **to_json(single)}, ensure_ascii=False)
+        yield _line({"file": file, **to_json(single)})
 
 
 def error_line(file: str, error: ArnoError) -> str:
     """Return the line of an image that got no answer at all."""
-    return json.dumps({"file": file, "error": error_json(error)}, ensure_ascii=False)
+    return _line({"file": file, "error": error_json(error)})
 
 
 def error_json(error: ArnoError) -> dict[str, Any]:
@@ -66,4 +67,9 @@ def frame_line(frame: FrameResult) -> str:
         document["dropped"] = True
     else:
         document["error"] = error_json(frame.outcome)
-    return json.dumps(document, ensure_ascii=False)
+    return _line(document)
+
+
+def _line(document: dict[str, Any]) -> str:
+    # A terminal may obey control characters that JSON allows.
+    return printable(json.dumps(document, ensure_ascii=False))

@@ -1,0 +1,30 @@
+"""Print: the one place through which text reaches the terminal, without control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from arno.ops.printable import printable
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line; one of JSON stays JSON."""
+    click.echo(printable(text), err=err)
+
+
+class SafeConsole(Console):
+    """A console whose colours are its own: what it is given to print cannot make any."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is printed; segments of control are rich's own and stay."""
+        for segment in super().render(renderable, options):
+            if segment.is_control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
