@@ -1,8 +1,7 @@
-"""The shape of arno-tiny, and how a folder that transformers can load is made of it.
+"""The shape of arno-tiny, and the writing of a folder that transformers can load.
 
 A plain Florence-2: DaViT, projector, BART. Small by width, depth and image side; the last stage
-keeps its grid, so that 128 px still give 8 x 8 spatial tokens. Measured alternatives: shared facts
-in docs, "Training a small one".
+keeps its grid, so that 128 px still give 8 x 8 spatial tokens.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ WIDTH = 160
 GRID_WIDTH = 224
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-# What Florence-2's own processor knows to parse. The patterns are its defaults.
+# The answers that Florence-2's own processor can parse. The patterns are its defaults.
 _POST_PROCESSOR = {
     "ocr": {"pattern": r"(.+?)" + r"<loc_(\d+)>" * 8, "area_threshold": 0.0},
     "phrase_grounding": {"banned_grounding_tokens": ["it", "this", "that", "the image"]},
@@ -120,7 +119,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Florence2Processor:
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """Turn bytes into what the model sees.
+    """Turn pixels of bytes into the input of the model.
 
     Shapes: pixels [B, H, W, 3] uint8 -> [B, 3, H, W] float32, as the processor does it.
     """
@@ -143,7 +142,7 @@ def load_weights(model: Florence2ForConditionalGeneration, folder: Path) -> None
     """Give a model the weights that ``save`` wrote.
 
     Raises:
-        ValueError: They are another network's.
+        ValueError: The weights are those of a network of another shape.
     """
     saved = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     own, theirs = model.state_dict(), saved.state_dict()

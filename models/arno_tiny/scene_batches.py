@@ -33,7 +33,7 @@ from models.arno_tiny.architecture import GRID, IMAGE_SIDE_PX
 from models.arno_tiny.tokenizer import build_tokenizer
 
 ITEMS_MAX: Final = 6
-"""Limit on the objects and words of a scene that the auxiliary heads are taught."""
+"""Limit on the objects and words of a scene in the targets of the auxiliary heads."""
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 # One more for "nothing"; a printed word is a class of its own.
 LETTER_COUNT: Final = len(LETTERS) + 1
@@ -103,9 +103,9 @@ class SamplingConfig:
         tasks_a_scene: Questions about each scene.
         groups: Number of groups of like length that the questions of a batch are cut into.
         weights: How often each task is asked, in relation to the others.
-        options: How hard the scenes are.
-        repeat_every: Number of scenes after which they come again, to prove that a model can learn
-            a few by heart; None never repeats a scene.
+        options: Difficulty of the scenes.
+        repeat_every: Number of scenes after which they repeat, to prove that a model can learn a
+            few by heart; None never repeats a scene.
     """
 
     scenes: int
@@ -150,7 +150,7 @@ _tokenizer = functools.cache(build_tokenizer)
 def make_batch(
     numbers: Sequence[int], sampling: SamplingConfig, tokenizer: PreTrainedTokenizerFast
 ) -> SceneBatch:
-    """Draw the training scenes of these numbers and ask about them."""
+    """Draw the training scenes of these numbers and make questions about them."""
     scenes = [imagine(Split.TRAIN.seed(number), options=sampling.options) for number in numbers]
     asked = [
         _asked(image, inquiry, tokenizer)
@@ -178,7 +178,7 @@ def prompt_of(inquiry: Inquiry, size: ImageSize) -> str:
 
 
 def _inquiries(scene: Scene, sampling: SamplingConfig) -> Iterator[Inquiry]:
-    """Yield what is asked about a scene: different tasks, drawn by their weights."""
+    """Yield the questions about a scene: different tasks, drawn by their weights."""
     rng = np.random.default_rng((scene.seed, len(TASKS)))
     possible = [task for task in TASKS if scene.words or task not in _READING]
     shares = np.array([sampling.weights[task] for task in possible])

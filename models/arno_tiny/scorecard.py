@@ -1,4 +1,4 @@
-"""Measure every task quickly during a run, one number a task, and ask more often what lags.
+"""Measure every task quickly during a run, one number per task, and ask lagging tasks more often.
 
 The figures are those of ``arno eval``, on few scenes and through transformers' own ``generate``.
 Only ``arno eval`` counts as a measurement of the model; these numbers steer the curriculum.
@@ -50,7 +50,7 @@ TARGETS: Final[Mapping[Task, float]] = MappingProxyType(
 
 TASK_WEIGHTS: Final[Mapping[Task, float]] = MappingProxyType(
     {
-        # What other tasks build on, and reading, which only some of the scenes have words for.
+        # Tasks that others build on, and reading, for which only some of the scenes have words.
         Task.OD: 2.0,
         Task.OCR: 2.0,
         Task.REGION_TO_OCR: 1.5,
@@ -59,7 +59,7 @@ TASK_WEIGHTS: Final[Mapping[Task, float]] = MappingProxyType(
         Task.REFERRING_EXPRESSION_SEGMENTATION: 1.5,
     }
 )
-"""How often a task is asked, in relation to the others; 1 where none is given."""
+"""Frequency of a task relative to the others; 1 where none is given."""
 
 _BATCH: Final = 40
 _NOUNS: Final = nouns_of("world:")
@@ -122,7 +122,7 @@ class Scorecard:
         return {f"score/{task}": self._scores[task] for task in TASKS}
 
     def task_weights(self) -> dict[Task, float]:
-        """Return how often to ask each task: more often what is far from its target."""
+        """Return the frequency of each task: higher for tasks that are far from their target."""
         lag = {task: max(0.0, 1 - self._scores.get(task, 0.0) / TARGETS[task]) for task in TASKS}
         return {task: TASK_WEIGHTS.get(task, 1.0) * (0.4 + lag[task]) for task in TASKS}
 

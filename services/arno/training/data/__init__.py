@@ -1,4 +1,4 @@
-"""Samples to train and to judge a model with: their form, and the files they come from."""
+"""Samples for training and evaluation, and the files that they are read from."""
 
 from arno.training.data.open_data import open_data
 from arno.training.data.source import Sample, SampleSource

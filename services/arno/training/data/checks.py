@@ -1,4 +1,4 @@
-"""Refuse answers that a model cannot be taught, or that are plainly wrong."""
+"""Refuse answers that do not fit their task or their image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from arno.vocabulary import (
 )
 from arno.vocabulary.regions import corners
 
-# Annotation tools round: a corner may lie so far outside, and is taken to lie on the edge.
+# Annotation tools round: a corner may lie this far outside, and counts as on the edge.
 _SLACK_PX: Final = 1.0
 _KINDS: Final[dict[AnswerKind, type[AnswerValue]]] = {
     AnswerKind.TEXT: TextAnswer,
@@ -45,10 +45,10 @@ _UNLABELLED: Final = frozenset(
 
 
 def check_answer(task: Task, value: AnswerValue, size: ImageSize) -> None:
-    """Refuse an answer that is not one to the task, or does not fit the image.
+    """Refuse an answer of another task's kind, or one that does not fit the image.
 
     Raises:
-        InvalidFieldError: Naming the first part of the answer at fault.
+        InvalidFieldError: The answer is invalid; the field is the first invalid part of it.
     """
     kind = CATALOGUE[task].answer_kind
     if not isinstance(value, _KINDS[kind]):

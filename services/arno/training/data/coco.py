@@ -17,7 +17,7 @@ from arno.vocabulary import Task
 
 
 class CocoFile(SampleSource):
-    """The samples of a COCO file. Crowds are no answers: they are no single object."""
+    """The samples of a COCO file. Crowds are never answers: they mark several objects."""
 
     def __init__(self, path: Path, images: Path, *, tasks: Sequence[Task] | None = None) -> None:
         """Read the file.
@@ -25,7 +25,7 @@ class CocoFile(SampleSource):
         Args:
             path: The JSON.
             images: The folder of the images.
-            tasks: What to ask; None is OD of instances and CAPTION of captions.
+            tasks: Tasks to make samples of; None is OD of instances and CAPTION of captions.
 
         Raises:
             InvalidFieldError: The file is not in COCO's format, or cannot answer a task.

@@ -30,7 +30,7 @@ _SIDES = 4
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as the model is asked it, and its answer."""
+    """A question in the form of a task, and its answer."""
 
     spec: TaskSpec
     answer: AnswerValue
@@ -73,7 +73,7 @@ class _Object:
             )
         x, y, width, height = sides
         box = Box(x, y, x + width, y + height)
-        # Named here, where the annotation is known.
+        # Checked here, because the message needs the annotation.
         try:
             check_answer(Task.OD, DetectionAnswer((Region("box", box),)), self.size)
         except InvalidFieldError as error:
@@ -130,7 +130,7 @@ def answer_to(question: Question, index: CocoIndex, size: ImageSize) -> Asked:
 
 
 def crowds_in(question: Question, index: CocoIndex, size: ImageSize) -> tuple[Region, ...]:
-    """Return where things are that nobody told apart.
+    """Return the regions of the crowds that a question is about.
 
     Raises:
         InvalidFieldError: Naming the annotation at fault.

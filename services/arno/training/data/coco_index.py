@@ -54,7 +54,7 @@ class CocoIndex:
 
 
 def read_coco(path: Path) -> CocoIndex:
-    """Read a COCO file; of its annotations only the image's id is looked at.
+    """Read a COCO file; of its annotations only the ids are checked.
 
     Raises:
         InvalidFieldError: The file cannot be read, or is not in COCO's format.
@@ -103,7 +103,7 @@ def _entries(document: Any, name: str, path: Path) -> list[dict[str, Any]]:
 def _check_numbers(
     entries: list[dict[str, Any]], name: str, fields: tuple[str, ...], path: Path
 ) -> None:
-    """Refuse what no entry can be found by; what is absent is told of when it is needed."""
+    """Refuse ids that are neither numbers nor names; absent ids are refused when needed."""
     for place, entry in enumerate(entries):
         for field in fields:
             if not isinstance(entry.get(field), int | float | str | None):

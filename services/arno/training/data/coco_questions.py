@@ -1,4 +1,4 @@
-"""What is asked about a COCO image: for each task, which annotations make one sample."""
+"""The questions about COCO images: for each task, the annotations that make one sample."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Question:
     """One sample to be made.
 
     Attributes:
-        task: What is asked.
+        task: The task.
         image: The place of the image in the file; -1 for an annotation without one.
         annotations: The places of the annotations that answer it.
-        crowds: The places of those that mark more than one object, of the kind that is asked for.
+        crowds: The places of annotations of the same kind that mark several objects.
     """
 
     task: Task
@@ -59,7 +59,7 @@ def _about(
         for category, places in _by_category(index, objects).items():
             yield Question(task, image.number, places, crowded.get(category, ()))
     elif objects or task is not Task.CAPTION_TO_PHRASE_GROUNDING:
-        # An image without objects has an answer too: none.
+        # An image without objects has an empty answer.
         yield Question(task, image.number, objects, crowds)
 
 

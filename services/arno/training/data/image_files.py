@@ -1,4 +1,4 @@
-"""Read the image files that data points to."""
+"""Read the image files that data names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arno.ops.images import ImageLimits, decode_image, inspect_image
 from arno.training.data.source import error_at
 from arno.vocabulary import ImageSize
 
-# One's own files: only what no picture has is refused.
+# The files are the user's own: the limits only stop what is not a picture.
 _LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)
 
 
@@ -23,8 +23,8 @@ class ImageFile:
 
     Attributes:
         path: The file.
-        place: Which line of which file names it, for messages.
-        field: The name of that line's field.
+        place: File and line that name the image, for messages.
+        field: Name of the field in that line.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Our own data format: one JSON document a line, read when it is asked for."""
+"""Arno's own data format: one JSON document per line, read on demand."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from arno.vocabulary import Task
 
 
 class JsonLines(SampleSource):
-    """The samples of a JSONL file; blank lines are passed over."""
+    """The samples of a JSONL file; blank lines are skipped."""
 
     def __init__(self, path: Path, *, tasks: Collection[Task] | None = None) -> None:
         """Find the lines.
 
         Args:
             path: The file.
-            tasks: Take the lines of these tasks alone, and broken lines, which are told of when
-                they are read.
+            tasks: Tasks whose lines are used; None uses all. Broken lines are kept, and raise
+                when they are read.
 
         Raises:
-            InvalidFieldError: The file cannot be read, or has no line to take.
+            InvalidFieldError: The file cannot be read, or has no line of these tasks.
         """
         self._path = path
         self._offsets = array("q")

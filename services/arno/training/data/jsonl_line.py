@@ -1,4 +1,4 @@
-"""Read one line of our own data format: docs/training.md describes it.
+"""Read one line of Arno's own data format, which docs/training.md describes.
 
 The line is the JSON of the API's `TaskResult` with the image's file and any classes beside it, or a
 line of ``arno infer --json``, which holds one `TaskResult`.
@@ -28,7 +28,7 @@ _FORM: Final = frozenset({"file", "task", "text", "classes", "region", "answer"}
 _INFER_FORM: Final = frozenset(
     {"file", "results", "image", "model", "jobId", "job_id"},
 )
-# Where protobuf says that it found the fault.
+# The part of protobuf's message that names the field.
 _PLACE: Final = re.compile(r'at "?TaskResult\.([\w.\[\]]*[\w\]])')
 _RESULT: Final = frozenset({"id", "task", "text", "classes", "region", "answer"})
 

@@ -4,7 +4,7 @@
     coco:instances.json,images=DIR,tasks=OD+REGION_TO_SEGMENTATION
     world:seed=7,n=200,tasks=OD+OCR
 
-Several, with ``;`` between, are taken one after the other.
+Several names, separated by ``;``, are read one after the other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BETWEEN: Final = ";"
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """One source as it was written: what stands first, and the options behind it."""
+    """The name of one source: its subject, and the options behind it."""
 
     text: str
     subject: str
@@ -63,7 +63,7 @@ class _Named:
         return int(written)
 
     def tasks(self, wanted: Sequence[Task] | None) -> tuple[Task, ...] | None:
-        """Return the tasks named, of those wanted by the caller; None where nobody names any."""
+        """Return the named tasks that the caller wants; None where neither names any."""
         if "tasks" not in self.options:
             return None if wanted is None else tuple(wanted)
         field = f"data {self.text!r}: tasks"
@@ -111,15 +111,15 @@ def open_data(
     """Return the samples of a name such as ``boxes.jsonl``; images are read when they are used.
 
     Args:
-        text: What ``--data`` says.
-        tasks: Only samples of these tasks; None takes what the data has (of COCO instances OD, of
-            COCO captions CAPTION, of the world all).
-        world_split: Which of the world's seeds may be used: those for testing, so that nobody
-            trains on them by mistake.
+        text: The value of ``--data``.
+        tasks: Tasks whose samples are used; None uses those of the data (OD of COCO instances,
+            CAPTION of COCO captions, all of the world).
+        world_split: The world's seeds that may be used; by default those for testing, which
+            training must not use.
 
     Raises:
-        InvalidFieldError: The name cannot be understood, or the file cannot be read. Broken samples
-            are told of when they are read.
+        InvalidFieldError: The name is invalid, or the file cannot be read. Broken samples raise
+            when they are read.
     """
     sources = [_open(part.strip(), tasks, world_split) for part in text.split(_BETWEEN)]
     return sources[0] if len(sources) == 1 else _JoinedSources(sources)

@@ -1,4 +1,4 @@
-"""Spell out the short forms that a line of data may use, in the API's own JSON.
+"""Expand the short forms that a line of data may use to the API's own JSON.
 
 ``"answer": "a red car"`` is a text. ``"answer": [REGION, ..]`` is the regions of the kind that the
 task answers with. In a region, ``"box": [x0, y0, x1, y1]``, ``"quad_box": [x, y, ..]`` and

@@ -14,18 +14,18 @@ from arno.vocabulary import AnswerValue, ImageSize, Region, TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A question and its truth. The prompt is `build_prompt` of it, the target `encode` of it.
+    """A question and its truth; `build_prompt` makes the prompt of it, `encode` the target.
 
     Attributes:
-        sample_id: Where it comes from, for messages: ``boxes.jsonl:17``, ``world:7/42/OD``.
+        sample_id: Origin of the sample, for messages: ``boxes.jsonl:17``, ``world:7/42/OD``.
         image_id: Equal for the samples of one image.
-        open_image: Reads or renders the image, RGB, as a viewer shows it. May be called from any
-            process, again and again; raises `InvalidImageError` where the file is broken.
-        size: The image's size in pixels; shapes of the question and of the answer refer to it.
-        spec: The question: its task, and the text, classes or region that the task takes.
-        answer: The truth, in the order in which a model should say it.
-        ignored: Regions that are no single object, as COCO's crowds: nothing to learn, and what a
-            model finds there is neither right nor wrong.
+        open_image: Reads or renders the image, RGB, as a viewer shows it. Can be called in any
+            process and repeatedly; raises `InvalidImageError` where the file is broken.
+        size: Size of the image in pixels; shapes of the question and of the answer refer to it.
+        spec: The task with the text, classes or region that it takes.
+        answer: The truth, in the order in which a model should write it.
+        ignored: Regions that mark several objects at once, as COCO's crowds do. They are not
+            trained on, and findings in them are neither right nor wrong.
     """
 
     sample_id: str
@@ -38,12 +38,12 @@ class Sample:
 
 
 class SampleSource(ABC):
-    """A sized sequence of samples, in an order that never changes. May be pickled."""
+    """A sized sequence of samples in a fixed order, read on demand. Can be pickled."""
 
     @property
     @abstractmethod
     def digest(self) -> str:
-        """What the samples are made of, as hex: equal digests give equal samples and numbers."""
+        """Digest of the samples as hex: sources with equal digests have equal samples in order."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -53,9 +53,9 @@ class SampleSource(ABC):
         """Return a sample.
 
         Raises:
-            InvalidFieldError: This sample is broken; others are not affected. The field is the
-                file, the line and what is wrong in it.
-            IndexError: There is no such sample.
+            InvalidFieldError: This sample is broken; others are not affected. The field names the
+                file, the line and the field in it.
+            IndexError: The number is out of range.
         """
 
     def __iter__(self) -> Iterator[Sample]:

@@ -16,10 +16,10 @@ from arno.training.world import TINY, Scene, Split, WorldOptions, draw, imagine,
 from arno.vocabulary import ImageSize, Task
 
 WORLD_TASKS: Final = tuple(Task)
-"""What a scene can be asked: everything."""
+"""The tasks that a scene has samples for: all."""
 
 _LONG_SIDE_PX: Final = 320
-"""Longer side of a sample's image: larger than what a model sees, as pictures are."""
+"""Longer side of a sample's image; larger than a model's input, as real pictures are."""
 
 
 class WorldScenes(SampleSource):
@@ -64,9 +64,9 @@ def samples(
     tasks: Collection[Task] = WORLD_TASKS,
     options: WorldOptions = TINY,
 ) -> list[Sample]:
-    """Return what a scene asks, one sample a task, in the order of ``tasks``.
+    """Return the samples of a scene, one per task, in the order of ``tasks``.
 
-    A task that the scene has nothing for (reading, where nothing is printed) is left out.
+    A task without an answer in the scene (reading, where nothing is printed) is left out.
 
     Raises:
         IndexError: The split has no scene of that number.

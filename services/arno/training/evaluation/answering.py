@@ -1,4 +1,4 @@
-"""What an evaluation needs of whoever answers: an engine of this process, or a running Arno."""
+"""The interface to the model that an evaluation asks: in this process, or a running Arno."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from arno.vocabulary import Answer
 
 @dataclass(frozen=True, slots=True)
 class JudgedModel:
-    """Which model answers.
+    """The model that answers.
 
     Attributes:
-        name: As its operator calls it. fingerprint: Digest of weights, configuration and tokenizer.
-        dtype: Number format of the weights. where: ``local cpu``, ``local NVIDIA H100``, or the
-            address of a gateway.
+        name: Name of the model.
+        fingerprint: Digest of weights, configuration and tokenizer.
+        dtype: Number format of the weights.
+        where: ``local cpu``, ``local NVIDIA H100``, or the address of a gateway.
     """
 
     name: str
@@ -33,7 +34,7 @@ class DecodingChoice:
 
     Attributes:
         num_beams: Width of the beam search; 1 is greedy.
-        max_new_tokens: Limit on each answer; None leaves it to the model.
+        max_new_tokens: Limit on the tokens of each answer; None uses the model's own.
     """
 
     num_beams: int = 3
@@ -42,7 +43,7 @@ class DecodingChoice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a question: an answer, or the error in its place."""
+    """The outcome of a question: an answer or an error."""
 
     question_id: str
     outcome: Answer | ArnoError
@@ -53,17 +54,17 @@ class Answerer(Protocol):
 
     @property
     def model(self) -> JudgedModel:
-        """Which model answers.
+        """The model that answers.
 
         Raises:
-            ArnoError: Nobody is there to ask.
+            ArnoError: The model cannot be reached.
         """
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply]:
-        """Yield a reply to every question, in any order, as they come.
+        """Yield a reply to every question, in the order of completion.
 
-        Questions about one image stand together, so that it is encoded once.
+        Questions about one image must be adjacent, so that the image is encoded once.
 
         Raises:
-            ArnoError: No more answers can be had; what was yielded stands.
+            ArnoError: The model no longer answers; replies yielded before are valid.
         """

@@ -1,4 +1,4 @@
-"""A question with what the model said to it: what figures are made of."""
+"""Questions with the model's answers, from which figures are computed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from arno.vocabulary import AnswerValue, GroundedPhrase, GroundingAnswer, Region
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question, asked.
+    """A question and the model's answer.
 
     Attributes:
-        question: With the truth. said: The model's answer; None where it failed, which counts as
-            having said nothing.
+        question: The question with its truth.
+        said: The model's answer; None where it failed, which counts as an empty answer.
     """
 
     question: Question
@@ -27,7 +27,7 @@ class Case:
 
     @property
     def true_texts(self) -> list[str]:
-        """Every text that would be right."""
+        """All right texts."""
         return [text_of(truth) for truth in self.question.truths]
 
     @property
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def true_regions(self) -> tuple[Region, ...]:
-        """What is there."""
+        """The regions of the truth."""
         return regions_of(self.question.truths[0])
 
     @property
@@ -47,18 +47,18 @@ class Case:
 
     @property
     def true_phrases(self) -> tuple[GroundedPhrase, ...]:
-        """The phrases that are there."""
+        """The phrases of the truth."""
         truth = self.question.truths[0]
         return truth.phrases if isinstance(truth, GroundingAnswer) else ()
 
 
 def text_of(value: AnswerValue | None) -> str:
-    """Return an answer's text; of other answers, nothing."""
+    """Return the text of a text answer; else the empty text."""
     return value.text if isinstance(value, TextAnswer) else ""
 
 
 def regions_of(value: AnswerValue | None) -> tuple[Region, ...]:
-    """Return an answer's regions; of no answer, none."""
+    """Return an answer's regions; of None, no regions."""
     if value is None:
         return ()
     if isinstance(value, GroundingAnswer):

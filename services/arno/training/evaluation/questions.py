@@ -1,4 +1,4 @@
-"""The questions of an evaluation, taken from samples: in the order of their images, each once."""
+"""Make the questions of an evaluation from samples: grouped by image, each question once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _JPEG_QUALITY: Final = 95
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a model is asked about an image, and everything that would be right.
+    """A question about an image, with all its right answers.
 
     Attributes:
-        question_id: The id of the sample it comes from; of several, the first.
+        question_id: Id of the sample that it comes from; of several, the first.
         image_id: Equal for the questions of one image.
         open_image: Reads the image; see `Sample`.
         size: The image's size in pixels.
-        spec: What is asked.
-        truths: The right answers, at least one; several for texts alone, as captions have them.
-        ignored: Where an answer is neither right nor wrong; see `Sample`.
+        spec: The task with its inputs.
+        truths: The right answers, at least one; only texts, such as captions, have several.
+        ignored: Regions in which a finding is neither right nor wrong; see `Sample`.
     """
 
     question_id: str
@@ -41,10 +41,10 @@ class Question:
     ignored: tuple[Region, ...] = ()
 
     def picture(self) -> bytes:
-        """Return the image as a file, equal for every way of asking.
+        """Return the image as a file; local and remote evaluations use the same bytes.
 
         Raises:
-            InvalidImageError: It cannot be read, or is not of the size that the data says.
+            InvalidImageError: The image cannot be read, or its size differs from the data's.
         """
         image = self.open_image()
         if image.size != (self.size.width_px, self.size.height_px):
@@ -64,12 +64,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """What the data asks.
+    """The questions of a data set.
 
     Attributes:
-        questions: Those of one image stand together.
-        digest: What the samples are made of, as hex.
-        broken: Samples that cannot be used, by what is wrong with them.
+        questions: The questions; those about one image are adjacent.
+        digest: Digest of the samples, as hex.
+        broken: The errors of the samples that cannot be used.
     """
 
     questions: tuple[Question, ...]
@@ -78,7 +78,7 @@ class QuestionSet:
 
     @property
     def image_count(self) -> int:
-        """How many images there are questions about."""
+        """Number of images."""
         return len({question.image_id for question in self.questions})
 
 
@@ -91,17 +91,17 @@ def questions_of(
 ) -> QuestionSet:
     """Return the questions of a source.
 
-    Samples that ask the same about the same image and have texts for answers are one question with
+    Samples that ask the same about the same image and have text answers become one question with
     several right answers.
 
     Args:
         source: The samples.
-        tasks: Only questions of these; None takes all.
-        images_max: How many images, in the order of the data; None takes all.
-        broken_max: How many broken samples are left out before the data as a whole is refused.
+        tasks: Tasks whose questions are returned; None returns all.
+        images_max: Limit on the images, in the order of the data; None takes all.
+        broken_max: Number of broken samples that are left out; one more is raised.
 
     Raises:
-        InvalidFieldError: There are more broken samples; this is one of them.
+        InvalidFieldError: More samples than `broken_max` are broken; the error is that of the last.
     """
     samples, broken = _readable(source, broken_max)
     images: dict[str, list[Sample]] = {}
@@ -134,7 +134,7 @@ def _merged(samples: Sequence[Sample]) -> Iterator[Question]:
     """Yield the questions of one image."""
     groups: dict[TaskSpec | str, list[Sample]] = {}
     for sample in samples:
-        # Two regions may well answer to one phrase; only of texts several can be right at once.
+        # Two regions may both belong to one phrase; only of texts several can be right at once.
         shared = isinstance(sample.answer, TextAnswer)
         groups.setdefault(sample.spec if shared else sample.sample_id, []).append(sample)
     for group in groups.values():

@@ -1,8 +1,8 @@
-"""Keep replies as they come, so that a run that was killed goes on where it was.
+"""Write each reply to disk at once, so that a killed run can be resumed.
 
-A folder holds ``run.json``, what is asked of whom, and ``predictions.jsonl``, a line a reply: the
-question's id, and the answer in protobuf's JSON form of the API's ``Answer``, or the error. A line
-that was cut off by a kill is dropped; errors are asked again.
+A folder holds ``run.json``, the identity of the run, and ``predictions.jsonl``, one line per reply:
+the question's id, and the answer in protobuf's JSON form of the API's ``Answer``, or the error. A
+line that a kill has cut off is dropped; questions that ended in an error are asked again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ _REPLIES_FILE: Final = "predictions.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What must be the same for replies to belong to one run.
+    """What all replies of a run have in common.
 
     Attributes:
-        model: Fingerprint of the model. data: Digest of the samples. decoding: How it decodes.
+        model: Fingerprint of the model.
+        data: Digest of the samples.
+        decoding: How answers are decoded.
     """
 
     model: str
@@ -43,7 +45,7 @@ class Replies:
     """The replies of a run by question, in memory and, where there is a folder, on disk."""
 
     def __init__(self, identity: RunIdentity, folder: Path | None) -> None:
-        """Read what an earlier run left in the folder.
+        """Read the replies that an earlier run left in the folder.
 
         Raises:
             ConfigurationError: The folder holds another run.
@@ -58,16 +60,16 @@ class Replies:
 
     @property
     def outcomes(self) -> Mapping[str, Answer | ArnoError]:
-        """Every outcome by the id of its question."""
+        """All outcomes, by the id of the question."""
         return self._outcomes
 
     def add(self, reply: Reply) -> None:
-        """Keep a reply; it outlives the process from here on."""
+        """Keep a reply; once this returns, it survives a kill of the process."""
         line = _line(reply)
         if self._file is not None:
             self._file.write(f"{line}\n")
             self._file.flush()
-        # As it will be read: a run that goes on must end with the figures of one that did not stop.
+        # Keep it as it will be read: a resumed run must end with the figures of one never killed.
         _, answer = _read(line, reply.question_id)
         self._outcomes[reply.question_id] = answer or reply.outcome
 
@@ -88,7 +90,7 @@ class Replies:
         self.close()
 
     def _continue(self, path: Path) -> TextIO:
-        """Read the whole lines of a file, and open it behind them."""
+        """Read the complete lines of a file, and open it for writing behind them."""
         path.touch()
         end = 0
         for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
@@ -98,7 +100,7 @@ class Replies:
             question, answer = _read(line, f"{path}:{number}")
             if answer is not None:
                 self._outcomes[question] = answer
-        # Names of files that are no UTF-8 are in it: JSON takes the escapes, and gives them back.
+        # Ids may hold file names that are not UTF-8; JSON restores their backslash escapes.
         file = path.open("r+", encoding="utf-8", errors="backslashreplace")
         file.seek(end)
         file.truncate()
@@ -118,7 +120,7 @@ def _read(line: str | bytes, place: str) -> tuple[str, Answer | None]:
     """Return a line's question and the answer to it; None for an error.
 
     Raises:
-        ConfigurationError: The line is no reply.
+        ConfigurationError: The line is not a reply.
     """
     try:
         document: Any = json.loads(line)
@@ -131,7 +133,7 @@ def _read(line: str | bytes, place: str) -> tuple[str, Answer | None]:
 
 
 def _settle(folder: Path, identity: RunIdentity) -> None:
-    """Refuse a folder of another run; note in a fresh one which run it is of."""
+    """Refuse a folder of another run; write the identity of the run into a new one."""
     path = folder / _RUN_FILE
     mine = asdict(identity)
     if path.exists():

@@ -1,4 +1,4 @@
-"""Write down an evaluation so that it can be compared and repeated: ``report.json``."""
+"""The report of an evaluation, ``report.json``, with what is needed to compare and repeat it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DIGITS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What was asked for.
+    """The settings of an evaluation.
 
     Attributes:
-        data: The name of the data, as given.
-        asked: What it asks.
+        data: Name of the data, as given.
+        asked: The questions of the data.
         decoding: How answers are decoded.
         images_max: The limit on images; None is all.
     """

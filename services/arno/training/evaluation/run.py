@@ -1,4 +1,4 @@
-"""Ask every question of the data, keep what is said, and measure it."""
+"""Ask every question of the data, keep the replies, and compute the figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A question without an answer, and why."""
+    """A question without an answer, and the error in its place."""
 
     question: Question
     error: ArnoError
@@ -35,18 +35,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        model: Who answered.
-        tasks: By task, in the order of `Task`.
-        unasked: Questions that could not be put: an unreadable image, a question the server
-            refuses. No figure counts them.
-        failed: Questions on which the model failed. Counted as if it had said nothing.
-        ends: How many answers ended for which reason.
-        earlier_count: Replies that an earlier run in the same folder had left.
-        asked_count: Replies of this run.
-        seconds: How long asking took in this run.
+        model: The model that answered.
+        tasks: Cases and figures by task, in the order of `Task`.
+        unasked: Questions that could not be asked, because of an unreadable image or a refusal by
+            the server. No figure counts them.
+        failed: Questions on which the model failed; they count as empty answers.
+        ends: Number of answers by finish reason.
+        earlier_count: Number of replies that an earlier run left in the folder.
+        asked_count: Number of replies of this run.
+        seconds: Time that asking took in this run.
     """
 
     model: JudgedModel
@@ -68,18 +68,18 @@ def evaluate(
     folder: Path | None = None,
     on_progress: Callable[[int], None] = lambda done_count: None,
 ) -> Evaluation:
-    """Ask what was not asked yet, and measure everything.
+    """Ask the questions that have no reply yet, and compute all figures.
 
     Args:
-        answerer: Who is asked.
+        answerer: The model that is asked.
         asked: The questions.
         decoding: How the answerer decodes.
         nouns: Names of objects to look for in captions; may be empty.
-        folder: Where replies are kept, so that a run that was killed can go on; None keeps none.
-        on_progress: Is told how many questions are done, after each.
+        folder: Folder for replies, from which a killed run is resumed; None keeps none.
+        on_progress: Called after each question with the number of questions done.
 
     Raises:
-        ArnoError: No more answers can be had; those that came are kept.
+        ArnoError: The model no longer answers; replies that came are kept.
         ConfigurationError: The folder holds another run.
     """
     model = answerer.model

@@ -1,8 +1,8 @@
 """A small world of rendered scenes whose truth is known exactly.
 
-A scene is decided by one integer, its seed, and by how hard scenes may be (``WorldOptions``): the
-objects, what hides them, the printed words, the background and the shape of the picture. Seeds of
-different splits never meet (see ``seeds``). The world knows nothing of models, tokens or tensors.
+A seed and the difficulty of scenes (``WorldOptions``) determine a scene: the objects, what hides
+them, the printed words, the background and the shape of the picture. Seeds of different splits are
+disjoint (see ``seeds``). The world knows nothing of models, tokens or tensors.
 """
 
 from arno.training.world.captions import caption

@@ -37,7 +37,7 @@ _PATTERNS: Final = (Pattern.GRADIENT, Pattern.NOISE, Pattern.STRIPES, Pattern.BL
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """A kind of place: how a caption says it, and its sky and ground as (red, green, blue)."""
+    """A kind of place: its words in a caption, and its sky and ground as (red, green, blue)."""
 
     place: str
     colours: frozenset[str]
@@ -58,12 +58,12 @@ class Background:
     """A background of one scene.
 
     Attributes:
-        place: How a caption says where everything is: "on a red background", "in a meadow".
-        colours: Names of the colours that it has most of.
+        place: Words for the place in a caption: "on a red background", "in a meadow".
+        colours: Names of its main colours.
         shades: The two shades; of a landscape, sky and ground.
-        pattern: How they are mixed.
+        pattern: How the shades are mixed.
         grain: Standard deviation of the noise over it, 0..255.
-        pattern_seed: Decides the rest of the pattern.
+        pattern_seed: Seed of the rest of the pattern.
     """
 
     place: str
@@ -75,7 +75,7 @@ class Background:
 
     @property
     def brightness(self) -> float:
-        """How light it is on the whole, 0..255."""
+        """Mean brightness, 0..255."""
         return float(np.mean(self.shades))
 
 

@@ -1,6 +1,6 @@
 """Captions, written from a scene's truth and therefore always right.
 
-Each is a row of pieces, of which some are phrases that name objects: so a caption is also the
+A caption is a sequence of pieces, of which some are phrases that name objects, so it also gives the
 question and the answer of phrase grounding.
 """
 
@@ -25,7 +25,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption in pieces; the text is what they say one after the other."""
+    """A caption in pieces; its text is all pieces joined."""
 
     pieces: tuple[str | Phrase, ...]
 
@@ -36,7 +36,7 @@ class Caption:
 
     @property
     def phrases(self) -> tuple[Phrase, ...]:
-        """The phrases in the order in which they are said."""
+        """The phrases in the order of the text."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Phrase))
 
 
@@ -58,7 +58,7 @@ FIXED_TEXT: Final = (
         for part in sentence
     ),
 )
-"""What captions say whatever the scene."""
+"""The texts of captions that do not depend on the scene."""
 
 
 def caption(scene: Scene) -> str:

@@ -1,6 +1,6 @@
-"""The things that scenes are made of: one row a category.
+"""The kinds of objects in scenes: one row per category.
 
-Growing the world is adding a row here. Labels are single English words, because a detection answer
+A new row adds a category to the world. Labels are single English words, because a detection answer
 is read back by its label.
 """
 
@@ -15,10 +15,10 @@ class Category:
     """A kind of object.
 
     Attributes:
-        label: How it is called.
-        plural: How several are called.
+        label: Name of one object.
+        plural: Name of several.
         glyph: The emoji that draws it.
-        colour: The colour that one calls it by, where it is not painted in another.
+        colour: Name of its own colour, where it is not painted in another.
     """
 
     label: str

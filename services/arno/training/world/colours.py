@@ -45,7 +45,7 @@ COLOURS: Final = (
     Colour("grey", (0, 360), (0.0, 0.06), (0.4, 0.65)),
     Colour("black", (0, 360), (0.0, 0.1), (0.03, 0.18)),
 )
-"""What a plain background may be."""
+"""Colours of plain backgrounds."""
 
 TINTS: Final = (
     Colour("red", (-6, 6), (0.75, 0.95), (0.75, 0.95)),
@@ -55,7 +55,7 @@ TINTS: Final = (
     Colour("purple", (270, 288), (0.55, 0.85), (0.55, 0.8)),
     Colour("pink", (325, 338), (0.35, 0.6), (0.95, 1.0)),
 )
-"""What an object may be painted in."""
+"""Colours that objects are painted in."""
 
 OTHER_NAMES: Final = ("brown",)
-"""Colours that only objects of their own colour have."""
+"""Colours of unpainted objects only."""

@@ -74,12 +74,12 @@ def situated(thing: Thing) -> str:
 
 
 def relation(thing: Thing, other: Thing) -> str:
-    """Return how one object lies to another, or nothing where it is neither clearly."""
+    """Return the relation of one object to another, or the empty text where none is clear."""
     one, two = middle(thing.box), middle(other.box)
     across, down = one.x - two.x, one.y - two.y
     if max(abs(across), abs(down)) < _APART_MIN:
         return ""
-    # Neither left nor above: diagonal ones are both, and nobody could tell which is meant.
+    # Diagonal neighbours are both beside and above, which is ambiguous.
     if 0.5 < abs(across) / max(abs(down), 1e-9) < 2:
         return ""
     if abs(across) > abs(down):

@@ -1,7 +1,7 @@
-"""Ask each task about a scene: the question, the right answer, and what both are about.
+"""Make the question and the answer of each task about a scene.
 
-Shapes are in pixels of a picture of any size. What a task is asked (which object, which phrase) is
-decided by the scene's seed and the task, so a scene always asks the same.
+Shapes are in pixels of a picture of any size. The scene's seed and the task determine the question
+(which object, which phrase), so a scene always has the same questions.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Inquiry:
     """A question about a scene and its truth.
 
     Attributes:
-        spec: What is asked.
+        spec: The task with its inputs.
         answer: The truth.
         things: The objects that the answer is about, in its order.
         words: The printed words that it is about, in its order.
@@ -69,7 +69,7 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """All that an asker may look at."""
+    """The inputs from which a question is made."""
 
     scene: Scene
     size: ImageSize
@@ -79,7 +79,7 @@ class _Asked:
 
 
 def inquire(scene: Scene, task: Task, size: ImageSize, options: WorldOptions) -> Inquiry | None:
-    """Return what ``task`` is asked about ``scene``; None where the scene has nothing for it."""
+    """Return the question of ``task`` about ``scene``; None where the scene has none."""
     rng = np.random.default_rng((scene.seed, TASK_NUMBERS[task]))
     return _ASKERS[task](_Asked(scene, size, options, rng, task))
 

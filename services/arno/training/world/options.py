@@ -1,4 +1,4 @@
-"""How hard the scenes are, as one frozen value: a run, a test and a report name the same world."""
+"""The difficulty of scenes as one frozen value, shared by runs, tests and reports."""
 
 from __future__ import annotations
 
@@ -89,4 +89,4 @@ TINY: Final = WorldOptions(
     outline_points_max=10,
     region_jitter=0.03,
 )
-"""The part that a model of a few million parameters learns on two cores at 128 pixels."""
+"""The part that a model of a few million parameters can learn on two cores at 128 pixels."""

@@ -1,4 +1,4 @@
-"""Where an object is put, and how it is drawn."""
+"""The place and the look of an object."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Placement:
     """One object as it is drawn: ``box`` is the tight box of its glyph, in sides of the picture.
 
     Attributes:
-        category: What it is.
-        box: Where it is, whatever may lie in front of it.
+        category: Kind of the object.
+        box: The whole object, including hidden parts.
         mirrored: Whether left and right are swapped.
         brightness: Factor on its colours.
         colour: The name of its colour.
@@ -63,7 +63,7 @@ def place(
     """Find room for one more object, or return None where the picture is full.
 
     Args:
-        rng: Decides everything.
+        rng: Source of all choices.
         aspect: Width over height of the picture.
         others: The objects that are there.
         words: Boxes that no object may touch.

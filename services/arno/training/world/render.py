@@ -1,4 +1,4 @@
-"""Draw a scene at any size, and say where each object came to lie.
+"""Draw a scene at any size, and return the box of each object.
 
 Objects are resampled at fractions of a pixel, so the truth is the exact box and not one rounded to
 the pixel grid.

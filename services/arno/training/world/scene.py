@@ -1,7 +1,7 @@
-"""Imagine a scene from its seed: what there is, where, and on which background.
+"""Make a scene from its seed: objects, words, their places, and the background.
 
-Everything is in units of the picture's sides (0..1), so one scene can be drawn at any size. What
-the pixels are is decided in ``render``, ``backgrounds`` and ``lettering``.
+Everything is in units of the picture's sides (0..1), so one scene can be drawn at any size.
+``render``, ``backgrounds`` and ``lettering`` draw the pixels.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a seed stands for.
+    """The scene of a seed.
 
     Attributes:
         seed: The seed.
         aspect: Width over height.
-        background: What is behind everything.
+        background: The background.
         things: The objects in reading order (by left, then upper edge of what is seen).
         words: The printed words in reading order (by upper, then left edge).
         painted: The objects in the order in which they are drawn, the hindmost first.
@@ -89,7 +89,7 @@ def imagine(seed: int, aspect: float | None = None, options: WorldOptions = TINY
     words = _words(rng, aspect, background, options)
     placements: list[Placement] = []
     taken = [word.box for word in words]
-    # The first object always finds room: without it a scene would be about nothing.
+    # A scene needs at least one object, so words give way to the first.
     for _ in range(rng.integers(1, options.objects_max + 1)):
         placement = place(rng, aspect, placements, taken, background.colours, options)
         if placement is not None:

@@ -1,4 +1,4 @@
-"""Which scenes may be learned from, and which are only for measuring.
+"""The seeds of scenes for training, and those only for measuring.
 
 Each split owns a range of seeds and the ranges are disjoint, so no scene can be in two splits
 whatever the settings of a run.

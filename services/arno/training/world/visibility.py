@@ -1,4 +1,4 @@
-"""What can be seen of objects that cover one another."""
+"""The visible parts of objects that cover one another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arno.vocabulary import Box, Point, Polygon
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is seen of an object, in units of the picture's sides.
+    """The visible part of an object, in units of the picture's sides.
 
     Attributes:
         box: The tight box around what is seen.

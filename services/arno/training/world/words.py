@@ -1,7 +1,7 @@
-"""Printed words of a scene: which, in which letters, and where.
+"""Printed words of a scene: texts, faces, colours and places.
 
-Everything is in units of the picture's sides (0..1) but the angle, which is the one that a viewer
-sees when the picture is drawn in its own aspect.
+Lengths are in units of the picture's sides (0..1). Angles are those of the picture drawn in its own
+aspect.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOUD PUSH PULL KEEP OFF LOOK HELP HI HELLO THANKS WELCOME MARKET STREET GARDEN S
 BAKERY LIBRARY TICKETS STATION CENTRE PARKING DELIVERY BREAKFAST
 """
 LEXICON: Final = tuple(_SIGNS.split())
-"""Words as they stand on signs. A model may learn them by heart; random ones it must read."""
+"""Words of signs. A model can learn them by heart, and must read random ones."""
 
 _PLATE_PART: Final = 0.6
 PLATE_RIM: Final = 0.35

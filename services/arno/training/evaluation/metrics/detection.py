@@ -27,11 +27,13 @@ _MAP, _MAP_50, _RECALL = 0, 1, 8
 
 @dataclass(frozen=True, slots=True)
 class SeenImage:
-    """What there is in an image, and what the model gave.
+    """The true and the found regions of an image.
 
     Attributes:
-        size: Of the image. true: Objects. found: The model's regions.
-        ignored: Crowds: any number of boxes that lie in one are neither right nor wrong.
+        size: Size of the image.
+        true: The objects of the truth.
+        found: The model's regions.
+        ignored: Crowds; found boxes inside a crowd are neither right nor wrong.
     """
 
     size: ImageSize
@@ -45,8 +47,10 @@ class Detection:
     """COCO's figures, 0..1.
 
     Attributes:
-        map_50: Mean average precision at IoU 0.5. map_50_95: Averaged over IoU 0.5 to 0.95.
-        recall_50: The greatest recall at IoU 0.5. recall_50_95: Averaged over IoU 0.5 to 0.95.
+        map_50: Mean average precision at IoU 0.5.
+        map_50_95: Mean average precision, averaged over IoU 0.5 to 0.95.
+        recall_50: The greatest recall at IoU 0.5.
+        recall_50_95: The greatest recall, averaged over IoU 0.5 to 0.95.
     """
 
     map_50: float
@@ -59,7 +63,7 @@ def coco_detection(images: Sequence[SeenImage], *, labelled: bool = True) -> Det
     """Return COCO's figures over all images.
 
     Args:
-        images: Truth and findings; shapes that are no upright boxes count as the boxes around them.
+        images: Truth and findings; other shapes count as the upright boxes around them.
         labelled: Whether labels must agree; else all regions are of one category, as for proposals.
     """
     names = sorted({_name(region, labelled) for image in images for region in image.true})

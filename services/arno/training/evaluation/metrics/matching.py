@@ -1,4 +1,4 @@
-"""Pair what was found with what is there: one to one, the best overlap first.
+"""Pair found regions with true ones: one to one, the best overlap first.
 
 Definition: all pairs that may match are taken in falling order of overlap, and each side is used
 once. Unlike COCO's matching it needs no scores, so the result depends on the places alone.
@@ -26,10 +26,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many were found, are there, and agree; counts add up over images.
+    """Numbers of found, true and agreeing things; they add up over images.
 
     Attributes:
-        found_count: What the model gave. true_count: What is there. right_count: Pairs of both.
+        found_count: Number of things that the model found.
+        true_count: Number of things in the truth.
+        right_count: Number of pairs of both.
     """
 
     found_count: int
@@ -38,17 +40,17 @@ class Tally:
 
     @property
     def precision(self) -> float:
-        """The part of what was found that is there; 0 where nothing was found."""
+        """The part of the found things that is right; 0 where nothing was found."""
         return self.right_count / self.found_count if self.found_count else 0.0
 
     @property
     def recall(self) -> float:
-        """The part of what is there that was found; 0 where there is nothing."""
+        """The part of the true things that was found; 0 where the truth is empty."""
         return self.right_count / self.true_count if self.true_count else 0.0
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of both; 1 where nothing is there and nothing was found."""
+        """The harmonic mean of precision and recall; 1 where truth and findings are empty."""
         count = self.found_count + self.true_count
         return 2 * self.right_count / count if count else 1.0
 
@@ -64,11 +66,11 @@ def match(
     """Return the pairs, best first.
 
     Args:
-        found: What the model gave.
-        true: What is there.
+        found: The regions that the model found.
+        true: The regions of the truth.
         may_match: Whether the labels of a found and a true region allow a pair.
-        overlap: 0..1; None compares the upright boxes around the shapes.
-        overlap_min: From where places agree.
+        overlap: Overlap of two regions, 0..1; None is the IoU of the upright boxes around them.
+        overlap_min: Overlap from which a pair counts.
     """
     measure = overlap or box_overlap
     pairs = [
@@ -108,7 +110,7 @@ def any_label(one: Region, other: Region) -> bool:
 
 
 def plain(label: str) -> str:
-    """Return a label as it is compared: lower case, single spaces."""
+    """Return a label for comparison: lower case, single spaces."""
     return " ".join(label.casefold().split())
 
 
