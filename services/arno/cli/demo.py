@@ -39,7 +39,7 @@ _TASKS: Final = (
     TaskRequest(Task.REGION_TO_DESCRIPTION, id="description", input_from="objects"),
 )
 _START_TIMEOUT_S: Final = 330.0
-"""Longer than `arno up` waits for its children: it knows better why they are late."""
+"""Longer than `arno up` waits for its children: its message names the reason of a delay."""
 _GRACE_S: Final = 20.0
 _POLL_S: Final = 0.1
 
@@ -62,7 +62,7 @@ _POLL_S: Final = 0.1
 def verb(folder: Path, out: Path, model: str) -> int:
     """Start Arno on free ports, send it the pictures of a folder, show what it sees, stop it.
 
-    Where truth.json stands beside the pictures, says how many objects were found. Nothing is left
+    With truth.json beside the pictures, prints how many objects were found. Nothing is left
     running, and no data outside of --out.
 
     \b

@@ -36,7 +36,7 @@ from arno.training.evaluation.run import Evaluation, evaluate
 from arno.vocabulary import Task
 from arno.vocabulary.spec import task_of
 
-_SHOWN_FAULTS = 3
+_SHOWN_ERRORS = 3
 _MANY = 500
 """From this number of questions on, the log shows the progress now and then."""
 
@@ -169,19 +169,19 @@ def verb(
 def _tasks(names: str) -> tuple[Task, ...] | None:
     try:
         return tuple(task_of(name) for name in names.split(",") if name.strip()) or None
-    except InvalidFieldError as fault:
-        facts = fault.metadata
+    except InvalidFieldError as error:
+        facts = error.metadata
         raise InvalidFieldError(
-            field="--tasks", problem=fault.problem, limit=facts["limit"], sent=facts["sent"]
-        ) from fault
+            field="--tasks", problem=error.problem, limit=facts["limit"], sent=facts["sent"]
+        ) from error
 
 
 def _check(asked: QuestionSet, data: str, notes: Console) -> None:
     """Refuse data that asks nothing; tell what of it is broken."""
     if not asked.questions:
         raise InvalidFieldError(field="--data", problem="holds no question to ask", sent=data)
-    for fault in asked.broken[:_SHOWN_FAULTS]:
-        show_error(fault)
+    for error in asked.broken[:_SHOWN_ERRORS]:
+        show_error(error)
     if asked.broken:
         notes.print(f"{len(asked.broken)} broken samples are left out", style="yellow")
 
@@ -222,7 +222,7 @@ def _progress(notes: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 def _conclude(evaluation: Evaluation, setup: Setup, out: Path | None, *, as_json: bool) -> None:
     """Print and write what came of it."""
-    for failure in (*evaluation.failed, *evaluation.unasked)[:_SHOWN_FAULTS]:
+    for failure in (*evaluation.failed, *evaluation.unasked)[:_SHOWN_ERRORS]:
         name = failure.question.question_id
         # An unreadable image names its line of the data itself.
         show_error(failure.error, about="" if name in failure.error.message else name)

@@ -1,4 +1,4 @@
-"""`arno job`: hand in work now and fetch it later."""
+"""`arno job`: submit work now and fetch the results later."""
 
 from __future__ import annotations
 

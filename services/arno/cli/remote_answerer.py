@@ -84,8 +84,8 @@ class RemoteAnswerer:
             result = self._infer(questions[0].picture(), requests)
         except _WAITED_FOR:
             raise
-        except ArnoError as fault:
-            return [Reply(question.question_id, fault) for question in questions]
+        except ArnoError as error:
+            return [Reply(question.question_id, error) for question in questions]
         if result.model is not None and self._model_of(result) != self.model:
             raise ModelError(
                 f"model: {self.model.where} answers with another model than before: "
@@ -102,10 +102,10 @@ class RemoteAnswerer:
         while True:
             try:
                 return self._client.infer(picture, *requests, lane=Lane.BATCH)
-            except _WAITED_FOR as fault:
+            except _WAITED_FOR as error:
                 if time.monotonic() > patient_until_s:
                     raise
-                time.sleep(fault.retry_delay_s)
+                time.sleep(error.retry_delay_s)
 
     def _request(self, number: int, question: Question) -> TaskRequest:
         spec = question.spec
@@ -121,7 +121,7 @@ class RemoteAnswerer:
 
     def _model_of(self, result: InferResult) -> JudgedModel:
         if result.model is None:
-            # No model, no answer: the first task says why.
+            # Without a model there is no answer; the first task has the reason.
             raise result[0].error or ModelError("model: the server does not say which it runs")
         model = result.model
         return JudgedModel(model.name, model.fingerprint, model.dtype, self._client.address)

@@ -37,10 +37,10 @@ def verb(settings: TrainSettings) -> int:
     try:
         from arno.training.trainer.fine_tune import fine_tune
         from arno.training.trainer.process_group import ProcessGroup
-    except ModuleNotFoundError as fault:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"training needs {fault.name}: pip install 'arno[train]'", extra="train"
-        ) from fault
+            f"training needs {error.name}: pip install 'arno[train]'", extra="train"
+        ) from error
     group = ProcessGroup.of(os.environ)
     finished = fine_tune(settings, group, SafeConsole(stderr=True, quiet=not group.leads))
     return 0 if finished else _STOPPED

@@ -81,8 +81,8 @@ def _article(case: Case, goodness: float) -> str:
 def _pictures(case: Case) -> str:
     try:
         image = case.question.open_image()
-    except ArnoError as fault:
-        return f"<p>{html.escape(fault.message)}</p>"
+    except ArnoError as error:
+        return f"<p>{html.escape(error.message)}</p>"
     asked = case.question.spec.region
     about = () if asked is None else (Region("asked about", asked),)
     said, true = case.regions, regions_of(case.question.truths[0])

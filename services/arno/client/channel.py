@@ -18,7 +18,7 @@ from arno.ops.tls import tls_fault
 ChannelT = TypeVar("ChannelT", grpc.Channel, grpc.aio.Channel)
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
-"""Where `arno up` and `arno gateway` listen unless told otherwise."""
+"""Where `arno up` and `arno gateway` listen by default."""
 
 _RECEIVE_BYTES_MAX: Final = 64 * 1024 * 1024
 """An answer of 64 tasks full of polygons is far below; gRPC's own 4 MiB is not."""
@@ -78,7 +78,7 @@ class Tls:
         Raises:
             ConfigurationError: A file cannot be used, or only half of a key pair was given.
         """
-        # Of a file that is no PEM, gRPC says nothing until the call's timeout.
+        # gRPC reports a file that is no PEM only after the timeout of the call.
         self.context()
         return grpc.ssl_channel_credentials(
             root_certificates=_read(self.root_certificates),

@@ -67,7 +67,7 @@ def _details(error: grpc.RpcError) -> Iterator[ErrorInfo | RetryInfo]:
     try:
         status = rpc_status.from_call(error)
     except ValueError:
-        # A proxy between us changed the status but left the details: they belong to another fault.
+        # A proxy changed the status but left the details, which belong to another error.
         return
     for packed in status.details if status is not None else ():
         for kind in (ErrorInfo, RetryInfo):

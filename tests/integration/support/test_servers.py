@@ -16,7 +16,7 @@ from support.redis_server import WAYS_TO_GET_IT, RedisServer, redis_executables
 
 TESTS = Path(__file__).parents[2]
 
-# What a test run does, without pytest: start a server, say its process id, and wait.
+# What a test run does, without pytest: start a server, print its process id, and wait.
 RUN = """
 import pathlib, signal, sys
 from support.redis_server import RedisServer
@@ -24,7 +24,7 @@ from support.redis_server import RedisServer
 signal.signal(signal.SIGINT, signal.default_int_handler)
 server = RedisServer(*map(pathlib.Path, sys.argv[1:]))
 server.start()
-print(server._process.pid, flush=True)
+print(server.pid, flush=True)
 sys.stdin.read()
 """
 
