@@ -33,7 +33,7 @@ class ServingState:
     """Whether the gateway answers at all (readiness), and serves (gRPC's health service).
 
     A gateway without its bus or its store is ready: it answers with UNAVAILABLE and a retry delay
-    (docs/decisions/0044-readiness-is-to-answer.md).
+    (docs/decisions/0018-readiness-is-to-answer.md).
     """
 
     def __init__(self) -> None:

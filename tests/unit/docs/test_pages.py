@@ -87,4 +87,4 @@ def test_targets_of_make_that_pages_name_are_there():
 
 def test_each_decision_has_a_number_of_its_own():
     numbers = sorted(int(page.name[:4]) for page in (ROOT / "docs" / "decisions").glob("*.md"))
-    assert len(set(numbers)) == len(numbers)
+    assert numbers == list(range(1, len(numbers) + 1))
