@@ -14,6 +14,7 @@ import grpc
 
 from arno.errors import ConfigurationError
 from arno.ops.tls import tls_fault
+from arno.vocabulary.job import HEALTH_OF_ROUTING
 
 ChannelT = TypeVar("ChannelT", grpc.Channel, grpc.aio.Channel)
 
@@ -31,6 +32,9 @@ _SERVICE_CONFIG: Final = json.dumps(
     {
         # Over all addresses of a name: a headless service has one for each gateway.
         "loadBalancingConfig": [{"round_robin": {}}],
+        # No call goes to a gateway that has begun to leave: one that arrived while its server
+        # closes would end as CANCELLED. A server without the health service counts as healthy.
+        "healthCheckConfig": {"serviceName": HEALTH_OF_ROUTING},
         "methodConfig": [
             {
                 "name": [{"service": service} for service in _SERVICES],

@@ -14,6 +14,7 @@ from arno.errors import ArnoError, DrainingError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.periodic import PeriodicTask
 from arno.results.gateway_store import GatewayStore
+from arno.vocabulary.job import HEALTH_OF_ROUTING
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class ServingState:
         state = states.NOT_SERVING if self._problems else states.SERVING
         for name in _HEALTH_NAMES:
             await self.servicer.set(name, state)
+        await self.servicer.set(HEALTH_OF_ROUTING, states.SERVING)
 
     async def leave(self) -> None:
         """Report not ready and NOT_SERVING until the process ends."""

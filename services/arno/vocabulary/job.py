@@ -10,6 +10,14 @@ DEFAULT_TENANT: Final = "default"
 """The tenant of every job where no API keys are needed."""
 
 
+HEALTH_OF_ROUTING: Final = "arno.routing"
+"""The name under which gRPC's health service says whether new calls should come to a gateway.
+
+It is NOT_SERVING from the moment at which the gateway begins to leave, and SERVING before, whatever
+its backends do: without them a gateway still answers, with a reason and a retry delay.
+"""
+
+
 class Lane(StrEnum):
     """A priority class; also the last part of its topic's name."""
 
