@@ -12,7 +12,7 @@ from PIL import Image
 
 from arno.engine.checkpoints.config import PixelRecipe
 from arno.engine.interface import PreparedImage
-from arno.ops.images import ImageLimits, decode_image, inspect_image
+from arno.ops.images import ImageLimits, open_image
 from arno.ops.pixel_budget import PixelBudget
 from arno.vocabulary import ImageSize
 
@@ -36,10 +36,11 @@ def prepare_image(
         LimitExceededError: It is larger than allowed.
     """
     started_s = time.perf_counter()
-    header = inspect_image(content, limits)
+    image = open_image(content, limits)
+    header = image.header
     pixel_count = header.width_px * header.height_px
     with nullcontext() if budget is None else budget.hold(pixel_count):
-        pixels = make_pixels(decode_image(content, limits).picture, recipe)
+        pixels = make_pixels(image.decode(), recipe)
     return PreparedImage(
         sha256=hashlib.sha256(content).hexdigest(),
         pixels=pixels,

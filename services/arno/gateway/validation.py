@@ -21,7 +21,7 @@ from arno.gateway.settings import RequestLimits
 from arno.gateway.task_validation import check_regions
 from arno.ops.images import ImageLimits, inspect_image
 from arno.vocabulary import ImageSize, TaskSpec
-from arno.vocabulary.checks import quoted
+from arno.vocabulary.inputs import quoted
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _THREAD_BYTES_MIN: Final = 1024 * 1024

@@ -106,18 +106,46 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class OpenedImage:
+    """An image file whose header was accepted, and of which nothing is decoded yet.
+
+    Attributes:
+        file: Pillow's reader.
+        kind: The type of the file.
+        orientation: Of EXIF, 1..8.
+        field: The name of the request's field, for messages.
+    """
+
     file: ImageFile.ImageFile
     kind: ImageType
     orientation: int
+    field: str
 
     @property
     def header(self) -> ImageHeader:
+        """What the header says."""
         width_px, height_px = self.file.size
         # Pillow's TIFF reader turns the picture and its size by itself.
         if self.orientation >= 5 and self.kind is not TIFF:
             width_px, height_px = height_px, width_px
         return ImageHeader(width_px, height_px, self.kind.mime_type)
+
+    def decode(self) -> Image.Image:
+        """Return the first frame or page: upright, in RGB, on white. Once.
+
+        White stands behind transparent parts because the model has seen documents and web pages so.
+
+        Raises:
+            InvalidImageError: Broken, or cut off. A part of a picture is never returned.
+        """
+        try:
+            self.file.load()
+            picture = _to_rgb(self.file)
+            if self.kind is not TIFF and self.orientation in _TURNS:
+                picture = picture.transpose(_TURNS[self.orientation])
+        except _BROKEN as fault:
+            raise _broken(self.kind, fault, self.field) from fault
+        return picture
 
 
 def inspect_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> ImageHeader:
@@ -134,7 +162,7 @@ def inspect_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -
         InvalidImageError: Not an image of a type that Arno reads, or its header is broken.
         LimitExceededError: More bytes, pixels, or passes over them than allowed.
     """
-    return _open(content, limits, field).header
+    return open_image(content, limits, field=field).header
 
 
 def decode_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> DecodedImage:
@@ -147,18 +175,17 @@ def decode_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) ->
         LimitExceededError: More bytes, pixels, or passes over them than allowed; found before
             anything is allocated.
     """
-    opened = _open(content, limits, field)
-    try:
-        opened.file.load()
-        picture = _to_rgb(opened.file)
-        if opened.kind is not TIFF and opened.orientation in _TURNS:
-            picture = picture.transpose(_TURNS[opened.orientation])
-    except _BROKEN as fault:
-        raise _broken(opened.kind, fault, field) from fault
-    return DecodedImage(picture, opened.header)
+    opened = open_image(content, limits, field=field)
+    return DecodedImage(opened.decode(), opened.header)
 
 
-def _open(content: bytes, limits: ImageLimits, field: str) -> _Opened:
+def open_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> OpenedImage:
+    """Read the header of an image file, for callers that decode it later.
+
+    Raises:
+        InvalidImageError: Not an image of a type that Arno reads, or its header is broken.
+        LimitExceededError: More bytes, pixels, or passes over them than allowed.
+    """
     if len(content) > limits.bytes_max:
         raise LimitExceededError(
             field=field,
@@ -187,7 +214,7 @@ def _open(content: bytes, limits: ImageLimits, field: str) -> _Opened:
         raise _broken(kind, fault, field) from fault
     _check_pixels(file.size[0], file.size[1], limits, field)
     _check_scans(_scan_count(content, kind, file), file.size, limits, field)
-    return _Opened(file, kind, orientation)
+    return OpenedImage(file, kind, orientation, field)
 
 
 def _check_pixels(width_px: int, height_px: int, limits: ImageLimits, field: str) -> None:

@@ -12,14 +12,13 @@ from typing import Final
 from arno.errors import InvalidFieldError
 from arno.vocabulary.cascade import FAN_OUT_LIMIT
 from arno.vocabulary.catalogue import CATALOGUE, AnswerKind, ExtraInput
-from arno.vocabulary.inputs import check_inputs
+from arno.vocabulary.inputs import check_inputs, quoted
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.task import Task
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BEAMS_MAX: Final = 8
 _NEW_TOKENS_MIN: Final = 2
-_SENT_CHARS_MAX: Final = 80
 
 
 def check_specs(specs: Sequence[TaskSpec], *, field: str = "tasks") -> tuple[TaskSpec, ...]:
@@ -58,11 +57,6 @@ def inside(prefix: str) -> Iterator[None]:
             limit=error.metadata.get("limit"),
             sent=error.metadata.get("sent"),
         ) from None
-
-
-def quoted(text: str) -> str:
-    """Return the start of what was sent: enough to recognise it, too little to fill a log."""
-    return text if len(text) <= _SENT_CHARS_MAX else f"{text[:_SENT_CHARS_MAX]}..."
 
 
 def check_id(task_id: str, earlier: Mapping[str, Task]) -> str:

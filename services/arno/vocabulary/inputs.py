@@ -54,15 +54,15 @@ def check_inputs(
 def _check_text(task: Task, extra_input: ExtraInput, text: str, classes: Sequence[str]) -> None:
     if extra_input not in _TEXT_TAKERS:
         if text:
-            _refuse("text", f"{task} takes no text", limit="empty", sent=_clip(text))
+            _refuse("text", f"{task} takes no text", limit="empty", sent=quoted(text))
         return
     if not text.strip():
         if extra_input is ExtraInput.TEXT_OR_CLASSES and classes:
             return
         wanted = "text or classes" if extra_input is ExtraInput.TEXT_OR_CLASSES else "text"
-        _refuse("text", f"{task} needs {wanted}", limit="not blank", sent=_clip(text))
+        _refuse("text", f"{task} needs {wanted}", limit="not blank", sent=quoted(text))
     if extra_input is not ExtraInput.PROMPT and _LOCATION_START in text:
-        _refuse("text", "only PROMPT takes location tokens in its text", sent=_clip(text))
+        _refuse("text", "only PROMPT takes location tokens in its text", sent=quoted(text))
 
 
 def _check_classes(task: Task, extra_input: ExtraInput, text: str, classes: Sequence[str]) -> None:
@@ -70,17 +70,17 @@ def _check_classes(task: Task, extra_input: ExtraInput, text: str, classes: Sequ
         return
     if extra_input is not ExtraInput.TEXT_OR_CLASSES:
         _refuse(
-            "classes", f"{task} takes no classes", limit="empty", sent=_clip(", ".join(classes))
+            "classes", f"{task} takes no classes", limit="empty", sent=quoted(", ".join(classes))
         )
     if text.strip():
-        _refuse("classes", "give text or classes, not both", sent=_clip(", ".join(classes)))
+        _refuse("classes", "give text or classes, not both", sent=quoted(", ".join(classes)))
     for index, name in enumerate(classes):
         field = f"classes[{index}]"
         if not name.strip():
-            _refuse(field, "a class must not be blank", limit="not blank", sent=_clip(name))
+            _refuse(field, "a class must not be blank", limit="not blank", sent=quoted(name))
         if CLASS_SEPARATOR in name or _LOCATION_START in name:
             problem = f"a class must not hold {CLASS_SEPARATOR} or location tokens"
-            _refuse(field, problem, sent=_clip(name))
+            _refuse(field, problem, sent=quoted(name))
 
 
 def _check_region(task: Task, extra_input: ExtraInput, region: Box | None) -> None:
@@ -109,7 +109,8 @@ def _show(box: Box) -> str:
     return f"{box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}"
 
 
-def _clip(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return the start of what was sent: enough to recognise it, too little to fill a log."""
     return text if len(text) <= _SENT_CHARS_MAX else f"{text[:_SENT_CHARS_MAX]}..."
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.trace import SpanKind
@@ -81,7 +81,7 @@ class Intake:
         prepared: Gets every prepared job.
         clock: The time.
         metrics: Of the process.
-        preparing: How long images have been in preparation.
+        preparing: Measures how long images have been in preparation.
     """
 
     engine: Engine
@@ -93,11 +93,7 @@ class Intake:
     prepared: Messages
     clock: Clock
     metrics: WorkerMetrics
-    preparing: PrepareClock = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin to measure."""
-        object.__setattr__(self, "preparing", PrepareClock(self.clock))
+    preparing: PrepareClock
 
     def take(self, job: Job) -> None:
         """Bring a job as far as it gets without the engine.

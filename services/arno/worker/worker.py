@@ -18,7 +18,7 @@ from arno.ops.cpus import available_cpus
 from arno.results.worker_store import WorkerStore
 from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.heartbeat import Heartbeat
-from arno.worker.intake import Intake
+from arno.worker.intake import Intake, PrepareClock
 from arno.worker.job_table import CancellationPoll, JobTable, Messages
 from arno.worker.metrics import Readings, WorkerMetrics
 from arno.worker.pace import PaceReporter
@@ -98,6 +98,7 @@ class Worker:
         self._cancellations = CancellationPoll(
             parts.writer, self._table, self._messages, interval_s=settings.cancel_poll_s
         )
+        self._preparing = PrepareClock(clock)
         self._intake = Intake(
             engine=parts.engine,
             writer=parts.writer,
@@ -108,6 +109,7 @@ class Worker:
             prepared=self._messages,
             clock=clock,
             metrics=parts.metrics,
+            preparing=self._preparing,
         )
         self._polls = self._make_polls(parts.consumers)
 
@@ -158,7 +160,7 @@ class Worker:
         """Return the reasons why this process must be restarted."""
         ages_s = {
             "the engine has been in one step": self._loop.step_age_s(),
-            "an image has been in preparation": self._intake.preparing.oldest_age_s(),
+            "an image has been in preparation": self._preparing.oldest_age_s(),
         }
         limit_s = self._settings.step_stall_s
         return [f"{what} for {age_s:.0f} s" for what, age_s in ages_s.items() if age_s > limit_s]

@@ -67,6 +67,7 @@ def intake(fault: Exception, dead_letters: DeadLetters) -> Intake:
         prepared=unused,
         clock=Clock(),
         metrics=unused,
+        preparing=unused,
     )
 
 
