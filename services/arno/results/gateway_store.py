@@ -286,7 +286,8 @@ class GatewayStore:
     async def watch(self, job_id: str) -> AsyncIterator[JobSnapshot]:
         """Yield the job now and after every change until it has ended.
 
-        Changes that come faster than the caller takes them are seen as one.
+        Changes that come faster than the caller takes them are seen as one. The last is the end,
+        also where Redis lost the job meanwhile and a worker made it again.
 
         Raises:
             UnknownJobError: The store does not know it, or no longer.
@@ -296,10 +297,10 @@ class GatewayStore:
             yield snapshot
             while not snapshot.state.ended:
                 await self._hinted(waiter)
-                seen = waiter.revision
+                seen = waiter.version
                 with contextlib.suppress(BackendUnavailableError):
                     snapshot = await self._read(waiter)
-                    if waiter.revision != seen:
+                    if snapshot.state.ended or waiter.version != seen:
                         yield snapshot
 
     async def request_cancel(self, job_id: str) -> None:
@@ -355,7 +356,7 @@ class GatewayStore:
         if snapshot is None:
             raise UnknownJobError(waiter.job_id)
         waiter.read_at_s = self._clock.monotonic_s()
-        waiter.revision = snapshot.revision
+        waiter.version = snapshot.version
         return snapshot
 
     async def _hinted(self, waiter: Waiter) -> None:

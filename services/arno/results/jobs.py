@@ -31,6 +31,8 @@ class JobSnapshot:
             ended, in the order of the tasks. Empty once the job has ended: the outcome holds all.
         outcome: Set when the state is terminal.
         revision: Counts the changes of the job in the store.
+        incarnation: Names the creation from which the revision counts; empty where a version
+            before this field created the job.
     """
 
     job_id: str
@@ -45,6 +47,12 @@ class JobSnapshot:
     task_results: tuple[bytes, ...] = ()
     outcome: JobOutcome | None = None
     revision: int = 1
+    incarnation: str = ""
+
+    @property
+    def version(self) -> str:
+        """Differs between any two changes, also where the store has lost the job in between."""
+        return f"{self.revision} {self.incarnation}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +99,7 @@ def read_snapshot(job_id: str, fields: Mapping[bytes, bytes]) -> JobSnapshot | N
         task_results=_task_results(fields),
         outcome=None if outcome is None else JobOutcome.FromString(outcome),
         revision=int(fields[b"revision"]),
+        incarnation=fields.get(b"incarnation", b"").decode(errors="replace"),
     )
 
 

@@ -27,6 +27,8 @@ Field                Meaning
 ==================== ============================================================================
 state                A ``JobState``, or DELETED: then the hash is a tombstone with no other field
 revision             Counts the changes since the hash was made
+incarnation          When the hash was made, Unix microseconds of Redis: a job that Redis has lost
+                     and that was made again counts from another beginning. May be absent
 tenant, lane         As accepted; lane is for operators, and absent in a job made again
 submitted_at_ms      As accepted
 deadline_at_ms       As accepted

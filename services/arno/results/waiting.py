@@ -55,14 +55,14 @@ class Waiter:
         job_id: The job.
         wake_on: The event that wakes it.
         read_at_s: When it last read the job, in seconds of the store's clock.
-        revision: The job's revision at that time.
+        version: The job's revision and incarnation at that time.
         hint: Set when it should read the job again.
     """
 
     job_id: str
     wake_on: WakeOn
     read_at_s: float
-    revision: int = 0
+    version: str = ""
     hint: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -121,16 +121,16 @@ class Waiters:
             if ended or waiter.wake_on is WakeOn.CHANGE:
                 waiter.hint.set()
 
-    def wake_outdated(self, job_id: str, revision: int) -> None:
-        """Hint to the waiters of a job that have not read the revision that a sweep found.
+    def wake_outdated(self, job_id: str, version: str) -> None:
+        """Hint to the waiters of a job that have not read the version that a sweep found.
 
         Args:
             job_id: The job.
-            revision: -1 where the job has ended or is gone, which concerns every waiter.
+            version: Empty where the job has ended or is gone, which concerns every waiter.
         """
         for waiter in self._waiters.get(job_id, ()):
-            changed = waiter.wake_on is WakeOn.CHANGE and revision != waiter.revision
-            if revision < 0 or changed:
+            changed = waiter.wake_on is WakeOn.CHANGE and version != waiter.version
+            if not version or changed:
                 waiter.hint.set()
 
     def wake_all(self) -> None:
@@ -226,11 +226,11 @@ class WakeUpLoop:
     async def _compare(self, stale: dict[str, WakeOn]) -> None:
         jobs = [self._keys.job(job_id) for job_id in stale]
         watchers = [self._keys.watchers(job_id) for job_id in stale]
-        revisions: Any = await self._sweep_script(
+        versions: Any = await self._sweep_script(
             keys=[*jobs, *watchers], args=[self._stream, *stale.values()]
         )
-        for job_id, revision in zip(stale, revisions, strict=True):
-            self._waiters.wake_outdated(job_id, revision)
+        for job_id, version in zip(stale, versions, strict=True):
+            self._waiters.wake_outdated(job_id, version.decode(errors="replace"))
 
 
 def raise_if_cancelled() -> None:

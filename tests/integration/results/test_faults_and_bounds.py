@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
@@ -13,6 +15,7 @@ from arno.errors import BackendUnavailableError, UnknownJobError
 from arno.results import gateway_store
 from arno.results.connection import reading_client
 from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import Attempt, JobSnapshot
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
@@ -100,6 +103,53 @@ async def test_sweep_finds_what_the_stream_has_lost(
         raw.delete(f"{unique_prefix}:watchers:{record.id}")
         await run_jobs(worker, record)
     assert [job.state for job in await asyncio.gather(*waits)] == [JobState.SUCCEEDED] * 2
+
+
+async def _watched_twin(
+    store: GatewayStore, worker: WorkerStore, raw: redis.Redis, prefix: str
+) -> tuple[AsyncGenerator[JobSnapshot], Attempt]:
+    """Return a watch that has read revision 2 of a job that the store has lost since."""
+    record = new_job()
+    await store.claim(record)
+    attempt = await asyncio.to_thread(worker.begin, record)
+    watch = cast("AsyncGenerator[JobSnapshot]", store.watch(record.id))
+    assert (await anext(watch)).revision == 2
+    raw.delete(f"{prefix}:job:{record.id}", f"{prefix}:watchers:{record.id}")
+    return watch, attempt
+
+
+async def test_watch_yields_the_end_of_a_job_that_was_lost_and_made_again_with_an_equal_revision(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    watch, attempt = await _watched_twin(await new_store("g1"), worker, raw, unique_prefix)
+    await asyncio.to_thread(worker.finish, attempt, outcome())
+    async with asyncio.timeout(WAIT_S):
+        changes = [(job.state, job.revision) async for job in watch]
+    assert changes == [(JobState.SUCCEEDED, 2)]
+
+
+async def test_sweep_finds_a_change_of_a_job_that_was_made_again_with_an_equal_revision(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    watch, attempt = await _watched_twin(await new_store("g1"), worker, raw, unique_prefix)
+    await asyncio.to_thread(progress, worker, attempt, JobState.DECODING)
+    async with asyncio.timeout(WAIT_S):
+        change = await anext(watch)
+    assert (change.state, change.revision) == (JobState.DECODING, 2)
+    await watch.aclose()
+
+
+async def test_job_made_by_a_version_without_incarnations_is_read_and_watched(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store, record = await new_store("g1"), new_job()
+    await store.claim(record)
+    raw.hdel(f"{unique_prefix}:job:{record.id}", "incarnation")
+    watch = cast("AsyncGenerator[JobSnapshot]", store.watch(record.id))
+    assert (await anext(watch)).incarnation == ""
+    await run_jobs(worker, record)
+    async with asyncio.timeout(WAIT_S):
+        assert [job.state async for job in watch][-1] is JobState.SUCCEEDED
 
 
 async def test_thousand_waiters_share_one_connection(

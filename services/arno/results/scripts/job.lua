@@ -32,8 +32,8 @@ local function ensure(job, origin)
   local now = redis.call('TIME')
   local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
   local expire_at_ms = math.max(tonumber(origin.deadline_at_ms), now_ms) + origin.time_to_live_s * 1000
-  redis.call('HSET', job, 'state', 'QUEUED', 'revision', 1, 'attempt_count', 0, 'decoded_token_count', 0,
-    'tenant', origin.tenant, 'submitted_at_ms', origin.submitted_at_ms, 'deadline_at_ms', origin.deadline_at_ms)
+  redis.call('HSET', job, 'state', 'QUEUED', 'revision', 1, 'incarnation', string.format('%.0f', now[1] * 1000000 + now[2]),
+    'attempt_count', 0, 'decoded_token_count', 0, 'tenant', origin.tenant, 'submitted_at_ms', origin.submitted_at_ms, 'deadline_at_ms', origin.deadline_at_ms)
   redis.call('PEXPIREAT', job, string.format('%.0f', expire_at_ms))
   return 'QUEUED'
 end
