@@ -18,6 +18,7 @@ the gateway translates once, in ``arno.gateway.status``.
     |   +-- OverloadedError          a bound on work in hand is reached
     |   +-- BackendUnavailableError  the bus or the result store cannot be reached
     |   +-- DrainingError            the process is leaving
+    |   +-- ImageLostError           the store has lost an accepted job's image
     +-- DeadlineExceededError        DEADLINE_EXCEEDED
     +-- CancelledError               CANCELLED
     +-- InputUnavailableError        FAILED_PRECONDITION: the task it follows gave nothing to use
@@ -200,6 +201,21 @@ class DrainingError(UnavailableError):
     """This process is leaving and takes no new work."""
 
     reason = "DRAINING"
+
+
+class ImageLostError(UnavailableError):
+    """The blob store no longer holds the image of an accepted job; sent again, it runs."""
+
+    reason = "IMAGE_LOST"
+
+    def __init__(self, sha256: str) -> None:
+        """Name the image by its digest."""
+        super().__init__(
+            f"image: the store has lost image {sha256} before a worker could read it; send the "
+            "request again",
+            field="image",
+            sha256=sha256,
+        )
 
 
 class DeadlineExceededError(ArnoError):

@@ -17,6 +17,8 @@ from chaos.history import TERMINAL, History, Operation, Outcome, Reading, Verb, 
 HONEST_REFUSALS: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
 """Codes that a client of a broken or full installation may get; it tries again."""
 
+IMAGE_LOST: Final = "IMAGE_LOST"
+
 CLOCK_MARGIN_S: Final = 1.0
 """How much earlier than promised a job may expire: clocks of one machine are read one by one."""
 
@@ -81,12 +83,13 @@ def answers_are_true(history: History) -> Iterator[Violation]:
         )
         expires_s = submitted_s + history.requests[number].life_s - CLOCK_MARGIN_S
         for op in operations:
-            spent_s = op.ended_s - op.invoked_s
-            if op.code == "DEADLINE_EXCEEDED" and spent_s < op.timeout_s - CLOCK_MARGIN_S:
+            if op.code == "DEADLINE_EXCEEDED" and op.ended_s < _patience_ends_s(op, expires_s):
+                spent_s = op.ended_s - op.invoked_s
                 text = f"{op.verb} was given up after {spent_s:.1f} s of {op.timeout_s:g} s"
                 yield Violation("early", number, text)
             for reading in terminal(op):
-                if reading.wrong:
+                lost = reading.reason == IMAGE_LOST and history.emptied(submitted_s, reading.at_s)
+                if reading.wrong and not lost:
                     yield Violation("false", number, reading.wrong)
                 if reading.state == "CANCELLED" and reading.at_s < stopped_s:
                     yield Violation("false", number, "CANCELLED before anybody asked for it")
@@ -150,10 +153,16 @@ def deleted_jobs_stay_deleted(history: History) -> Iterator[Violation]:
 
 
 def refusals_are_honest(history: History) -> Iterator[Violation]:
-    """A call fails only for reasons that an outage explains, or because its job was deleted."""
+    """A call fails only for reasons that an outage explains, or because its job was deleted.
+
+    A lost image is explained only by a store that was emptied.
+    """
     for number, operations in history.by_request.items():
         deletes_s = [op.invoked_s for op in operations if op.verb is Verb.DELETE]
+        submitted_s = min(op.invoked_s for op in operations)
         for op in operations:
+            if op.reason == IMAGE_LOST and not history.emptied(submitted_s, op.ended_s):
+                yield Violation("strange", number, f"{op.verb}: an image was lost by no loss")
             if not op.code or op.code in HONEST_REFUSALS:
                 continue
             deleted = any(at_s < op.ended_s for at_s in deletes_s)
@@ -182,6 +191,15 @@ RULES: Final[Mapping[str, Callable[[History], Iterator[Violation]]]] = {
         quotas_are_conserved,
     )
 }
+
+
+def _patience_ends_s(op: Operation, expires_s: float) -> float:
+    """Return from when on an operation may say that its time is over.
+
+    A call that comes again with its key gets the rest of the first call's time.
+    """
+    own_s = op.invoked_s + op.timeout_s - CLOCK_MARGIN_S
+    return min(own_s, expires_s) if op.verb is Verb.INFER else own_s
 
 
 def _may_be_forgotten(history: History, operations: Sequence[Operation]) -> bool:

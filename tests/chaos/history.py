@@ -45,12 +45,14 @@ class Reading:
         state: The name of the job's state, without its prefix.
         digest: Fingerprint of a terminal state with everything in it; empty before the end.
         wrong: How the answer differs from the true one; empty where it does not.
+        reason: The error of a job that failed.
     """
 
     at_s: float
     state: str
     digest: str = ""
     wrong: str = ""
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Operation:
         ended_s: When it ended; infinite while it runs.
         outcome: How it ended; ``info`` while it runs.
         code: The canonical code of a call that failed.
+        reason: Its reason; the code where gRPC itself answered.
         job_id: The job that was named in the call or in its answer.
         timeout_s: How long the client was ready to wait.
         readings: What it saw of the job, in order.
@@ -77,6 +80,7 @@ class Operation:
     ended_s: float = float("inf")
     outcome: Outcome = Outcome.INFO
     code: str = ""
+    reason: str = ""
     job_id: str = ""
     timeout_s: float = 0.0
     readings: list[Reading] = field(default_factory=list)
@@ -166,26 +170,33 @@ class History:
             )
             return operation
 
-    def read(self, operation: Operation, state: str, *, digest: str = "", wrong: str = "") -> None:
-        """Note a state of the job that an operation saw."""
+    def read(self, operation: Operation, state: str, **found: str) -> None:
+        """Note a state of the job that an operation saw; `found` are other fields of `Reading`."""
         with self._lock:
-            reading = Reading(self.now_s(), state, digest, wrong)
+            reading = Reading(self.now_s(), state, **found)
             operation.readings.append(reading)
             self._write("read", number=operation.number, **asdict(reading))
 
     def end(
-        self, operation: Operation, outcome: Outcome, *, code: str = "", job_id: str = ""
+        self,
+        operation: Operation,
+        outcome: Outcome,
+        *,
+        code: str = "",
+        reason: str = "",
+        job_id: str = "",
     ) -> None:
         """Note the end of an operation."""
         with self._lock:
             operation.ended_s = self.now_s()
-            operation.outcome, operation.code = outcome, code
+            operation.outcome, operation.code, operation.reason = outcome, code, reason
             operation.job_id = job_id or operation.job_id
             self._write(
                 "end",
                 number=operation.number,
                 outcome=outcome,
                 code=code,
+                reason=reason,
                 job_id=operation.job_id,
                 at_s=operation.ended_s,
             )
@@ -201,6 +212,10 @@ class History:
         with self._lock:
             self.leaks.append(what)
             self._write("leaked", what=what)
+
+    def emptied(self, since_s: float, until_s: float) -> bool:
+        """Return whether the store was emptied between two moments."""
+        return any(since_s <= loss_s <= until_s for loss_s in self.store_losses_s)
 
     def era(self, at_s: float) -> int:
         """Return how often the store had been emptied by then."""
@@ -250,6 +265,7 @@ class History:
                 operation.ended_s = float(str(event["at_s"]))
                 operation.outcome = Outcome(str(event["outcome"]))
                 operation.code, operation.job_id = str(event["code"]), str(event["job_id"])
+                operation.reason = str(event.get("reason", ""))
             case "store_lost":
                 self.store_losses_s.append(float(str(event["at_s"])))
             case "leaked":

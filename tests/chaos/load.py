@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import grpc
 from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2, vision_pb2_grpc
+from arno.client.faults import from_rpc
 from chaos.history import TERMINAL, History, Operation, Outcome, Request, Verb, accepts
 from chaos.workload import Question, make_question
 from google.protobuf.duration_pb2 import Duration
@@ -138,10 +139,7 @@ class Load:
 
         async def infer(stubs: _Stubs, operation: Operation) -> None:
             response = await stubs.vision.Infer(request, timeout=operation.timeout_s)
-            content = response.SerializeToString(deterministic=True)
-            self._history.read(
-                operation, "SUCCEEDED", digest=_digest(content), wrong=question.fault(response)
-            )
+            self._note_answer(question, operation, response)
 
         await self._insist(question.number, Verb.INFER, infer)
 
@@ -232,6 +230,16 @@ class Load:
         except TimeoutError:
             self._history.leaked(f"the last reading of all jobs took more than {_READ_ALL_S:g} s")
 
+    def _note_answer(
+        self, question: Question, operation: Operation, response: vision_pb2.InferResponse
+    ) -> None:
+        """Note the answer of a call; one of which a part came too late is the end of its time."""
+        late = [one for one in response.results if one.error.reason == "DEADLINE_EXCEEDED"]
+        wrong = question.fault(response, unanswered={one.id for one in late})
+        digest = _digest(response.SerializeToString(deterministic=True))
+        state = "EXPIRED" if late else "SUCCEEDED"
+        self._history.read(operation, state, digest=digest, wrong=wrong)
+
     def _note(self, question: Question, operation: Operation, job: job_pb2.Job) -> bool:
         """Note a state of a job; return whether it has ended."""
         state = job_pb2.JobState.Name(job.state).removeprefix("JOB_STATE_")
@@ -247,7 +255,8 @@ class Load:
         elif state == "FAILED":
             wrong = f"question {question.number}: {job.error.reason}: {job.error.message}"
         content = end.SerializeToString(deterministic=True)
-        self._history.read(operation, state, digest=_digest(content), wrong=wrong)
+        digest = _digest(content)
+        self._history.read(operation, state, digest=digest, wrong=wrong, reason=job.error.reason)
         return True
 
     async def _insist(
@@ -280,7 +289,7 @@ class Load:
             code = error.code().name
             # Only a refusal by name is known to have had no effect.
             outcome = Outcome.FAIL if code == "NOT_FOUND" else Outcome.INFO
-            self._history.end(operation, outcome, code=code)
+            self._history.end(operation, outcome, code=code, reason=from_rpc(error, "").reason)
         else:
             self._history.end(operation, Outcome.OK, job_id=operation.job_id)
 

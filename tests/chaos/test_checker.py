@@ -107,6 +107,18 @@ def _wrong(scenario: Scenario) -> None:
     scenario.history.end(operation, Outcome.OK)
 
 
+def _image_lost(scenario: Scenario, number: int) -> None:
+    operation = scenario.history.invoke(number, Verb.GET, "job-1")
+    scenario.history.read(operation, "FAILED", digest="a", wrong="no image", reason="IMAGE_LOST")
+    scenario.history.end(operation, Outcome.OK)
+
+
+def _call_without_image(scenario: Scenario, number: int) -> None:
+    operation = scenario.history.invoke(number, Verb.INFER)
+    scenario.history.end(operation, Outcome.INFO, code="UNAVAILABLE", reason="IMAGE_LOST")
+    scenario.call(number, Verb.INFER, "SUCCEEDED", job_id="")
+
+
 def _cut_watch(scenario: Scenario) -> None:
     number = _job(scenario)
     scenario.call(number, Verb.WATCH, "QUEUED", job_id="job-1")
@@ -122,6 +134,8 @@ def _cut_watch(scenario: Scenario) -> None:
         (lambda scenario: _ended(scenario, "CANCELLED"), "false"),
         (lambda scenario: _ended(scenario, "EXPIRED"), "early"),
         (_given_up_early, "early"),
+        (lambda scenario: _image_lost(scenario, _job(scenario)), "false"),
+        (lambda s: _call_without_image(s, s.request(durable=False)), "strange"),
         (_twice, "twice"),
         (lambda scenario: _read_twice(scenario, "SUCCEEDED b", "SUCCEEDED b"), "changed"),
         (lambda scenario: _read_twice(scenario, "DECODING", "QUEUED"), "backwards"),
@@ -139,6 +153,8 @@ def _cut_watch(scenario: Scenario) -> None:
         "cancelled and nobody asked",
         "expired within its life",
         "a call given up before its deadline",
+        "a job whose image was lost by a store that kept everything",
+        "a call whose image was lost by a store that kept everything",
         "two jobs for one key",
         "an end that changed",
         "an earlier state read later",
@@ -180,6 +196,31 @@ def test_store_that_lost_its_memory_may_have_lost_jobs_and_keys_but_tells_nothin
     assert check(scenario.history) == []
     scenario.call(number, Verb.GET, "CANCELLED", job_id="job-2")
     assert [violation.rule for violation in check(scenario.history)] == ["false"]
+
+
+def test_image_may_be_lost_by_a_store_that_was_emptied_since(scenario: Scenario) -> None:
+    durable, waiting = _job(scenario), scenario.request(durable=False)
+    scenario.call(waiting, Verb.INFER, code="UNAVAILABLE", job_id="")
+    scenario.history.store_lost()
+    _image_lost(scenario, durable)
+    _call_without_image(scenario, waiting)
+    assert check(scenario.history) == []
+    later = scenario.request()
+    scenario.call(later, Verb.SUBMIT, job_id="job-3")
+    _image_lost(scenario, later)
+    assert [violation.rule for violation in check(scenario.history)] == ["false"]
+
+
+@pytest.mark.parametrize(("life_s", "rules"), [(3.0, []), (60.0, ["early"])])
+def test_call_that_comes_again_with_its_key_has_the_rest_of_the_first_calls_time(
+    scenario: Scenario, life_s: float, rules: list[str]
+) -> None:
+    number = scenario.request(durable=False, life_s=life_s)
+    scenario.call(number, Verb.INFER, code="UNAVAILABLE", job_id="")
+    again = scenario.history.invoke(number, Verb.INFER, timeout_s=life_s)
+    scenario.history.end(again, Outcome.INFO, code="DEADLINE_EXCEEDED")
+    scenario.call(number, Verb.INFER, "SUCCEEDED", job_id="")
+    assert [violation.rule for violation in check(scenario.history)] == rules
 
 
 def test_job_accepted_after_the_loss_must_end(scenario: Scenario) -> None:

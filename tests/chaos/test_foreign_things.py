@@ -84,7 +84,8 @@ def test_image_whose_key_holds_something_else_fails_its_own_job(
         record.blob.sha256 = "0" * 64
         raw.rpush(f"{settings.redis_key_prefix}:blob:{record.blob.sha256}", "foreign")
         lost, sound = client.submit_all([record, job_record()])
-        assert client.outcome(lost).error.reason == "INVALID_IMAGE"
+        error = client.outcome(lost).error
+        assert (error.reason, error.retryable) == ("IMAGE_LOST", True)
         assert client.outcome(sound).state == job_pb2.JOB_STATE_SUCCEEDED
 
 

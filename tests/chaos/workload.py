@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from arno.api.v1 import types_pb2, vision_pb2
@@ -40,12 +40,18 @@ class Question:
     tasks: tuple[types_pb2.TaskSpec, ...]
     answers: Mapping[str, str]
 
-    def fault(self, response: vision_pb2.InferResponse) -> str:
-        """Return what is false about an answer; nothing where it is the true one."""
+    def fault(self, response: vision_pb2.InferResponse, *, unanswered: Collection[str] = ()) -> str:
+        """Return what is false about an answer; nothing where it is the true one.
+
+        Args:
+            response: The answer.
+            unanswered: Ids of tasks that say themselves that they have none.
+        """
         said = {result.id: result.answer.text.text for result in response.results}
-        if said == self.answers and list(said) == list(self.answers):
+        true = {name: "" if name in unanswered else text for name, text in self.answers.items()}
+        if said == true and list(said) == list(true):
             return ""
-        return f"question {self.number}: said {said}, true is {dict(self.answers)}"
+        return f"question {self.number}: said {said}, true is {true}"
 
 
 def make_question(number: int, run: str) -> Question:

@@ -21,7 +21,7 @@ from arno.errors import (
     CancelledError,
     DeadlineExceededError,
     EngineError,
-    InvalidImageError,
+    ImageLostError,
     PoisonedJobError,
     StoredJobError,
 )
@@ -182,9 +182,7 @@ class Intake:
         sha256 = record.blob.sha256
         content = self.store.insist(lambda: self.writer.get_blob(sha256))
         if content is None:
-            raise InvalidImageError(
-                field="image", problem="no longer in the blob store", sent=sha256
-            )
+            raise ImageLostError(sha256)
         return content
 
     def _end(self, job: Job, error: ArnoError) -> None:
