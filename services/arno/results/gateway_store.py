@@ -89,7 +89,7 @@ class GatewayStore:
         self._note_published_script = register(script_text("note_published"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
-        self._keep_blob_script = register(script_text("keep_blob"))
+        self._put_blob_script = register(script_text("put_blob"))
 
     async def start(self) -> None:
         """Connect, and begin to read wake-ups; call it before the first claim."""
@@ -326,10 +326,11 @@ class GatewayStore:
         # Hashing 16 MiB takes tens of milliseconds, and lets other threads run.
         digest = await asyncio.to_thread(hashlib.sha256, content)
         sha256 = digest.hexdigest()
-        key, left_ms = self._keys.blob(sha256), time_to_live_s * 1000
+        keys, life_ms = [self._keys.blob(sha256)], time_to_live_s * 1000
         async with self._connection(f"keep image {sha256}"):
-            if not await self._keep_blob_script(keys=[key], args=[left_ms]):
-                await self._redis.set(key, content, px=left_ms)
+            # Asked without the content first: an image that is there is not sent again.
+            if not await self._put_blob_script(keys=keys, args=[life_ms]):
+                await self._put_blob_script(keys=keys, args=[life_ms, content])
         return sha256
 
     async def _since(self) -> int:
