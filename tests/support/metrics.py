@@ -24,6 +24,24 @@ class DeclaredMetric:
 
 def declared_metrics() -> list[DeclaredMetric]:
     """Return every metric of gateway, worker and training, and those that all processes have."""
+    found = []
+    for family in fresh_registry().collect():
+        suffix = "_total" if family.type == "counter" else ""
+        found.append(DeclaredMetric(family.name + suffix, family.type))
+    return sorted(found, key=lambda metric: metric.name)
+
+
+def fresh_series() -> dict[str, list[dict[str, str]]]:
+    """Return the labels of all series that processes show before they have done anything."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for family in fresh_registry().collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.labels)
+    return found
+
+
+def fresh_registry() -> CollectorRegistry:
+    """Return a registry with all metrics, as they are when a process has started."""
     registry = CollectorRegistry()
     GatewayMetrics(registry)
     registry.register(BacklogCollector(_no_backlog()))
@@ -31,11 +49,7 @@ def declared_metrics() -> list[DeclaredMetric]:
     worker.follow(_idle_worker())
     TrainMetrics(registry)
     register_process_metrics(registry)
-    found = []
-    for family in registry.collect():
-        suffix = "_total" if family.type == "counter" else ""
-        found.append(DeclaredMetric(family.name + suffix, family.type))
-    return sorted(found, key=lambda metric: metric.name)
+    return registry
 
 
 def _no_backlog() -> Backlog:

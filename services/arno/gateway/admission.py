@@ -8,7 +8,7 @@ lanes may fill only a part of the budgets, so that they are refused first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +53,7 @@ class Admission:
         backends: BackendMonitor,
         predicted_wait_s: Callable[[Lane], float | None] = lambda lane: None,
         on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
+        counted: Callable[[Lane], AbstractContextManager[None]] = lambda lane: nullcontext(),
     ) -> None:
         """Start with nothing in flight.
 
@@ -63,11 +64,13 @@ class Admission:
             predicted_wait_s: Returns how long a new job of a lane will wait for workers; None:
                 unknown.
             on_refused: Called with the lane and the exhausted budget (one of `BUDGETS`).
+            counted: Returns what surrounds each job, refused ones included, to count its outcome.
         """
         self._quotas = quotas
         self._backends = backends
         self._predicted_wait_s = predicted_wait_s
         self._on_refused = on_refused
+        self._counted = counted
         self._retry_delay_s = limits.overload_retry_s
         self._jobs_max = limits.jobs_in_flight_max
         self._bytes_max = limits.bytes_in_flight_max
@@ -105,7 +108,7 @@ class Admission:
             OverloadedError: A budget of the gateway is exhausted. Retryable.
             BackendUnavailableError: The bus or the store does not answer. Retryable.
         """
-        with self._quotas.hold(tenant, demand.size_bytes):
+        with self._counted(demand.lane), self._quotas.hold(tenant, demand.size_bytes):
             self._check_jobs(demand)
             self._check_bytes(demand)
             self._check_wait(demand)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -39,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 _KEY_CHECKS_S_MIN: Final = 0.05
 """Each check looks at every open call."""
+
+_STORE_MEMORY_S: Final = 10.0
+"""How often the result store is asked how full it is: it fills in minutes, not in seconds."""
 
 
 class Gateway:
@@ -89,12 +93,16 @@ class Gateway:
             backends=self._backends,
             predicted_wait_s=self._backlog.wait_s,
             on_refused=self._metrics.count_refusal,
+            counted=self._metrics.job,
         )
         self._key_checks = PeriodicTask(
             "the check of the keys of open calls",
             self._access.gatekeeper.end_invalid_calls,
             # The file is looked at when a check finds it older than the setting says.
             interval_s=max(settings.keys_check_interval_s / 2, _KEY_CHECKS_S_MIN),
+        )
+        self._store_memory = PeriodicTask(
+            "the query of the store's memory", self._ask_memory, interval_s=_STORE_MEMORY_S
         )
         self._call_limit = ConcurrencyLimit(
             "calls",
@@ -136,6 +144,7 @@ class Gateway:
         await self._backends.start()
         await self._backlog.start()
         self._key_checks.start()
+        self._store_memory.start()
         await self._server.start()
         # Also where no backend has answered yet: calls get an answer from now on.
         await self._update_health()
@@ -153,6 +162,7 @@ class Gateway:
         self._drain.begin()
         await self._server.stop(drain_s)
         await self._key_checks.close()
+        await self._store_memory.close()
         await self._backlog.close()
         await self._backends.close()
         # Calls that were cut off have requested the cancellation of their jobs.
@@ -172,6 +182,13 @@ class Gateway:
                     logged = error.message
                     logger.warning("waits for the %s: %s", name, logged)
             await asyncio.sleep(self._settings.backend_check_interval_s)
+
+    async def _ask_memory(self) -> None:
+        # The monitor of the backends says it where the store is away.
+        with suppress(BackendUnavailableError):
+            memory = await self._store.memory_bytes()
+            if memory is not None:
+                self._metrics.show_store_memory(*memory)
 
     def _build_submitter(self) -> Submitter:
         return Submitter(

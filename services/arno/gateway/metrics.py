@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from arno.errors import ArnoError, Code
 from arno.gateway.admission import BUDGETS, Admission
 from arno.gateway.backlog import Backlog
+from arno.gateway.status import JobFailedError
 from arno.vocabulary import Lane
 
 # From a null engine on one machine to a long queue: 2 ms to 10 min.
@@ -21,6 +26,20 @@ _REQUEST_BUCKETS_S = (
 _PUBLISH_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 # From a thumbnail to the default limit: 4 KiB to 16 MiB.
 _IMAGE_BUCKETS_BYTES = tuple(float(4096 * 4**power) for power in range(7))
+
+_SERVED: Final = "served"
+_FAILED: Final = "failed"
+_EXCUSED: Final = "excused"
+
+_CALLERS_CODES: Final = frozenset(
+    {
+        *(Code.CANCELLED, Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.ALREADY_EXISTS),
+        *(Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.FAILED_PRECONDITION),
+        # Only quotas of tenants end with it: a full gateway says UNAVAILABLE.
+        Code.RESOURCE_EXHAUSTED,
+    }
+)
+"""Codes of errors that the caller has caused; all others count against the objectives."""
 
 
 class GatewayMetrics:
@@ -57,6 +76,7 @@ class GatewayMetrics:
             registry=registry,
         )
         self._refusals = _refusals(registry)
+        self._jobs, self._job_seconds = _outcomes(registry)
         self._image_bytes = Histogram(
             "arno_gateway_image_bytes",
             "Size of the images that were accepted.",
@@ -82,18 +102,34 @@ class GatewayMetrics:
             "Jobs that this process asked to stop: their callers had gone.",
             registry=registry,
         )
-        self._keys_ok = Gauge(
-            "arno_gateway_keys_file_ok",
-            "Whether the file of API keys could be used when it was last read; 1 without one.",
+        self._keys_ok = _keys_ok(registry)
+        self._store_memory = Gauge(
+            "arno_gateway_store_memory_bytes",
+            "Memory of the result store: used, and its limit; absent where it may not be asked.",
+            ["of"],
             registry=registry,
         )
-        self._keys_ok.set(1)
         self._backend_up = Gauge(
             "arno_gateway_backend_up",
             "Whether a backend answered when it was last asked.",
             ["backend"],
             registry=registry,
         )
+
+    @contextmanager
+    def job(self, lane: Lane) -> Iterator[None]:
+        """Count what becomes of a job of a lane while the block runs, and how long it took."""
+        started_s = time.monotonic()
+        outcome = _EXCUSED
+        try:
+            yield
+            outcome = _SERVED
+            self._job_seconds.labels(lane).observe(time.monotonic() - started_s)
+        except Exception as error:
+            outcome = _EXCUSED if _code(error) in _CALLERS_CODES else _FAILED
+            raise
+        finally:
+            self._jobs.labels(lane, outcome).inc()
 
     def count_refusal(self, lane: Lane, budget: str) -> None:
         """Count a refused job by its lane and the exhausted budget."""
@@ -103,6 +139,11 @@ class GatewayMetrics:
         """Count a record that the bus has acknowledged, and the size of its image."""
         self._publish_seconds.observe(took_s)
         self._image_bytes.observe(image_bytes)
+
+    def show_store_memory(self, used_bytes: int, limit_bytes: int) -> None:
+        """Show how full the result store is, as it last said."""
+        self._store_memory.labels("used").set(used_bytes)
+        self._store_memory.labels("limit").set(limit_bytes)
 
     def follow_admission(self, admission: Admission) -> None:
         """Show the jobs and bytes in flight, read when scraped."""
@@ -117,6 +158,48 @@ class GatewayMetrics:
         """Show whether a backend answers, read when scraped."""
         gauge = self._backend_up.labels(backend)
         gauge.set_function(lambda: 0.0 if backend in problems() else 1.0)
+
+
+def _code(error: Exception) -> int:
+    match error:
+        case JobFailedError():
+            return error.error.code
+        case ArnoError():
+            return error.code
+        case _:
+            return Code.INTERNAL
+
+
+def _keys_ok(registry: CollectorRegistry) -> Gauge:
+    gauge = Gauge(
+        "arno_gateway_keys_file_ok",
+        "Whether the file of API keys could be used when it was last read; 1 without one.",
+        registry=registry,
+    )
+    gauge.set(1)
+    return gauge
+
+
+def _outcomes(registry: CollectorRegistry) -> tuple[Counter, Histogram]:
+    jobs = Counter(
+        "arno_gateway_jobs_total",
+        "Jobs asked for, by lane: served, failed, or excused (their callers' doing).",
+        ["lane", "outcome"],
+        registry=registry,
+    )
+    seconds = Histogram(
+        "arno_gateway_job_seconds",
+        "Time until a job was served: answered, or accepted where no call waits for it.",
+        ["lane"],
+        buckets=_REQUEST_BUCKETS_S,
+        registry=registry,
+    )
+    for lane in Lane:
+        # From 0: the objectives are judged from the first job on.
+        seconds.labels(lane)
+        for outcome in (_SERVED, _FAILED, _EXCUSED):
+            jobs.labels(lane, outcome)
+    return jobs, seconds
 
 
 def _refusals(registry: CollectorRegistry) -> Counter:

@@ -129,6 +129,15 @@ class GatewayStore:
         if isinstance(self._clock, StoreClock):
             self._clock.follow(seconds * 1000 + microseconds // 1000, asked_s=asked_s)
 
+    async def memory_bytes(self) -> tuple[int, int] | None:
+        """Return used memory and its limit (or its machine's); None where we may not ask."""
+        with translated("say how full it is"):
+            try:
+                found = await self._redis.info("memory")
+            except ResponseError:
+                return None
+        return found["used_memory"], found["maxmemory"] or found["total_system_memory"]
+
     async def claim(
         self,
         record: JobRecord,

@@ -15,7 +15,7 @@ from arno.bus.ports import ConsumerStatistics
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.engine.interface import EngineStatistics
 from arno.errors import PoisonedJobError, StoredJobError
-from arno.vocabulary import JobState
+from arno.vocabulary import JobState, Lane
 from arno.worker.job import Job, UnreadableRecordError
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class WorkerMetrics:
             self.dead_letters.labels(error.reason)
         self._job = self._histogram("job", "From acceptance to the stored end.", _JOB_BUCKETS)
         self._queue = self._histogram("queue", "From acceptance to a worker.", _JOB_BUCKETS)
+        for lane in Lane:
+            self._job.labels(lane.value)
+            self._queue.labels(lane.value)
         self._prepare = self._histogram("prepare", "Preparing one image.", _STAGE_BUCKETS)
         self._encode = self._histogram("encode", "Encoding one image.", _STAGE_BUCKETS)
         self._decode = self._histogram("decode", "Decoding one answer.", _STAGE_BUCKETS)

@@ -264,6 +264,22 @@ async def test_password_is_rotated_without_a_restart(settings_of, admin, tmp_pat
         admin.execute_command("ACL", "SETUSER", "arno-gateway", "resetpass", old)
 
 
+@pytest.mark.usefixtures("topics")
+async def test_gateway_sees_how_full_redis_is_where_its_user_may_ask(settings_of, admin):
+    store = GatewayStore(settings_of("gateway"), gateway="g")
+    await store.start()
+    try:
+        memory = await store.memory_bytes()
+        assert memory is not None
+        assert 0 < memory[0] < memory[1]
+        # As it was with the rules of an earlier release.
+        admin.execute_command("ACL", "SETUSER", "arno-gateway", "-info")
+        assert await store.memory_bytes() is None
+    finally:
+        admin.execute_command("ACL", "SETUSER", "arno-gateway", "+info")
+        await store.close()
+
+
 def redis_finding(**variables: str) -> dict[str, str]:
     done = CliRunner(env=variables).invoke(root, ["doctor", "--json", "--data", "absent"])
     findings = [json.loads(line) for line in done.output.splitlines()]
