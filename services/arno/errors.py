@@ -11,6 +11,7 @@ the gateway translates once, in ``arno.gateway.status``.
     |       +-- LimitExceededError   a field is larger than a configured limit
     |       +-- InvalidImageError    the bytes are not an image that can be decoded
     +-- UnauthenticatedError         UNAUTHENTICATED: no API key, or none that counts
+    +-- CrossSiteError               PERMISSION_DENIED: a page of another origin sent the request
     +-- QuotaExceededError           RESOURCE_EXHAUSTED: the tenant has as much as it may have
     +-- UnknownJobError              NOT_FOUND
     +-- IdempotencyConflictError     ALREADY_EXISTS
@@ -125,6 +126,13 @@ class UnauthenticatedError(ArnoError):
 
     code = Code.UNAUTHENTICATED
     reason = "UNAUTHENTICATED"
+
+
+class CrossSiteError(ArnoError):
+    """A browser sent the request for a page of another origin, or to a name that is not ours."""
+
+    code = Code.PERMISSION_DENIED
+    reason = "CROSS_SITE"
 
 
 class QuotaExceededError(ArnoError):

@@ -53,25 +53,28 @@ class ArnoUp:
     def __init__(self, folder: Path, *flags: str, **variables: str) -> None:
         self.data = folder / "data"
         self.log = folder / "up.log"
-        words = ["up", "--port", "0", "--data", str(self.data), "--model", "null", *flags]
+        given = ["--port", "0", "--data", str(self.data), "--model", "null", "--no-web"]
+        words = ["up", *given, *flags]
         self.process = start_arno(*words, log=self.log, **variables)
         try:
             eventually(self._ready, timeout_s=_START_TIMEOUT_S, what="arno up is ready")
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"{error}\n{self.said}") from error
-        self.address = json.loads((self.data / "up.json").read_text())["address"]
+        state = json.loads((self.data / "up.json").read_text())
+        self.address: str = state["address"]
+        self.web: str = state["web"] or ""
 
     @property
     def said(self) -> str:
         return self.log.read_text()
 
     def children(self) -> dict[str, int]:
-        """Return the running children's pids: redis-server, gateway, worker."""
+        """Return the running children's pids: redis-server, gateway, worker, web."""
         return {
             name: pid
             for pid, words in _children_of(self.process.pid)
-            for name in ("redis-server", "gateway", "worker")
+            for name in ("redis-server", "gateway", "worker", "web")
             if any(word.endswith(name) for word in words)
         }
 

@@ -10,7 +10,7 @@ import pytest
 FORBIDDEN = ("torch", "transformers", "cv2", "av", "numpy")
 
 
-@pytest.mark.parametrize("module", ["arno.gateway.main"])
+@pytest.mark.parametrize("module", ["arno.gateway.main", "arno.web.main"])
 def test_process_loads_no_model_library(module):
     probe = f"import sys, {module}; print(*sorted({FORBIDDEN!r} & sys.modules.keys()))"
     probe = probe.replace(repr(FORBIDDEN), f"set({FORBIDDEN!r})")

@@ -60,6 +60,7 @@ _EXTRAS: Final = {
     "gateway": ("grpc_reflection", "uvloop", *_SERVER),
     "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", *_SERVER),
     "ingest": ("av",),
+    "web": ("starlette", "uvicorn", "python_multipart"),
 }
 _WORKER_EXTRA: Final = "pip install 'arno[worker]'"
 _PYTHON_MIN: Final = (3, 11)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from arno.client import Client, Tls
+from arno.client import AsyncClient, Client, Tls
 from arno.errors import ConfigurationError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,6 +41,14 @@ class Connection:
             ConfigurationError: A TLS file cannot be used, or the address is malformed.
         """
         return Client(self.address, timeout_s=timeout_s, tls=self.tls, api_key=self.api_key)
+
+    def async_client(self) -> AsyncClient:
+        """Return an asyncio client; to be called in the loop that uses it.
+
+        Raises:
+            ConfigurationError: A TLS file cannot be used, or the address is malformed.
+        """
+        return AsyncClient(self.address, tls=self.tls, api_key=self.api_key)
 
 
 def connection_options(

@@ -148,9 +148,11 @@ def _server(model: str, console: Console) -> Iterator[str]:
     """Run `arno up` in a folder of its own; give its address; leave nothing."""
     with tempfile.TemporaryDirectory(prefix="arno-demo-") as name:
         folder = Path(name)
-        command = [sys.executable, "-m", "arno.cli", "up", "--port", "0", "--model", model]
+        command = [sys.executable, "-m", "arno.cli", "up", "--port", "0", "--no-web"]
         state = folder / "data" / STATE_FILE
-        spec = ChildSpec("up", [*command, "--data", str(folder / "data")], state.exists, "")
+        spec = ChildSpec(
+            "up", [*command, "--model", model, "--data", str(folder / "data")], state.exists, ""
+        )
         child = Child(spec, folder)
         before = signal.signal(signal.SIGTERM, _leave)
         try:

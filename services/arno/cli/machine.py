@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from arno.ops.embedded_redis import (
     redis_server_command,
     write_redis_files,
 )
+from arno.web.settings import WebSettings
 from arno.worker.settings import WorkerSettings
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -44,6 +45,7 @@ class MachineOptions:
         model: What the worker serves.
         bus: "redis" or "kafka".
         kafka_bootstrap: Brokers, where the bus is Kafka.
+        web_port: Port of the web process on loopback; 0 takes a free one, None leaves it out.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class MachineOptions:
     model: str
     bus: str
     kafka_bootstrap: str
+    web_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Machine:
         store: The redis-server.
         gateway: The gRPC server.
         worker: The model.
+        web: The page and HTTP; None without it.
         metrics: Process names to the addresses of their metrics.
     """
 
@@ -76,6 +80,7 @@ class Machine:
     store: ChildSpec
     gateway: ChildSpec
     worker: ChildSpec
+    web: ChildSpec | None
     metrics: dict[str, str]
 
     def write_files(self) -> None:
@@ -121,6 +126,7 @@ def plan_machine(options: MachineOptions) -> Machine:
             "gateway", [*shared, "--listen", _joined(options.host, port)], metrics, address
         ),
         worker=_process("worker", [*shared, "--model", options.model], metrics, "takes jobs"),
+        web=None if options.web_port is None else _web(options.web_port or free_port(), address),
         metrics=metrics,
     )
 
@@ -151,6 +157,17 @@ def _process(name: str, flags: Sequence[str], metrics: dict[str, str], address: 
     )
 
 
+def _web(port: int, gateway: str) -> ChildSpec:
+    url = f"http://{_LOOPBACK}:{port}"
+    flags = ["--address", gateway, "--web-listen", f"{_LOOPBACK}:{port}", "--log-format", "json"]
+    return ChildSpec(
+        name="web",
+        command=[sys.executable, "-m", "arno.cli", "web", *flags],
+        ready=lambda: probe_http(f"{url}/livez").ok,
+        address=url,
+    )
+
+
 def require_parts() -> None:
     """Refuse to start without the libraries of gateway and worker.
 
@@ -169,10 +186,13 @@ def check_settings(options: MachineOptions, machine: Machine) -> None:
     """Check the settings of the children before any of them is started.
 
     Raises:
-        ConfigurationError: Settings of gateway or worker are unknown or cannot be used.
+        ConfigurationError: Settings of a child are unknown or cannot be used.
     """
     for name, model in (("gateway", GatewaySettings), ("worker", WorkerSettings)):
         load_settings(model, _sources(name, options, machine))
+    if machine.web is not None:
+        web_flags = {"web_listen": machine.web.address.removeprefix("http://")}
+        load_settings(WebSettings, replace(_sources("web", options, machine), flags=web_flags))
 
 
 def require_model(options: MachineOptions, machine: Machine) -> None:

@@ -47,7 +47,7 @@ _REPORTED_PARTS: Final = (
 
 # In the order in which a new user needs them.
 _VERBS: Final[dict[str, str]] = {
-    "up": "Run everything on this machine: store, gateway, worker.",
+    "up": "Run everything on this machine: store, gateway, worker, web page.",
     "infer": "Run tasks on images; print a table, JSON or annotated pictures.",
     "job": "Submit work now and fetch the results later.",
     "stream": "Run tasks on a video, a network stream or a camera.",
@@ -56,6 +56,7 @@ _VERBS: Final[dict[str, str]] = {
     "doctor": "Check what is installed, what is reachable and what is wrong.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
     "model": "Inspect, convert or verify a checkpoint, or create a random one.",
+    "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
     "topics": "Create or list the topics of the bus.",
@@ -226,6 +227,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "model": "worker",
         "eval": "train",
         "train": "train",
+        "web": "web",
     }.get(verb, "all")
     return MissingExtraError(
         f"`arno {verb}` needs {name}, which is not installed: pip install 'arno[{extra}]'",

@@ -9,6 +9,7 @@ import click
 from arno.gateway.settings import GatewaySettings
 from arno.ops.flags import settings_options
 from arno.training.trainer.settings import TrainSettings
+from arno.web.settings import WebSettings
 from arno.worker.settings import WorkerSettings
 
 CONNECTION_NAMES: Final = frozenset(
@@ -21,6 +22,7 @@ KNOWN_SETTINGS: Final = frozenset(
         *GatewaySettings.model_fields,
         *WorkerSettings.model_fields,
         *TrainSettings.model_fields,
+        *WebSettings.model_fields,
         *CONNECTION_NAMES,
     }
 )

@@ -16,6 +16,7 @@ from typing import Final
 import click
 from rich.markup import escape
 
+from arno.cli.checks import missing_modules
 from arno.cli.child import Child
 from arno.cli.machine import (
     Machine,
@@ -31,9 +32,11 @@ from arno.cli.probes import probe_port
 from arno.cli.supervisor import Announcements, Supervisor
 from arno.cli.terminal import SafeConsole
 from arno.client import DEFAULT_ADDRESS
-from arno.errors import ConfigurationError
+from arno.errors import ConfigurationError, MissingExtraError
 
 STATE_FILE: Final = "up.json"
+_LOOPBACK: Final = "127.0.0.1"
+_WEB_PORT: Final = 8080
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -87,6 +90,17 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     metavar="S",
     help="How long each process may take to stop, in seconds.",
 )
+@click.option(
+    "--web/--no-web",
+    default=None,
+    help="Serve the page and HTTP/JSON, too.  [default: where the extra `web` is installed]",
+)
+@click.option(
+    "--web-port",
+    type=click.IntRange(0, 65535),
+    default=None,
+    help="Its port on loopback; 0 takes a free one.  [default: 8080, or a free one]",
+)
 def verb(
     model: str,
     host: str,
@@ -96,8 +110,10 @@ def verb(
     kafka_bootstrap: str,
     start_timeout_s: float,
     grace_s: float,
+    web: bool | None,
+    web_port: int | None,
 ) -> None:
-    """Run a store, a gateway and a worker, and keep them running until Ctrl-C.
+    """Run a store, a gateway, a worker and a web page, and keep them running until Ctrl-C.
 
     A process that dies is started again; accepted jobs survive that. Further settings come from
     ARNO_* variables, such as ARNO_DEVICE=cuda. A second Ctrl-C stops without waiting.
@@ -108,7 +124,8 @@ def verb(
       arno up --model ./Florence-2-base-ft --port 0
       arno up --bus kafka --kafka-bootstrap 127.0.0.1:9092
     """
-    options = MachineOptions(folder, host, port, model, bus, kafka_bootstrap)
+    chosen = _web_port(web, web_port)
+    options = MachineOptions(folder, host, port, model, bus, kafka_bootstrap, chosen)
     with _only_one(folder):
         _Up(options, start_timeout_s=start_timeout_s, grace_s=grace_s).run()
 
@@ -131,11 +148,8 @@ class _Up:
         machine = plan_machine(self._options)
         check_settings(self._options, machine)
         require_model(self._options, machine)
-        if self._options.port and probe_port(self._options.host, self._options.port).ok:
-            raise ConfigurationError(
-                f"--port {self._options.port}: something listens there already; "
-                "--port 0 takes a free one"
-            )
+        _require_free("--port", self._options.host, self._options.port)
+        _require_free("--web-port", _LOOPBACK, self._options.web_port or 0)
         machine.write_files()
         logs = self._options.folder / "logs"
         logs.mkdir(exist_ok=True)
@@ -164,6 +178,9 @@ class _Up:
         with self._console.status(f"starting the gateway, loading {escape(self._options.model)}"):
             # In this order, so that the gateway, which needs the worker's answers, stops first.
             self._supervisor.start([worker, gateway], timeout_s=self._start_timeout_s)
+        if machine.web is not None and not self._supervisor.stopping:
+            with self._console.status("starting the web page"):
+                self._supervisor.start([Child(machine.web, logs)], timeout_s=60)
         self._ready_text = f"ready in {time.monotonic() - began_s:.1f} s"
 
     def _print_ready(self, machine: Machine) -> None:
@@ -172,6 +189,8 @@ class _Up:
         print_line(f"[bold green]Arno is {self._ready_text}[/] and listens on {machine.address}")
         flag = "" if machine.address == DEFAULT_ADDRESS else f" --address {machine.address}"
         print_line(f"  try      arno infer photo.jpg --task OD{flag}")
+        if machine.web is not None:
+            print_line(f"  look     {machine.web.address}")
         for name, url in machine.metrics.items():
             print_line(f"  metrics  {url}/metrics ({name})")
         print_line(f"  data     {folder} (logs in {folder}/logs)")
@@ -184,6 +203,7 @@ class _Up:
             "redis_url": machine.redis_url,
             "redis_password_file": str(machine.redis_files.password.absolute()),
             "metrics": machine.metrics,
+            "web": None if machine.web is None else machine.web.address,
             "pid": os.getpid(),
         }
         path = self._options.folder / STATE_FILE
@@ -218,6 +238,30 @@ class _Up:
 
     def _on_warned(self, child: Child, warning: str) -> None:
         self._console.print(f"[yellow]{child.spec.name}:[/] {escape(warning)}", soft_wrap=True)
+
+
+def _web_port(asked: bool | None, port: int | None) -> int | None:
+    """Return the port of the web process; None leaves it out.
+
+    Raises:
+        MissingExtraError: It was asked for and is not installed.
+    """
+    missing = missing_modules("web")
+    if asked and missing:
+        sentence = f"`arno up --web` needs {', '.join(missing)}: pip install 'arno[web]'"
+        raise MissingExtraError(sentence, extra="web")
+    if asked is False or missing:
+        return None
+    if port is not None:
+        return port
+    return 0 if probe_port(_LOOPBACK, _WEB_PORT).ok else _WEB_PORT
+
+
+def _require_free(flag: str, host: str, port: int) -> None:
+    if port and probe_port(host, port).ok:
+        raise ConfigurationError(
+            f"{flag} {port}: something listens there already; {flag} 0 takes a free one"
+        )
 
 
 @contextlib.contextmanager

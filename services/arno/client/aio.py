@@ -6,6 +6,7 @@ Change this file, then run `make sync`.
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -65,6 +66,22 @@ class AsyncClient(ClientBase):
         """
         super().__init__(address, timeout_s)
         self._channel = open_aio_channel(address, tls)
+        self._show_key(api_key)
+
+    def with_key(self, api_key: str) -> Self:
+        """Return a client on the same connection whose calls show another API key.
+
+        For a process that calls on behalf of several tenants. Closing either client closes the
+        connection of both.
+
+        Raises:
+            ConfigurationError: The key is malformed.
+        """
+        other = copy.copy(self)
+        other._show_key(api_key)
+        return other
+
+    def _show_key(self, api_key: str) -> None:
         with_credentials = with_key(self._channel, api_key)
         self._vision = vision_pb2_grpc.VisionServiceStub(with_credentials)
         self._jobs = job_pb2_grpc.JobServiceStub(with_credentials)

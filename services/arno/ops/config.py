@@ -37,7 +37,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class ObservabilitySettings(Settings):
+class LogSettings(Settings):
+    """How a process logs."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json, text, or auto: text on a terminal and json elsewhere."
+    )
+
+
+class ObservabilitySettings(LogSettings):
     """What every server process tells about itself."""
 
     metrics_host: str = Field(
@@ -45,12 +56,6 @@ class ObservabilitySettings(Settings):
     )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of /metrics, /livez and /readyz; 0 takes a free one."
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that is logged."
-    )
-    log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="json, text, or auto: text on a terminal and json elsewhere."
     )
 
 

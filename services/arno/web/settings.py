@@ -1,0 +1,97 @@
+"""The settings of the web process: where it listens, and what it takes."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from arno.ops.config import LogSettings
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
+_PORTS: Final = 65_536
+
+
+class WebSettings(LogSettings):
+    """All settings of the web process. Their names begin alike: variables may be shared."""
+
+    web_listen: str = Field(
+        "127.0.0.1:8080", description="Address of the HTTP server; port 0 takes a free one."
+    )
+    web_public: bool = Field(
+        False, description="Allow an address that is not loopback: others can reach it then."
+    )
+    web_hosts: tuple[str, ...] = Field(
+        (), description="Host names under which it is reached, beside localhost and IP addresses."
+    )
+    web_body_bytes_max: int = Field(
+        28 * _MIB,
+        ge=1,
+        description="Largest body of a request: an image of 16 MiB in base64, and its tasks.",
+    )
+    web_bodies_bytes_max: int = Field(
+        256 * _MIB, ge=1, description="Most bytes of the bodies of all requests in hand."
+    )
+    web_receive_timeout_s: float = Field(
+        30.0, gt=0, description="How long a body may take to arrive."
+    )
+    web_timeout_s: float = Field(
+        60.0, gt=0, description="How long an answer may take where the request does not say."
+    )
+    web_timeout_s_max: float = Field(
+        600.0, gt=0, description="Longest `timeout_s` that a request may ask for."
+    )
+    web_connections_max: int = Field(
+        1024, ge=1, description="Most connections and requests open at once; more get status 503."
+    )
+    web_drain_s: float = Field(
+        10.0, ge=0, description="How long requests in hand may go on after SIGTERM."
+    )
+    web_model: str = Field(
+        "arno",
+        min_length=1,
+        description="Name of the served model in the OpenAI-compatible API.",
+    )
+
+    @field_validator("web_listen")
+    @classmethod
+    def _has_a_port(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if host and port.isdecimal() and int(port) < _PORTS:
+            return listen
+        raise ValueError(f"needs HOST:PORT, with a port below {_PORTS}")
+
+    @field_validator("web_hosts")
+    @classmethod
+    def _in_lower_case(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.lower() for name in names)
+
+    @model_validator(mode="after")
+    def _public_only_when_asked(self) -> Self:
+        if not self.web_public and not is_loopback(self.host):
+            raise ValueError(
+                f"--web-listen (ARNO_WEB_LISTEN): {self.web_listen} is not a loopback address; "
+                "whoever reaches it may use this server with plain HTTP: put a proxy with TLS in "
+                "front of it, or allow it by --web-public"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """The host of the address, without brackets."""
+        return self.web_listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of the address."""
+        return int(self.web_listen.rpartition(":")[2])
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only processes of this machine reach the host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,74 @@
+"""HTTP in front of a real gateway and a real model: what docs/http.md says can be run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx2
+import pytest
+from support.arno_up import ArnoUp, start_arno
+from support.availability import require
+from support.eventually import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.model]
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = ROOT / "examples" / "images" / "wide.jpg"
+SNIPPETS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "http.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: text.split(" -")[0][:60])
+def test_snippet_of_the_page_runs(web_up: ArnoUp, tmp_path: Path, snippet: str) -> None:
+    require(shutil.which("curl"), "curl")
+    shutil.copy(IMAGE, tmp_path / "photo.jpg")
+    text = snippet.replace("http://127.0.0.1:8080", web_up.web)
+    words = ["bash", "-euo", "pipefail", "-c", text]
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "TASK_" in done.stdout or done.stdout == ""
+
+
+def test_answer_is_the_one_that_the_command_line_prints(web_up: ArnoUp) -> None:
+    form = {"task": ["OD", "CAPTION"]}
+    answer = httpx2.post(
+        f"{web_up.web}/v1/infer", files={"image": IMAGE.read_bytes()}, data=form, timeout=60
+    ).json()
+    assert [one["task"] for one in answer["results"]] == ["TASK_OD", "TASK_CAPTION"]
+    labels = [one["label"] for one in answer["results"][0]["answer"]["detection"]["regions"]]
+    assert sorted(labels) == ["cat", "cup"]
+    assert answer["model"]["name"] == "tiny"
+
+
+def test_state_and_words_of_arno_up_name_the_page(web_up: ArnoUp) -> None:
+    assert f"look     {web_up.web}" in web_up.said
+    assert json.loads((web_up.data / "up.json").read_text())["web"] == web_up.web
+    assert httpx2.get(f"{web_up.web}/readyz").text == "ok\n"
+
+
+def test_process_without_a_gateway_says_so_and_leaves_in_order(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    words = ["web", "--address", "127.0.0.1:1", "--web-listen", "127.0.0.1:0"]
+    process = start_arno(*words, log=log)
+    try:
+        found = eventually(lambda: re.search(r"serving on (http://[\d.:]+)", log.read_text()))
+        answer = eventually(lambda: _ready(found[1]), what="the server answers")
+        assert (answer.status_code, "127.0.0.1:1 is not ready" in answer.text) == (503, True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ready(url: str) -> httpx2.Response | None:
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=10)
+    except httpx2.ConnectError:
+        return None
