@@ -8,6 +8,7 @@ from arno.bus.ports import ConsumerStatistics
 from arno.engine.interface import EngineStatistics
 from arno.gateway.backlog import Backlog
 from arno.gateway.metrics import BacklogCollector, GatewayMetrics
+from arno.ingest.metrics import IngestMetrics
 from arno.ops.health import register_process_metrics
 from arno.training.trainer.metrics import TrainMetrics
 from arno.worker.metrics import Readings, WorkerMetrics
@@ -23,7 +24,7 @@ class DeclaredMetric:
 
 
 def declared_metrics() -> list[DeclaredMetric]:
-    """Return every metric of gateway, worker and training, and those that all processes have."""
+    """Return every metric of the server processes and of training, and those that all have."""
     found = []
     for family in fresh_registry().collect():
         suffix = "_total" if family.type == "counter" else ""
@@ -48,6 +49,7 @@ def fresh_registry() -> CollectorRegistry:
     worker = WorkerMetrics(registry)
     worker.follow(_idle_worker())
     TrainMetrics(registry)
+    IngestMetrics(registry)
     register_process_metrics(registry)
     return registry
 

@@ -59,13 +59,14 @@ _VERBS: Final[dict[str, str]] = {
     "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
+    "ingest": "Run tasks on the images of Kafka topics; write results to topics.",
     "topics": "Create or list the topics of the bus.",
     "keys": "Create, list and revoke API keys; set quotas of tenants.",
     "dead": "Inspect dead jobs and run them again.",
     "version": "Print the versions of Arno and of its parts.",
 }
 
-_SHARED_MODULES: Final = {"gateway": "servers", "worker": "servers"}
+_SHARED_MODULES: Final = {"gateway": "servers", "worker": "servers", "ingest": "servers"}
 """Modules that hold several verbs, each under its own name; other modules hold one, as `verb`."""
 
 
@@ -224,6 +225,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "topics": "server",
         "dead": "server",
         "stream": "ingest",
+        "ingest": "ingest",
         "model": "worker",
         "eval": "train",
         "train": "train",

@@ -1,4 +1,4 @@
-"""`arno gateway` and `arno worker`: run one process; the names of the settings of all processes."""
+"""`arno gateway`, `arno worker`, `arno ingest`: run one process; the settings that they share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from arno.gateway.settings import GatewaySettings
+from arno.ingest.settings import IngestSettings
 from arno.ops.flags import settings_options
 from arno.training.trainer.settings import TrainSettings
 from arno.web.settings import WebSettings
@@ -23,6 +24,7 @@ KNOWN_SETTINGS: Final = frozenset(
         *WorkerSettings.model_fields,
         *TrainSettings.model_fields,
         *WebSettings.model_fields,
+        *IngestSettings.model_fields,
         *CONNECTION_NAMES,
     }
 )
@@ -63,3 +65,21 @@ def worker(settings: WorkerSettings) -> int:
     from arno.worker.main import run_worker
 
     return run_worker(settings)
+
+
+@click.command("ingest")
+@settings_options(IngestSettings, process="ingest", known_elsewhere=KNOWN_SETTINGS)
+def ingest(settings: IngestSettings) -> int:
+    """Read images from topics of Kafka, and write the results to other topics.
+
+    The topics and their tasks stand in the configuration file, TOML or YAML (docs/streams.md). An
+    offset is committed once the result is written. On SIGTERM or Ctrl-C records in hand are
+    finished first.
+
+    \b
+    Example:
+      arno ingest --config streams.yaml --kafka-bootstrap kafka:9092 --address gateway:50051
+    """
+    from arno.ingest.service import run_ingest
+
+    return run_ingest(settings)

@@ -4,12 +4,14 @@ A process's settings are one frozen model, built once at its start. Unknown name
 values stop the start, all faults printed together. Nothing below a process's ``main.py`` reads the
 environment.
 
-The file holds the same names as the flags, with underscores. Names at its top are for every
-process; a table such as ``[gateway]`` is for one:
+The file holds the same names as the flags, with underscores, as TOML, or as YAML where its name
+ends so. Names at its top are for every process; a table such as ``[gateway]`` is for one:
 
     redis_url = "redis://127.0.0.1:6379/0"
     [worker]
     model = "tiny"
+
+What has parts of its own (``FILE_ONLY``) stands in the file alone.
 """
 
 from __future__ import annotations
@@ -19,16 +21,21 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from arno.errors import ConfigurationError
+from arno.errors import ConfigurationError, MissingExtraError
 from arno.ops.masking import MASK, masked
 
 ENVIRONMENT_PREFIX = "ARNO_"
 CONFIG_FILE_VARIABLE = "ARNO_CONFIG"
+
+FILE_ONLY: Final[dict[str, JsonValue]] = {"file_only": True}
+"""Marks a field, as its ``json_schema_extra``, that neither a flag nor a variable can hold."""
+
+_YAML_ENDINGS: Final = frozenset({".yaml", ".yml"})
 
 
 class Settings(BaseModel):
@@ -121,10 +128,16 @@ def is_secret(declared: FieldInfo) -> bool:
     return "SecretStr" in str(declared.annotation)
 
 
+def is_file_only(declared: FieldInfo) -> bool:
+    """Whether a field stands in the configuration file alone."""
+    return declared.json_schema_extra == FILE_ONLY
+
+
 def chosen(settings: Settings) -> str:
     """Return the flags of what was set and not left to its default, secrets masked."""
-    shown = effective(settings)
-    named = ((name, shown[name]) for name in sorted(settings.model_fields_set))
+    shown, fields = effective(settings), type(settings).model_fields
+    names = sorted(name for name in settings.model_fields_set if not is_file_only(fields[name]))
+    named = ((name, shown[name]) for name in names)
     flags = (f"{flag_name(name)} {_written(value)}" for name, value in named)
     return " ".join(flags) or "all defaults"
 
@@ -149,8 +162,8 @@ def _file_values(
     if sources.file is None:
         return {}
     try:
-        document = tomllib.loads(sources.file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document = _document(sources.file)
+    except (OSError, ValueError) as error:
         faults.append(f"file {sources.file}: {error}")
         return {}
     shared = {name: value for name, value in document.items() if not isinstance(value, dict)}
@@ -164,6 +177,27 @@ def _file_values(
             where = f"file {sources.file}: [{sources.process}]"
             faults.append(f"{where} {name}: unknown{_suggestion(name, model)}")
     return {name: value for name, value in {**shared, **own}.items() if name in model.model_fields}
+
+
+def _document(file: Path) -> dict[str, Any]:
+    """Return what the file holds; ValueError where it cannot be read as what its ending says."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix not in _YAML_ENDINGS:
+        return tomllib.loads(text)
+    try:
+        import yaml
+    except ImportError as error:
+        sentence = f"{file}: YAML needs PyYAML: pip install 'arno[ingest]'"
+        raise MissingExtraError(sentence, extra="ingest") from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ValueError(f"must hold names and values; it holds a {type(document).__name__}")
+    return {str(name): value for name, value in document.items()}
 
 
 def _environment_values(
@@ -204,10 +238,12 @@ def _describe(model: type[Settings], fault: Any, origins: Mapping[str, str]) -> 
     if not fault["loc"]:  # of several settings that do not go together; their names are in it
         return problem
     name = str(fault["loc"][0])
-    if fault["type"] == "missing":
-        return f"{flag_name(name)} ({variable_name(name)}): is needed"
     origin = origins.get(name, "default")
     declared = model.model_fields.get(name)
+    if declared is not None and is_file_only(declared):
+        return f"{_place(fault['loc'])}: {_file_problem(fault, problem)} ({origin})"
+    if fault["type"] == "missing":
+        return f"{flag_name(name)} ({variable_name(name)}): is needed"
     if declared is not None and is_secret(declared):
         return f"{variable_name(name)}: {problem} ({origin})"
     return (
@@ -216,7 +252,27 @@ def _describe(model: type[Settings], fault: Any, origins: Mapping[str, str]) -> 
     )
 
 
+def _place(loc: tuple[str | int, ...]) -> str:
+    """Return where in a file a value stands: ``topics[0].results``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return "".join(parts).removeprefix(".")
+
+
+def _file_problem(fault: Any, problem: str) -> str:
+    match fault["type"]:
+        case "missing":
+            return "is needed"
+        case "extra_forbidden":
+            return "unknown"
+        case _:
+            return f"{problem}; sent: {masked(repr(fault['input']))}"
+
+
 def _shown(value: object) -> object:
     if isinstance(value, SecretStr):
         return MASK
+    if isinstance(value, dict):
+        return {name: _shown(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_shown, value))
     return masked(value) if isinstance(value, str) else value

@@ -16,6 +16,7 @@ from arno.ops.config import (
     Settings,
     SettingsSources,
     flag_name,
+    is_file_only,
     is_secret,
     load_settings,
     variable_name,
@@ -40,7 +41,9 @@ def settings_options(
     """
     # Secrets have no flag: everybody on a machine can read command lines.
     open_fields = {
-        name: declared for name, declared in model.model_fields.items() if not is_secret(declared)
+        name: declared
+        for name, declared in model.model_fields.items()
+        if not is_secret(declared) and not is_file_only(declared)
     }
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +69,7 @@ def settings_options(
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             envvar=CONFIG_FILE_VARIABLE,
             show_envvar=True,
-            help="TOML file with settings; flags and variables win over it.",
+            help="TOML or YAML file with settings; flags and variables win over it.",
         )(run)
 
     return decorate

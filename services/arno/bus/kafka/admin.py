@@ -59,11 +59,18 @@ class KafkaTopicAdmin:
             BackendUnavailableError: One is missing, or Kafka cannot be reached.
         """
         names = [topic_name(self._settings.topic_prefix, channel) for channel in channels]
+        self.require_topics(names, advice="; `arno topics create` creates it")
+
+    def require_topics(self, names: Collection[str], *, advice: str = "") -> None:
+        """Check that these topics exist.
+
+        Raises:
+            BackendUnavailableError: One is missing, or Kafka cannot be reached; with the advice.
+        """
         missing = sorted(set(names) - self.partition_counts(names).keys())
         if missing:
             raise BackendUnavailableError(
-                f"kafka: no topic {', '.join(missing)}; `arno topics create` creates it",
-                topics=",".join(missing),
+                f"kafka: no topic {', '.join(missing)}{advice}", topics=",".join(missing)
             )
 
     def partition_counts(self, names: Collection[str]) -> dict[str, int]:

@@ -51,10 +51,13 @@ class KafkaConsumer:
     def __init__(self, settings: BusSettings, channels: Sequence[str]) -> None:
         """Take the settings and the channels to read; nothing is connected yet."""
         self._settings = settings
-        self._channels = {topic_name(settings.topic_prefix, one): one for one in channels}
+        self._channels = {self._topic(one): one for one in channels}
         self._window = Window(settings.window)
         self._state = PartitionState()
         self._draining = False
+        self.held = False
+        """Whether nothing more may be fetched, whatever the window says. Set from any thread."""
+
         self._away = False
         self._member: _Member | None = None
         self._commit_sent_s: float | None = None
@@ -66,8 +69,8 @@ class KafkaConsumer:
         require_crc32c()
         admin = KafkaTopicAdmin(self._settings)
         try:
-            admin.require(list(self._channels.values()))
-            client = PatchedConsumer(**consumer_config(self._settings))
+            self._require_topics(admin)
+            client = PatchedConsumer(**self._config())
         except KafkaError as fault:
             raise translate(fault) from fault
         finally:
@@ -97,8 +100,7 @@ class KafkaConsumer:
 
     def done(self, receipt: Receipt) -> None:
         """Note a record as finished. Any thread."""
-        topic = topic_name(self._settings.topic_prefix, receipt.channel)
-        partition = TopicPartition(topic, receipt.partition)
+        partition = TopicPartition(self._topic(receipt.channel), receipt.partition)
         self._state.finish(partition, int(receipt.position), receipt.epoch)
 
     def drain(self, timeout_s: float) -> bool:
@@ -131,13 +133,22 @@ class KafkaConsumer:
         with state.lock:
             return ConsumerStatistics(
                 unfinished_count=state.ledger.unfinished_count(),
-                paused=self._draining or self._window.paused,
+                paused=self._draining or self.held or self._window.paused,
                 partition_count=len(state.ledger.partitions),
                 stale_done_count=state.stale_done_count,
                 redelivered_count=0,
                 rebalance_count=state.assignment_count,
                 lag=self._lag,
             )
+
+    def _topic(self, channel: str) -> str:
+        return topic_name(self._settings.topic_prefix, channel)
+
+    def _require_topics(self, admin: KafkaTopicAdmin) -> None:
+        admin.require(list(self._channels.values()))
+
+    def _config(self) -> dict[str, Any]:
+        return consumer_config(self._settings)
 
     def _joined(self) -> _Member:
         if self._member is None:
@@ -149,7 +160,7 @@ class KafkaConsumer:
         client, window = member.client, self._window
         counts = self._counts()
         total = sum(counts.values())
-        free_slots = 0 if self._draining else window.free_slots(total)
+        free_slots = 0 if self._draining or self.held else window.free_slots(total)
         # Partitions with unfinished records share what is not reserved for the others, so that a
         # flood in one of them leaves slots for partitions without any.
         share = window.share(len(counts))

@@ -1,8 +1,6 @@
-"""Puts records on Kafka from an asyncio loop.
+"""Puts records on Arno's topics of Kafka, from an asyncio loop.
 
-The client has threads and futures of its own; the publisher carries their outcomes into the loop.
-A record counts as published when every in-sync replica has it. A record with a key goes to one of
-its tenant's partitions, others to any.
+A record with a key goes to one of its tenant's partitions, others to any.
 """
 
 from __future__ import annotations
@@ -12,16 +10,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import lru_cache, partial
-from typing import Any, Final, TypeVar
-
-from kafka.errors import KafkaError
+from functools import lru_cache
+from typing import Final, TypeVar
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
-from arno.bus.kafka.faults import translate
-from arno.bus.kafka.patches import PatchedProducer
-from arno.bus.kafka.settings import producer_config, require_crc32c
-from arno.bus.limits import ByteBudget, record_size
+from arno.bus.kafka.sender import KafkaSender, Outgoing
+from arno.bus.kafka.settings import require_crc32c
+from arno.bus.limits import record_size
 from arno.bus.ports import DEAD_LETTERS, Record, topic_name
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
@@ -32,7 +27,6 @@ Answer = TypeVar("Answer")
 _CHANNELS: Final = [*(lane.value for lane in Lane), DEAD_LETTERS]
 _PING_TIMEOUT_S: Final = 3.0
 _TENANTS_REMEMBERED: Final = 4096
-_CLOSE_TIMEOUT_S: Final = 5.0
 
 
 class KafkaPublisher:
@@ -42,10 +36,8 @@ class KafkaPublisher:
         """Take the settings; nothing is connected yet."""
         self._settings = settings
         self._admin = KafkaTopicAdmin(settings)
-        # The client's own buffer has no bound.
-        self._budget = ByteBudget(settings.publish_buffer_bytes_max)
+        self._sender = KafkaSender(settings)
         self._partitioners: dict[str, TenantPartitioner] = {}
-        self._producer: PatchedProducer | None = None
         # A broker that never answers keeps a thread for up to 30 s. Pools of their own, so that
         # neither question takes the threads of the process or of the other question; several
         # threads for the ping, since another broker may answer the next one.
@@ -57,33 +49,22 @@ class KafkaPublisher:
         require_crc32c()
         try:
             # Both constructors block until a broker answers, hence the thread.
-            self._producer = await asyncio.to_thread(self._connect)
+            await asyncio.to_thread(self._connect)
         except BaseException:
             await asyncio.to_thread(self._admin.close)
             raise
 
     async def publish(self, record: Record, *, timeout_s: float) -> None:
         """Return once Kafka has the record on all in-sync replicas."""
-        size_bytes = record_size(record, self._settings.record_bytes_max)
-        self._budget.take(size_bytes)
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[None] = loop.create_future()
-        settle = partial(self._settle, outcome, size_bytes)
-        try:
-            sending = self._send(record)
-        except BaseException:
-            self._budget.give_back(size_bytes)
-            raise
-        sending.add_callback(lambda _: loop.call_soon_threadsafe(settle, None))
-        sending.add_errback(lambda fault: loop.call_soon_threadsafe(settle, fault))
-        try:
-            async with asyncio.timeout(timeout_s):
-                await outcome
-        except TimeoutError as fault:
-            # It stays in the client's buffer and may still arrive; so does its share of the budget.
-            raise BackendUnavailableError(
-                f"kafka: not acknowledged within {timeout_s:g} s", timeout_s=f"{timeout_s:g}"
-            ) from fault
+        record_size(record, self._settings.record_bytes_max)
+        key = record.spread_key
+        message = Outgoing(
+            topic_name(self._settings.topic_prefix, record.channel),
+            record.value,
+            headers=list(record.headers.items()),
+            partition=self._partitioners[record.channel].choose(key) if key else None,
+        )
+        await self._sender.send(message, timeout_s=timeout_s)
 
     async def ping(self) -> None:
         """Raise BackendUnavailableError unless a broker answers."""
@@ -99,9 +80,7 @@ class KafkaPublisher:
 
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await asyncio.to_thread(producer.close, _CLOSE_TIMEOUT_S)
+        await self._sender.close()
         for threads in (self._pinging, self._counting):
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._admin.close)
@@ -114,52 +93,13 @@ class KafkaPublisher:
         except TimeoutError as fault:
             raise BackendUnavailableError("kafka: no broker answers") from fault
 
-    def _connect(self) -> PatchedProducer:
+    def _connect(self) -> None:
         self._admin.require(_CHANNELS)
-        producer = None
-        try:
-            producer = PatchedProducer(**producer_config(self._settings))
-            for channel in _CHANNELS:
-                # A send to a topic without metadata would block the event loop.
-                partitions = producer.partitions_for(
-                    topic_name(self._settings.topic_prefix, channel)
-                )
-                self._partitioners[channel] = TenantPartitioner(
-                    partitions or {0}, self._settings.tenant_partition_share
-                )
-        except KafkaError as fault:
-            if producer is not None:
-                producer.close(_CLOSE_TIMEOUT_S)
-            raise translate(fault) from fault
-        return producer
-
-    # The client is untyped; what it returns is its own future.
-    def _send(self, record: Record) -> Any:
-        if self._producer is None:
-            raise BackendUnavailableError("kafka: the publisher is not started, or closed")
-        topic = topic_name(self._settings.topic_prefix, record.channel)
-        key = record.spread_key
-        try:
-            return self._producer.send(
-                topic,
-                value=record.value,
-                headers=list(record.headers.items()),
-                partition=self._partitioners[record.channel].choose(key) if key else None,
+        topics = {topic_name(self._settings.topic_prefix, one): one for one in _CHANNELS}
+        for topic, partitions in self._sender.connect(topics).items():
+            self._partitioners[topics[topic]] = TenantPartitioner(
+                partitions, self._settings.tenant_partition_share
             )
-        except KafkaError as fault:
-            raise translate(fault) from fault
-
-    def _settle(
-        self, outcome: asyncio.Future[None], size_bytes: int, fault: KafkaError | None
-    ) -> None:
-        self._budget.give_back(size_bytes)
-        if outcome.done():
-            # The caller has gone; its answer was "not acknowledged in time".
-            return
-        if fault is None:
-            outcome.set_result(None)
-        else:
-            outcome.set_exception(translate(fault))
 
 
 class TenantPartitioner:

@@ -1,0 +1,130 @@
+"""Ask a gateway about one image for as long as a later attempt may succeed.
+
+An image is given up only for what the image itself does: it cannot be decoded, it is too large, its
+workers die, or several attempts time out or fail. What is wrong with the gateway, the key or the
+settings is waited out, however long that takes: a gateway that was away, or a key that expired,
+must not turn a topic of good images into dead letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from arno.client import TaskRequest
+from arno.errors import ArnoError, Code, InvalidFieldError
+from arno.vocabulary.results import InferResult
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_S_MIN: Final = 0.1
+_PAUSE_S_MAX: Final = 5.0
+_OF_THE_IMAGE: Final = "image"
+"""How the names of fields begin that speak of the image, not of the settings."""
+
+_COUNTED: Final = frozenset({Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.CANCELLED})
+"""What an image may be the cause of, or not: tried again, up to a number of attempts."""
+
+
+class Infer(Protocol):
+    """`AsyncClient.infer`, as far as it is used here."""
+
+    def __call__(
+        self,
+        image: bytes,
+        *tasks: TaskRequest,
+        lane: str | None,
+        idempotency_key: str,
+        timeout_s: float | None,
+    ) -> Awaitable[InferResult]:
+        """Run the tasks on one image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about every image.
+
+    Attributes:
+        tasks: The tasks.
+        lane: Priority class.
+        timeout_s: Time limit of one attempt.
+        attempts_max: Attempts that may time out or fail.
+    """
+
+    tasks: Sequence[TaskRequest]
+    lane: str
+    timeout_s: float
+    attempts_max: int
+
+
+class Asker:
+    """Asks one question about many images. Lives in one asyncio loop."""
+
+    def __init__(
+        self,
+        infer: Infer,
+        question: Question,
+        *,
+        on_retry: Callable[[str], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            infer: Asks the gateway once.
+            question: What is asked.
+            on_retry: Called with the reason before an attempt is repeated.
+            pause: Waits a number of seconds.
+        """
+        self._infer = infer
+        self._question = question
+        self._on_retry = on_retry
+        self._pause = pause
+        self.problem = ""
+        """What stands in the way of the latest attempt; empty where nothing does."""
+
+    async def ask(self, image: bytes, idempotency_key: str) -> InferResult:
+        """Return the answer, however long it takes.
+
+        Raises:
+            ArnoError: The image is given up: no attempt will answer it.
+        """
+        counted = 0
+        pause_s = _PAUSE_S_MIN
+        while True:
+            try:
+                result = await self._infer(
+                    image,
+                    *self._question.tasks,
+                    lane=self._question.lane,
+                    idempotency_key=idempotency_key,
+                    timeout_s=self._question.timeout_s,
+                )
+            except ArnoError as error:
+                counted += error.code in _COUNTED
+                if _hopeless(error) or counted >= self._question.attempts_max:
+                    raise
+                self._note(error)
+                delay_s = float(error.metadata.get("retry_delay_s", 0))
+                # Spread, so that what failed together does not come back together.
+                await self._pause(max(delay_s, pause_s) * random.uniform(0.8, 1.2))  # noqa: S311
+                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+            else:
+                self.problem = ""
+                return result
+
+    def _note(self, error: ArnoError) -> None:
+        self._on_retry(error.reason)
+        if self.problem != error.message:
+            logger.warning("the gateway does not answer: %s; it is asked again", error.message)
+        self.problem = error.message
+
+
+def _hopeless(error: ArnoError) -> bool:
+    if error.code is Code.ABORTED:
+        return True
+    return isinstance(error, InvalidFieldError) and error.field.startswith(_OF_THE_IMAGE)

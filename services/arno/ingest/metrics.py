@@ -1,0 +1,82 @@
+"""Every instrument of ``arno ingest``."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from arno.bus.ports import ConsumerStatistics
+
+# From a null engine to a long queue: 5 ms to 10 min.
+_RECORD_BUCKETS_S = (
+    *(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+    *(10.0, 30.0, 60.0, 120.0, 600.0),
+)
+
+
+class IngestMetrics:
+    """The instruments, in the registry passed in; each is labelled by the topic that is read."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all of them."""
+        self.records = Counter(
+            "arno_ingest_records_total",
+            "Records finished: answered, or dead letters.",
+            ["topic", "outcome"],
+            registry=registry,
+        )
+        self.retries = Counter(
+            "arno_ingest_retries_total",
+            "Attempts to get an answer that are repeated, by reason.",
+            ["topic", "reason"],
+            registry=registry,
+        )
+        self.record_seconds = Histogram(
+            "arno_ingest_record_seconds",
+            "From the timestamp of a record to the acknowledgement of its result.",
+            ["topic"],
+            buckets=_RECORD_BUCKETS_S,
+            registry=registry,
+        )
+        self.in_hand_records = self._gauge(registry, "in_hand_records", "Records in hand.")
+        self.in_hand_bytes = self._gauge(registry, "in_hand_bytes", "Bytes of those records.")
+        self.lag_records = self._gauge(
+            registry, "lag_records", "Records of assigned partitions not yet finished."
+        )
+        self.partitions = self._gauge(registry, "partitions", "Partitions assigned.")
+        self.paused = self._gauge(registry, "paused", "Whether reading is paused.")
+
+    def _gauge(self, registry: CollectorRegistry, name: str, meaning: str) -> Gauge:
+        return Gauge(f"arno_ingest_{name}", meaning, ["topic"], registry=registry)
+
+
+class BridgeMetrics:
+    """The instruments of one topic."""
+
+    def __init__(self, metrics: IngestMetrics, topic: str) -> None:
+        """Take the topic that is read."""
+        self._metrics = metrics
+        self._topic = topic
+        for outcome in ("answered", "dead"):
+            metrics.records.labels(topic, outcome)
+
+    def finished(self, outcome: str, *, appended_at_ms: int) -> None:
+        """Count a record that is answered or dead."""
+        self._metrics.records.labels(self._topic, outcome).inc()
+        if appended_at_ms >= 0:
+            age_s = max(0.0, time.time() - appended_at_ms / 1000)
+            self._metrics.record_seconds.labels(self._topic).observe(age_s)
+
+    def retried(self, reason: str) -> None:
+        """Count an attempt that is repeated."""
+        self._metrics.retries.labels(self._topic, reason).inc()
+
+    def observe(self, numbers: ConsumerStatistics, bytes_in_hand: int) -> None:
+        """Show the numbers of a consumer."""
+        shown = self._metrics
+        shown.in_hand_records.labels(self._topic).set(numbers.unfinished_count)
+        shown.in_hand_bytes.labels(self._topic).set(bytes_in_hand)
+        shown.lag_records.labels(self._topic).set(sum(numbers.lag.values()))
+        shown.partitions.labels(self._topic).set(numbers.partition_count)
+        shown.paused.labels(self._topic).set(numbers.paused)

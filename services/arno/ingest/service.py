@@ -1,0 +1,188 @@
+"""The ingest process: build the parts, run every bridge, start those that fail again, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from arno.bus.kafka.admin import KafkaTopicAdmin
+from arno.bus.kafka.foreign import ForeignConsumer, Reading
+from arno.bus.kafka.sender import KafkaSender
+from arno.client import AsyncClient
+from arno.errors import ArnoError, ConfigurationError
+from arno.ingest.asker import Asker, Question
+from arno.ingest.bridge import BridgeParts, TopicBridge
+from arno.ingest.metrics import BridgeMetrics, IngestMetrics
+from arno.ingest.settings import IngestSettings, TopicRoute
+from arno.ops.config import chosen, effective
+from arno.ops.health import HealthServer, Probes
+from arno.ops.logs import configure_logs
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_S_MIN: Final = 0.5
+_PAUSE_S_MAX: Final = 30.0
+
+
+class SupervisedBridge:
+    """One route that is started again, after growing pauses, whenever its bridge fails."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        route: TopicRoute,
+        client: AsyncClient,
+        metrics: IngestMetrics,
+    ) -> None:
+        """Take what every run shares.
+
+        Args:
+            settings: Of the process.
+            route: From where to where.
+            client: Of the gateway.
+            metrics: Of the process.
+        """
+        self._settings = settings
+        self._route = route
+        self._client = client
+        self._metrics = BridgeMetrics(metrics, route.topic)
+        self._bridge: TopicBridge | None = None
+        self._failure = "starts"
+
+    @property
+    def problem(self) -> str:
+        """What keeps it from working, after its topic; empty where nothing does."""
+        problem = self._bridge.problem if self._bridge is not None else self._failure
+        return problem and f"{self._route.topic}: {problem}"
+
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Run until stopped; return whether everything in hand was finished."""
+        pause_s = _PAUSE_S_MIN
+        while not stop.is_set():
+            try:
+                return await self._run_once(stop)
+            except Exception as error:
+                self._failure = str(error)
+                known = isinstance(error, ArnoError)
+                logger.error(
+                    "%s: failed: %s; starts again in %.1f s",
+                    *(self._route.topic, error, pause_s),
+                    exc_info=None if known else error,
+                )
+            await _wait(stop, pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+        return True
+
+    async def _run_once(self, stop: asyncio.Event) -> bool:
+        sender = KafkaSender(self._settings.bus_settings())
+        try:
+            await asyncio.to_thread(self._connect, sender)
+            bridge = TopicBridge(self._route, self._parts(sender), drain_s=self._settings.drain_s)
+            stopping = asyncio.create_task(_then(stop, bridge.stop))
+            self._bridge = bridge
+            try:
+                return await bridge.run()
+            finally:
+                self._bridge = None
+                stopping.cancel()
+        finally:
+            await sender.close()
+
+    def _connect(self, sender: KafkaSender) -> None:
+        names = [self._route.results, self._route.dead_letters]
+        admin = KafkaTopicAdmin(self._settings.bus_settings())
+        try:
+            admin.require_topics(names)
+        finally:
+            admin.close()
+        sender.connect(names)
+
+    def _parts(self, sender: KafkaSender) -> BridgeParts:
+        route = self._route
+        question = Question(route.specs(), route.lane, route.timeout_s, route.attempts_max)
+        bus = self._settings.bus_settings(group=route.group, window=route.window)
+        return BridgeParts(
+            reader=ForeignConsumer(
+                bus, Reading(route.topic, route.start, route.partitions_check_s)
+            ),
+            sender=sender,
+            asker=Asker(self._client.infer, question, on_retry=self._metrics.retried),
+            metrics=self._metrics,
+        )
+
+
+async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
+    """Run every bridge until ``stop`` is set; return whether everything in hand was finished.
+
+    Raises:
+        ConfigurationError: It cannot be started.
+    """
+    registry = CollectorRegistry()
+    metrics = IngestMetrics(registry)
+    client = AsyncClient(settings.address, tls=settings.encryption(), api_key=settings.key_text())
+    bridges = [SupervisedBridge(settings, route, client, metrics) for route in settings.topics]
+    side_door = HealthServer(
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        registry=registry,
+        probes=Probes(not_ready=partial(_problems, bridges)),
+    )
+    side_door.start()
+    logger.info("reads %d topics", len(bridges), extra={"metrics_port": side_door.port})
+    try:
+        async with client:
+            drained = await asyncio.gather(*(bridge.run(stop) for bridge in bridges))
+    finally:
+        side_door.close()
+    logger.info("stopped")
+    return all(drained)
+
+
+def _problems(bridges: Sequence[SupervisedBridge]) -> list[str]:
+    return [bridge.problem for bridge in bridges if bridge.problem]
+
+
+async def _wait(stop: asyncio.Event, pause_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(pause_s):
+            await stop.wait()
+
+
+async def _then(stop: asyncio.Event, act: Callable[[], None]) -> None:
+    await stop.wait()
+    act()
+
+
+def run_ingest(settings: IngestSettings) -> int:
+    """Run the process until a signal ends it; return its exit status.
+
+    Raises:
+        ConfigurationError: It cannot be started.
+    """
+    if not settings.topics:
+        raise ConfigurationError("topics: name at least one in the file of --config")
+    configure_logs("ingest", level=settings.log_level, log_format=settings.log_format)
+    logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
+    return 0 if asyncio.run(_until_signal(settings)) else 1
+
+
+async def _until_signal(settings: IngestSettings) -> bool:
+    stop = asyncio.Event()
+
+    def leave(number: int) -> None:
+        if stop.is_set():
+            # The second signal: what is in hand is read again by the next process.
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leave, number)
+    return await serve(settings, stop=stop)

@@ -1,0 +1,102 @@
+"""Which failures of the gateway an image is given up for, and which are waited out."""
+
+from __future__ import annotations
+
+import pytest
+from arno.errors import (
+    ArnoError,
+    BackendUnavailableError,
+    DeadlineExceededError,
+    EngineError,
+    InvalidFieldError,
+    InvalidImageError,
+    PoisonedJobError,
+    QuotaExceededError,
+    UnauthenticatedError,
+)
+from arno.ingest.asker import Asker, Question
+from arno.vocabulary.results import InferResult
+
+ANSWER = object.__new__(InferResult)
+IMAGE_FAULT = InvalidImageError(field="image.content", problem="not an image")
+
+
+class Gateway:
+    """Raises what it was told to, one a call, then answers."""
+
+    def __init__(self, *faults: ArnoError) -> None:
+        self.faults = list(faults)
+        self.keys: list[str] = []
+        self.pauses: list[float] = []
+        self.reasons: list[str] = []
+
+    async def infer(self, image, *tasks, lane, idempotency_key, timeout_s):
+        self.keys.append(idempotency_key)
+        if self.faults:
+            raise self.faults.pop(0)
+        return ANSWER
+
+    def asker(self, attempts_max: int = 3) -> Asker:
+        async def pause(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        question = Question([], "batch", timeout_s=1.0, attempts_max=attempts_max)
+        return Asker(self.infer, question, on_retry=self.reasons.append, pause=pause)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        BackendUnavailableError("kafka: away"),
+        QuotaExceededError(quota="jobs", limit="1", retry_delay_s=3.0),
+        UnauthenticatedError("no key"),
+        InvalidFieldError(field="tasks[0].text", problem="too long"),
+        ArnoError("a proxy answers"),
+    ],
+    ids=lambda fault: fault.reason,
+)
+async def test_what_is_no_fault_of_the_image_is_waited_out_with_one_key(fault):
+    gateway = Gateway(*[fault] * 50)
+    asker = gateway.asker()
+    assert await asker.ask(b"image", "key") is ANSWER
+    assert gateway.keys == ["key"] * 51
+    assert gateway.reasons == [fault.reason] * 50
+    assert max(gateway.pauses) <= 6.0
+    assert asker.problem == ""
+
+
+async def test_retry_delay_of_the_gateway_is_kept():
+    gateway = Gateway(QuotaExceededError(quota="jobs", limit="1", retry_delay_s=3.0))
+    await gateway.asker().ask(b"image", "key")
+    assert gateway.pauses[0] >= 0.8 * 3.0
+
+
+@pytest.mark.parametrize("fault", [IMAGE_FAULT, PoisonedJobError("killed its workers")], ids=repr)
+async def test_image_that_no_attempt_will_answer_is_given_up_at_once(fault):
+    gateway = Gateway(fault)
+    with pytest.raises(type(fault)):
+        await gateway.asker().ask(b"image", "key")
+    assert gateway.pauses == []
+
+
+@pytest.mark.parametrize(
+    "fault", [DeadlineExceededError("late"), EngineError("failed")], ids=lambda one: one.reason
+)
+async def test_image_whose_attempts_fail_is_given_up_after_so_many(fault):
+    gateway = Gateway(*[fault] * 9)
+    with pytest.raises(type(fault)):
+        await gateway.asker(attempts_max=3).ask(b"image", "key")
+    assert len(gateway.keys) == 3
+
+
+async def test_outage_between_does_not_count_as_an_attempt():
+    late, away = DeadlineExceededError("late"), BackendUnavailableError("kafka: away")
+    gateway = Gateway(late, away, away, away, late)
+    assert await gateway.asker(attempts_max=3).ask(b"image", "key") is ANSWER
+
+
+async def test_problem_tells_what_is_in_the_way():
+    asker = Gateway(UnauthenticatedError("the key has expired"), IMAGE_FAULT).asker()
+    with pytest.raises(InvalidImageError):
+        await asker.ask(b"image", "key")
+    assert asker.problem == "the key has expired"
