@@ -67,8 +67,8 @@ class _Model:
     default="world:seed=7,n=200",
     show_default=True,
     metavar="DATA",
-    help="Questions and answers: FILE.jsonl, coco:FILE.json[,images=DIR][,tasks=A+B], or "
-    "world:seed=N,n=SCENES[,tasks=A+B]; several with ; between.",
+    help="Questions and answers: DATASET, FILE.jsonl, coco:FILE.json[,images=DIR][,tasks=A+B], "
+    "or world:seed=N,n=SCENES[,tasks=A+B]; several with ; between.",
 )
 @click.option(
     "--tasks", default="", metavar="A,B", help="Only these.  [default: all that the data has]"

@@ -54,6 +54,7 @@ _VERBS: Final[dict[str, str]] = {
     "demo": "Start everything, run the example images, compare with the truth.",
     "eval": "Measure a model, task by task, on data with known answers.",
     "doctor": "Check what is installed, what is reachable and what is wrong.",
+    "dataset": "Make data sets of annotated images, check and convert them.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
     "model": "Inspect, convert or verify a checkpoint, or create a random one.",
     "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
@@ -230,6 +231,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "eval": "train",
         "train": "train",
         "web": "web",
+        "dataset": "data",
     }.get(verb, "all")
     return MissingExtraError(
         f"`arno {verb}` needs {name}, which is not installed: pip install 'arno[{extra}]'",

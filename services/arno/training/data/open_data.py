@@ -1,5 +1,6 @@
 """Open data by its name on the command line: the ``--data`` of training and evaluation.
 
+    DATASET
     boxes.jsonl
     coco:instances.json,images=DIR,tasks=OD+REGION_TO_SEGMENTATION
     world:seed=7,n=200,tasks=OD+OCR
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from arno.errors import InvalidFieldError
+from arno.training.data.annotated import AnnotatedImages, is_data_set
 from arno.training.data.coco import CocoFile
 from arno.training.data.jsonl import JsonLines
 from arno.training.data.source import Sample, SampleSource
@@ -140,8 +142,11 @@ def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> Sample
         path = Path(named.subject).expanduser()
         images = Path(named.options.get("images", path.parent)).expanduser()
         return CocoFile(path, images, tasks=named.tasks(tasks))
+    if is_data_set(Path(text.partition(",")[0]).expanduser()):
+        named = _Named.of(text, ("tasks",), has_subject=True)
+        return AnnotatedImages(Path(named.subject).expanduser(), tasks=named.tasks(tasks))
     if not text.endswith(".jsonl"):
         problem = "not the name of data"
-        limit = "FILE.jsonl, coco:FILE.json[,images=DIR], world:seed=N,n=COUNT"
+        limit = "DATASET, FILE.jsonl, coco:FILE.json[,images=DIR], world:seed=N,n=COUNT"
         raise InvalidFieldError(field="data", problem=problem, limit=limit, sent=text)
     return JsonLines(Path(text).expanduser(), tasks=tasks)

@@ -19,8 +19,8 @@ class DataSettings(ObservabilitySettings):
 
     data: str = Field(
         min_length=1,
-        description="Training data: FILE.jsonl, coco:FILE.json,images=DIR[,tasks=OD+..] or "
-        "world:seed=N,n=COUNT; separate several with ;.",
+        description="Training data: DATASET, FILE.jsonl, coco:FILE.json,images=DIR[,tasks=OD+..] "
+        "or world:seed=N,n=COUNT; separate several with ;.",
     )
     validation: str = Field(
         "",

@@ -1,0 +1,212 @@
+"""`arno dataset`: make data sets of annotated images, check and convert them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.terminal import SafeConsole, echo
+from arno.dataset import Dataset, DatasetWriter
+from arno.dataset.records import record_schema
+from arno.dataset.shards import ShardFormat, shard_paths
+from arno.errors import InvalidFieldError
+
+_SHOWN_ERRORS: Final = 3
+
+DATASET: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+out_option: Final = click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the new data set; one that was cut short is gone on with.",
+)
+format_option: Final = click.option(
+    "--format",
+    "form",
+    type=click.Choice([str(form) for form in ShardFormat]),
+    default=ShardFormat.PARQUET.value,
+    show_default=True,
+    help="Of the shards; both hold the same.",
+)
+shard_option: Final = click.option(
+    "--shard-records",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Records of a shard.",
+)
+
+
+@click.group("dataset")
+def verb() -> None:
+    """Make data sets of annotated images, check and convert them.
+
+    A data set holds texts, regions with texts, and phrases of texts with regions, each with where
+    it is from; docs/dataset.md describes it. `arno train --data DATASET` trains on one.
+
+    \b
+    Example:
+      arno dataset import coco:instances.json,images=photos --out labels
+      arno dataset check labels
+      arno dataset convert labels --format jsonl --out labels-jsonl
+    """
+
+
+@verb.command("import")
+@click.argument("data")
+@out_option
+@format_option
+@shard_option
+@click.option(
+    "--annotator",
+    default="labels",
+    show_default=True,
+    metavar="NAME",
+    help="What the provenance of each annotation says.",
+)
+def import_data(data: str, out: Path, form: str, shard_records: int, annotator: str) -> None:
+    """Make a data set of labels that exist: DATA is what `arno train --data` takes.
+
+    Equal images become one record with all their annotations. Broken samples are left out and
+    counted.
+
+    \b
+    Example:
+      arno dataset import 'coco:instances.json,images=photos,tasks=OD' --out labels
+      arno dataset import boxes.jsonl --out labels --format jsonl
+      arno dataset import world:seed=7,n=200 --out scenes
+    """
+    from arno.data_engine.labels import import_labels
+    from arno.training.data import open_data
+
+    notes = SafeConsole(stderr=True, highlight=False)
+    with notes.status("reading the labels"):
+        source = open_data(data)
+    with progress(notes, "importing", "images") as on_progress:
+        counts = import_labels(
+            source,
+            out,
+            annotator=annotator,
+            form=ShardFormat(form),
+            shard_records=shard_records,
+            on_progress=on_progress,
+        )
+    print_counts(counts, f"{out}")
+
+
+@verb.command("check")
+@click.argument("dataset", type=DATASET)
+@click.option("--images", is_flag=True, help="Also look whether each image is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(dataset: Path, images: bool, as_json: bool) -> int:
+    """Validate each record of a data set; exit 1 where one is broken.
+
+    \b
+    Example:
+      arno dataset check labels --images
+    """
+    found, counts = Dataset(dataset), {"records": 0, "broken": 0, "images missing": 0}
+    for index in range(len(found)):
+        try:
+            record = found[index]
+        except InvalidFieldError as error:
+            counts["broken"] += 1
+            if counts["broken"] <= _SHOWN_ERRORS:
+                show_error(error)
+            continue
+        counts["records"] += 1
+        counts["images missing"] += images and not found.image_path(record).is_file()
+    if as_json:
+        echo(json.dumps(counts))
+    else:
+        print_counts(counts, f"{dataset}: {len(shard_paths(dataset))} shards")
+    return EXIT_FAILURE if counts["broken"] or counts["images missing"] else 0
+
+
+@verb.command("convert")
+@click.argument("dataset", type=DATASET)
+@out_option
+@format_option
+@shard_option
+def convert(dataset: Path, out: Path, form: str, shard_records: int) -> None:
+    """Write a data set with other shards: JSON lines to read, Parquet to keep.
+
+    \b
+    Example:
+      arno dataset convert labels --format jsonl --out labels-jsonl
+    """
+    source = Dataset(dataset)
+    changed = {
+        "format": ShardFormat(form),
+        "shard_records": shard_records,
+        "images": source.images_from(out),
+        "complete": False,
+    }
+    notes = SafeConsole(stderr=True, highlight=False)
+    with (
+        DatasetWriter(out, source.manifest.model_copy(update=changed)) as writer,
+        progress(notes, "converting", "records") as on_progress,
+    ):
+        begun_at = writer.record_count
+        for number in range(begun_at, len(source)):
+            writer.write(source[number])
+            on_progress(number + 1, len(source))
+    print_counts({"records": len(source)}, f"{out}")
+
+
+@verb.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a record.
+
+    \b
+    Example:
+      arno dataset schema > record.schema.json
+    """
+    echo(json.dumps(record_schema(), indent=2))
+
+
+@contextlib.contextmanager
+def progress(notes: Console, doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what shows how many of how many are done: a bar with the time left on a terminal."""
+    if not notes.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=notes, transient=True) as shown:
+        bar = shown.add_task(doing, total=None)
+        yield lambda done, total: shown.update(bar, completed=done, total=total)
+
+
+def print_counts(counts: Mapping[str, int], title: str) -> None:
+    """Print a table of counts, one a row."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    SafeConsole(highlight=False).print(table)
