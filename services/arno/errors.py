@@ -18,6 +18,7 @@ the gateway translates once, in ``arno.gateway.status``.
     +-- UnavailableError             UNAVAILABLE, with a retry delay
     |   +-- OverloadedError          a bound on work in hand is reached
     |   +-- BackendUnavailableError  the bus or the result store cannot be reached
+    |   |   +-- BackendFullError     the result store has no memory left
     |   +-- DrainingError            the process is leaving
     |   +-- ImageLostError           the store has lost an accepted job's image
     +-- DeadlineExceededError        DEADLINE_EXCEEDED
@@ -203,6 +204,10 @@ class BackendUnavailableError(UnavailableError):
     """The bus or the result store cannot be reached."""
 
     reason = "BACKEND_UNAVAILABLE"
+
+
+class BackendFullError(BackendUnavailableError):
+    """The result store has no memory left: it is read and cleared, and takes nothing new."""
 
 
 class DrainingError(UnavailableError):

@@ -239,7 +239,8 @@ class Gateway:
         )
 
     async def _update_health(self) -> None:
-        await self._serving.set([f"the {name} does not answer" for name in self._backends.problems])
+        problems = self._backends.problems
+        await self._serving.set([f"the {name} {one.what}" for name, one in problems.items()])
 
     def _follow_parts(self, registry: CollectorRegistry) -> None:
         self._metrics.follow_admission(self._admission)

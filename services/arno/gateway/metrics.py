@@ -111,7 +111,7 @@ class GatewayMetrics:
         )
         self._backend_up = Gauge(
             "arno_gateway_backend_up",
-            "Whether a backend answered when it was last asked.",
+            "Whether a backend answered when it was last asked, and was not full.",
             ["backend"],
             registry=registry,
         )
@@ -154,7 +154,7 @@ class GatewayMetrics:
         """Show whether the keys file can be used, read when scraped."""
         self._keys_ok.set_function(lambda: 1.0 if ok() else 0.0)
 
-    def follow_backend(self, backend: str, problems: Callable[[], Mapping[str, str]]) -> None:
+    def follow_backend(self, backend: str, problems: Callable[[], Mapping[str, object]]) -> None:
         """Show whether a backend answers, read when scraped."""
         gauge = self._backend_up.labels(backend)
         gauge.set_function(lambda: 0.0 if backend in problems() else 1.0)

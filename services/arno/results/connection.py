@@ -15,10 +15,10 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
-from arno.errors import BackendUnavailableError, StoredJobError
+from arno.errors import BackendFullError, BackendUnavailableError, StoredJobError
 from arno.results.settings import ResultSettings
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ _UNQUEUED_COUNT_MAX: Final = 3
 # What a command or a script answers where it cannot use a stored value. Other refusals, such as
 # LOADING, OOM, READONLY or NOPERM, pass by themselves or after a change of settings.
 _VALUE_FAULTS: Final = ("WRONGTYPE", "is not an integer", "is not a valid", "attempt to ")
+
+_FULL: Final = "OOM command not allowed"
 
 _SAFE_SETTINGS: Final = {
     "appendonly": "yes",
@@ -88,7 +90,7 @@ def worker_client(settings: ResultSettings) -> redis.Redis:
 
 @contextmanager
 def translated(purpose: str) -> Iterator[None]:
-    """Raise BackendUnavailableError where Redis fails.
+    """Raise BackendUnavailableError where Redis fails, BackendFullError where it has no memory.
 
     Args:
         purpose: Completes "the result store could not ...".
@@ -96,6 +98,11 @@ def translated(purpose: str) -> Iterator[None]:
     try:
         yield
     except REDIS_FAULTS as fault:
+        # Inside a script Redis 6.2 calls it a failure of the script.
+        if isinstance(fault, OutOfMemoryError) or _FULL in str(fault):
+            raise BackendFullError(
+                f"the result store is full: it could not {purpose}", backend="redis"
+            ) from fault
         raise BackendUnavailableError(
             _sentence(purpose, fault), backend="redis", fault=type(fault).__name__
         ) from fault

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from redis.exceptions import ResponseError
 
@@ -17,7 +17,7 @@ from arno.errors import (
     IdempotencyConflictError,
     UnknownJobError,
 )
-from arno.ops.clock import SYSTEM_CLOCK, Clock, StoreClock
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.connection import (
     command_client,
     holds_foreign_type,
@@ -30,15 +30,11 @@ from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
+from arno.results.store_health import StoreHealth
 from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
 from arno.vocabulary import JobState
-from arno.vocabulary.job_id import made_at_ms
 from arno.vocabulary.wire import lane_of_record, state_to_wire
 from arno.vocabulary.wire_results import error_to_wire
-
-_SINCE_TIME_TO_LIVE_MS: Final = 30 * 86_400_000
-_JOB_AGE_MS_MAX: Final = 9 * 86_400_000
-"""By default a job may take 7 days and is kept for one more; an older one is over in any case."""
 
 
 class GatewayStore:
@@ -78,12 +74,12 @@ class GatewayStore:
         self._batcher = ScriptBatcher(
             self._redis, round_trips_max=min(ROUND_TRIPS_MAX, settings.redis_connection_count_max)
         )
+        self._health = StoreHealth(self._redis, self._keys, clock)
         self._connections = asyncio.Semaphore(settings.redis_connection_count_max)
         register = self._redis.register_script
         self._claim_script = register(script_text("claim"))
         self._look_script = register(script_text("look"))
         self._cancel_script = register(script_text("request_cancel"))
-        self._since_script = register(script_text("since"))
         self._take_publication_script = register(script_text("take_publication"))
         self._give_up_publication_script = register(script_text("give_up_publication"))
         self._note_published_script = register(script_text("note_published"))
@@ -95,7 +91,7 @@ class GatewayStore:
         """Connect, and begin to read wake-ups; call it before the first claim."""
         with translated("be reached"):
             await self._wake_ups.find_start()
-            await self._since()
+            await self._health.since_ms()
         await warn_of_unsafe_settings(self._redis)
         self._loop = asyncio.create_task(self._wake_ups.run(), name="result wake-ups")
 
@@ -118,25 +114,18 @@ class GatewayStore:
         return self._clock
 
     async def ping(self) -> None:
-        """Raise BackendUnavailableError unless Redis answers and wake-ups are being read."""
+        """Raise BackendUnavailableError unless Redis answers and wake-ups are being read.
+
+        Raises:
+            BackendFullError: It answers, and has no memory left.
+        """
         if self._loop is None or self._loop.done():
             raise BackendUnavailableError("the result store does not listen", backend="redis")
-        with translated("answer a ping"):
-            # With every ping, so that it is known to the second when Redis came up empty.
-            await self._since()
-            asked_s = self._clock.monotonic_s()
-            seconds, microseconds = await self._redis.time()
-        if isinstance(self._clock, StoreClock):
-            self._clock.follow(seconds * 1000 + microseconds // 1000, asked_s=asked_s)
+        await self._health.ping()
 
     async def memory_bytes(self) -> tuple[int, int] | None:
         """Return used memory and its limit (or its machine's); None where we may not ask."""
-        with translated("say how full it is"):
-            try:
-                found = await self._redis.info("memory")
-            except ResponseError:
-                return None
-        return found["used_memory"], found["maxmemory"] or found["total_system_memory"]
+        return await self._health.memory_bytes()
 
     async def claim(
         self,
@@ -259,13 +248,7 @@ class GatewayStore:
         If so, a job that ``get`` does not know may exist all the same: its record can be on the
         bus. False for ids that Arno did not make, and for jobs that are over by their age.
         """
-        made_ms = made_at_ms(job_id)
-        if made_ms is None:
-            return False
-        with translated(f"say whether it is newer than job {job_id}"):
-            since_ms = await self._since()
-        age_ms = self._clock.wall_ms() - made_ms
-        return made_ms < since_ms and age_ms < _JOB_AGE_MS_MAX
+        return await self._health.is_newer_than(job_id)
 
     async def wait(self, job_id: str, *, timeout_s: float) -> JobSnapshot:
         """Return the job when it has ended; short outages of Redis are waited out.
@@ -341,12 +324,6 @@ class GatewayStore:
             if not await self._put_blob_script(keys=keys, args=[life_ms]):
                 await self._put_blob_script(keys=keys, args=[life_ms, content])
         return sha256
-
-    async def _since(self) -> int:
-        since: Any = await self._since_script(
-            keys=[self._keys.since()], args=[_SINCE_TIME_TO_LIVE_MS]
-        )
-        return int(since)
 
     async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:
         self._waiters.forget(job_id)

@@ -13,6 +13,7 @@ arno:done:{gateway}            stream 600 s after its newest  every script that 
 arno:blob:{sha256}             string as its writer asks      gateways: put_blob
 arno:since                     string 30 days after a gateway gateways: ping, is_newer_than
                                       asked
+arno:probe                     string 10 s after a ping        gateways: ping
 arno:paces                     hash   5 s after its newest    workers: report_pace
                                       field
 arno:worker:{worker}           string half a claim timeout    workers: begin, report_alive,
@@ -106,6 +107,10 @@ class KeySpace:
     def since(self) -> str:
         """Return the key that holds since when the store has its memory."""
         return f"{self.prefix}:since"
+
+    def probe(self) -> str:
+        """Return the key that a ping writes, to find out whether the store takes anything."""
+        return f"{self.prefix}:probe"
 
     def paces(self) -> str:
         """Return the key of the hash of the workers' paces."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import redis
 from arno.api.v1 import job_pb2, vision_pb2_grpc
 from arno.bus import make_admin
 from arno.gateway.lifecycle import SERVICE_NAMES, LoopHeartbeat
@@ -45,6 +46,37 @@ async def test_reflection_lists_all_services(arno):
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
+
+
+async def test_full_store_is_told_and_jobs_can_be_read_and_deleted(
+    gateway_settings, running_gateway, own_redis_server
+):
+    async with running_gateway(gateway_settings(redis_url=own_redis_server.url)) as arno:
+        submitted = await arno.jobs.SubmitJob(
+            job_pb2.SubmitJobRequest(image=infer_request().image, tasks=infer_request().tasks),
+            timeout=20,
+        )
+        named = submitted.job.id
+        with redis.Redis.from_url(own_redis_server.url) as client:
+            client.config_set("maxmemory", 1)
+
+        async def not_serving():
+            return await health(arno.channel, "") == STATES.NOT_SERVING
+
+        await eventually_async(not_serving)
+        assert arno.gateway.problems() == ["the result store is full"]
+        assert arno.gateway.not_ready() == []
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await arno.vision.Infer(infer_request(), timeout=20)
+        fault = fault_of(refused.value)
+        assert (fault.code, fault.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
+        assert fault.message == "the result store is full"
+        shown = await arno.jobs.GetJob(job_pb2.GetJobRequest(job_id=named), timeout=20)
+        assert shown.job.id == named
+        await arno.jobs.DeleteJob(job_pb2.DeleteJobRequest(job_id=named), timeout=20)
+        with pytest.raises(grpc.aio.AioRpcError) as gone:
+            await arno.jobs.GetJob(job_pb2.GetJobRequest(job_id=named), timeout=20)
+        assert fault_of(gone.value).code == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("service", ["", *SERVICE_NAMES])

@@ -11,11 +11,14 @@ if type(state) ~= 'string' or state == DELETED then
 end
 local left_ms = redis.call('PTTL', job)
 local idempotency = redis.call('HGET', job, 'idempotency')
+local wanted = redis.call('HGETALL', watchers)
+-- Removed before anything is written: a full Redis refuses a script whose first write may need memory, and then every
+-- job would stay until its time to live is over.
+redis.call('DEL', job, watchers)
 if idempotency then
   redis.call('DEL', idempotency)
 end
-announce(job, watchers, ARGV[1], DELETED)
-redis.call('DEL', job, watchers)
+wake(wanted, ARGV[1], DELETED)
 if ARGV[2] == '1' then
   redis.call('HSET', job, 'state', DELETED)
   redis.call('PEXPIRE', job, left_ms)

@@ -48,10 +48,8 @@ local function watch(job, watchers, stream, wanted)
   redis.call('PEXPIRE', watchers, redis.call('PTTL', job))
 end
 
--- Wakes the watchers of a job that has reached a state. Called last in a change.
-local function announce(job, watchers, job_id, state)
-  redis.call('HINCRBY', job, 'revision', 1)
-  local wanted = redis.call('HGETALL', watchers)
+-- Wakes gateways for a job that has reached a state; wanted is what the watchers of the job hold.
+local function wake(wanted, job_id, state)
   for i = 1, #wanted, 2 do
     if over(state) or wanted[i + 1] == 'change' then
       -- A wake-up is a hint: a foreign value in place of a stream must not keep a job from ending.
@@ -59,6 +57,12 @@ local function announce(job, watchers, job_id, state)
       redis.call('EXPIRE', wanted[i], STREAM_TIME_TO_LIVE_S)
     end
   end
+end
+
+-- Counts a change of a job that has reached a state, and wakes its watchers. Called last in a change.
+local function announce(job, watchers, job_id, state)
+  redis.call('HINCRBY', job, 'revision', 1)
+  wake(redis.call('HGETALL', watchers), job_id, state)
 end
 
 -- Removes the fields of a job whose names begin with a prefix.
