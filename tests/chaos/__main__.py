@@ -17,8 +17,7 @@ from chaos.shrink import shrink
 from chaos.verdict import Verdict
 from support.kafka_broker import WAYS_TO_GET_IT, kafka_available
 
-# What loses accepted jobs by its nature is done only where it is asked for.
-_DEFAULT = tuple(one.value for one in Nemesis if one is not Nemesis.FLUSH)
+_DEFAULT = tuple(one.value for one in Nemesis)
 
 
 @click.command()
