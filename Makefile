@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos sync rules tiny tiny-smoke bench chaos fuzz audit kafka install tools clean
+.PHONY: help demo test test-unit check format protos sync rules scaling tiny tiny-smoke bench chaos fuzz audit kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
@@ -36,6 +36,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/python scripts/generate_protos.py --check
 	$(bin)/python scripts/generate_sync.py --check
 	$(bin)/python scripts/generate_rules.py --check
+	$(bin)/python scripts/generate_scaling.py --check
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/python scripts/check_sizes.py
@@ -59,6 +60,9 @@ sync: install ## Generate the blocking client from the asyncio client.
 
 rules: install ## Generate Prometheus' rules and the PrometheusRule from deploy/prometheus/{alerts,objectives}.yml.
 	$(bin)/python scripts/generate_rules.py
+
+scaling: install ## Generate the components pace-* of k8s/ from deploy/scaling.yml.
+	$(bin)/python scripts/generate_scaling.py
 
 tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (over an hour: see models/arno_tiny/README.md).
 	$(bin)/python -m models.arno_tiny train --folder .runs/tiny

@@ -1,13 +1,15 @@
 """Build ``k8s/`` with kustomize and check every object against its schema, strictly and offline.
 
-The schemas of Kubernetes come from the wheel ``kubernetes-validate``, flattened into the form that
-kubeconform reads; KEDA's from its own custom resource definition. What no schema sees (a selector
-that misses its pods, a mount without a volume) is checked here too.
+Built are all overlays, and each component alone on the base. The schemas of Kubernetes come from
+the wheel ``kubernetes-validate``, flattened into the form that kubeconform reads; those of other
+kinds from their own custom resource definitions. What no schema sees (a selector that misses its
+pods, a mount without a volume) is checked here too.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,27 +23,60 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = "1.36.0"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 KUBECONFORM = ROOT / ".tools" / "bin" / "kubeconform"
-KEDA = ROOT / ".tools" / "keda" / "keda.sh_scaledobjects.yaml"
-BUILDS = ("k8s/base", "k8s/overlays/secure")
+CRDS = ROOT / ".tools" / "crds"
+NEEDS = {
+    "keda-secure": ["secure", "keda-seconds"],
+    "pace-tiny-cpu": ["keda-lag"],
+    "pace-base-cpu": ["hpa"],
+    "pace-base-gpu": ["gpu", "keda-seconds"],
+}
+"""Components that change what others bring; without them they would be built and do nothing."""
+
+WRITES_TO_ITS_IMAGE = {"kafka"}
+"""Its image writes its configuration beside its programs."""
 
 
 def main() -> int:
     """Run the command line."""
     faults = 0
-    with tempfile.TemporaryDirectory() as folder:
-        schemas = Path(folder)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        schemas = folder / "schemas"
+        schemas.mkdir()
         write_schemas(schemas)
-        for build in BUILDS:
-            text = subprocess.run(
-                [KUBECTL, "kustomize", ROOT / build], check=True, capture_output=True, text=True
-            ).stdout
-            command = [KUBECONFORM, "-strict", "-summary", "-schema-location"]
+        for build in [*sorted((ROOT / "k8s/overlays").iterdir()), *combinations(folder)]:
+            text = kustomize(build)
+            command = [KUBECONFORM, "-strict", "-schema-location"]
             command += [f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", "-"]
             faults += subprocess.run(command, input=text, text=True, check=False).returncode
             for fault in semantic_faults([one for one in yaml.safe_load_all(text) if one]):
-                sys.stderr.write(f"{build}: {fault}\n")
+                sys.stderr.write(f"{build.name}: {fault}\n")
                 faults += 1
     return 1 if faults else 0
+
+
+def kustomize(build: Path) -> str:
+    """Return the objects of an overlay, as YAML."""
+    command = [KUBECTL, "kustomize", build]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def combinations(folder: Path) -> list[Path]:
+    """Write an overlay for each component, on a copy of the manifests."""
+    shutil.copytree(ROOT / "k8s", folder / "k8s")
+    shutil.copytree(ROOT / "deploy/grafana", folder / "deploy/grafana")
+    made = []
+    for component in sorted((folder / "k8s/components").iterdir()):
+        names = [*NEEDS.get(component.name, []), component.name, "release"]
+        overlay = folder / "k8s/overlays" / f"only-{component.name}"
+        overlay.mkdir()
+        kustomization = {
+            "resources": ["../../base"],
+            "components": [f"../../components/{name}" for name in dict.fromkeys(names)],
+        }
+        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        made.append(overlay)
+    return made
 
 
 def write_schemas(folder: Path) -> None:
@@ -54,11 +89,17 @@ def write_schemas(folder: Path) -> None:
         needed: dict[str, Any] = {}
         point_inside(schema, definitions, needed)
         (folder / path.name).write_text(json.dumps({**schema, "definitions": needed}))
-    crd = yaml.safe_load(KEDA.read_text())
+    for path in CRDS.glob("*.yaml"):
+        for crd in yaml.safe_load_all(path.read_text()):
+            write_custom_schemas(crd, folder)
+
+
+def write_custom_schemas(crd: dict[str, Any], folder: Path) -> None:
+    """Write the schemas of a kind that a custom resource definition brings, one a version."""
+    kind, group = crd["spec"]["names"]["kind"].lower(), crd["spec"]["group"].split(".")[0]
     for version in crd["spec"]["versions"]:
         schema = closed(version["schema"]["openAPIV3Schema"])
-        name = f"scaledobject-keda-{version['name']}.json"
-        (folder / name).write_text(json.dumps(schema))
+        (folder / f"{kind}-{group}-{version['name']}.json").write_text(json.dumps(schema))
 
 
 def point_inside(node: Any, definitions: dict[str, Any], needed: dict[str, Any]) -> None:
@@ -93,7 +134,7 @@ def closed(schema: Any) -> Any:
 def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
     """Return what the API server would refuse although every schema is satisfied."""
     faults = []
-    workloads = [one for one in objects if one["kind"] in {"Deployment", "Job"}]
+    workloads = [one for one in objects if one["kind"] in {"Deployment", "Job", "StatefulSet"}]
     pods = [one["spec"]["template"]["metadata"]["labels"].items() for one in workloads]
     for one in objects:
         where = f"{one['kind']}/{one['metadata']['name']}"
@@ -102,7 +143,7 @@ def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
         for labels in selected(selector):
             if not any(labels.items() <= pod for pod in pods):
                 faults.append(f"{where}: the selector {labels} matches no pod template")
-        if one["kind"] == "ScaledObject":
+        if one["kind"] in {"ScaledObject", "HorizontalPodAutoscaler"}:
             target = one["spec"]["scaleTargetRef"]["name"]
             if target not in {load["metadata"]["name"] for load in workloads}:
                 faults.append(f"{where}: there is no workload {target}")
@@ -110,10 +151,13 @@ def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
         where = f"{one['kind']}/{one['metadata']['name']}"
         spec = one["spec"]["template"]["spec"]
         volumes = {volume["name"] for volume in spec.get("volumes", [])}
+        claims = one["spec"].get("volumeClaimTemplates", [])
+        volumes |= {claim["metadata"]["name"] for claim in claims}
         for container in spec["containers"]:
             mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
             faults += [f"{where}: {name} is mounted but no volume" for name in mounts - volumes]
-            if not container.get("securityContext", {}).get("readOnlyRootFilesystem"):
+            read_only = container.get("securityContext", {}).get("readOnlyRootFilesystem")
+            if not read_only and container["name"] not in WRITES_TO_ITS_IMAGE:
                 faults.append(f"{where}: {container['name']} can write to its image")
             if set(container.get("resources", {})) != {"requests", "limits"}:
                 faults.append(f"{where}: {container['name']} lacks requests or limits")

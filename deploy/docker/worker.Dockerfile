@@ -9,7 +9,7 @@ RUN python -m venv /opt/arno \
 
 FROM python:3.11-slim
 COPY --from=build /opt/arno /opt/arno
-ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 HOME=/tmp ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT=9464
+ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT=9464
 USER 10001:10001
 EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s \

@@ -1,0 +1,65 @@
+"""No platform kills a process that still drains: every grace is longer than the worst drain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from arno.bus.kafka import consumer as kafka_consumer
+from arno.bus.kafka import publisher as kafka_publisher
+from arno.gateway import lifecycle
+from arno.gateway.settings import GatewaySettings
+from arno.worker import heartbeat, worker
+from arno.worker.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SHARED: dict[str, str] = COMPOSE["x-process"]["environment"]
+
+# What libraries take beside their own time-outs, where a broker or a store hangs.
+_LIBRARIES_S = 10.0
+
+
+def gateway_drain_s(variables: dict[str, str]) -> float:
+    defaults = GatewaySettings()
+    return (
+        float(variables.get("ARNO_DRAIN_NOTICE_S", defaults.drain_notice_s))
+        + float(variables.get("ARNO_DRAIN_S", defaults.drain_s))
+        + lifecycle._CLOSE_S
+        + kafka_publisher._CLOSE_TIMEOUT_S
+        + kafka_publisher._PING_TIMEOUT_S
+        + _LIBRARIES_S
+    )
+
+
+def worker_drain_s(variables: dict[str, str]) -> float:
+    return (
+        float(variables.get("ARNO_DRAIN_S", WorkerSettings().drain_s))
+        + kafka_consumer._CLOSE_TIMEOUT_MS / 1000
+        + worker._LEAVE_S
+        + heartbeat._REPORT_S
+        + _LIBRARIES_S
+    )
+
+
+DRAINS = {"gateway": gateway_drain_s, "worker": worker_drain_s}
+
+
+@pytest.mark.parametrize("name", DRAINS)
+def test_kubernetes_waits_longer_than_the_worst_drain(name: str) -> None:
+    objects = yaml.safe_load_all((ROOT / f"k8s/base/{name}.yaml").read_text())
+    deployment = next(one for one in objects if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    variables = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+    assert pod["terminationGracePeriodSeconds"] > DRAINS[name](variables)
+
+
+@pytest.mark.parametrize("name", DRAINS)
+def test_compose_waits_longer_than_the_worst_drain(name: str) -> None:
+    service = COMPOSE["services"][name]
+    variables = {**SHARED, **service.get("environment", {})}
+    grace = service["stop_grace_period"]
+    assert grace.endswith("s")
+    assert float(grace[:-1]) > DRAINS[name](variables)
