@@ -23,11 +23,7 @@ from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, ConfigurationError, InvalidFieldError, InvalidImageError
-
-_PICTURE_SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-)
-"""Pictures in folders are found by name; the server judges their content."""
+from arno.ops.image_types import FILE_SUFFIXES
 
 _AHEAD: Final = 4
 """Times --parallel: the number of images that may be answered before an earlier one is."""
@@ -149,7 +145,7 @@ def _expand(images: Sequence[Path]) -> Iterator[Path]:
         if image.is_dir():
             found = pictures_in(image)
             if not found:
-                kinds = ", ".join(sorted(_PICTURE_SUFFIXES))
+                kinds = ", ".join(sorted(FILE_SUFFIXES))
                 raise InvalidFieldError(
                     field="IMAGE", problem="holds no pictures", limit=kinds, sent=str(image)
                 )
@@ -171,8 +167,8 @@ class _Target:
         if drawn is None:
             return None
         single = bool(drawn.suffix) and not drawn.is_dir()
-        if single and drawn.suffix.lower() not in _PICTURE_SUFFIXES:
-            kinds = ", ".join(sorted(_PICTURE_SUFFIXES))
+        if single and drawn.suffix.lower() not in FILE_SUFFIXES:
+            kinds = ", ".join(sorted(FILE_SUFFIXES))
             raise ConfigurationError(f"--draw {drawn}: name a folder, or a file of {kinds}")
         if single and count > 1:
             raise ConfigurationError(f"--draw {drawn}: name a folder, there are {count} images")
@@ -203,4 +199,4 @@ class _Target:
 
 def pictures_in(folder: Path) -> list[Path]:
     """Return the pictures that lie directly in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURE_SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in FILE_SUFFIXES)

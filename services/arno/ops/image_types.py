@@ -42,6 +42,11 @@ WEBP: Final = ImageType("WebP", "image/webp", WebPImagePlugin.WebPImageFile)
 
 ACCEPTED: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF"
 
+FILE_SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+)
+"""Pictures in folders are found by name; whoever decodes them judges their content."""
+
 _SIGNATURES: Final = (
     (b"\xff\xd8\xff", JPEG),
     (b"\x89PNG\r\n\x1a\n", PNG),
