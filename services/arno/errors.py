@@ -14,6 +14,7 @@ the gateway translates once, in ``arno.gateway.status``.
     +-- CrossSiteError               PERMISSION_DENIED: a page of another origin sent the request
     +-- QuotaExceededError           RESOURCE_EXHAUSTED: the tenant has as much as it may have
     +-- UnknownJobError              NOT_FOUND
+    +-- UnknownModelError            NOT_FOUND
     +-- IdempotencyConflictError     ALREADY_EXISTS
     +-- UnavailableError             UNAVAILABLE, with a retry delay
     |   +-- OverloadedError          a bound on work in hand is reached
@@ -163,6 +164,19 @@ class UnknownJobError(ArnoError):
         """Name the job that was asked for."""
         super().__init__(
             f"job_id: no job {job_id!r}, or its time to live has passed", job_id=job_id
+        )
+
+
+class UnknownModelError(ArnoError):
+    """A request names a model that this server does not serve."""
+
+    code = Code.NOT_FOUND
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, model: str, served: str) -> None:
+        """Name the model that was asked for, and the one that is served."""
+        super().__init__(
+            f"model: {model!r} is not served; allowed: {served}", field="model", limit=served
         )
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -19,7 +20,9 @@ pytestmark = [pytest.mark.redis, pytest.mark.model]
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "examples" / "images" / "wide.jpg"
-SNIPPETS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "http.md").read_text(), re.S)
+PAGE = (ROOT / "docs" / "http.md").read_text()
+SNIPPETS = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
+(PYTHON_SNIPPET,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: text.split(" -")[0][:60])
@@ -33,6 +36,17 @@ def test_snippet_of_the_page_runs(web_up: ArnoUp, tmp_path: Path, snippet: str) 
     )
     assert done.returncode == 0, done.stderr
     assert "TASK_" in done.stdout or done.stdout == ""
+
+
+def test_openai_snippet_of_the_page_runs(web_up: ArnoUp, tmp_path: Path) -> None:
+    shutil.copy(IMAGE, tmp_path / "photo.jpg")
+    text = PYTHON_SNIPPET.replace("http://127.0.0.1:8080", web_up.web)
+    words = [sys.executable, "-c", text]
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^cat \[[\d.]+, .*\] pixel$", done.stdout, re.M)
 
 
 def test_answer_is_the_one_that_the_command_line_prints(web_up: ArnoUp) -> None:

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from arno.client import AsyncClient
 from arno.errors import ArnoError
-from arno.web import calls
+from arno.web import calls, chat
 from arno.web.guard import Guard
 from arno.web.openapi import openapi_document
 from arno.web.problems import on_error
@@ -44,6 +44,7 @@ def make_app(settings: WebSettings, connect: Callable[[], AsyncClient]) -> Starl
     app = Starlette(
         routes=[
             *calls.ROUTES,
+            *chat.ROUTES,
             Route("/livez", _alive),
             Route("/readyz", _ready),
             Route("/openapi.json", _openapi),

@@ -97,6 +97,20 @@ async def read_json(request: Request) -> dict[str, Any]:
     return document
 
 
+def task_from_json(field: str, document: dict[str, Any]) -> TaskSpec:
+    """Return the task of a JSON object, short forms allowed; `field` names it in errors.
+
+    Raises:
+        InvalidFieldError: A field is unknown or of another kind.
+    """
+    message = types_pb2.TaskSpec()
+    try:
+        ParseDict(_full_fields(field, document), message)
+    except (ParseError, RecursionError) as error:
+        raise InvalidFieldError(field=field, problem=str(error)) from error
+    return _spec(field, message)
+
+
 def timeout_of(request: Request, settings: WebSettings) -> float:
     """Return the time limit of a request in seconds: `?timeout_s=` of its address, or the default.
 
@@ -212,11 +226,13 @@ def _spec(field: str, message: types_pb2.TaskSpec) -> TaskSpec:
 
 
 def _in_full(field: str, task: object) -> object:
-    """Return a task without the short forms."""
+    """Return a task of a list without the short forms; what is no task is left to the parser."""
     if isinstance(task, str):
-        task = {"task": task}
-    if not isinstance(task, dict):
-        return task
+        return _full_fields(field, {"task": task})
+    return _full_fields(field, task) if isinstance(task, dict) else task
+
+
+def _full_fields(field: str, task: dict[str, Any]) -> dict[str, Any]:
     full = dict(task)
     name, region = full.get("task"), full.get("region")
     if isinstance(name, str):

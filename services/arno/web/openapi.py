@@ -62,6 +62,20 @@ _TASK_LIST: Final[Schema] = {
 }
 
 
+_CHAT: Final[Schema] = {
+    "type": "object",
+    "description": "OpenAI's schema; one user message with one image and one text is read.",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": {"type": "string"},
+        "messages": {"type": "array", "items": {"type": "object"}},
+        "stream": {"type": "boolean"},
+        "max_completion_tokens": {"type": "integer"},
+    },
+}
+_ANY: Final[Schema] = {"type": "object"}
+
+
 @cache
 def openapi_document() -> dict[str, Any]:
     """Return the document."""
@@ -89,6 +103,7 @@ def _paths() -> dict[str, Any]:
     infer_request = _image_request(reference(vision_pb2.InferRequest.DESCRIPTOR))
     answer = _answer("The outcome of every task.", reference(vision_pb2.InferResponse.DESCRIPTOR))
     answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    chat = {"required": True, "content": {"application/json": {"schema": _CHAT}}}
     return {
         "/v1/infer": {
             "post": _operation(
@@ -126,6 +141,23 @@ def _paths() -> dict[str, Any]:
                     }
                 },
                 parameters=[_JOB_ID],
+            )
+        },
+        "/v1/chat/completions": {
+            "post": _operation(
+                "OpenAI-compatible: an image as a data URL, and a text with a task tag.",
+                {"200": _answer("OpenAI's completion; `stream` answers in events.", _ANY)},
+                body=chat,
+            )
+        },
+        "/v1/models": {
+            "get": _operation("OpenAI-compatible: a list.", {"200": _answer("It.", _ANY)})
+        },
+        "/v1/models/{model}": {
+            "get": _operation(
+                "OpenAI-compatible: the model.",
+                {"200": _answer("It is served.", _ANY)},
+                parameters=[{**_JOB_ID, "name": "model"}],
             )
         },
     }
