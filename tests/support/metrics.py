@@ -9,6 +9,7 @@ from arno.engine.interface import EngineStatistics
 from arno.gateway.backlog import Backlog
 from arno.gateway.metrics import BacklogCollector, GatewayMetrics
 from arno.ingest.metrics import IngestMetrics
+from arno.notify.metrics import NotifyMetrics
 from arno.ops.health import register_process_metrics
 from arno.training.trainer.metrics import TrainMetrics
 from arno.worker.metrics import Readings, WorkerMetrics
@@ -50,6 +51,7 @@ def fresh_registry() -> CollectorRegistry:
     worker.follow(_idle_worker())
     TrainMetrics(registry)
     IngestMetrics(registry)
+    NotifyMetrics(registry)
     register_process_metrics(registry)
     return registry
 

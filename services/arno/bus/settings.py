@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
@@ -34,14 +34,24 @@ class KafkaAccessSettings(Settings):
     kafka_client_key: Path | None = Field(None, description="PEM file of its key.")
 
 
-class BusSettings(KafkaAccessSettings, RedisAccessSettings):
+class KafkaClientSettings(KafkaAccessSettings):
+    """What a process needs that uses Kafka for its users' topics, not as Arno's bus."""
+
+    kafka_bootstrap: str = Field(
+        "127.0.0.1:9092", description="Kafka brokers to begin with: HOST:PORT, comma-separated."
+    )
+
+    def kafka(self, **changes: Any) -> BusSettings:
+        """Return what the clients of Kafka take, with these changes."""
+        shared = {name: getattr(self, name) for name in KafkaClientSettings.model_fields}
+        return BusSettings(**{**shared, **changes})
+
+
+class BusSettings(KafkaClientSettings, RedisAccessSettings):
     """Which bus, where it is, and the bounds that both of its ends must agree on."""
 
     bus: Literal["kafka", "redis"] = Field(
         "kafka", description="kafka, or redis: Redis Streams, for one machine."
-    )
-    kafka_bootstrap: str = Field(
-        "127.0.0.1:9092", description="Kafka brokers to begin with: HOST:PORT, comma-separated."
     )
     topic_prefix: str = Field(
         "arno.jobs",

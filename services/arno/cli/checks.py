@@ -59,7 +59,8 @@ _SERVER: Final = ("kafka", "opentelemetry", "prometheus_client", "redis")
 _EXTRAS: Final = {
     "gateway": ("grpc_reflection", "uvloop", *_SERVER),
     "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", *_SERVER),
-    "ingest": ("av",),
+    "ingest": ("av", "yaml", *_SERVER),
+    "notify": ("aiohttp", "cloudevents", "yaml", *_SERVER),
     "web": ("starlette", "uvicorn", "python_multipart"),
 }
 _WORKER_EXTRA: Final = "pip install 'arno[worker]'"

@@ -51,12 +51,19 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
     metavar="S",
     help="How long the job may take, in seconds.  [default: a day]",
 )
+@click.option(
+    "--notify",
+    multiple=True,
+    metavar="NAME",
+    help="Subscription of `arno notify` that is told of the end; may be repeated.",
+)
 @address_options
 def submit(
     image: Path,
     lane: str,
     key: str,
     time_to_live_s: float | None,
+    notify: tuple[str, ...],
     gateway: Connection,
     timeout_s: float,
     **flags: Any,
@@ -70,7 +77,12 @@ def submit(
     tasks = TaskFlags(**flags).requests()
     with gateway.client(timeout_s=timeout_s) as client:
         job = client.submit(
-            image, *tasks, lane=lane, idempotency_key=key, time_to_live_s=time_to_live_s
+            image,
+            *tasks,
+            lane=lane,
+            idempotency_key=key,
+            time_to_live_s=time_to_live_s,
+            notify=notify,
         )
     echo(job.id)
 

@@ -62,13 +62,19 @@ _VERBS: Final[dict[str, str]] = {
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
     "ingest": "Run tasks on the images of Kafka topics; write results to topics.",
+    "notify": "Tell webhooks and Kafka topics of jobs that have ended.",
     "topics": "Create or list the topics of the bus.",
     "keys": "Create, list and revoke API keys; set quotas of tenants.",
     "dead": "Inspect dead jobs and run them again.",
     "version": "Print the versions of Arno and of its parts.",
 }
 
-_SHARED_MODULES: Final = {"gateway": "servers", "worker": "servers", "ingest": "servers"}
+_SHARED_MODULES: Final = {
+    "gateway": "servers",
+    "worker": "servers",
+    "ingest": "servers",
+    "notify": "servers",
+}
 """Modules that hold several verbs, each under its own name; other modules hold one, as `verb`."""
 
 
@@ -228,6 +234,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "dead": "server",
         "stream": "ingest",
         "ingest": "ingest",
+        "notify": "notify",
         "model": "worker",
         "eval": "train",
         "train": "train",

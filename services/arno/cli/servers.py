@@ -8,6 +8,7 @@ import click
 
 from arno.gateway.settings import GatewaySettings
 from arno.ingest.settings import IngestSettings
+from arno.notify.settings import NotifySettings
 from arno.ops.flags import settings_options
 from arno.training.trainer.settings import TrainSettings
 from arno.web.settings import WebSettings
@@ -25,6 +26,7 @@ KNOWN_SETTINGS: Final = frozenset(
         *TrainSettings.model_fields,
         *WebSettings.model_fields,
         *IngestSettings.model_fields,
+        *NotifySettings.model_fields,
         *CONNECTION_NAMES,
     }
 )
@@ -83,3 +85,20 @@ def ingest(settings: IngestSettings) -> int:
     from arno.ingest.service import run_ingest
 
     return run_ingest(settings)
+
+
+@click.command("notify")
+@settings_options(NotifySettings, process="notify", known_elsewhere=KNOWN_SETTINGS)
+def notify(settings: NotifySettings) -> None:
+    """Tell webhooks and topics of Kafka of jobs that have ended.
+
+    The subscriptions stand in the configuration file, TOML or YAML (docs/streams.md). Events are
+    delivered at least once; what is not taken for hours is given up and kept.
+
+    \b
+    Example:
+      arno notify --config events.yaml --redis-url redis://redis:6379/0
+    """
+    from arno.notify.service import run_notify
+
+    run_notify(settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -161,6 +161,7 @@ class AsyncClient(ClientBase):
         lane: str | None = None,
         idempotency_key: str = "",
         time_to_live_s: float | None = None,
+        notify: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Job:
         """Submit a durable job and return as soon as the gateway has stored it.
@@ -176,6 +177,7 @@ class AsyncClient(ClientBase):
                 job. If empty, a random key is used, so that a retry of this call never creates a
                 second job.
             time_to_live_s: Time within which the job must end, in seconds; None means one day.
+            notify: Names of subscriptions of `arno notify` that are told of the end.
             timeout_s: Time limit of this call, not of the job, in seconds; None uses the client's.
 
         Raises:
@@ -187,6 +189,7 @@ class AsyncClient(ClientBase):
             lane=lane,
             idempotency_key=idempotency_key or uuid.uuid4().hex,
             time_to_live_s=time_to_live_s,
+            notify=notify,
         )
         with self._translated():
             reply = await self._jobs.SubmitJob(message, timeout=self._limit(timeout_s))

@@ -83,6 +83,7 @@ def submit_message(
     lane: str | None,
     idempotency_key: str,
     time_to_live_s: float | None,
+    notify: Sequence[str] = (),
 ) -> job_pb2.SubmitJobRequest:
     """Return the message of a durable job.
 
@@ -100,6 +101,8 @@ def submit_message(
     if time_to_live_s is not None:
         with _sendable("time_to_live_s"):
             message.time_to_live.FromMilliseconds(round(time_to_live_s * 1000))
+    with _sendable("notify"):
+        message.notify.extend(notify)
     return message
 
 

@@ -55,11 +55,13 @@ class Claim:
         idempotency_key: The caller's key, or empty.
         body_sha256: Digest of the request that the key stands for.
         waited_for: Whether the end of the job shall wake this gateway.
+        notify: Subscriptions that are told of the end.
     """
 
     idempotency_key: str
     body_sha256: str
     waited_for: bool
+    notify: tuple[str, ...] = ()
 
 
 class OncePublisher:
@@ -127,6 +129,7 @@ class OncePublisher:
                 body_sha256=claim.body_sha256,
                 waited_for=claim.waited_for,
                 publishing_s=self._turn_s,
+                notify=claim.notify,
             )
         )
         try:

@@ -24,6 +24,7 @@ from arno.gateway.task_validation import parse_tasks
 from arno.gateway.validation import (
     check_idempotency_key,
     check_job_id,
+    check_notify,
     check_request_off_loop,
     check_time_to_live,
 )
@@ -58,6 +59,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         """Accept a job, and answer once the bus has it."""
         lane = lane_from_wire(request.lane, default=Lane.BATCH)
         key = check_idempotency_key(request.idempotency_key)
+        notify = check_notify(request.notify)
         work_s = check_time_to_live(
             request.time_to_live if request.HasField("time_to_live") else None,
             default_s=self._limits.job_time_to_live_s,
@@ -73,6 +75,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
                 lane=lane,
                 work_s=work_s,
                 idempotency_key=key,
+                notify=notify,
                 waited_for=False,
             )
             job = await self._submitter.submit(submission)

@@ -37,6 +37,7 @@ class Submission:
         work_s: How long the job may take from now.
         idempotency_key: The caller's key, or empty.
         waited_for: Whether this gateway will wait for the end.
+        notify: Subscriptions that are told of the end.
     """
 
     request: CheckedRequest
@@ -45,6 +46,7 @@ class Submission:
     work_s: float
     idempotency_key: str = ""
     waited_for: bool = True
+    notify: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,10 @@ class Submitter:
             LimitExceededError: The record is larger than the bus takes. Not retryable.
         """
         claim = Claim(
-            submission.idempotency_key, body_digest(submission.request), submission.waited_for
+            submission.idempotency_key,
+            body_digest(submission.request),
+            submission.waited_for,
+            submission.notify,
         )
         return await self._once.submit(
             claim,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -24,6 +25,8 @@ from arno.vocabulary import ImageSize, TaskSpec
 from arno.vocabulary.inputs import quoted
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_SUBSCRIPTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SUBSCRIPTIONS_MAX: Final = 8
 _THREAD_BYTES_MIN: Final = 1024 * 1024
 """Digesting a MiB takes about a millisecond; larger images leave the loop to others meanwhile."""
 
@@ -109,6 +112,24 @@ def check_idempotency_key(key: str) -> str:
             field="idempotency_key", problem="not a key", limit=_KEY.pattern, sent=quoted(key)
         )
     return key
+
+
+def check_notify(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of subscriptions, each once.
+
+    Raises:
+        InvalidFieldError: One has another form. Not retryable.
+        LimitExceededError: There are too many. Not retryable.
+    """
+    if len(names) > _SUBSCRIPTIONS_MAX:
+        limit, sent = str(_SUBSCRIPTIONS_MAX), str(len(names))
+        raise LimitExceededError(field="notify", problem="too many", limit=limit, sent=sent)
+    for index, name in enumerate(names):
+        if not _SUBSCRIPTION.fullmatch(name):
+            field, limit = f"notify[{index}]", _SUBSCRIPTION.pattern
+            problem = "not the name of a subscription"
+            raise InvalidFieldError(field=field, problem=problem, limit=limit, sent=quoted(name))
+    return tuple(dict.fromkeys(names))
 
 
 def check_job_id(job_id: str) -> str:

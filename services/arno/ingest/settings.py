@@ -13,13 +13,12 @@ What has parts of its own (``topics``) stands only in the configuration file, YA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from arno.bus.settings import BusSettings, KafkaAccessSettings
+from arno.bus.settings import BusSettings, KafkaClientSettings
 from arno.client.channel import DEFAULT_ADDRESS, Tls
 from arno.errors import ArnoError
 from arno.ops.config import FILE_ONLY, ObservabilitySettings, Settings
@@ -121,7 +120,7 @@ class TopicRoute(Settings):
         return [entry.spec() for entry in self.tasks]
 
 
-class IngestSettings(ObservabilitySettings, KafkaAccessSettings):
+class IngestSettings(ObservabilitySettings, KafkaClientSettings):
     """Settings of the process that reads streams."""
 
     topics: tuple[TopicRoute, ...] = Field(
@@ -139,9 +138,6 @@ class IngestSettings(ObservabilitySettings, KafkaAccessSettings):
     api_key: SecretStr | None = Field(None, description="API key that is shown to the gateway.")
     api_key_file: Path | None = Field(
         None, description="File that holds it; ARNO_API_KEY may do so itself."
-    )
-    kafka_bootstrap: str = Field(
-        "127.0.0.1:9092", description="Kafka brokers to begin with: HOST:PORT, comma-separated."
     )
     claim_timeout_s: float = Field(
         15.0,
@@ -176,12 +172,6 @@ class IngestSettings(ObservabilitySettings, KafkaAccessSettings):
 
     def bus_settings(self, **changes: Any) -> BusSettings:
         """Return what the clients of Kafka take."""
-        shared = {name: getattr(self, name) for name in KafkaAccessSettings.model_fields}
-        given: Mapping[str, Any] = {
-            **shared,
-            "kafka_bootstrap": self.kafka_bootstrap,
-            "claim_timeout_s": self.claim_timeout_s,
-            "record_bytes_max": max(route.image_bytes_max for route in self.topics),
-            **changes,
-        }
-        return BusSettings(**given)
+        largest = max(route.image_bytes_max for route in self.topics)
+        given = {"claim_timeout_s": self.claim_timeout_s, "record_bytes_max": largest, **changes}
+        return self.kafka(**given)

@@ -135,6 +135,7 @@ class GatewayStore:
         body_sha256: str = "",
         waited_for: bool = False,
         publishing_s: float = 0.0,
+        notify: Sequence[str] = (),
     ) -> str:
         """Create the job in state QUEUED, unless its idempotency key is known; return its id.
 
@@ -148,6 +149,7 @@ class GatewayStore:
             waited_for: Whether the end of the job shall wake this gateway.
             publishing_s: How long only the claimant may publish a job with a key. 0: the next
                 caller may.
+            notify: Subscriptions that are told of the end, checked.
 
         Raises:
             IdempotencyConflictError: The key is known with another body.
@@ -167,6 +169,7 @@ class GatewayStore:
             self._stream if waited_for else "",
             int(bool(idempotency_key)),
             round(1000 * publishing_s),
+            ",".join(notify),
         ]
         if waited_for:
             self._waiters.preregister(record.id)

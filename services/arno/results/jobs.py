@@ -31,6 +31,7 @@ class JobSnapshot:
             ended, in the order of the tasks. Empty once the job has ended: the outcome holds all.
         outcome: Set when the state is terminal.
         revision: Counts the changes of the job in the store.
+        notify: Subscriptions that the caller named to be told of the end.
         incarnation: Names the creation from which the revision counts; empty where a version
             before this field created the job.
     """
@@ -48,6 +49,7 @@ class JobSnapshot:
     outcome: JobOutcome | None = None
     revision: int = 1
     incarnation: str = ""
+    notify: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -100,6 +102,7 @@ def read_snapshot(job_id: str, fields: Mapping[bytes, bytes]) -> JobSnapshot | N
         outcome=None if outcome is None else JobOutcome.FromString(outcome),
         revision=int(fields[b"revision"]),
         incarnation=fields.get(b"incarnation", b"").decode(errors="replace"),
+        notify=tuple(filter(None, fields.get(b"notify", b"").decode(errors="replace").split(","))),
     )
 
 

@@ -14,6 +14,10 @@ arno:blob:{sha256}             string as its writer asks      gateways: put_blob
 arno:since                     string 30 days after a gateway gateways: ping, is_newer_than
                                       asked
 arno:probe                     string 10 s after a ping        gateways: ping
+arno:outbox                    stream until it is removed;     every script that ends a job,
+                                      1,000,000 entries       where the stream is there
+arno:undelivered               stream until it is removed;    `arno notify`
+                                      10,000 entries
 arno:paces                     hash   5 s after its newest    workers: report_pace
                                       field
 arno:worker:{worker}           string half a claim timeout    workers: begin, report_alive,
@@ -34,6 +38,7 @@ tenant, lane         As accepted; lane is for operators, and absent in a job mad
 submitted_at_ms      As accepted
 deadline_at_ms       As accepted
 body_sha256          What the idempotency key stands for
+notify               Subscriptions that the caller named, with commas between; may be absent
 idempotency          The key that points here, so that forgetting the job frees it
 published            1 where the job has such a key and the bus has acknowledged its record
 publishing           Until then: until which Unix ms only one caller may publish it, and which
@@ -55,6 +60,10 @@ which it reported it.
 ``arno:worker:{worker}`` is ``alive`` while the worker gives signs of life, ``left`` after it left
 in order, and ``died`` where it could still report its own failure. A holder of a job without such
 a key has died while it held the job.
+
+``arno:outbox`` has an entry, with the ``job``'s id, for each job that ended since ``arno notify``
+first ran; each of its subscriptions is a consumer group. ``arno:undelivered`` has the events that
+it gave up: ``job``, ``subscription`` and ``reason``.
 
 ``arno:watchers:{job}`` maps the wake-up stream of each gateway that waits to what wakes it: ``end``
 or ``change``. An entry of a stream is a hint to read ``job``, which is now in ``state``.
@@ -111,6 +120,14 @@ class KeySpace:
     def probe(self) -> str:
         """Return the key that a ping writes, to find out whether the store takes anything."""
         return f"{self.prefix}:probe"
+
+    def outbox(self) -> str:
+        """Return the key of the stream of jobs that have ended."""
+        return f"{self.prefix}:outbox"
+
+    def undelivered(self) -> str:
+        """Return the key of the stream of events that were given up."""
+        return f"{self.prefix}:undelivered"
 
     def paces(self) -> str:
         """Return the key of the hash of the workers' paces."""

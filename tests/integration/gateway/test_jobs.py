@@ -49,6 +49,22 @@ async def test_submitted_job_is_queued_then_told_with_its_results(arno, patient_
     assert job.HasField("end_time")
 
 
+async def test_subscriptions_that_a_request_names_are_kept_with_its_job(arno):
+    named = submission(notify=["orders", "audit", "orders"])
+    job = (await arno.jobs.SubmitJob(named, timeout=20)).job
+    assert (await arno.store.get(job.id)).notify == ("orders", "audit")
+
+
+@pytest.mark.parametrize(
+    ("notify", "field"),
+    [(["a"] * 9, "notify"), (["a", "b c"], "notify[1]"), ([""], "notify[0]")],
+)
+async def test_bad_subscriptions_of_a_request_are_named(arno, notify, field):
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await arno.jobs.SubmitJob(submission(notify=notify), timeout=20)
+    assert fault_of(refused.value).metadata["field"] == field
+
+
 async def test_image_of_a_job_that_was_accepted_is_counted(arno):
     await arno.jobs.SubmitJob(submission(), timeout=20)
     with pytest.raises(grpc.aio.AioRpcError):

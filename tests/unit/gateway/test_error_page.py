@@ -9,6 +9,8 @@ import pytest
 from arno import errors
 from arno.errors import ArnoError
 from arno.gateway.settings import GatewayLimits, GatewaySettings
+from arno.ingest.settings import TopicRoute
+from arno.notify.settings import Subscription, Webhook
 from arno.web.settings import WebSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -53,3 +55,17 @@ def test_page_of_limits_states_the_defaults_of_settings_that_exist():
             f"{WebSettings.model_fields[name].default:g}" in line
             or str(WebSettings.model_fields[name].default) in line
         )
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [("topics", TopicRoute), ("subscriptions", Subscription), ("subscriptions.webhook", Webhook)],
+)
+def test_page_of_limits_states_the_defaults_of_parts_of_files(part, settings):
+    page = (DOCS / "limits.md").read_text()
+    rows = re.findall(
+        rf"^\| [^|]+ \| ([\d.]+) ?\w* \| `{re.escape(part)}\.([a-z_]+)` \|", page, re.M
+    )
+    assert rows
+    for shown, name in rows:
+        assert float(shown) == settings.model_fields[name].default

@@ -22,20 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from arno.api.v1 import job_pb2 as arno_dot_api_dot_v1_dot_job__pb2
 from arno.api.v1 import types_pb2 as arno_dot_api_dot_v1_dot_types__pb2
 from arno.api.v1 import vision_pb2 as arno_dot_api_dot_v1_dot_vision__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rno/api/v1/events.proto\x12\x0b\x61rno.api.v1\x1a\x17\x61rno/api/v1/types.proto\x1a\x18\x61rno/api/v1/vision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x01\n\x0bResultEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05topic\x18\x03 \x01(\x0b\x32\x18.arno.api.v1.TopicOriginH\x00\x12.\n\x08response\x18\x08 \x01(\x0b\x32\x1a.arno.api.v1.InferResponseH\x01\x12#\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.arno.api.v1.ErrorH\x01\x42\x08\n\x06originB\t\n\x07outcome\"i\n\x0bTopicOrigin\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rno/api/v1/events.proto\x12\x0b\x61rno.api.v1\x1a\x15\x61rno/api/v1/job.proto\x1a\x17\x61rno/api/v1/types.proto\x1a\x18\x61rno/api/v1/vision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x01\n\x0bResultEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05topic\x18\x03 \x01(\x0b\x32\x18.arno.api.v1.TopicOriginH\x00\x12%\n\x03job\x18\x04 \x01(\x0b\x32\x16.arno.api.v1.JobOriginH\x00\x12.\n\x08response\x18\x08 \x01(\x0b\x32\x1a.arno.api.v1.InferResponseH\x01\x12#\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.arno.api.v1.ErrorH\x01\x42\x08\n\x06originB\t\n\x07outcome\"i\n\x0bTopicOrigin\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xac\x01\n\tJobOrigin\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.arno.api.v1.JobState\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12/\n\x0bsubmit_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arno.api.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESULTEVENT']._serialized_start=126
-  _globals['_RESULTEVENT']._serialized_end=342
-  _globals['_TOPICORIGIN']._serialized_start=344
-  _globals['_TOPICORIGIN']._serialized_end=449
+  _globals['_RESULTEVENT']._serialized_start=149
+  _globals['_RESULTEVENT']._serialized_end=404
+  _globals['_TOPICORIGIN']._serialized_start=406
+  _globals['_TOPICORIGIN']._serialized_end=511
+  _globals['_JOBORIGIN']._serialized_start=514
+  _globals['_JOBORIGIN']._serialized_end=686
 # @@protoc_insertion_point(module_scope)

@@ -28,37 +28,37 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61rno/api/v1/job.proto\x12\x0b\x61rno.api.v1\x1a\x17\x61rno/api/v1/types.proto\x1a\x18\x61rno/api/v1/vision.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.arno.api.v1.JobState\x12/\n\x0bsubmit_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08response\x18\x06 \x01(\x0b\x32\x1a.arno.api.v1.InferResponse\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.arno.api.v1.Error\x12\x15\n\rattempt_count\x18\x08 \x01(\x05\x12\x1b\n\x13\x64\x65\x63oded_token_count\x18\t \x01(\x05\"\xc6\x01\n\x10SubmitJobRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.arno.api.v1.Image\x12$\n\x05tasks\x18\x02 \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12/\n\x0ctime_to_live\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\x11SubmitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"/\n\x0eGetJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"!\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"1\n\x10WatchJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"2\n\x11\x43\x61ncelJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"\"\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse*\xca\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x16\n\x12JOB_STATE_ENCODING\x10\x02\x12\x16\n\x12JOB_STATE_DECODING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x12\x15\n\x11JOB_STATE_EXPIRED\x10\x07\x32\xfe\x02\n\nJobService\x12J\n\tSubmitJob\x12\x1d.arno.api.v1.SubmitJobRequest\x1a\x1e.arno.api.v1.SubmitJobResponse\x12\x41\n\x06GetJob\x12\x1a.arno.api.v1.GetJobRequest\x1a\x1b.arno.api.v1.GetJobResponse\x12I\n\x08WatchJob\x12\x1c.arno.api.v1.WatchJobRequest\x1a\x1d.arno.api.v1.WatchJobResponse0\x01\x12J\n\tCancelJob\x12\x1d.arno.api.v1.CancelJobRequest\x1a\x1e.arno.api.v1.CancelJobResponse\x12J\n\tDeleteJob\x12\x1d.arno.api.v1.DeleteJobRequest\x1a\x1e.arno.api.v1.DeleteJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61rno/api/v1/job.proto\x12\x0b\x61rno.api.v1\x1a\x17\x61rno/api/v1/types.proto\x1a\x18\x61rno/api/v1/vision.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.arno.api.v1.JobState\x12/\n\x0bsubmit_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08response\x18\x06 \x01(\x0b\x32\x1a.arno.api.v1.InferResponse\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.arno.api.v1.Error\x12\x15\n\rattempt_count\x18\x08 \x01(\x05\x12\x1b\n\x13\x64\x65\x63oded_token_count\x18\t \x01(\x05\"\xd6\x01\n\x10SubmitJobRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.arno.api.v1.Image\x12$\n\x05tasks\x18\x02 \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12/\n\x0ctime_to_live\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06notify\x18\x06 \x03(\t\"2\n\x11SubmitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"/\n\x0eGetJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"!\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"1\n\x10WatchJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"2\n\x11\x43\x61ncelJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.arno.api.v1.Job\"\"\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse*\xca\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x16\n\x12JOB_STATE_ENCODING\x10\x02\x12\x16\n\x12JOB_STATE_DECODING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x12\x15\n\x11JOB_STATE_EXPIRED\x10\x07\x32\xfe\x02\n\nJobService\x12J\n\tSubmitJob\x12\x1d.arno.api.v1.SubmitJobRequest\x1a\x1e.arno.api.v1.SubmitJobResponse\x12\x41\n\x06GetJob\x12\x1a.arno.api.v1.GetJobRequest\x1a\x1b.arno.api.v1.GetJobResponse\x12I\n\x08WatchJob\x12\x1c.arno.api.v1.WatchJobRequest\x1a\x1d.arno.api.v1.WatchJobResponse0\x01\x12J\n\tCancelJob\x12\x1d.arno.api.v1.CancelJobRequest\x1a\x1e.arno.api.v1.CancelJobResponse\x12J\n\tDeleteJob\x12\x1d.arno.api.v1.DeleteJobRequest\x1a\x1e.arno.api.v1.DeleteJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arno.api.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=1056
-  _globals['_JOBSTATE']._serialized_end=1258
+  _globals['_JOBSTATE']._serialized_start=1072
+  _globals['_JOBSTATE']._serialized_end=1274
   _globals['_JOB']._serialized_start=155
   _globals['_JOB']._serialized_end=487
   _globals['_SUBMITJOBREQUEST']._serialized_start=490
-  _globals['_SUBMITJOBREQUEST']._serialized_end=688
-  _globals['_SUBMITJOBRESPONSE']._serialized_start=690
-  _globals['_SUBMITJOBRESPONSE']._serialized_end=740
-  _globals['_GETJOBREQUEST']._serialized_start=742
-  _globals['_GETJOBREQUEST']._serialized_end=773
-  _globals['_GETJOBRESPONSE']._serialized_start=775
-  _globals['_GETJOBRESPONSE']._serialized_end=822
-  _globals['_WATCHJOBREQUEST']._serialized_start=824
-  _globals['_WATCHJOBREQUEST']._serialized_end=857
-  _globals['_WATCHJOBRESPONSE']._serialized_start=859
-  _globals['_WATCHJOBRESPONSE']._serialized_end=908
-  _globals['_CANCELJOBREQUEST']._serialized_start=910
-  _globals['_CANCELJOBREQUEST']._serialized_end=944
-  _globals['_CANCELJOBRESPONSE']._serialized_start=946
-  _globals['_CANCELJOBRESPONSE']._serialized_end=996
-  _globals['_DELETEJOBREQUEST']._serialized_start=998
-  _globals['_DELETEJOBREQUEST']._serialized_end=1032
-  _globals['_DELETEJOBRESPONSE']._serialized_start=1034
-  _globals['_DELETEJOBRESPONSE']._serialized_end=1053
-  _globals['_JOBSERVICE']._serialized_start=1261
-  _globals['_JOBSERVICE']._serialized_end=1643
+  _globals['_SUBMITJOBREQUEST']._serialized_end=704
+  _globals['_SUBMITJOBRESPONSE']._serialized_start=706
+  _globals['_SUBMITJOBRESPONSE']._serialized_end=756
+  _globals['_GETJOBREQUEST']._serialized_start=758
+  _globals['_GETJOBREQUEST']._serialized_end=789
+  _globals['_GETJOBRESPONSE']._serialized_start=791
+  _globals['_GETJOBRESPONSE']._serialized_end=838
+  _globals['_WATCHJOBREQUEST']._serialized_start=840
+  _globals['_WATCHJOBREQUEST']._serialized_end=873
+  _globals['_WATCHJOBRESPONSE']._serialized_start=875
+  _globals['_WATCHJOBRESPONSE']._serialized_end=924
+  _globals['_CANCELJOBREQUEST']._serialized_start=926
+  _globals['_CANCELJOBREQUEST']._serialized_end=960
+  _globals['_CANCELJOBRESPONSE']._serialized_start=962
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1012
+  _globals['_DELETEJOBREQUEST']._serialized_start=1014
+  _globals['_DELETEJOBREQUEST']._serialized_end=1048
+  _globals['_DELETEJOBRESPONSE']._serialized_start=1050
+  _globals['_DELETEJOBRESPONSE']._serialized_end=1069
+  _globals['_JOBSERVICE']._serialized_start=1277
+  _globals['_JOBSERVICE']._serialized_end=1659
 # @@protoc_insertion_point(module_scope)

@@ -142,6 +142,7 @@ class SubmitJobRequest(_message.Message):
     LANE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
     lane: _types_pb2.Lane.ValueType
     """Default: batch."""
     idempotency_key: _builtins.str
@@ -158,6 +159,12 @@ class SubmitJobRequest(_message.Message):
     def time_to_live(self) -> _duration_pb2.Duration:
         """How long the job may take from now, in (0, 7 days]. Default one day."""
 
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Subscriptions of `arno notify` that get an event when the job has ended, beside those that get an event of every job. At
+        most 8 names, each [A-Za-z0-9_-]{1,64}.
+        """
+
     def __init__(
         self,
         *,
@@ -166,10 +173,11 @@ class SubmitJobRequest(_message.Message):
         lane: _types_pb2.Lane.ValueType = ...,
         idempotency_key: _builtins.str = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
+        notify: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "image", b"image", "lane", b"lane", "tasks", b"tasks", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "image", b"image", "lane", b"lane", "notify", b"notify", "tasks", b"tasks", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ local RESULT, HOLDER = 'result:', 'holder:'
 local LEFT, DIED = 'left', 'died'
 local STREAM_LENGTH_MAX = 10000
 local STREAM_TIME_TO_LIVE_S = 600
+local OUTBOX_LENGTH_MAX = 1000000
 
 local function over(state)
   return RANK[state] == 4
@@ -101,10 +102,19 @@ local function count_deaths(job, asking)
   return deaths
 end
 
+-- Notes the end of a job for those who are told of ends, in the same step: none is lost, and none is told that did not happen.
+-- Without subscriptions there is no outbox, and nothing is noted.
+local function note_end(job, job_id)
+  local outbox = string.sub(job, 1, #job - #('job:' .. job_id)) .. 'outbox'
+  -- A foreign value in its place must not keep a job from ending.
+  redis.pcall('XADD', outbox, 'NOMKSTREAM', 'MAXLEN', '~', OUTBOX_LENGTH_MAX, '*', 'job', job_id)
+end
+
 -- Writes the end of a job.
 local function conclude(job, watchers, job_id, state, outcome, ended_by)
   clear(job, RESULT)
   clear(job, HOLDER)
   redis.call('HSET', job, 'state', state, 'outcome', outcome, 'ended_by', ended_by)
+  note_end(job, job_id)
   announce(job, watchers, job_id, state)
 end
