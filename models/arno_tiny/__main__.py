@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+from arno.errors import ConfigurationError
 from rich.console import Console
 
 
@@ -19,7 +21,52 @@ def main() -> None:
 @click.option("--batch", default=32, show_default=True, help="Scenes a step, over all processes.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the starting weights.")
 @click.option(
-    "--processes", default=2, show_default=True, help="Training processes of one thread each."
+    "--processes",
+    type=int,
+    help="Training processes of one thread each.  [default: 2; 1 on a GPU]",
+)
+@click.option(
+    "--loaders",
+    type=int,
+    help="Processes that draw ahead, for each of these.  [default: 1; on a GPU all cores but one]",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the network is trained.",
+)
+@click.option(
+    "--world",
+    type=click.Choice(["tiny", "open"]),
+    default="open",
+    show_default=True,
+    help="Which scenes are drawn: the emoji alone, or among distractors on any background.",
+)
+@click.option(
+    "--minutes",
+    "minutes_max",
+    type=float,
+    help="Time in which this start ends, whatever the steps; the learning rate falls by it.",
+)
+@click.option(
+    "--learning-rate", default=1.0e-3, show_default=True, help="Learning rate after the warm-up."
+)
+@click.option(
+    "--dense-steps",
+    default=400,
+    show_default=True,
+    help="Number of first steps that train the vision network alone.",
+)
+@click.option(
+    "--evaluate-steps",
+    default=600,
+    show_default=True,
+    help="Steps between two measurements on validation scenes.",
+)
+@click.option(
+    "--checkpoint-steps", default=100, show_default=True, help="Steps between two checkpoints."
 )
 @click.option(
     "--folder",
@@ -44,11 +91,29 @@ def main() -> None:
     type=int,
     help="Number of scenes to repeat, to prove that the model can learn them at all.",
 )
-def train(folder: Path, processes: int, by_heart: int | None, **recipe: Any) -> None:
+def train(
+    folder: Path,
+    processes: int | None,
+    loaders: int | None,
+    by_heart: int | None,
+    **recipe: Any,
+) -> None:
     """Train arno-tiny on rendered scenes, from nothing or from earlier weights."""
     from models.arno_tiny.recipe import Recipe, launch
 
-    launch(folder, Recipe(repeat_every=by_heart, **recipe), processes)
+    on_gpu = recipe["device"] == "cuda"
+    if loaders is None:
+        loaders = max(1, (os.cpu_count() or 1) - 1) if on_gpu else 1
+    if processes is None:
+        processes = 1 if on_gpu else 2
+    try:
+        launch(
+            folder,
+            Recipe(repeat_every=by_heart, loader_processes=loaders, **recipe),
+            processes,
+        )
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command("smoke")

@@ -123,8 +123,8 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
     Shapes: pixels [B, H, W, 3] uint8 -> [B, 3, H, W] float32, as the processor does it.
     """
-    mean = torch.tensor(_IMAGENET_MEAN).mul(255)
-    std = torch.tensor(_IMAGENET_STD).mul(255)
+    mean = torch.tensor(_IMAGENET_MEAN, device=pixels.device).mul(255)
+    std = torch.tensor(_IMAGENET_STD, device=pixels.device).mul(255)
     return ((pixels.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 

@@ -56,7 +56,7 @@ class CellTargets:
 def cell_targets(items: Items) -> CellTargets:
     """Assign each item the cells in the middle half of its box, at least the one at its centre."""
     boxes, classes = items.boxes, items.classes
-    axis = (torch.arange(GRID) + 0.5) * _CELL
+    axis = (torch.arange(GRID, device=boxes.device) + 0.5) * _CELL
     x, y = axis.repeat(GRID), axis.repeat_interleave(GRID)  # [cells], row by row
     middle_x = (boxes[..., 0] + boxes[..., 2]) / 2
     middle_y = (boxes[..., 1] + boxes[..., 3]) / 2
@@ -115,7 +115,7 @@ class LetterHead(nn.Module):
 
 
 def _cell_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    weight = torch.ones(logits.shape[-1])
+    weight = torch.ones(logits.shape[-1], device=logits.device)
     weight[0] = _EMPTY_WEIGHT
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), weight=weight)
 
@@ -142,12 +142,12 @@ def answer_losses(
     soft = -(softness[bins[located]] * block).sum(dim=-1)
     # The mean predicted location: its distance corrects far misses, which the loss of single bins
     # hardly tells apart.
-    pointed = block.exp() @ torch.arange(BIN_COUNT, dtype=torch.float32)
+    pointed = block.exp() @ torch.arange(BIN_COUNT, dtype=block.dtype, device=block.device)
     missed = (pointed - bins[located] * block.exp().sum(dim=-1)).abs() / BIN_COUNT
     losses = -log_probs.gather(1, wanted[:, None])[:, 0]
     losses = losses.masked_scatter(located, soft + _POINTING_WEIGHT * missed)
     rows = counted.nonzero()[:, 0]
-    summed = torch.zeros(len(labels)).index_add(0, rows, losses)
+    summed = torch.zeros(len(labels), device=losses.device).index_add(0, rows, losses)
     return summed / counted.sum(dim=1)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -49,8 +49,43 @@ _READING: Final = frozenset({Task.OCR, Task.OCR_WITH_REGION, Task.REGION_TO_OCR}
 TASKS: Final = tuple(Task)
 
 
+class _Tensors:
+    """Tensors that move together.
+
+    Between processes they travel as arrays inside the message. Torch would put each into shared
+    memory, which containers often limit to 64 MB: less than the batches that wait there.
+    """
+
+    __slots__ = ()
+
+    def to(self, device: torch.device) -> Self:
+        """Return all on a device; to a GPU from pinned memory, without waiting for the copy."""
+        if device.type == "cpu":
+            return self
+        return type(self)(*(_moved(getattr(self, one.name), device) for one in fields(self)))  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (getattr(self, one.name) for one in fields(self))  # type: ignore[arg-type]
+        return _unpacked, (
+            type(self),
+            [one.numpy() if isinstance(one, torch.Tensor) else one for one in parts],
+        )
+
+
+def _moved(part: Any, device: torch.device) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part.pin_memory().to(device, non_blocking=True)
+    if isinstance(part, tuple):
+        return tuple(_moved(one, device) for one in part)
+    return part.to(device)
+
+
+def _unpacked(kind: Callable[..., _Tensors], parts: list[Any]) -> _Tensors:
+    return kind(*(torch.from_numpy(one) if isinstance(one, np.ndarray) else one for one in parts))
+
+
 @dataclass(frozen=True, slots=True)
-class Items:
+class Items(_Tensors):
     """Objects and words as tensors, in the order of the answer.
 
     Shapes: boxes [B, N, 4] float32 in units of the sides; classes, colours [B, N] int64, 0 where
@@ -63,7 +98,7 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Inquiries:
+class Inquiries(_Tensors):
     """Questions of like length about the images of a batch.
 
     Shapes:
@@ -81,7 +116,7 @@ class Inquiries:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneBatch:
+class SceneBatch(_Tensors):
     """Scenes as tensors, with the questions about them.
 
     Shapes: pixels [B, H, W, 3] uint8; letters [B, 2 x cells] int64, the left and the right half of

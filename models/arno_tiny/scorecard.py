@@ -20,7 +20,7 @@ from arno.training.evaluation.figures import TaskFigures, figures_of, nouns_of
 from arno.training.evaluation.questions import Question
 from arno.training.trainer.average import AverageWeights
 from arno.training.trainer.process_group import ProcessGroup
-from arno.training.world import Split
+from arno.training.world import WORLDS, Split, WorldOptions
 from arno.vocabulary import Answer, Decoded, Task, TokenTable, build_prompt, parse
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
@@ -56,12 +56,14 @@ TASK_WEIGHTS: Final[Mapping[Task, float]] = MappingProxyType(
         Task.REGION_TO_OCR: 1.5,
         Task.OCR_WITH_REGION: 2.0,
         Task.CAPTION_TO_PHRASE_GROUNDING: 1.5,
+        Task.OPEN_VOCABULARY_DETECTION: 1.5,
         Task.REFERRING_EXPRESSION_SEGMENTATION: 1.5,
     }
 )
 """Frequency of a task relative to the others; 1 where none is given."""
 
-_BATCH: Final = 40
+_BATCH: Final = {"cpu": 40, "cuda": 1024}
+"""Questions that are answered at once. A GPU takes as long for many as for few."""
 _NOUNS: Final = nouns_of("world:")
 # Tasks for which naming the right objects is the lesser half.
 _BY_WORDS: Final = frozenset(
@@ -78,17 +80,19 @@ class MeasuringPlan:
         every_steps: Steps between two measurements.
         scenes: Validation scenes to measure on.
         tokens_max: Limit on the tokens of an answer.
+        world: The world of the scenes, by its name in ``WORLDS``.
+        steers: Whether the numbers decide how often each task is asked.
     """
 
     every_steps: int
     scenes: int
     tokens_max: int
+    world: str
+    steers: bool
 
 
 class Scorecard:
     """The present number of each task; every process measures a part of the tasks."""
-
-    changes_data = True
 
     def __init__(
         self,
@@ -102,7 +106,7 @@ class Scorecard:
         self._model, self._processor = model, processor
         self._average, self._group = average, group
         self._plan = plan
-        self.every_steps = plan.every_steps
+        self.every_steps, self.changes_data = plan.every_steps, plan.steers
         self._scores: dict[Task, float] = {}
 
     def measure(self) -> dict[str, float]:
@@ -115,6 +119,7 @@ class Scorecard:
                 TASKS[self._group.rank :: self._group.size],
                 range(self._plan.scenes),
                 tokens_max=self._plan.tokens_max,
+                options=WORLDS[self._plan.world],
             )
         self._model.train()
         for scores in self._group.all_gather(own):
@@ -142,18 +147,24 @@ def score_tasks(
     scenes: range,
     *,
     tokens_max: int,
-    split: Split = Split.VALIDATION,
+    options: WorldOptions,
 ) -> dict[Task, float]:
-    """Return the number of each task on scenes of a split; 0..1, higher is better."""
-    scores = {}
-    for task in tasks:
-        asked = [one for index in scenes for one in samples(split, index, tasks=(task,))]
-        said = answer(model, processor, asked, tokens_max=tokens_max)
-        cases = [
-            Case(question_of(sample), one.value) for sample, one in zip(asked, said, strict=True)
-        ]
-        scores[task] = _score(task, figures_of(task, cases, _NOUNS)) if cases else 0.0
-    return scores
+    """Return the number of each task on validation scenes; 0..1, higher is better."""
+    asked = [
+        one
+        for index in scenes
+        for one in samples(Split.VALIDATION, index, tasks=tasks, options=options)
+    ]
+    # Answers of a task are about as long as each other, and a batch runs until its longest ends.
+    asked.sort(key=lambda sample: TASKS.index(sample.spec.task))
+    cases: dict[Task, list[Case]] = {task: [] for task in tasks}
+    said = answer(model, processor, asked, tokens_max=tokens_max)
+    for sample, one in zip(asked, said, strict=True):
+        cases[sample.spec.task].append(Case(question_of(sample), one.value))
+    return {
+        task: _score(task, figures_of(task, of_task, _NOUNS)) if of_task else 0.0
+        for task, of_task in cases.items()
+    }
 
 
 def token_table_of(processor: Florence2Processor) -> TokenTable:
@@ -176,8 +187,9 @@ def answer(
     """Return the model's answers to samples, in their order."""
     token_table = token_table_of(processor)
     answers = []
-    for start in range(0, len(asked), _BATCH):
-        part = asked[start : start + _BATCH]
+    batch = _BATCH[model.device.type]
+    for start in range(0, len(asked), batch):
+        part = asked[start : start + batch]
         said_ids = _generate(model, processor, part, beams=beams, tokens_max=tokens_max)
         for sample, ids in zip(part, said_ids, strict=True):
             spec = sample.spec
@@ -202,7 +214,10 @@ def _generate(
     beams: int,
     tokens_max: int,
 ) -> list[list[int]]:
-    images = [sample.open_image() for sample in asked]
+    # The questions about an image share it.
+    openers = {sample.image_id: sample.open_image for sample in asked}
+    places = {image_id: place for place, image_id in enumerate(openers)}
+    images = [open_image() for open_image in openers.values()]
     prompts = [_prompt(sample) for sample in asked]
     # The processor takes prompts only as task tokens, so its parts are used one by one.
     image = processor.image_token * processor.num_image_tokens
@@ -211,8 +226,9 @@ def _generate(
         add_special_tokens=False,
         padding=True,
         return_tensors="pt",
-    )
+    ).to(model.device)
     pixels = processor.image_processor(images, return_tensors="pt").pixel_values
+    pixels = pixels[[places[sample.image_id] for sample in asked]].to(model.device)
     ids = model.generate(  # type: ignore[misc]  # its own class fails its self type
         input_ids=inputs.input_ids,
         attention_mask=inputs.attention_mask,

@@ -81,7 +81,7 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> Measurement:
         steps=state["step"],
         batch=facts["batch"],
         minutes=state["trained_s"] / 60,
-        precision="bfloat16" if facts["bfloat16"] else "float32",
+        precision=facts["precision"],
         seed=facts["seed"],
         earlier_scenes=facts["first_scene"],
         commit=facts["commit"],

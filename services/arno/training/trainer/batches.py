@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import Any, Final, Generic, TypeVar
@@ -172,10 +172,10 @@ class RankBatches(Dataset[RankBatch[Batch]]):
 
 def read_ahead(
     dataset: Dataset[RankBatch[BatchT]], steps: range, processes: int
-) -> Iterator[RankBatch[BatchT]]:
+) -> Generator[RankBatch[BatchT], None, None]:
     """Yield the batches of the steps, made ahead by loader processes; by this one where 0.
 
-    Main thread only: it changes the handler of SIGINT for a moment.
+    Closing it ends the loaders. Main thread only: it changes the handler of SIGINT for a moment.
     """
     if not processes:
         yield from (dataset[step] for step in steps)

@@ -160,14 +160,16 @@ class TrainingRun(Generic[BatchT]):
             steps = self._steps_with_one_dataset()
             self._step_started_s = time.monotonic()
             batches = read_ahead(self._parts.dataset(), steps, self._settings.loader_processes)
-            for number, rank_batch in zip(steps, batches, strict=True):
-                token_count = self._agree(rank_batch, stop=asked_to_stop())
-                if token_count is None:
-                    self._save()
-                    return False
-                step = Step(number, token_count, self._group.size)
-                report(self._finish(self._learn(network, step, rank_batch)))
-                self._step_started_s = time.monotonic()
+            # Loaders that outlive the loop may meet the end of this process, and crash it.
+            with contextlib.closing(batches):
+                for number, rank_batch in zip(steps, batches, strict=True):
+                    token_count = self._agree(rank_batch, stop=asked_to_stop())
+                    if token_count is None:
+                        self._save()
+                        return False
+                    step = Step(number, token_count, self._group.size)
+                    report(self._finish(self._learn(network, step, rank_batch)))
+                    self._step_started_s = time.monotonic()
         return True
 
     def _steps_with_one_dataset(self) -> range:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
@@ -17,6 +16,9 @@ from arno.engine.settings import EngineSettings
 from arno.training.trainer.batches import Collator
 from arno.training.trainer.process_group import ProcessGroup
 from arno.training.trainer.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 _LANGUAGE: Final = r".*language_model\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 _PROJECTION: Final = r".*multi_modal_projector\.image_projection"
@@ -119,6 +121,9 @@ def load_trainable_model(settings: TrainSettings, group: ProcessGroup) -> Traina
 
 
 def _with_lora(network: Any, settings: TrainSettings) -> PeftModel:
+    # Only LoRA needs it, and it takes seconds to import.
+    from peft import LoraConfig, get_peft_model
+
     targets = [_LANGUAGE, _PROJECTION] + ([] if settings.freeze_vision else [_VISION])
     torch.manual_seed(settings.seed)
     with warnings.catch_warnings():

@@ -8,7 +8,16 @@ disjoint (see ``seeds``). The world knows nothing of models, tokens or tensors.
 from arno.training.world.captions import caption
 from arno.training.world.categories import CATEGORIES, Category
 from arno.training.world.inquiries import Inquiry, inquire
-from arno.training.world.options import FULL, PLAIN, TINY, WorldOptions
+from arno.training.world.options import (
+    FULL,
+    HELD_OUT,
+    HELD_OUT_EMPTY,
+    OPEN,
+    PLAIN,
+    TINY,
+    WORLDS,
+    WorldOptions,
+)
 from arno.training.world.placement import Placement
 from arno.training.world.render import Picture, SeenObject, draw, render
 from arno.training.world.scene import Scene, Thing, imagine
@@ -18,8 +27,12 @@ from arno.training.world.words import Word
 __all__ = [
     "CATEGORIES",
     "FULL",
+    "HELD_OUT",
+    "HELD_OUT_EMPTY",
+    "OPEN",
     "PLAIN",
     "TINY",
+    "WORLDS",
     "Category",
     "Inquiry",
     "Picture",

@@ -1,4 +1,4 @@
-"""Backgrounds: a named colour in two shades mixed by a pattern, or a landscape.
+"""Backgrounds: a named colour in two shades mixed by a pattern, a landscape, or a family.
 
 The pattern is a field over the picture with values from 0 (first shade) to 1 (second shade).
 """
@@ -16,7 +16,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from arno.training.world.categories import with_article
-from arno.training.world.colours import COLOURS, Rgb
+from arno.training.world.colours import COLOURS, Rgb, nearest_name
+from arno.training.world.families import PLACE, Family, any_colour, paint_family
+from arno.training.world.options import WorldOptions
 
 Field = npt.NDArray[np.float32]
 _BLOBS = 5
@@ -61,7 +63,7 @@ class Background:
         place: Words for the place in a caption: "on a red background", "in a meadow".
         colours: Names of its main colours.
         shades: The two shades; of a landscape, sky and ground.
-        pattern: How the shades are mixed.
+        pattern: How the shades are mixed; or the family that begins with them.
         grain: Standard deviation of the noise over it, 0..255.
         pattern_seed: Seed of the rest of the pattern.
     """
@@ -69,9 +71,14 @@ class Background:
     place: str
     colours: frozenset[str]
     shades: tuple[Rgb, Rgb]
-    pattern: Pattern
+    pattern: Pattern | Family
     grain: float
     pattern_seed: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a printed word can be read on it without a plate."""
+        return len(self.colours) == 1 and isinstance(self.pattern, Pattern)
 
     @property
     def brightness(self) -> float:
@@ -79,10 +86,13 @@ class Background:
         return float(np.mean(self.shades))
 
 
-def imagine_background(rng: np.random.Generator, landscape_part: float) -> Background:
-    """Choose a landscape, or a colour with two of its shades and a pattern."""
+def imagine_background(rng: np.random.Generator, options: WorldOptions) -> Background:
+    """Choose a family, a landscape, or a colour with two of its shades and a pattern."""
+    # Worlds without families draw no number for them: their scenes stay what they were.
+    if options.family_part and rng.random() < options.family_part:
+        return _of_family(rng, options.families)
     grain, pattern_seed = rng.uniform(0.0, 7.0), int(rng.integers(2**31))
-    if rng.random() < landscape_part:
+    if rng.random() < options.landscape_part:
         kind = LANDSCAPES[rng.integers(len(LANDSCAPES))]
         shades = (_near(rng, kind.sky), _near(rng, kind.ground))
         return Background(
@@ -99,12 +109,29 @@ def imagine_background(rng: np.random.Generator, landscape_part: float) -> Backg
     )
 
 
+def _of_family(rng: np.random.Generator, families: tuple[Family, ...]) -> Background:
+    shades = (any_colour(rng), any_colour(rng))
+    return Background(
+        place=PLACE,
+        colours=frozenset(map(nearest_name, shades)),
+        shades=shades,
+        pattern=families[rng.integers(len(families))],
+        grain=rng.uniform(0.0, 12.0) if rng.random() < 0.5 else 0.0,
+        pattern_seed=int(rng.integers(2**31)),
+    )
+
+
 def paint(background: Background, width_px: int, height_px: int) -> Image.Image:
     """Draw the background alone, as an RGB image."""
     rng = np.random.default_rng(background.pattern_seed)
-    field = _FIELDS[background.pattern](rng, width_px, height_px)
-    first, second = (np.asarray(shade, dtype=np.float32) for shade in background.shades)
-    pixels = first + (second - first) * field[..., None]  # [H, W, 3]
+    if isinstance(background.pattern, Family):
+        pixels = paint_family(
+            background.pattern, background.shades, background.pattern_seed, width_px, height_px
+        )
+    else:
+        field = _FIELDS[background.pattern](rng, width_px, height_px)
+        first, second = (np.asarray(shade, dtype=np.float32) for shade in background.shades)
+        pixels = first + (second - first) * field[..., None]  # [H, W, 3]
     grain = rng.standard_normal((height_px, width_px), dtype=np.float32)[..., None] * np.float32(
         background.grain
     )

@@ -49,6 +49,8 @@ _SENTENCES: Final = (
     (" One also sees ", " on the {position}", ", rather {size}"),
     (" The {position} shows ", "", ", quite {size}"),
 )
+NOTHING: Final = "nothing"
+"""What a caption says of a scene without objects."""
 FIXED_TEXT: Final = (
     "background The image shows All is It reads",
     *_JOINTS,
@@ -69,7 +71,7 @@ def caption(scene: Scene) -> str:
 def short_caption(scene: Scene) -> Caption:
     """Return one sentence: each kind of object once, in reading order, then the background."""
     phrases = _grouped(scene.things, lambda thing: thing.category.label, _plain)
-    pieces: list[str | Phrase] = []
+    pieces: list[str | Phrase] = [] if phrases else [NOTHING.capitalize()]
     for index, phrase in enumerate(phrases):
         if index:
             pieces.append(" and " if index == len(phrases) - 1 else ", ")
@@ -79,7 +81,7 @@ def short_caption(scene: Scene) -> Caption:
 
 def detailed_caption(scene: Scene) -> Caption:
     """Return one sentence with the colour of every object."""
-    pieces: list[str | Phrase] = ["The image shows "]
+    pieces: list[str | Phrase] = ["The image shows ", *([] if scene.things else [NOTHING])]
     phrases = _grouped(scene.things, lambda one: f"{one.colour} {one.category.label}", _in_colour)
     for index, phrase in enumerate(phrases):
         if index:
@@ -98,7 +100,7 @@ def more_detailed_caption(scene: Scene) -> Caption:
         where = {"position": position(thing), "size": size}
         pieces += [before.format(**where), phrase]
         pieces.append((after + (sized if size else "")).format(**where) + ".")
-    pieces.append(f" All is {scene.background.place}.")
+    pieces.append(f"{' ' if pieces else ''}All is {scene.background.place}.")
     if scene.words:
         pieces.append(f' It reads "{" ".join(word.text for word in scene.words)}".')
     return Caption(tuple(pieces))

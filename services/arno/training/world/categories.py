@@ -88,3 +88,11 @@ CATEGORIES: Final = (
     Category("gift", "gifts", "\N{WRAPPED PRESENT}", "orange"),
 )
 """Forty-eight, of which no two look alike."""
+
+TRAINED_GLYPHS: Final = tuple(
+    "🍕🍔🍟🍩🍪🧀🥚🥐🌽🍇🍆🔨🔧🧲💡🔦🧹🧺🛒🚲🛴✈🚁⚓🎲🎯🧩🎺🎷🪁👟👢👓👕👖🧦🧤👜🎒💎💍💰🦀🐙🐍🦒🐫🦂🦇🐝🐓"
+    "🌙☁🌈🔥💧❄👻👽🤖💀❤✂🗿🗼🏆👍👂👀🦴🌶🍞📎📌🔗🧱🛑🚧💊🧬📐🖨"
+)
+"""Glyphs that are none of the categories and look like none."""
+HELD_OUT_GLYPHS: Final = tuple("🍉🍭🔭🔬🛹🦓🦩🐊🦞🎭💈🏹🧵🥝🧄")
+"""More of them, which are never drawn in training."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -56,6 +57,22 @@ TINTS: Final = (
     Colour("pink", (325, 338), (0.35, 0.6), (0.95, 1.0)),
 )
 """Colours that objects are painted in."""
+
+
+def nearest_name(colour: Rgb) -> str:
+    """Return the name of the plain colour that is most like a colour."""
+    return min(_MIDDLES, key=lambda name: math.dist(_MIDDLES[name], colour))
+
+
+def _middle(colour: Colour) -> Rgb:
+    hue, saturation, value = (
+        sum(ends) / 2 for ends in (colour.hue, colour.saturation, colour.value)
+    )
+    red, green, blue = colorsys.hsv_to_rgb(hue / 360 % 1.0, saturation, value)
+    return (red * 255, green * 255, blue * 255)
+
+
+_MIDDLES: Final = {colour.name: _middle(colour) for colour in (*TINTS, *COLOURS)}
 
 OTHER_NAMES: Final = ("brown",)
 """Colours of unpainted objects only."""

@@ -19,6 +19,8 @@ from arno.training.world.captions import (
     more_detailed_caption,
     short_caption,
 )
+from arno.training.world.categories import with_article
+from arno.training.world.colours import TINTS
 from arno.training.world.descriptions import (
     coloured,
     described,
@@ -126,7 +128,9 @@ def _detector(label: Callable[[Thing], str]) -> _Asker:
 
 
 def _ground(asked: _Asked) -> Inquiry:
-    if asked.rng.random() < 0.3:
+    if _is_absent_due(asked):
+        return _ground_absent(asked)
+    if asked.scene.things and asked.rng.random() < 0.3:
         return _ground_classes(asked)
     write = (short_caption, detailed_caption)[asked.rng.integers(2)]
     written = write(asked.scene)
@@ -136,6 +140,42 @@ def _ground(asked: _Asked) -> Inquiry:
     )
     things = tuple(thing for phrase in written.phrases for thing in phrase.things)
     return Inquiry(TaskSpec(asked.task, text=written.text), GroundingAnswer(phrases), things)
+
+
+def _is_absent_due(asked: _Asked) -> bool:
+    # Worlds without such questions draw no number for them: their questions stay what they were.
+    part = asked.options.absent_part
+    return bool(part) and bool(asked.rng.random() < part)
+
+
+def _ground_absent(asked: _Asked) -> Inquiry:
+    """Ask for a phrase that is not there, alone or in front of what a caption says."""
+    phrase = with_article(_absent_phrase(asked))
+    if not asked.scene.things or asked.rng.random() < 0.6:
+        return Inquiry(TaskSpec(asked.task, text=phrase), GroundingAnswer(()))
+    written = detailed_caption(asked.scene)
+    start, *rest = written.pieces
+    text = Caption((start, f"{phrase} next to ", *rest)).text
+    phrases = tuple(
+        GroundedPhrase(one.text, _boxes(((one.text, thing) for thing in one.things), asked.size))
+        for one in written.phrases
+    )
+    things = tuple(thing for one in written.phrases for thing in one.things)
+    return Inquiry(TaskSpec(asked.task, text=text), GroundingAnswer(phrases), things)
+
+
+def _absent_phrase(asked: _Asked) -> str:
+    """Return a kind, with or without a colour, that is not there; or one in a wrong colour."""
+    there = {thing.category.label for thing in asked.scene.things}
+    absent = [one.label for one in asked.options.categories if one.label not in there]
+    label = absent[asked.rng.integers(len(absent))]
+    if asked.rng.random() < 0.5:
+        return label
+    if there and asked.rng.random() < 0.5:
+        label = _some(asked).category.label
+    seen = {thing.colour for thing in of_kind(asked.scene, label)}
+    colours = [colour.name for colour in TINTS if colour.name not in seen]
+    return f"{colours[asked.rng.integers(len(colours))]} {label}"
 
 
 def _ground_classes(asked: _Asked) -> Inquiry:
@@ -151,6 +191,9 @@ def _ground_classes(asked: _Asked) -> Inquiry:
 
 
 def _detect_open(asked: _Asked) -> Inquiry:
+    if not asked.scene.things or _is_absent_due(asked):
+        phrase = _absent_phrase(asked)
+        return Inquiry(TaskSpec(asked.task, text=phrase), DetectionAnswer(()))
     if asked.rng.random() < 0.4:
         classes = _classes(asked)
         about = tuple(thing for name in classes for thing in of_kind(asked.scene, name))
@@ -164,6 +207,8 @@ def _detect_open(asked: _Asked) -> Inquiry:
 
 
 def _segment_phrase(asked: _Asked) -> Inquiry | None:
+    if not asked.scene.things:
+        return None
     thing = _some(asked)
     text = expression(asked.rng, asked.scene, thing)
     if text is None:
@@ -171,14 +216,18 @@ def _segment_phrase(asked: _Asked) -> Inquiry | None:
     return Inquiry(TaskSpec(asked.task, text=text), _mask(thing, asked.size), (thing,))
 
 
-def _segment_region(asked: _Asked) -> Inquiry:
+def _segment_region(asked: _Asked) -> Inquiry | None:
+    if not asked.scene.things:
+        return None
     thing = _some(asked)
     spec = TaskSpec(asked.task, region=_drawn(asked, thing.box))
     return Inquiry(spec, _mask(thing, asked.size), (thing,))
 
 
 def _teller(tell: Callable[[Thing], str]) -> _Asker:
-    def ask(asked: _Asked) -> Inquiry:
+    def ask(asked: _Asked) -> Inquiry | None:
+        if not asked.scene.things:
+            return None
         thing = _some(asked)
         spec = TaskSpec(asked.task, region=_drawn(asked, thing.box))
         return Inquiry(spec, TextAnswer(tell(thing)), (thing,))

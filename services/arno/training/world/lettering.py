@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-_FOLDER: Final = Path("/usr/share/fonts/truetype/dejavu")
+from arno.training.world.fonts import FONTS_VARIABLE, font_folder
+
+_FOLDER: Final = font_folder("dejavu")
 """Where the Debian and Ubuntu package fonts-dejavu-core puts its faces."""
 
 FACES: Final = (
@@ -82,5 +83,8 @@ def _capital_px(face: int) -> int:
 def _font(face: int) -> ImageFont.FreeTypeFont:
     path = _FOLDER / FACES[face]
     if not path.exists():
-        raise FileNotFoundError(f"no font at {path}: install the package fonts-dejavu-core")
+        raise FileNotFoundError(
+            f"no font at {path}: install the package fonts-dejavu-core, or name a folder that has "
+            f"it in {FONTS_VARIABLE}"
+        )
     return ImageFont.truetype(str(path), _SIZE_PX, layout_engine=ImageFont.Layout.BASIC)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
-from arno.training.world.categories import CATEGORIES, Category
+from arno.training.world.categories import (
+    CATEGORIES,
+    HELD_OUT_GLYPHS,
+    TRAINED_GLYPHS,
+    Category,
+)
+from arno.training.world.families import HELD_OUT_FAMILIES, TRAINED_FAMILIES, Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,13 @@ class WorldOptions:
         outline_points_max: Most points of one polygon of a mask.
         region_jitter: How far a side of a region that is asked about may be off, in parts of the
             region's own side: people and detectors do not draw exactly.
+        families: The families of backgrounds in arbitrary colours.
+        family_part: Part of the pictures with one of those.
+        empty_part: Part of the pictures without any object.
+        distractors_max: Most shapes and glyphs of a scene that are no object.
+        distractor_glyphs: The glyphs among them.
+        finished_part: Part of the pictures with blur, other light or the artefacts of JPEG.
+        absent_part: Part of the questions with a phrase for something that is not in the picture.
     """
 
     categories: tuple[Category, ...] = CATEGORIES
@@ -52,6 +67,13 @@ class WorldOptions:
     rotation_max_degrees: float = 90.0
     outline_points_max: int = 24
     region_jitter: float = 0.04
+    families: tuple[Family, ...] = TRAINED_FAMILIES
+    family_part: float = 0.0
+    empty_part: float = 0.0
+    distractors_max: int = 0
+    distractor_glyphs: tuple[str, ...] = TRAINED_GLYPHS
+    finished_part: float = 0.0
+    absent_part: float = 0.0
 
 
 PLAIN: Final = WorldOptions(
@@ -90,3 +112,37 @@ TINY: Final = WorldOptions(
     region_jitter=0.03,
 )
 """The part that a model of a few million parameters can learn on two cores at 128 pixels."""
+
+OPEN: Final = replace(
+    TINY,
+    family_part=0.6,
+    empty_part=0.15,
+    distractors_max=3,
+    finished_part=0.5,
+    absent_part=0.3,
+)
+"""TINY among things that are no object, on any background, or with nothing in it: for training."""
+
+HELD_OUT: Final = replace(
+    OPEN,
+    families=HELD_OUT_FAMILIES,
+    family_part=1.0,
+    empty_part=0.0,
+    distractor_glyphs=HELD_OUT_GLYPHS,
+)
+"""OPEN with backgrounds and distractors that training never draws: for measuring."""
+
+HELD_OUT_EMPTY: Final = replace(HELD_OUT, empty_part=1.0)
+"""HELD_OUT without any object."""
+
+WORLDS: Final[Mapping[str, WorldOptions]] = MappingProxyType(
+    {
+        "plain": PLAIN,
+        "full": FULL,
+        "tiny": TINY,
+        "open": OPEN,
+        "held-out": HELD_OUT,
+        "held-out-empty": HELD_OUT_EMPTY,
+    }
+)
+"""The worlds by name."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from arno.training.world.categories import with_article
+from arno.training.world.categories import Category, with_article
 from arno.training.world.descriptions import NUMBERS, of_kind, position, relation
 from arno.training.world.options import WorldOptions
 from arno.training.world.scene import Scene, Thing
@@ -28,18 +28,22 @@ class Question:
 
 def question(rng: np.random.Generator, scene: Scene, options: WorldOptions) -> Question:
     """Return one question that the scene answers."""
-    kinds = [_how_many, _how_many, _which_colour, _which_colour, _where, _where, _whether, _what]
+    if not scene.things:
+        kinds = [_how_many, _whether]
+        asked = kinds[rng.integers(2)](rng, scene, options)
+        return Question(MARK + asked.text, asked.answer, asked.about)
+    askers = [_how_many, _how_many, _which_colour, _which_colour, _where, _where, _whether, _what]
     while True:
-        asked = kinds[rng.integers(len(kinds))](rng, scene, options)
-        if asked is not None:
-            return Question(MARK + asked.text, asked.answer, asked.about)
+        put = askers[rng.integers(len(askers))](rng, scene, options)
+        if put is not None:
+            return Question(MARK + put.text, put.answer, put.about)
 
 
 _Asker = Callable[[np.random.Generator, Scene, WorldOptions], Question | None]
 
 
 def _how_many(rng: np.random.Generator, scene: Scene, options: WorldOptions) -> Question:
-    category = _any(rng, scene).category
+    category = _any(rng, scene).category if scene.things else _any_category(rng, options)
     about = of_kind(scene, category.label)
     return Question(f"How many {category.plural} are there?", NUMBERS[len(about)], about)
 
@@ -59,10 +63,10 @@ def _where(rng: np.random.Generator, scene: Scene, options: WorldOptions) -> Que
 
 
 def _whether(rng: np.random.Generator, scene: Scene, options: WorldOptions) -> Question:
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and scene.things:
         category = _any(rng, scene).category
     else:
-        category = options.categories[rng.integers(len(options.categories))]
+        category = _any_category(rng, options)
     about = of_kind(scene, category.label)
     return Question(f"Is there {with_article(category.label)}?", "yes" if about else "no", about)
 
@@ -80,6 +84,10 @@ def _what(rng: np.random.Generator, scene: Scene, options: WorldOptions) -> Ques
         return None
     how, thing = fitting[rng.integers(len(fitting))]
     return Question(f"What is {how} the {anchor.category.label}?", thing.category.label, (thing,))
+
+
+def _any_category(rng: np.random.Generator, options: WorldOptions) -> Category:
+    return options.categories[rng.integers(len(options.categories))]
 
 
 def _any(rng: np.random.Generator, scene: Scene) -> Thing:

@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw
 from arno.training.world.backgrounds import paint
 from arno.training.world.categories import Category
 from arno.training.world.colours import Rgb
+from arno.training.world.distractors import Distractor, shape_mask
+from arno.training.world.finish import apply_finish
 from arno.training.world.lettering import lettering
 from arno.training.world.placement import Placement
 from arno.training.world.scene import Scene
@@ -58,21 +60,39 @@ def render(scene: Scene, width_px: int, height_px: int) -> Picture:
 def draw(scene: Scene, size: ImageSize) -> Image.Image:
     """Draw ``scene`` as an RGB picture of the given size."""
     image = paint(scene.background, size.width_px, size.height_px)
+    for distractor in scene.distractors:
+        _draw_distractor(image, distractor, scaled_box(distractor.box, size))
     for placement in scene.painted:
         _draw_object(image, placement, scaled_box(placement.box, size))
     for word in scene.words:
         _draw_word(image, word, size)
-    return image
+    return image if scene.finish is None else apply_finish(image, scene.finish)
+
+
+def _draw_distractor(image: Image.Image, distractor: Distractor, box: Box) -> None:
+    if isinstance(distractor.drawn, str):
+        drawn = sprite(distractor.drawn, mirrored=False)
+        _stamp(image, drawn, box, tint=distractor.colour, brightness=1.0)
+    else:
+        left, top = math.floor(box.x0), math.floor(box.y0)
+        mask = shape_mask(distractor, math.ceil(box.x1) - left, math.ceil(box.y1) - top)
+        _paste(image, distractor.colour or (0.0, 0.0, 0.0), mask, left, top)
 
 
 def _draw_object(image: Image.Image, placement: Placement, box: Box) -> None:
     drawn = sprite(placement.category.glyph, placement.mirrored)
+    _stamp(image, drawn, box, tint=placement.tint, brightness=placement.brightness)
+
+
+def _stamp(
+    image: Image.Image, drawn: Sprite, box: Box, *, tint: Rgb | None, brightness: float
+) -> None:
     stamp = _resampled(drawn, box)
     shape = stamp.convert("RGB")
-    if placement.tint is None:
-        lit = shape.point(_levels(placement.brightness * _ALL_LEVELS) * 3)
+    if tint is None:
+        lit = shape.point(_levels(brightness * _ALL_LEVELS) * 3)
     else:
-        lit = _tinted(shape, placement.tint)
+        lit = _tinted(shape, tint)
     image.paste(lit, (math.floor(box.x0), math.floor(box.y0)), stamp.getchannel("A"))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from arno.training.world.backgrounds import Background, imagine_background
 from arno.training.world.categories import Category
+from arno.training.world.distractors import Distractor, distract
+from arno.training.world.finish import Finish, choose_finish
 from arno.training.world.options import TINY, WorldOptions
 from arno.training.world.placement import Placement, covered, place
 from arno.training.world.visibility import View, view
@@ -62,6 +64,8 @@ class Scene:
         things: The objects in reading order (by left, then upper edge of what is seen).
         words: The printed words in reading order (by upper, then left edge).
         painted: The objects in the order in which they are drawn, the hindmost first.
+        distractors: What is drawn behind them and is no object.
+        finish: What is done to the finished picture.
     """
 
     seed: int
@@ -70,6 +74,8 @@ class Scene:
     things: tuple[Thing, ...]
     words: tuple[Word, ...]
     painted: tuple[Placement, ...]
+    distractors: tuple[Distractor, ...] = ()
+    finish: Finish | None = None
 
 
 def imagine(seed: int, aspect: float | None = None, options: WorldOptions = TINY) -> Scene:
@@ -85,20 +91,24 @@ def imagine(seed: int, aspect: float | None = None, options: WorldOptions = TINY
     rng = np.random.default_rng(seed)
     own_aspect = math.exp(rng.uniform(-math.log(_ASPECT_MAX), math.log(_ASPECT_MAX)))
     aspect = own_aspect if aspect is None else aspect
-    background = imagine_background(rng, options.landscape_part)
+    background = imagine_background(rng, options)
     words = _words(rng, aspect, background, options)
     placements: list[Placement] = []
     taken = [word.box for word in words]
-    # A scene needs at least one object, so words give way to the first.
-    for _ in range(rng.integers(1, options.objects_max + 1)):
+    # Worlds without empty scenes draw no number for them: their scenes stay what they were.
+    empty = bool(options.empty_part) and rng.random() < options.empty_part
+    for _ in range(0 if empty else rng.integers(1, options.objects_max + 1)):
         placement = place(rng, aspect, placements, taken, background.colours, options)
         if placement is not None:
             placements.append(placement)
-    while not placements:
+    # Any other scene needs at least one object, so words give way to the first.
+    while not placements and not empty:
         placement = place(rng, aspect, placements, [], background.colours, options)
         words = []
         placements += [placement] if placement is not None else []
     things = _seen(placements, options)
+    distractors = _distractors(rng, aspect, [thing.placement for thing in things], words, options)
+    finished = bool(options.finished_part) and rng.random() < options.finished_part
     return Scene(
         seed=seed,
         aspect=aspect,
@@ -106,7 +116,25 @@ def imagine(seed: int, aspect: float | None = None, options: WorldOptions = TINY
         things=tuple(sorted(things, key=lambda thing: (thing.box.x0, thing.box.y0))),
         words=tuple(sorted(words, key=lambda word: (word.region.y0, word.region.x0))),
         painted=tuple(thing.placement for thing in things),
+        distractors=distractors,
+        finish=choose_finish(rng) if finished else None,
     )
+
+
+def _distractors(
+    rng: np.random.Generator,
+    aspect: float,
+    objects: list[Placement],
+    words: list[Word],
+    options: WorldOptions,
+) -> tuple[Distractor, ...]:
+    if not options.distractors_max:
+        return ()
+    # Half of the scenes have none: a model has to learn objects too.
+    wanted = max(0, int(rng.integers(-options.distractors_max, options.distractors_max + 1)))
+    boxes, texts = [one.box for one in objects], [word.box for word in words]
+    found = (distract(rng, aspect, boxes, texts, options.distractor_glyphs) for _ in range(wanted))
+    return tuple(one for one in found if one is not None)
 
 
 def _words(

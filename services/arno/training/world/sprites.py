@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from arno.training.world.fonts import FONTS_VARIABLE, font_folder
 from arno.training.world.outlines import Loop, Mask, simplify, trace
 
 # The Debian and Ubuntu package fonts-noto-color-emoji; the font holds bitmaps of this one size.
-FONT_PATH: Final = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+FONT_PATH: Final = font_folder("noto") / "NotoColorEmoji.ttf"
 _FONT_SIZE: Final = 109
 _CANVAS_PX: Final = 192
 # Alpha that an eye sees: fainter pixels are anti-aliasing and do not widen a box.
@@ -85,6 +85,7 @@ def _visible(alpha: int) -> int:
 def _font() -> ImageFont.FreeTypeFont:
     if not FONT_PATH.exists():
         raise FileNotFoundError(
-            f"no colour emoji font at {FONT_PATH}: install the package fonts-noto-color-emoji"
+            f"no colour emoji font at {FONT_PATH}: install the package fonts-noto-color-emoji, or "
+            f"name a folder that has it in {FONTS_VARIABLE}"
         )
     return ImageFont.truetype(str(FONT_PATH), _FONT_SIZE)

@@ -77,7 +77,7 @@ def imagine_word(
     turned = rng.random() < options.rotated_part
     limit = options.rotation_max_degrees
     angle = rng.uniform(-limit, limit) if turned else 0.0
-    on_plate = bool(rng.random() < _PLATE_PART) or len(background.colours) > 1
+    on_plate = bool(rng.random() < _PLATE_PART) or not background.is_plain
     ink, plate = _colours(rng, background, on_plate=on_plate)
     height = rng.uniform(options.letter_height_min, options.letter_height_max)
     placed = _Turned(lettering(text, face), height, angle, aspect, rim=PLATE_RIM * on_plate)
