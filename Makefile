@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos sync rules scaling tiny tiny-smoke bench chaos fuzz audit kafka install tools clean
+.PHONY: help demo test test-unit check format protos sync rules scaling tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
@@ -83,6 +83,9 @@ fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated call
 
 audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX), and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
 	$(bin)/python scripts/audit.py
+
+images: install ## Build all images of deploy/docker as arno/NAME:VERSION with docker or buildah (PREFIX, BUILDER), and list what is in them.
+	scripts/build_images
 
 kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.
 	scripts/kafka/install

@@ -35,7 +35,30 @@ def source(tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_gateway_extra_alone_brings_no_torch(source: Path, tmp_path: Path) -> None:
+IMAGE_BYTES_MAX = 200e6
+BASE_IMAGE_BYTES = 125e6
+"""python:3.11-slim, unpacked."""
+
+
+def size_in_image_bytes(packages: Path, scratch: Path) -> int:
+    """Return what the gateway's Dockerfile keeps of the packages: no bytecode, no bundled model."""
+    total = 0
+    for path in packages.rglob("*"):
+        if not path.is_file() or "__pycache__" in path.parts or "tiny" in path.parts:
+            continue
+        size_bytes = path.stat().st_size
+        if ".so" in path.name:
+            # Into another file: these are links to files of the installer's cache.
+            command = ["strip", "--strip-unneeded", "-o", scratch, path]
+            subprocess.run(command, check=True, capture_output=True)
+            size_bytes = scratch.stat().st_size
+        total += size_bytes
+    return total
+
+
+def test_the_gateway_extra_alone_brings_no_torch_and_fits_its_image(
+    source: Path, tmp_path: Path
+) -> None:
     require(UV.exists(), "needs uv, which `make install` puts into .venv")
     environment = tmp_path / "environment"
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, environment], check=True)
@@ -61,3 +84,7 @@ def test_the_gateway_extra_alone_brings_no_torch(source: Path, tmp_path: Path) -
     )
     assert refused.returncode != 0
     assert "arno[worker]" in refused.stderr
+    packages = next((environment / "lib").glob("python*/site-packages"))
+    if shutil.which("strip"):
+        size_bytes = size_in_image_bytes(packages, tmp_path / "stripped")
+        assert size_bytes + BASE_IMAGE_BYTES < IMAGE_BYTES_MAX

@@ -27,7 +27,7 @@ _HEALTH_NAMES: Final = ("", *SERVICE_NAMES)
 _BEAT_SHARE: Final = 0.1
 """Time between two heartbeats, as a part of the silence that is too long."""
 
-_CLOSE_S: Final = 3.0
+CLOSE_S: Final = 3.0
 
 
 class ServingState:
@@ -155,10 +155,10 @@ class BackgroundTasks:
         task.add_done_callback(self._pending.discard)
 
     async def close(self) -> None:
-        """Finish what was started; a store that hangs delays this by `_CLOSE_S` at most."""
+        """Finish what was started; a store that hangs delays this by `CLOSE_S` at most."""
         if not self._pending:
             return
-        _, late = await asyncio.wait(self._pending, timeout=_CLOSE_S)
+        _, late = await asyncio.wait(self._pending, timeout=CLOSE_S)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

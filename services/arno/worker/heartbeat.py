@@ -23,7 +23,7 @@ gives the records of a dead member to others after two thirds of that timeout at
 claim on Redis is renewed three times in it, a session on Kafka four times or more."""
 
 _BEATS_A_SILENCE: Final = 5
-_REPORT_S: Final = 3.0
+REPORT_S: Final = 3.0
 
 
 class Heartbeat:
@@ -67,7 +67,7 @@ class Heartbeat:
             if not self._ended.is_set():
                 self._in_order = in_order
                 self._ended.set()
-        self._thread.join(_REPORT_S)
+        self._thread.join(REPORT_S)
 
     def _run(self) -> None:
         while True:

@@ -31,7 +31,7 @@ from arno.worker.threads import ThreadGroup
 
 logger = logging.getLogger(__name__)
 
-_LEAVE_S: Final = 3.0
+LEAVE_S: Final = 3.0
 """How long threads may take to end once they were asked to; none waits for more than one call."""
 
 _PREPARE_THREADS_MAX: Final = 16
@@ -241,7 +241,7 @@ class Worker:
         self._loop.stop()
         self._messages.put(None)
         self._results.stop()
-        stuck = self._threads.join(_LEAVE_S)
+        stuck = self._threads.join(LEAVE_S)
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
         self._heartbeat.leave()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from arno.bus.kafka import consumer as kafka_consumer
 from arno.bus.kafka import publisher as kafka_publisher
+from arno.bus.kafka import sender as kafka_sender
 from arno.gateway import lifecycle
 from arno.gateway.settings import GatewaySettings
 from arno.worker import heartbeat, worker
@@ -27,9 +28,9 @@ def gateway_drain_s(variables: dict[str, str]) -> float:
     return (
         float(variables.get("ARNO_DRAIN_NOTICE_S", defaults.drain_notice_s))
         + float(variables.get("ARNO_DRAIN_S", defaults.drain_s))
-        + lifecycle._CLOSE_S
-        + kafka_publisher._CLOSE_TIMEOUT_S
-        + kafka_publisher._PING_TIMEOUT_S
+        + lifecycle.CLOSE_S
+        + kafka_sender.CLOSE_TIMEOUT_S
+        + kafka_publisher.PING_TIMEOUT_S
         + _LIBRARIES_S
     )
 
@@ -37,9 +38,9 @@ def gateway_drain_s(variables: dict[str, str]) -> float:
 def worker_drain_s(variables: dict[str, str]) -> float:
     return (
         float(variables.get("ARNO_DRAIN_S", WorkerSettings().drain_s))
-        + kafka_consumer._CLOSE_TIMEOUT_MS / 1000
-        + worker._LEAVE_S
-        + heartbeat._REPORT_S
+        + kafka_consumer.CLOSE_TIMEOUT_MS / 1000
+        + worker.LEAVE_S
+        + heartbeat.REPORT_S
         + _LIBRARIES_S
     )
 

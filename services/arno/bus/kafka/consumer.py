@@ -36,7 +36,7 @@ _DRAIN_POLL_S: Final = 0.05
 _FAULT_PAUSE_S: Final = 0.1
 _CROWDED_POLL_S: Final = 0.01
 """While partitions are paused in turn, polls must be short so that each gets its turn."""
-_CLOSE_TIMEOUT_MS: Final = 5000
+CLOSE_TIMEOUT_MS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class KafkaConsumer:
         # The client calls the listener once more: it commits, and no longer waits for work.
         member.listener.closing = True
         try:
-            member.client.close(timeout_ms=_CLOSE_TIMEOUT_MS)
+            member.client.close(timeout_ms=CLOSE_TIMEOUT_MS)
         except KafkaError:
             logger.warning("the group was not left in order", exc_info=True)
 

@@ -25,7 +25,7 @@ from arno.vocabulary import Lane
 Answer = TypeVar("Answer")
 
 _CHANNELS: Final = [*(lane.value for lane in Lane), DEAD_LETTERS]
-_PING_TIMEOUT_S: Final = 3.0
+PING_TIMEOUT_S: Final = 3.0
 _TENANTS_REMEMBERED: Final = 4096
 
 
@@ -88,7 +88,7 @@ class KafkaPublisher:
     async def _ask(self, threads: Executor, question: Callable[[], Answer]) -> Answer:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
+            async with asyncio.timeout(PING_TIMEOUT_S):
                 return await loop.run_in_executor(threads, question)
         except TimeoutError as fault:
             raise BackendUnavailableError("kafka: no broker answers") from fault

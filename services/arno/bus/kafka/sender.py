@@ -21,7 +21,7 @@ from arno.bus.limits import ByteBudget
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
 
-_CLOSE_TIMEOUT_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class KafkaSender:
             partitions = {topic: producer.partitions_for(topic) or {0} for topic in topics}
         except KafkaError as fault:
             if producer is not None:
-                producer.close(_CLOSE_TIMEOUT_S)
+                producer.close(CLOSE_TIMEOUT_S)
             raise translate(fault) from fault
         self._producer = producer
         return partitions
@@ -115,7 +115,7 @@ class KafkaSender:
         """Send what is buffered and disconnect. Idempotent."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await asyncio.to_thread(producer.close, _CLOSE_TIMEOUT_S)
+            await asyncio.to_thread(producer.close, CLOSE_TIMEOUT_S)
 
     # The client is untyped; what it returns is its own future.
     def _start(self, message: Outgoing) -> Any:

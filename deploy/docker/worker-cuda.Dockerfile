@@ -1,5 +1,5 @@
-# The worker, for CPUs and NVIDIA GPUs alike (torch brings CUDA; the host brings the driver). Build from the repository's root:
-#   docker build -f deploy/docker/worker.Dockerfile -t arno/worker .
+# The worker for NVIDIA GPUs: torch brings CUDA 13.2, the host brings the driver, 580 or newer. Build from the repository's root:
+#   docker build -f deploy/docker/worker-cuda.Dockerfile -t arno/worker-cuda:0.1.0 .        (`make images` builds all)
 FROM python:3.11-slim AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -9,6 +9,9 @@ RUN python -m venv /opt/arno \
 
 FROM python:3.11-slim
 COPY --from=build /opt/arno /opt/arno
+# A new volume that is mounted here belongs to its user.
+RUN install --directory --owner 10001 --group 10001 /models
+# Downloaded models and compiled kernels go to HOME; a read-only image has /tmp for it.
 ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT=9464
 USER 10001:10001
 EXPOSE 9464

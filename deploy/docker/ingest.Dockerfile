@@ -1,0 +1,15 @@
+# Videos, cameras and topics of images: `arno stream` by default, `arno ingest` with another entry point. Build from the repository's root:
+#   docker build -f deploy/docker/ingest.Dockerfile -t arno/ingest:0.1.0 .        (`make images` builds all)
+FROM python:3.11-slim AS build
+WORKDIR /source
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY services services
+RUN python -m venv --without-pip /opt/arno \
+  && pip --python /opt/arno/bin/python install --no-cache-dir --constraint constraints.txt '.[ingest]' \
+  && rm -rf /opt/arno/lib/python3.11/site-packages/arno/engine/tiny
+
+FROM python:3.11-slim
+COPY --from=build /opt/arno /opt/arno
+ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1
+USER 10001:10001
+ENTRYPOINT ["arno", "stream"]
