@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, cast
-
-from redis.exceptions import ResponseError
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.errors import (
@@ -20,12 +18,12 @@ from arno.errors import (
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.connection import (
     command_client,
-    holds_foreign_type,
     reading_client,
     translated,
     warn_of_unsafe_settings,
 )
-from arno.results.jobs import JobSnapshot, read_snapshot
+from arno.results.job_reader import JobReader
+from arno.results.jobs import JobSnapshot
 from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
@@ -74,11 +72,13 @@ class GatewayStore:
         self._batcher = ScriptBatcher(
             self._redis, round_trips_max=min(ROUND_TRIPS_MAX, settings.redis_connection_count_max)
         )
+        self._jobs = JobReader(
+            self._redis, self._batcher, keys=self._keys, stream=self._stream, clock=clock
+        )
         self._health = StoreHealth(self._redis, self._keys, clock)
         self._connections = asyncio.Semaphore(settings.redis_connection_count_max)
         register = self._redis.register_script
         self._claim_script = register(script_text("claim"))
-        self._look_script = register(script_text("look"))
         self._cancel_script = register(script_text("request_cancel"))
         self._take_publication_script = register(script_text("take_publication"))
         self._give_up_publication_script = register(script_text("give_up_publication"))
@@ -234,16 +234,9 @@ class GatewayStore:
 
     async def get(self, job_id: str) -> JobSnapshot | None:
         """Return the job, or None where the store does not know it."""
-        async with self._connection(f"read job {job_id}"):
-            try:
-                fields: Any = await cast(
-                    Awaitable[Any], self._redis.hgetall(self._keys.job(job_id))
-                )
-            except ResponseError as fault:
-                if not holds_foreign_type(fault):
-                    raise
-                fields = {}
-        return read_snapshot(job_id, fields)
+        # First come, first served, however many read.
+        async with self._connections:
+            return await self._jobs.get(job_id)
 
     async def is_newer_than(self, job_id: str) -> bool:
         """Return whether the store came up empty after the job was named.
@@ -339,10 +332,7 @@ class GatewayStore:
         self._require_open()
         # Cleared before reading: a change during the read hints again.
         waiter.hint.clear()
-        keys, arguments = self._job_keys(waiter.job_id), [self._stream, waiter.wake_on]
-        with translated(f"read job {waiter.job_id}"):
-            flat: Any = await self._batcher.run(self._look_script, keys=keys, args=arguments)
-        snapshot = read_snapshot(waiter.job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+        snapshot = await self._jobs.look(waiter.job_id, waiter.wake_on)
         if snapshot is None:
             raise UnknownJobError(waiter.job_id)
         waiter.read_at_s = self._clock.monotonic_s()

@@ -9,6 +9,10 @@ from typing import Final
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.vocabulary import JobState
 
+OVERDUE_MS: Final = 5_000
+"""A worker ends the jobs that it holds at their deadlines, and then needs a moment to store that. A
+job that has no end after this time, and no living worker, is ended by the gateway that reads it."""
+
 _DELETED: Final = b"DELETED"
 _RESULT: Final = b"result:"
 
@@ -50,6 +54,10 @@ class JobSnapshot:
     revision: int = 1
     incarnation: str = ""
     notify: tuple[str, ...] = ()
+
+    def is_overdue(self, now_ms: int) -> bool:
+        """Return whether a worker should have ended it by now, Unix milliseconds."""
+        return not self.state.ended and now_ms >= self.deadline_at_ms + OVERDUE_MS
 
     @property
     def version(self) -> str:

@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 
 from arno.ops.clock import Clock
 from arno.results.connection import REDIS_FAULTS
+from arno.results.jobs import OVERDUE_MS
 from arno.results.keys import KeySpace
 from arno.results.scripts import script_text
 from arno.vocabulary import JobState
@@ -227,7 +228,7 @@ class WakeUpLoop:
         jobs = [self._keys.job(job_id) for job_id in stale]
         watchers = [self._keys.watchers(job_id) for job_id in stale]
         versions: Any = await self._sweep_script(
-            keys=[*jobs, *watchers], args=[self._stream, *stale.values()]
+            keys=[*jobs, *watchers], args=[self._stream, OVERDUE_MS, *stale.values()]
         )
         for job_id, version in zip(stale, versions, strict=True):
             self._waiters.wake_outdated(job_id, version.decode(errors="replace"))

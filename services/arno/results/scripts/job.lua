@@ -110,6 +110,22 @@ local function note_end(job, job_id)
   redis.pcall('XADD', outbox, 'NOMKSTREAM', 'MAXLEN', '~', OUTBOX_LENGTH_MAX, '*', 'job', job_id)
 end
 
+-- Returns whether the deadline of a job has been over for so long that a worker would have ended it, and none that is
+-- alive holds it.
+local function forsaken(job, margin_ms)
+  local deadline_at_ms = tonumber(redis.call('HGET', job, 'deadline_at_ms'))
+  local now = redis.call('TIME')
+  if not deadline_at_ms or now[1] * 1000 + math.floor(now[2] / 1000) < deadline_at_ms + margin_ms then
+    return false
+  end
+  for _, field in ipairs(redis.call('HKEYS', job)) do
+    if string.sub(field, 1, #HOLDER) == HOLDER and redis.pcall('GET', string.sub(field, #HOLDER + 1)) == 'alive' then
+      return false
+    end
+  end
+  return true
+end
+
 -- Writes the end of a job.
 local function conclude(job, watchers, job_id, state, outcome, ended_by)
   clear(job, RESULT)
