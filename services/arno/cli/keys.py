@@ -45,6 +45,12 @@ _with_file = click.option(
 def _with_quotas(command: Command) -> Command:
     for option in (
         click.option(
+            "--stored-bytes",
+            type=BYTES,
+            metavar="N[KiB|MiB|GiB]",
+            help="Most bytes of jobs, results and large images in the result store.",
+        ),
+        click.option(
             "--streams-open",
             type=click.IntRange(1),
             metavar="N",

@@ -196,8 +196,7 @@ class Gateway:
             publisher=self._publisher,
             settings=self._settings,
             background=self._background,
-            # Deadlines mean the same moment to every process.
-            clock=self._store.clock,
+            stored_bytes_max=self._access.quotas.stored_bytes_max,
             on_published=self._count_published,
         )
 

@@ -32,7 +32,7 @@ from arno.errors import ArnoError, BackendUnavailableError, LimitExceededError
 from arno.gateway.lifecycle import BackgroundTasks
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobSnapshot
+from arno.results.jobs import PLAIN_TERMS, JobSnapshot, JobTerms
 from arno.vocabulary import JobState
 
 TURN_MARGIN_S: Final = 1.0
@@ -55,13 +55,13 @@ class Claim:
         idempotency_key: The caller's key, or empty.
         body_sha256: Digest of the request that the key stands for.
         waited_for: Whether the end of the job shall wake this gateway.
-        notify: Subscriptions that are told of the end.
+        terms: What else it is claimed with.
     """
 
     idempotency_key: str
     body_sha256: str
     waited_for: bool
-    notify: tuple[str, ...] = ()
+    terms: JobTerms = PLAIN_TERMS
 
 
 class OncePublisher:
@@ -105,6 +105,7 @@ class OncePublisher:
 
         Raises:
             IdempotencyConflictError: The key was used with another body. Not retryable.
+            QuotaExceededError: The tenant would store more than it may. Retryable.
             BackendUnavailableError: The bus or the store does not answer, or other calls with the
                 key do not come to an end. Retryable.
             ArnoError: What `publish` raises.
@@ -129,7 +130,7 @@ class OncePublisher:
                 body_sha256=claim.body_sha256,
                 waited_for=claim.waited_for,
                 publishing_s=self._turn_s,
-                notify=claim.notify,
+                terms=claim.terms,
             )
         )
         try:

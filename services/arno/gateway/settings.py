@@ -115,6 +115,13 @@ class GatewayLimits(RequestLimits, StreamLimits):
     job_time_to_live_s_max: int = Field(
         7 * _DAY_S, ge=1, description="Longest time_to_live that SubmitJob takes."
     )
+    unkeyed_infer_time_to_live_s: int = Field(
+        300,
+        ge=60,
+        le=30 * _DAY_S,
+        description="How long a job of Infer or InferStream without an idempotency key, and its "
+        "large image, are kept after its deadline, in seconds: its answer has reached the caller.",
+    )
     publish_timeout_s: float = Field(
         5.0, gt=0, description="How long the bus may take to acknowledge a record."
     )
@@ -218,6 +225,12 @@ class AccessSettings(Settings):
         le=1,
         description="Part of `calls_max` and of `streams_max` that one tenant may have open where "
         "its limits do not say; with API keys only.",
+    )
+    tenant_stored_bytes_max: int = Field(
+        4 * 1024 * _MIB,
+        ge=1,
+        description="Most bytes of jobs, results and large images that one tenant may have in the "
+        "result store where its limits do not say; with API keys only.",
     )
     reflection: Literal["open", "key", "off"] = Field(
         "open", description="Who may ask for the API's description: all, holders of a key, nobody."

@@ -17,10 +17,9 @@ from arno.gateway.idempotency import Claim, OncePublisher
 from arno.gateway.lifecycle import BackgroundTasks
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.validation import CheckedRequest
-from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.tracing import trace_headers
 from arno.results.gateway_store import GatewayStore
-from arno.results.jobs import JobSnapshot
+from arno.results.jobs import JobSnapshot, JobTerms
 from arno.vocabulary import DEFAULT_TENANT, Lane
 from arno.vocabulary.job_id import new_job_id
 from arno.vocabulary.wire import lane_to_wire, spec_to_wire
@@ -47,6 +46,11 @@ class Submission:
     idempotency_key: str = ""
     waited_for: bool = True
     notify: tuple[str, ...] = ()
+
+    @property
+    def asked_once(self) -> bool:
+        """Whether no other call can come for the answer: the caller waits, and gave no key."""
+        return self.waited_for and not self.idempotency_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Submitter:
         publisher: Publisher,
         settings: GatewaySettings,
         background: BackgroundTasks,
-        clock: Clock = SYSTEM_CLOCK,
+        stored_bytes_max: Callable[[str], int | None] = lambda tenant: None,
         on_published: Callable[[Published], None] = lambda published: None,
     ) -> None:
         """Take the started adapters.
@@ -86,19 +90,21 @@ class Submitter:
             publisher: Started.
             settings: What goes to the blob store, and how long the bus may take.
             background: Runs what is left to do for callers that have left.
-            clock: Tells the time.
+            stored_bytes_max: Returns the most bytes that a tenant may store; None: no limit.
             on_published: Called with each record that the bus has acknowledged.
         """
         self._store = store
         self._publisher = publisher
         self._settings = settings
-        self._clock = clock
+        # The store's: deadlines mean the same moment to every process.
+        self._clock = store.clock
+        self._stored_bytes_max = stored_bytes_max
         self._on_published = on_published
         self._once = OncePublisher(
             store,
             publish_timeout_s=settings.publish_timeout_s,
             background=background,
-            clock=clock,
+            clock=self._clock,
         )
 
     async def submit(self, submission: Submission) -> JobSnapshot:
@@ -106,6 +112,7 @@ class Submitter:
 
         Raises:
             IdempotencyConflictError: The key was used with another body. Not retryable.
+            QuotaExceededError: The tenant would store more than it may. Retryable.
             BackendUnavailableError: The bus or the store does not answer. Retryable.
             OverloadedError: Too many bytes wait for the bus already. Retryable.
             LimitExceededError: The record is larger than the bus takes. Not retryable.
@@ -114,7 +121,11 @@ class Submitter:
             submission.idempotency_key,
             body_digest(submission.request),
             submission.waited_for,
-            submission.notify,
+            JobTerms(
+                self._settings.unkeyed_infer_time_to_live_s if submission.asked_once else None,
+                self._stored_bytes_max(submission.tenant),
+                submission.notify,
+            ),
         )
         return await self._once.submit(
             claim,
@@ -154,14 +165,23 @@ class Submitter:
         if size_bytes <= self._settings.inline_image_bytes_max:
             record.inline_image = request.content
         else:
-            left_s = max(0, record.deadline_at_ms - self._clock.wall_ms()) // 1000 + 1
             sha256 = await self._store.put_blob(
-                request.content, time_to_live_s=left_s + self._settings.blob_time_to_live_s
+                request.content,
+                time_to_live_s=self._blob_life_s(submission, record.deadline_at_ms),
+                tenant=record.tenant,
+                stored_bytes_max=self._stored_bytes_max(record.tenant),
             )
             record.blob.CopyFrom(BlobReference(sha256=sha256, size_bytes=size_bytes))
         # Without API keys all callers are one tenant, which may use every partition.
         key = "" if record.tenant == DEFAULT_TENANT else record.tenant
         return Record(submission.lane, record.SerializeToString(), trace_headers(), spread_key=key)
+
+    def _blob_life_s(self, submission: Submission, deadline_at_ms: int) -> int:
+        left_s = max(0, deadline_at_ms - self._clock.wall_ms()) // 1000 + 1
+        kept_s = self._settings.blob_time_to_live_s
+        if submission.asked_once:
+            kept_s = min(kept_s, self._settings.unkeyed_infer_time_to_live_s)
+        return left_s + kept_s
 
 
 def body_digest(request: CheckedRequest) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from arno.errors import (
     UnknownJobError,
 )
 from arno.ops.clock import SYSTEM_CLOCK, Clock
+from arno.results.blobs import BlobWriter, stored_bytes_error
 from arno.results.connection import (
     command_client,
     reading_client,
@@ -23,14 +23,14 @@ from arno.results.connection import (
     warn_of_unsafe_settings,
 )
 from arno.results.job_reader import JobReader
-from arno.results.jobs import JobSnapshot
+from arno.results.jobs import PLAIN_TERMS, JobSnapshot, JobTerms
 from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.results.store_health import StoreHealth
 from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
-from arno.vocabulary import JobState
+from arno.vocabulary import DEFAULT_TENANT, JobState
 from arno.vocabulary.wire import lane_of_record, state_to_wire
 from arno.vocabulary.wire_results import error_to_wire
 
@@ -85,7 +85,7 @@ class GatewayStore:
         self._note_published_script = register(script_text("note_published"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
-        self._put_blob_script = register(script_text("put_blob"))
+        self._blobs = BlobWriter(self._redis, self._keys)
 
     async def start(self) -> None:
         """Connect, and begin to read wake-ups; call it before the first claim."""
@@ -135,7 +135,7 @@ class GatewayStore:
         body_sha256: str = "",
         waited_for: bool = False,
         publishing_s: float = 0.0,
-        notify: Sequence[str] = (),
+        terms: JobTerms = PLAIN_TERMS,
     ) -> str:
         """Create the job in state QUEUED, unless its idempotency key is known; return its id.
 
@@ -149,27 +149,31 @@ class GatewayStore:
             waited_for: Whether the end of the job shall wake this gateway.
             publishing_s: How long only the claimant may publish a job with a key. 0: the next
                 caller may.
-            notify: Subscriptions that are told of the end, checked.
+            terms: How long the job is kept, how much its tenant may store, who is told of its end.
 
         Raises:
             IdempotencyConflictError: The key is known with another body.
+            QuotaExceededError: The tenant would store more than it may.
         """
         keys = [
             *self._job_keys(record.id),
             self._keys.idempotency(record.tenant, idempotency_key),
+            self._keys.stored(record.tenant),
         ]
+        kept_s = terms.time_to_live_s
         arguments: list[str | int] = [
             record.id,
             record.tenant,
             record.submitted_at_ms,
             record.deadline_at_ms,
-            self._time_to_live_s,
+            self._time_to_live_s if kept_s is None else kept_s,
             lane_of_record(record.lane).value,
             body_sha256,
             self._stream if waited_for else "",
             int(bool(idempotency_key)),
             round(1000 * publishing_s),
-            ",".join(notify),
+            ",".join(terms.notify),
+            terms.stored_bytes_max or 0,
         ]
         if waited_for:
             self._waiters.preregister(record.id)
@@ -178,6 +182,8 @@ class GatewayStore:
         job_id = str(holder[0], "utf-8")
         if job_id != record.id:
             self._waiters.forget(record.id)
+        if not job_id:
+            raise stored_bytes_error(holder[2], terms.stored_bytes_max)
         if str(holder[1], "utf-8") != body_sha256:
             raise IdempotencyConflictError(idempotency_key, job_id)
         return job_id
@@ -309,16 +315,34 @@ class GatewayStore:
             )
         return [float(pace) for pace in found]
 
-    async def put_blob(self, content: bytes, *, time_to_live_s: int) -> str:
-        """Store an image for at least the given time; return its key: SHA-256, in hex."""
-        # Hashing 16 MiB takes tens of milliseconds, and lets other threads run.
-        digest = await asyncio.to_thread(hashlib.sha256, content)
-        sha256 = digest.hexdigest()
-        keys, life_ms = [self._keys.blob(sha256)], time_to_live_s * 1000
+    async def put_blob(
+        self,
+        content: bytes,
+        *,
+        time_to_live_s: int,
+        tenant: str = DEFAULT_TENANT,
+        stored_bytes_max: int | None = None,
+    ) -> str:
+        """Store an image for at least the given time; return its key: SHA-256, in hex.
+
+        Args:
+            content: The image file.
+            time_to_live_s: How long it is needed, from now.
+            tenant: Who sends it.
+            stored_bytes_max: Most bytes that this tenant may store; None: no limit.
+
+        Raises:
+            QuotaExceededError: It would store more.
+        """
+        sha256 = await self._blobs.digest(content)
         async with self._connection(f"keep image {sha256}"):
-            # Asked without the content first: an image that is there is not sent again.
-            if not await self._put_blob_script(keys=keys, args=[life_ms]):
-                await self._put_blob_script(keys=keys, args=[life_ms, content])
+            await self._blobs.put(
+                sha256,
+                content,
+                time_to_live_s=time_to_live_s,
+                tenant=tenant,
+                stored_bytes_max=stored_bytes_max,
+            )
         return sha256
 
     async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:

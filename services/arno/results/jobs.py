@@ -65,6 +65,25 @@ class JobSnapshot:
         return f"{self.revision} {self.incarnation}"
 
 
+@dataclass(frozen=True, slots=True)
+class JobTerms:
+    """On which terms the store takes a job.
+
+    Attributes:
+        time_to_live_s: Of the job after its deadline; None: ``result_time_to_live_s``.
+        stored_bytes_max: Of the tenant's jobs, results and large images together; None: no limit.
+        notify: Subscriptions that are told of the end, checked.
+    """
+
+    time_to_live_s: int | None = None
+    stored_bytes_max: int | None = None
+    notify: tuple[str, ...] = ()
+
+
+PLAIN_TERMS: Final = JobTerms()
+"""As the store's settings say."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
     """A worker's right to work on a job, given by ``WorkerStore.begin``; equal only to itself.

@@ -11,6 +11,8 @@ arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, f
 arno:done:{gateway}            stream 600 s after its newest  every script that changes a job
                                       entry; 10,000 entries
 arno:blob:{sha256}             string as its writer asks      gateways: put_blob
+arno:stored:{tenant}           hash   the last of what it     gateways: claim, put_blob, forget;
+                                      counts                  workers: finish
 arno:since                     string 30 days after a gateway gateways: ping, is_newer_than
                                       asked
 arno:probe                     string 10 s after a ping        gateways: ping
@@ -52,6 +54,8 @@ cancel_requested     1 where a caller asked to cancel it
 outcome              The serialized ``JobOutcome`` that counts
 ended_by             The attempt that wrote it; 0 for a job cancelled before any
 duplicate_count      Ends that came later and were dropped
+stored               The bytes that its tenant's account counts for it, the minute in which it
+                     expires, and the key of that account; absent in a job made again
 ==================== ============================================================================
 
 ``arno:paces`` maps each worker to the cost that it gets done in a second, and to the Unix time at
@@ -67,6 +71,10 @@ it gave up: ``job``, ``subscription`` and ``reason``.
 
 ``arno:watchers:{job}`` maps the wake-up stream of each gateway that waits to what wakes it: ``end``
 or ``change``. An entry of a stream is a hint to read ``job``, which is now in ``state``.
+
+``arno:stored:{tenant}`` counts what a tenant stores: bytes by the Unix minute in which they expire,
+their sum as ``total``, the minute up to which it was cleared as ``swept``, and for each image
+``blob:{sha256}`` the minute until which it is counted.
 
 One Redis primary is assumed. The scripts take the keys of a job as KEYS; the streams and the
 idempotency key they find in values, which a Redis Cluster would refuse, so there are no hash tags
@@ -136,6 +144,10 @@ class KeySpace:
     def worker(self, worker: str) -> str:
         """Return the key that holds whether a worker is alive."""
         return f"{self.prefix}:worker:{worker}"
+
+    def stored(self, tenant: str) -> str:
+        """Return the key of the account of what a tenant stores."""
+        return f"{self.prefix}:stored:{quote(tenant, safe='')}"
 
     def blob(self, sha256: str) -> str:
         """Return the key of the content with this digest."""

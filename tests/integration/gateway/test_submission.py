@@ -18,6 +18,7 @@ from arno.gateway.submission import (
 )
 from arno.gateway.task_validation import parse_tasks
 from arno.gateway.validation import CheckedRequest, check_request
+from arno.results.gateway_store import GatewayStore
 from arno.vocabulary import Lane
 from support import images
 from support.builders import new_job
@@ -43,9 +44,9 @@ class LatePublisher:
         raise BackendUnavailableError("no acknowledgement")
 
 
-def made(arno, publisher, **options: object) -> Submitter:
+def made(arno, publisher, store: GatewayStore | None = None, **options: object) -> Submitter:
     return Submitter(
-        store=arno.store,
+        store=store or arno.store,
         publisher=publisher,
         settings=SETTINGS,
         background=BackgroundTasks(),
@@ -125,9 +126,11 @@ async def test_refused_job_with_a_key_keeps_it_for_the_retry(arno, worker):
 async def test_key_that_nobody_began_before_its_deadline_is_taken_over(arno, worker):
     # Its 30 s ended a second ago; the store still knows it.
     claimed_at_ms = time.time_ns() // 1_000_000 - 31_000
-    submitter = made(arno, LatePublisher(), clock=ManualClock(wall_ms=claimed_at_ms))
+    clock = ManualClock(wall_ms=claimed_at_ms)
+    store = GatewayStore(arno.settings, gateway="late", clock=clock)
     with pytest.raises(BackendUnavailableError):
-        await submitter.submit(submission(idempotency_key="k"))
+        await made(arno, LatePublisher(), store).submit(submission(idempotency_key="k"))
+    await store.close()
     response = await arno.vision.Infer(infer_request(idempotency_key="k"), timeout=20)
     assert response.results[0].HasField("answer")
     (record,) = worker.taken

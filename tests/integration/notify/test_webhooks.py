@@ -19,6 +19,7 @@ from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.notify.service import serve
 from arno.notify.settings import NotifySettings
 from arno.results.gateway_store import GatewayStore
+from arno.results.jobs import JobTerms
 from arno.results.worker_store import WorkerStore
 from google.protobuf import json_format
 from support.builders import new_job
@@ -113,7 +114,7 @@ class Shop:
         record = new_job(**changes)
         settings = self.settings()
         store, worker = GatewayStore(settings, gateway="g"), WorkerStore(settings)
-        await store.claim(record, notify=notify)
+        await store.claim(record, terms=JobTerms(notify=tuple(notify)))
         attempt = await asyncio.to_thread(worker.begin, record)
         assert await asyncio.to_thread(worker.finish, attempt, outcome or success(record))
         await store.close()

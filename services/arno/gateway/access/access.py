@@ -53,6 +53,7 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
         share=settings.quota_share,
         retry_delay_s=limits.overload_retry_s,
         open_defaults=_open_defaults(limits, settings.tenant_open_share) if keys else None,
+        stored_bytes_default=settings.tenant_stored_bytes_max if keys else None,
     )
     return Access(
         gatekeeper=Gatekeeper(keys, quotas, reflection_open=settings.reflection == "open"),

@@ -44,7 +44,8 @@ class _Part(BaseModel):
 class TenantLimits(_Part):
     """What a tenant may take.
 
-    None is no limit; of `calls_open` and `streams_open` it is the setting `tenant_open_share`.
+    None is no limit; of `calls_open` and `streams_open` it is the setting `tenant_open_share`, of
+    `stored_bytes` the setting `tenant_stored_bytes_max`.
     """
 
     requests_per_s: float | None = Field(default=None, gt=0)
@@ -52,6 +53,7 @@ class TenantLimits(_Part):
     bytes_in_flight: int | None = Field(default=None, ge=1)
     calls_open: int | None = Field(default=None, ge=1)
     streams_open: int | None = Field(default=None, ge=1)
+    stored_bytes: int | None = Field(default=None, ge=1)
 
 
 class KeyEntry(_Part):

@@ -54,6 +54,7 @@ class TenantQuotas:
         share: float = 1.0,
         retry_delay_s: float = 1.0,
         open_defaults: Mapping[OpenQuota, int] | None = None,
+        stored_bytes_default: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Start with nothing used.
@@ -64,12 +65,14 @@ class TenantQuotas:
             retry_delay_s: Retry delay where a job or call of the tenant has to end first.
             open_defaults: Most open calls and streams of a tenant whose limits do not say; of
                 what is missing here, any number.
+            stored_bytes_default: Most bytes that such a tenant may store; None: no limit.
             clock: Tells the time.
         """
         self._limits = limits
         self._share = share
         self._retry_delay_s = retry_delay_s
         self._open_defaults = dict(open_defaults or {})
+        self._stored_bytes_default = stored_bytes_default
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
 
@@ -134,6 +137,14 @@ class TenantQuotas:
             yield
         finally:
             open_counts[quota] -= 1
+
+    def stored_bytes_max(self, tenant: str) -> int | None:
+        """Return the most bytes that a tenant may have in the result store; None: no limit.
+
+        The store counts them, for all gateways together: no share applies.
+        """
+        own = self._limits(tenant).stored_bytes
+        return self._stored_bytes_default if own is None else own
 
     def _account(self, tenant: str) -> _Account:
         # Tenants come from the keys file, so there are never more accounts than it ever named.

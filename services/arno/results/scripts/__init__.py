@@ -1,7 +1,7 @@
 """The Lua scripts that change a job. Each is atomic, and may run twice with the same effect.
 
-They use commands of Redis 6.2 only. ``job.lua`` is put before each of the others: it holds what
-they share.
+They use commands of Redis 6.2 only. ``account.lua`` and ``job.lua`` are put before each of the
+others: they hold what these share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import resources
 
 @cache
 def script_text(name: str) -> str:
-    """Return the text of a script, with ``job.lua`` in front of it."""
+    """Return the text of a script, with what all share in front of it."""
     folder = resources.files(__name__)
-    shared = (folder / "job.lua").read_text(encoding="utf-8")
-    return shared + (folder / f"{name}.lua").read_text(encoding="utf-8")
+    parts = ("account", "job", name)
+    return "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)

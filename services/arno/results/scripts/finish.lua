@@ -22,4 +22,5 @@ if tonumber(number) > tonumber(redis.call('HGET', job, 'attempt_count')) then
   redis.call('HSET', job, 'attempt_count', number)
 end
 conclude(job, watchers, ARGV[1], ARGV[7], outcome, number)
+count_results(job, #outcome)
 return 1

@@ -12,11 +12,15 @@ end
 local left_ms = redis.call('PTTL', job)
 local idempotency = redis.call('HGET', job, 'idempotency')
 local wanted = redis.call('HGETALL', watchers)
+local bytes, period, account = read_stored(job)
 -- Removed before anything is written: a full Redis refuses a script whose first write may need memory, and then every
 -- job would stay until its time to live is over.
 redis.call('DEL', job, watchers)
 if idempotency then
   redis.call('DEL', idempotency)
+end
+if bytes then
+  pcall(discount_stored, account, bytes, period)
 end
 wake(wanted, ARGV[1], DELETED)
 if ARGV[2] == '1' then

@@ -31,8 +31,7 @@ local function ensure(job, origin)
     return state
   end
   local now = redis.call('TIME')
-  local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-  local expire_at_ms = math.max(tonumber(origin.deadline_at_ms), now_ms) + origin.time_to_live_s * 1000
+  local expire_at_ms = math.max(tonumber(origin.deadline_at_ms), now_ms()) + origin.time_to_live_s * 1000
   redis.call('HSET', job, 'state', 'QUEUED', 'revision', 1, 'incarnation', string.format('%.0f', now[1] * 1000000 + now[2]),
     'attempt_count', 0, 'decoded_token_count', 0, 'tenant', origin.tenant, 'submitted_at_ms', origin.submitted_at_ms, 'deadline_at_ms', origin.deadline_at_ms)
   redis.call('PEXPIREAT', job, string.format('%.0f', expire_at_ms))
@@ -114,8 +113,7 @@ end
 -- alive holds it.
 local function forsaken(job, margin_ms)
   local deadline_at_ms = tonumber(redis.call('HGET', job, 'deadline_at_ms'))
-  local now = redis.call('TIME')
-  if not deadline_at_ms or now[1] * 1000 + math.floor(now[2] / 1000) < deadline_at_ms + margin_ms then
+  if not deadline_at_ms or now_ms() < deadline_at_ms + margin_ms then
     return false
   end
   for _, field in ipairs(redis.call('HKEYS', job)) do

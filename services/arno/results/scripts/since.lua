@@ -3,8 +3,7 @@
 -- ARGV: time to live in milliseconds, counted from the newest call
 local since = redis.pcall('GET', KEYS[1])
 if type(since) ~= 'string' or not tonumber(since) then
-  local now = redis.call('TIME')
-  since = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+  since = string.format('%.0f', now_ms())
   redis.call('SET', KEYS[1], since)
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])

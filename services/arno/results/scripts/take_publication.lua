@@ -7,11 +7,10 @@ local present = redis.pcall('HMGET', KEYS[1], 'state', 'attempt_count', 'publish
 if present[1] ~= 'QUEUED' or present[2] ~= '0' or present[3] == '1' then
   return 0
 end
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local now = now_ms()
 local until_ms, by = string.match(present[4] or '', '^(%d+) (.*)$')
-if by and by ~= ARGV[1] and tonumber(until_ms) > now_ms then
+if by and by ~= ARGV[1] and tonumber(until_ms) > now then
   return 0
 end
-redis.call('HSET', KEYS[1], 'publishing', string.format('%.0f ', now_ms + tonumber(ARGV[2])) .. ARGV[1])
+redis.call('HSET', KEYS[1], 'publishing', string.format('%.0f ', now + tonumber(ARGV[2])) .. ARGV[1])
 return 1
