@@ -120,9 +120,9 @@ def _cell_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), weight=weight)
 
 
-def soft_bins(sigma: float) -> torch.Tensor:
+def soft_bins(sigma: float, device: torch.device | None = None) -> torch.Tensor:
     """Return for each bin a Gaussian over the bins, rows summing to 1. [BIN_COUNT, BIN_COUNT]."""
-    bins = torch.arange(BIN_COUNT, dtype=torch.float32)
+    bins = torch.arange(BIN_COUNT, dtype=torch.float32, device=device)
     return torch.softmax(-((bins[:, None] - bins) ** 2) / (2 * sigma**2), dim=-1)
 
 

@@ -71,7 +71,7 @@ class TaughtModel(nn.Module):
         """
         if dense:
             return self._dense(batch, self._grid(batch))
-        return self._full(batch, soft_bins(sigma).to(batch.pixels.device))
+        return self._full(batch, soft_bins(sigma, batch.pixels.device))
 
     def _full(self, batch: SceneBatch, softness: torch.Tensor) -> _Losses:
         grid = self._grid(batch)
@@ -181,7 +181,6 @@ class SceneObjective:
         if device.type == "cuda" and not bfloat16:
             # Of 23 bits of each factor 10 are used: ten times as fast, and sums stay in float32.
             torch.set_float32_matmul_precision("high")
-            torch.backends.cudnn.allow_tf32 = True
         _widen_attention(network.model)
 
     def start(self) -> None:
