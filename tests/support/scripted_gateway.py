@@ -7,7 +7,7 @@ long to bring about in a real gateway. tests/e2e runs the same clients against r
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -41,6 +41,7 @@ class ScriptedGateway(
 
     Attributes:
         answer: Of `Infer`, and the result of every job.
+        answer_to: Makes the answer of `Infer` from its image, in place of `answer`; None for none.
         refuse: The status that ends every call; None answers.
         hang: Calls of `Infer` and `WatchJob` wait until this is cleared, or their caller goes.
         keys: The keys that calls showed.
@@ -55,7 +56,8 @@ class ScriptedGateway(
 
     def forget(self) -> None:
         """Begin anew: one cat, nothing heard."""
-        self.answer = response(detection(region("cat", 1, 2, 30, 40)))
+        self.answer = response(detection(region("cat", 1, 2, 30, 40), id="0"))
+        self.answer_to: Callable[[bytes], vision_pb2.InferResponse] | None = None
         self.refuse: grpc.Status | None = None
         self.hang = False
         self.keys: list[str] = []
@@ -75,7 +77,7 @@ class ScriptedGateway(
     def Infer(self, request, context):
         self._begin(request, context)
         self._wait(context)
-        return self.answer
+        return self.answer if self.answer_to is None else self.answer_to(request.image.content)
 
     def SubmitJob(self, request, context):
         self._begin(request, context)

@@ -30,10 +30,10 @@ def read_number(image: Image.Image) -> int:
     return sum(1 << bit for bit in range(_BITS) if grey.getpixel((bit * 32 + 16, 32)) > 127)
 
 
-def write_video(path: Path, *, duration_s: int, rate: int) -> Path:
+def write_video(path: Path, *, duration_s: int, rate: int, codec: str = "mpeg4") -> Path:
     """Write a video in which frame n shows the number n."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
+        stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height = _WIDTH_PX, _HEIGHT_PX
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, rate)

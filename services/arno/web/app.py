@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from arno import __version__
 from arno.client import AsyncClient
 from arno.errors import ArnoError
 from arno.web import calls, chat
@@ -45,6 +46,8 @@ def make_app(settings: WebSettings, connect: Callable[[], AsyncClient]) -> Starl
         routes=[
             *calls.ROUTES,
             *chat.ROUTES,
+            Route("/", _page("index.html")),
+            Route("/about.json", _about),
             Route("/livez", _alive),
             Route("/readyz", _ready),
             Route("/openapi.json", _openapi),
@@ -68,6 +71,18 @@ async def _ready(request: Request) -> Response:
     if await client.ready(timeout_s=_READY_TIMEOUT_S):
         return PlainTextResponse("ok\n")
     return PlainTextResponse(f"the gateway at {client.address} is not ready\n", 503)
+
+
+async def _about(request: Request) -> Response:
+    """Say what the page cannot know: where the gateway is, and how large a request may be."""
+    settings: WebSettings = request.app.state.settings
+    client: AsyncClient = request.app.state.client
+    document = {
+        "version": __version__,
+        "gateway": client.address,
+        "bodyBytesMax": settings.web_body_bytes_max,
+    }
+    return JSONResponse(document)
 
 
 async def _openapi(_: Request) -> Response:
