@@ -23,9 +23,11 @@ WRITTEN, GENERATED = CLIENT / "aio.py", CLIENT / "sync.py"
 NAMES = {
     "AsyncClient": "Client",
     "AsyncFrames": "Frames",
+    "AsyncImages": "Images",
     "AsyncIterator": "Iterator",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
+    "ask_many_async": "ask_many",
     "messages_async": "messages",
     "open_aio_channel": "open_channel",
 }

@@ -50,6 +50,7 @@ _VERBS: Final[dict[str, str]] = {
     "up": "Run everything on this machine: store, gateway, worker, web page.",
     "infer": "Run tasks on images; print a table, JSON or annotated pictures.",
     "batch": "Ask about many images and keep the answers in a folder.",
+    "export": "Write what a batch answered as COCO, YOLO, Label Studio, FiftyOne, WebDataset.",
     "job": "Submit work now and fetch the results later.",
     "stream": "Run tasks on a video, a network stream or a camera.",
     "demo": "Start everything, run the example images, compare with the truth.",

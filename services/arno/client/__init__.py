@@ -2,6 +2,7 @@
 
 from arno.client.aio import AsyncClient
 from arno.client.channel import DEFAULT_ADDRESS, Tls
+from arno.client.many import ImageResult
 from arno.client.requests import Frame, StreamOptions, TaskRequest
 from arno.client.sync import Client
 from arno.ops.image_input import ImageLike
@@ -25,6 +26,7 @@ __all__ = [
     "FrameResult",
     "ImageDescription",
     "ImageLike",
+    "ImageResult",
     "InferResult",
     "Job",
     "JobState",

@@ -58,6 +58,15 @@ def checked_id(job_id: str) -> str:
     return job_id
 
 
+def check_tasks(tasks: Sequence[TaskLike]) -> None:
+    """Refuse tasks that no message can hold, before any image is read.
+
+    Raises:
+        InvalidFieldError: A task makes no sense, or there is none.
+    """
+    _specs(tasks)
+
+
 def infer_message(
     image: ImageLike, tasks: Sequence[TaskLike], *, lane: str | None, idempotency_key: str
 ) -> vision_pb2.InferRequest:

@@ -19,6 +19,7 @@ from arno.client import requests
 from arno.client.base import ClientBase
 from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel, with_key
 from arno.client.frames import Frames, FrameSource
+from arno.client.many import ImageResult, Images, ManyOptions, ask_many
 from arno.client.requests import StreamOptions
 from arno.ops.image_input import ImageLike
 from arno.vocabulary import TaskLike
@@ -117,7 +118,45 @@ class Client(ClientBase):
         tasks = requests.held_to_form(tasks) if constrained else tasks
         message = requests.infer_message(image, tasks, lane=lane, idempotency_key=idempotency_key)
         with self._translated():
-            return infer_result(self._vision.Infer(message, timeout=self._limit(timeout_s)))
+            reply = self._vision.Infer(message, timeout=self._limit(timeout_s))
+        return infer_result(reply, source=image)
+
+    def infer_many(
+        self,
+        images: Images,
+        *tasks: TaskLike,
+        in_flight_max: int = 16,
+        ordered: bool = True,
+        progress: bool = False,
+        lane: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[ImageResult]:
+        """Run the same tasks on many images; return an iterator over an `ImageResult` for each.
+
+        Images are read as they are needed, so there may be any number. An image that fails stops no
+        other: its outcome is the error. Leaving the loop early gives up what is under way. Results
+        keep the paths of their images, and no image that is in memory.
+
+        Args:
+            images: Each as for `infer`.
+            tasks: As for `infer`.
+            in_flight_max: Images that are under way at once.
+            ordered: Yield in the order of the images; False yields them as they are answered.
+            progress: Show a bar on standard error, or in the notebook.
+            lane: As for `infer`.
+            timeout_s: Time limit of each image; None uses the client's.
+
+        Raises:
+            InvalidFieldError: A task makes no sense.
+            Exception: The exception that `images` raised.
+        """
+        requests.check_tasks(tasks)
+        options = ManyOptions(in_flight_max, ordered, progress)
+        return ask_many(
+            images,
+            lambda image: self.infer(image, *tasks, lane=lane, timeout_s=timeout_s),
+            options,
+        )
 
     def infer_stream(
         self,

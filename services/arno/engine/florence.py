@@ -116,7 +116,9 @@ class Florence:
         (opened,) = self._run(asked, lane=Lane.INTERACTIVE, in_flight_max=1)
         if opened.error is not None:
             raise opened.error
-        return self._result(opened)
+        result = self._result(opened)
+        # A function makes another image at every call.
+        return result if callable(image) else replace(result, source=image)
 
     def ask_many(
         self,

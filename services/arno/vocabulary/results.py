@@ -1,13 +1,19 @@
 """Hold what a request, a frame or a job came to, typed: what clients and `arno.load` return.
 
 Shapes and answers are those of the rest of the package; `wire_results` makes these of messages.
+The methods that write other programs' forms, and those that draw, are in `arno.client.exports`:
+they are found there by name when they are first called, as nothing here may know a client.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from arno.api.v1 import job_pb2, vision_pb2
 from arno.errors import ArnoError
@@ -15,6 +21,13 @@ from arno.vocabulary.answers import Answer
 from arno.vocabulary.job import JobState
 from arno.vocabulary.regions import Box, Region
 from arno.vocabulary.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import supervision as sv
+    from PIL import Image
+
+_EXPORTS: Final = "arno.client.exports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,7 @@ class InferResult:
         image: What the server understood of the image; None if it never came so far.
         model: The model that answered; None if none did.
         message: The answer as it came, for exports.
+        source: The image as the caller gave it, to draw on; None if it is not kept.
     """
 
     job_id: str
@@ -140,6 +154,7 @@ class InferResult:
     image: ImageDescription | None
     model: Model | None
     message: vision_pb2.InferResponse = field(repr=False, compare=False)
+    source: Any = field(default=None, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[TaskResult]:
         return iter(self.tasks)
@@ -169,6 +184,81 @@ class InferResult:
     def ok(self) -> bool:
         """Whether every task has an answer."""
         return all(result.ok for result in self.tasks)
+
+    @property
+    def file_name(self) -> str:
+        """Name of the image's file, without its folder; empty if it came from no file."""
+        return Path(self.source).name if isinstance(self.source, str | PathLike) else ""
+
+    def draw(self, image: Any = None) -> Image.Image:
+        """Return the image with every region on it; by default the image that was sent.
+
+        Raises:
+            InvalidFieldError: The result does not know its image, and none is given.
+            InvalidImageError: The image cannot be decoded here.
+        """
+        picture: Image.Image = _exports().draw_result(self, image)
+        return picture
+
+    def to_supervision(
+        self, task: int | str | None = None, *, classes: Sequence[str] | None = None
+    ) -> sv.Detections:
+        """Return the regions of a task, or of all, as `supervision.Detections`.
+
+        With `confidence`, `class_id`, `class_name`, masks of outlines and `xyxyxyxy` of quad boxes.
+
+        Args:
+            task: A task by position, id or name; None takes all that have an answer.
+            classes: Names of the classes, numbered from 0; other labels have the number -1. None
+                numbers the labels of this result.
+        """
+        detections: sv.Detections = _exports().to_supervision(self, task, classes=classes)
+        return detections
+
+    def to_florence_dict(self, task: int | str | None = None) -> dict[str, Any]:
+        """Return `{"<OD>": {"bboxes": ..., "labels": ...}}`, as transformers' processor does."""
+        document: dict[str, Any] = _exports().to_florence_dict(self, task)
+        return document
+
+    def to_coco(self, task: int | str | None = None, **options: Any) -> dict[str, Any]:
+        """Return a COCO document of this image; options: `file_name`, `image_id`, `classes`."""
+        document: dict[str, Any] = _exports().to_coco(self, task, **options)
+        return document
+
+    def to_yolo(
+        self, task: int | str | None = None, *, classes: Sequence[str] | None = None
+    ) -> tuple[str, list[str]]:
+        """Return the text of a YOLO label file, and the names that its numbers stand for."""
+        labels: tuple[str, list[str]] = _exports().to_yolo(self, task, classes=classes)
+        return labels
+
+    def to_fiftyone(self, task: int | str | None = None, *, filepath: str = "") -> dict[str, Any]:
+        """Return a sample of a `FiftyOneDataset` as JSON, a field of labels a task."""
+        document: dict[str, Any] = _exports().to_fiftyone(self, task, filepath=filepath)
+        return document
+
+    def to_label_studio(self, task: int | str | None = None, **options: Any) -> dict[str, Any]:
+        """Return a Label Studio task with a prediction.
+
+        Options: `image_url`, `from_name`, `to_name`.
+        """
+        document: dict[str, Any] = _exports().to_label_studio(self, task, **options)
+        return document
+
+    def to_pandas(self, task: int | str | None = None) -> pd.DataFrame:
+        """Return a table: a row a region, and a row for each text."""
+        table: pd.DataFrame = _exports().to_pandas(self, task)
+        return table
+
+    def _repr_png_(self) -> bytes | None:
+        """Show the image with its regions in a notebook."""
+        picture: bytes | None = _exports().to_png(self)
+        return picture
+
+    def _repr_html_(self) -> str:
+        """Show the image with its regions and a table of the answers in a notebook."""
+        page: str = _exports().to_html(self)
+        return page
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +329,7 @@ class Job:
     def ended(self) -> bool:
         """Whether nothing will change any more."""
         return self.state.ended
+
+
+def _exports() -> Any:
+    return importlib.import_module(_EXPORTS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -82,8 +82,13 @@ def error_from_wire(error: types_pb2.Error) -> ArnoError:
     )
 
 
-def infer_result(message: vision_pb2.InferResponse) -> InferResult:
-    """Return the typed form of an answer."""
+def infer_result(message: vision_pb2.InferResponse, *, source: Any = None) -> InferResult:
+    """Return the typed form of an answer.
+
+    Args:
+        message: The answer.
+        source: The image as the caller gave it, if the result shall keep it.
+    """
     image, model = message.image, message.model
     return InferResult(
         job_id=message.job_id,
@@ -95,6 +100,7 @@ def infer_result(message: vision_pb2.InferResponse) -> InferResult:
         if message.HasField("model")
         else None,
         message=message,
+        source=source,
     )
 
 

@@ -114,7 +114,7 @@ def test_another_question_is_refused_and_nothing_is_changed(tmp_path):
 
 def test_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(ConfigurationError, match=r"holds other files and no dataset\.json"):
+    with pytest.raises(ConfigurationError, match=r"holds other files and no batch\.json"):
         open_folder(tmp_path)
     with pytest.raises(ConfigurationError, match="is a file, not a folder"):
         open_folder(tmp_path / "mine.txt")
@@ -124,7 +124,7 @@ def test_folder_with_other_files_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "x": 1}'])
 def test_manifest_that_is_none_is_told(tmp_path, text):
     (tmp_path / "batch.json").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"dataset\.json: "):
+    with pytest.raises(ConfigurationError, match=r"batch\.json: "):
         Manifest.read(tmp_path)
 
 
