@@ -147,9 +147,13 @@ def test_job_that_left_two_letters_is_listed_and_runs_again_once(
     (letter,) = _listed(flags)
     assert letter["job_id"] == record.id
     (older,) = letter["copies"]
-    for names in ([older, letter["id"]], ["--all"]):
-        (line,) = dead("replay", *names, *flags).out.splitlines()
-        assert f"{letter['id']}: {record.id} runs again" in line
+    (line,) = dead("replay", older, letter["id"], *flags).out.splitlines()
+    assert f"{letter['id']}: {record.id} runs again as " in line
+    (again,) = dead("replay", "--all", *flags).out.splitlines()
+    assert f"{letter['id']}: {record.id} was replayed before, as {line.split()[-1]}" in again
+    (more,) = dead("replay", "--all", "--again", *flags).out.splitlines()
+    assert f"{letter['id']}: {record.id} runs again as " in more
+    assert more.split()[-1] != line.split()[-1]
     assert "removed 2 letters" in dead("purge", "--yes", *flags).out
 
 

@@ -75,7 +75,7 @@ class JobClient:
         self._await(self._publisher.publish(record, timeout_s=10))
 
     def put_blob(self, content: bytes) -> str:
-        return self._await(self._store.put_blob(content, time_to_live_s=60))
+        return self._await(self._store.blobs.put(content, time_to_live_s=60))
 
     def cancel(self, job_id: str) -> None:
         self._await(self._store.request_cancel(job_id))

@@ -5,6 +5,7 @@ Workers write them (``arno.worker.dead_letters``); operators read and replay the
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from google.protobuf.message import DecodeError
 
 from arno.bus.ports import DeadLetterQueue, Publisher, Record
 from arno.bus.v1.records_pb2 import DeadJob, JobRecord
+from arno.errors import BackendUnavailableError
+from arno.vocabulary import JobState
 from arno.vocabulary.job_id import new_job_id
 from arno.vocabulary.wire import lane_of_record
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from arno.results.gateway_store import GatewayStore
 
 _PUBLISH_TIMEOUT_S: Final = 10.0
+_TURN_S: Final = _PUBLISH_TIMEOUT_S + 1.0
+_KEY_PREFIX: Final = "dead."
+"""Begins the idempotency key of a replay; with a full stop, which no caller's key has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,21 @@ class DeadLetter:
             "message": self.dead.error.message,
             "copies": list(self.copies),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayTerms:
+    """How letters are replayed.
+
+    Attributes:
+        time_to_live_s: How long each job may take from now.
+        image_time_to_live_s: How long its large image is kept from now, at least.
+        again: Whether a letter that was replayed before is replayed once more.
+    """
+
+    time_to_live_s: int
+    image_time_to_live_s: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +146,12 @@ def image_of(letter: DeadLetter, get_blob: Callable[[str], bytes | None]) -> byt
 
 
 async def replay(
-    letter: DeadLetter, publisher: Publisher, store: GatewayStore, *, time_to_live_s: int
+    letter: DeadLetter, publisher: Publisher, store: GatewayStore, terms: ReplayTerms
 ) -> Replayed:
     """Put the job of a letter on its lane under a new id; publisher and store are started.
+
+    It may be called again, after a failure too: the job of a letter holds an idempotency key of its
+    own, so that it runs once for as long as the store knows the new job.
 
     Raises:
         BackendUnavailableError: The bus or the store does not answer.
@@ -136,11 +160,60 @@ async def replay(
         return await _put_back(publisher, letter)
     if letter.dead.job.WhichOneof("image") is None:
         return Replayed(f"{letter.id}: not replayed, the letter was too large for its image", False)
-    record = _new_job(letter.dead.job, time_to_live_s)
-    await store.claim(record)
-    value = record.SerializeToString()
-    await publisher.publish(Record(letter.channel, value), timeout_s=_PUBLISH_TIMEOUT_S)
+    record = _new_job(letter.dead.job, terms.time_to_live_s)
+    if not await _image_is_kept(store, record, terms):
+        return Replayed(f"{letter.id}: not replayed, the store no longer has its image", False)
+    by, key = record.id, "" if terms.again else _KEY_PREFIX + letter.dead.job.id
+    holder = await store.claim(record, idempotency_key=key, publishing_s=_TURN_S)
+    if holder != by:
+        before = await _replayed_before(letter, store, record, holder)
+        if before is not None:
+            return before
+    await _publish(letter, publisher, store, record, by=by)
     return Replayed(f"{letter.id}: {letter.dead.job.id} runs again as {record.id}", True)
+
+
+async def _image_is_kept(store: GatewayStore, record: JobRecord, terms: ReplayTerms) -> bool:
+    if record.WhichOneof("image") != "blob":
+        return True
+    return await store.blobs.keep(
+        record.blob, time_to_live_s=terms.image_time_to_live_s, tenant=record.tenant
+    )
+
+
+async def _replayed_before(
+    letter: DeadLetter, store: GatewayStore, record: JobRecord, holder: str
+) -> Replayed | None:
+    """Return the outcome of an earlier replay; None where it is to be published, as `record`."""
+    found = await store.get(holder)
+    if found is not None and (
+        found.published or found.attempt_count or found.state is not JobState.QUEUED
+    ):
+        return Replayed(
+            f"{letter.id}: {letter.dead.job.id} was replayed before, as {holder} ({found.state}); "
+            "--again runs it once more",
+            True,
+        )
+    if found is None or not await store.take_publication(holder, by=record.id, for_s=_TURN_S):
+        return Replayed(f"{letter.id}: not replayed, another call does so at this moment", False)
+    # An earlier replay ended between its claim and its publication.
+    record.id = holder
+    record.submitted_at_ms, record.deadline_at_ms = found.submitted_at_ms, found.deadline_at_ms
+    return None
+
+
+async def _publish(
+    letter: DeadLetter, publisher: Publisher, store: GatewayStore, record: JobRecord, *, by: str
+) -> None:
+    value = record.SerializeToString()
+    try:
+        await publisher.publish(Record(letter.channel, value), timeout_s=_PUBLISH_TIMEOUT_S)
+    except BaseException:
+        # The next call need not wait for the end of the turn.
+        with contextlib.suppress(BackendUnavailableError):
+            await store.give_up_publication(record.id, by=by)
+        raise
+    await store.note_published(record.id)
 
 
 async def _put_back(publisher: Publisher, letter: DeadLetter) -> Replayed:

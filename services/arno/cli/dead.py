@@ -18,7 +18,7 @@ from rich.table import Table
 from arno.bus import BusSettings, make_dead_letter_queue, make_publisher
 from arno.bus.dead_letters import (
     DeadLetter,
-    Replayed,
+    ReplayTerms,
     image_of,
     newest_per_job,
     read_dead_letters,
@@ -128,14 +128,21 @@ def show(settings: DeadLetterSettings, letter: str, image: Path | None) -> None:
     metavar="S",
     help="How long each job may take from now, in seconds.",
 )
+@click.option("--again", is_flag=True, help="Also run jobs that were replayed before.")
 @_with_settings
 def run_again(
-    settings: DeadLetterSettings, letters: tuple[str, ...], everything: bool, time_to_live_s: int
+    settings: DeadLetterSettings,
+    letters: tuple[str, ...],
+    everything: bool,
+    time_to_live_s: int,
+    again: bool,
 ) -> int:
-    """Put jobs on their lanes again, each under a new id, which is printed.
+    """Put jobs on their lanes again, each under a new id, which is printed at once.
 
-    The old job keeps its end. A record that could not be read is put back unchanged, for workers
-    that can read it now. Letters stay until they are purged.
+    The old job keeps its end. A command that failed can be repeated: what was replayed before is
+    named and not run twice, for as long as the result store knows the new job. A record that could
+    not be read is put back unchanged, for workers that can read it now. Letters stay until they are
+    purged.
 
     \b
     Example:
@@ -144,10 +151,9 @@ def run_again(
     if everything == bool(letters):
         raise click.UsageError("name letters, or say --all")
     found = _letters(settings) if everything else _find(settings, letters)
-    outcomes = asyncio.run(_replay(settings, found, time_to_live_s=time_to_live_s))
-    for outcome in outcomes:
-        echo(outcome.line)
-    return 0 if all(outcome.replayed for outcome in outcomes) else EXIT_FAILURE
+    image_s = time_to_live_s + settings.blob_time_to_live_s
+    terms = ReplayTerms(time_to_live_s, image_s, again=again)
+    return 0 if asyncio.run(_replay(settings, found, terms)) else EXIT_FAILURE
 
 
 @verb.command("purge")
@@ -179,20 +185,23 @@ def purge(settings: DeadLetterSettings, older_than_days: float, yes: bool) -> No
 
 
 async def _replay(
-    settings: DeadLetterSettings, letters: Sequence[DeadLetter], *, time_to_live_s: int
-) -> list[Replayed]:
+    settings: DeadLetterSettings, letters: Sequence[DeadLetter], terms: ReplayTerms
+) -> bool:
+    """Replay letters, print each outcome as soon as it is known, return whether all are well."""
     publisher = make_publisher(settings)
     store = GatewayStore(settings, gateway=f"dead-{secrets.token_hex(8)}")
+    well = True
     try:
         await publisher.start()
         await store.start()
-        return [
-            await replay(letter, publisher, store, time_to_live_s=time_to_live_s)
-            for letter in letters
-        ]
+        for letter in letters:
+            outcome = await replay(letter, publisher, store, terms)
+            echo(outcome.line)
+            well = well and outcome.replayed
     finally:
         await publisher.close()
         await store.close()
+    return well
 
 
 def _table(letters: Sequence[DeadLetter]) -> Table:

@@ -165,7 +165,7 @@ class Submitter:
         if size_bytes <= self._settings.inline_image_bytes_max:
             record.inline_image = request.content
         else:
-            sha256 = await self._store.put_blob(
+            sha256 = await self._store.blobs.put(
                 request.content,
                 time_to_live_s=self._blob_life_s(submission, record.deadline_at_ms),
                 tenant=record.tenant,

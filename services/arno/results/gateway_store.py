@@ -30,7 +30,7 @@ from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.results.store_health import StoreHealth
 from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
-from arno.vocabulary import DEFAULT_TENANT, JobState
+from arno.vocabulary import JobState
 from arno.vocabulary.wire import lane_of_record, state_to_wire
 from arno.vocabulary.wire_results import error_to_wire
 
@@ -85,7 +85,7 @@ class GatewayStore:
         self._note_published_script = register(script_text("note_published"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
-        self._blobs = BlobWriter(self._redis, self._keys)
+        self._blobs = BlobWriter(self._redis, self._keys, self._connections)
 
     async def start(self) -> None:
         """Connect, and begin to read wake-ups; call it before the first claim."""
@@ -107,6 +107,11 @@ class GatewayStore:
         await self._batcher.close()
         await self._reader.aclose()
         await self._redis.aclose()
+
+    @property
+    def blobs(self) -> BlobWriter:
+        """Where large images are put."""
+        return self._blobs
 
     @property
     def clock(self) -> Clock:
@@ -315,36 +320,6 @@ class GatewayStore:
             )
         return [float(pace) for pace in found]
 
-    async def put_blob(
-        self,
-        content: bytes,
-        *,
-        time_to_live_s: int,
-        tenant: str = DEFAULT_TENANT,
-        stored_bytes_max: int | None = None,
-    ) -> str:
-        """Store an image for at least the given time; return its key: SHA-256, in hex.
-
-        Args:
-            content: The image file.
-            time_to_live_s: How long it is needed, from now.
-            tenant: Who sends it.
-            stored_bytes_max: Most bytes that this tenant may store; None: no limit.
-
-        Raises:
-            QuotaExceededError: It would store more.
-        """
-        sha256 = await self._blobs.digest(content)
-        async with self._connection(f"keep image {sha256}"):
-            await self._blobs.put(
-                sha256,
-                content,
-                time_to_live_s=time_to_live_s,
-                tenant=tenant,
-                stored_bytes_max=stored_bytes_max,
-            )
-        return sha256
-
     async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:
         self._waiters.forget(job_id)
         with translated(f"{verb} job {job_id}"):
@@ -372,13 +347,6 @@ class GatewayStore:
     def _require_open(self) -> None:
         if self._closed:
             raise BackendUnavailableError("the result store is closed", backend="redis")
-
-    @contextlib.asynccontextmanager
-    async def _connection(self, purpose: str) -> AsyncIterator[None]:
-        # First come, first served, however many wait.
-        async with self._connections:
-            with translated(purpose):
-                yield
 
     def _job_keys(self, job_id: str) -> list[str]:
         return [self._keys.job(job_id), self._keys.watchers(job_id)]

@@ -10,7 +10,7 @@ arno:watchers:{job}            hash   as its job              gateways: claim, l
 arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, forget
 arno:done:{gateway}            stream 600 s after its newest  every script that changes a job
                                       entry; 10,000 entries
-arno:blob:{sha256}             string as its writer asks      gateways: put_blob
+arno:blob:{sha256}             string as its writer asks      gateways: blobs.put
 arno:stored:{tenant}           hash   the last of what it     gateways: claim, put_blob, forget;
                                       counts                  workers: finish
 arno:since                     string 30 days after a gateway gateways: ping, is_newer_than

@@ -131,7 +131,7 @@ async def test_every_key_has_a_time_to_live(
     await store.request_cancel(records[2].id)
     await store.delete(records[3].id)
     await store.release(records[4].id)
-    await store.put_blob(b"image", time_to_live_s=60)
+    await store.blobs.put(b"image", time_to_live_s=60)
     worker.begin(new_job())
     worker.begin(new_job(deadline_at_ms=1))
     await anext(store.watch(records[5].id))

@@ -63,7 +63,7 @@ async def test_full_store_says_so_and_is_well_again_when_it_has_room(
     with pytest.raises(BackendFullError, match="the result store is full: it could not claim"):
         await store.claim(new_job())
     with pytest.raises(BackendFullError):
-        await store.put_blob(b"image", time_to_live_s=60)
+        await store.blobs.put(b"image", time_to_live_s=60)
     raw.config_set("maxmemory", 0)
     await store.ping()
     await store.claim(new_job())

@@ -352,7 +352,7 @@ async def test_deleted_job_stops_its_worker_and_is_not_begun_again(
 async def test_blob_comes_back_by_its_digest(new_store: StoreFactory, worker: WorkerStore) -> None:
     store = await new_store("g1")
     content = bytes(range(256)) * 4096
-    names = {await store.put_blob(content, time_to_live_s=60) for _ in range(2)}
+    names = {await store.blobs.put(content, time_to_live_s=60) for _ in range(2)}
     (name,) = names
     assert worker.get_blob(name) == content
     assert worker.get_blob("0" * 64) is None

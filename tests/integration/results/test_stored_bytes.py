@@ -70,7 +70,7 @@ async def test_image_is_counted_once_a_tenant_until_its_last_wish(
 ) -> None:
     store = await new_store("g1")
     for tenant, life_s in (("acme", 60), ("acme", 6000), ("acme", 60), ("other", 60)):
-        sha256 = await store.put_blob(IMAGE, time_to_live_s=life_s, tenant=tenant)
+        sha256 = await store.blobs.put(IMAGE, time_to_live_s=life_s, tenant=tenant)
     assert total(raw, account) == total(raw, f"{unique_prefix}:stored:other") == len(IMAGE)
     fields = {name.decode(): value for name, value in raw.hgetall(account).items()}
     until = fields.pop(f"blob:{sha256}").decode()
@@ -82,15 +82,15 @@ async def test_image_above_the_limit_is_refused_before_it_is_sent(
     new_store: StoreFactory, raw: redis.Redis, account: str, unique_prefix: str
 ) -> None:
     store, limit = await new_store("g1"), 2 * len(IMAGE) - 1
-    await store.put_blob(IMAGE, time_to_live_s=60, tenant="acme", stored_bytes_max=limit)
+    await store.blobs.put(IMAGE, time_to_live_s=60, tenant="acme", stored_bytes_max=limit)
     before = raw.info("stats")["total_net_input_bytes"]
     with pytest.raises(QuotaExceededError) as refused:
-        await store.put_blob(IMAGE[::-1], time_to_live_s=60, tenant="acme", stored_bytes_max=limit)
+        await store.blobs.put(IMAGE[::-1], time_to_live_s=60, tenant="acme", stored_bytes_max=limit)
     assert raw.info("stats")["total_net_input_bytes"] - before < len(IMAGE) / 2
     facts = refused.value.metadata
     assert (facts["limit"], facts["wanted"]) == (str(limit), str(2 * len(IMAGE)))
     # What the tenant has stored already costs nothing more.
-    await store.put_blob(IMAGE, time_to_live_s=600, tenant="acme", stored_bytes_max=limit)
+    await store.blobs.put(IMAGE, time_to_live_s=600, tenant="acme", stored_bytes_max=limit)
     assert len(list(raw.scan_iter(f"{unique_prefix}:blob:*"))) == 1
 
 
