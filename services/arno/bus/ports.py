@@ -216,5 +216,12 @@ class TopicAdmin(Protocol):
             BackendUnavailableError: The bus cannot be reached.
         """
 
+    def retention_faults(self) -> list[str]:
+        """Return, in sentences, how the bus can drop jobs that wait; empty: it cannot.
+
+        Raises:
+            BackendUnavailableError: The bus cannot be reached, or does not say.
+        """
+
     def close(self) -> None:
         """Disconnect."""

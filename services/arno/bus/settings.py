@@ -77,6 +77,12 @@ class BusSettings(KafkaClientSettings, RedisAccessSettings):
     replication: int = Field(
         1, ge=1, le=10, description="Copies of a topic that Arno creates; 3 in production."
     )
+    kafka_retention_s: int = Field(
+        8 * 86_400,
+        ge=3600,
+        description="How long topics of Kafka keep a record, done or not, in seconds: longer than "
+        "any job may take. Arno creates its topics so, and warns of those that keep less.",
+    )
     record_bytes_max: int = Field(
         8 * 1024 * 1024,
         ge=1024,

@@ -21,6 +21,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from arno import __version__
+from arno.bus import BusSettings, make_admin
 from arno.cli.connecting import API_KEY_VARIABLE, Connection
 from arno.cli.probes import probe_port, probe_redis, probe_tls
 from arno.engine.checkpoints.folders import find_model
@@ -193,6 +194,21 @@ def check_kafka(bootstrap: str) -> Iterator[Finding]:
         else:
             advice = "start it (make kafka), or correct --kafka-bootstrap"
             yield Finding(Level.FAIL, "kafka", f"{host}:{port}: {probe.said}", advice)
+
+
+def check_retention(settings: BusSettings) -> Iterator[Finding]:
+    """Look whether the topics of Kafka keep records for as long as jobs may wait."""
+    try:
+        with contextlib.closing(make_admin(settings)) as admin:
+            faults = admin.retention_faults()
+    except ArnoError as error:
+        yield Finding(Level.WARN, "retention", f"cannot tell: {error.message}")
+        return
+    for fault in faults:
+        found, _, advice = fault.partition(": set ")
+        yield Finding(Level.FAIL, "retention", found, f"kafka-configs.sh --alter: {advice}")
+    if not faults:
+        yield Finding(Level.OK, "retention", "topics keep jobs for as long as they may wait")
 
 
 def check_port(port: int) -> Finding:

@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from arno.bus import BusSettings
 from arno.cli import checks
 from arno.cli.checks import Finding, Level
 from arno.cli.connecting import Connection, connection_options
@@ -21,8 +22,10 @@ from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo
 from arno.cli.up import STATE_FILE
 from arno.client import DEFAULT_ADDRESS
-from arno.ops.config import ENVIRONMENT_PREFIX, variable_name
+from arno.ops.config import ENVIRONMENT_PREFIX, Settings, variable_name
 from arno.ops.redis_access import RedisAccessSettings
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -98,19 +101,23 @@ def _reachable(
     else:
         yield checks.check_port(int(DEFAULT_ADDRESS.rsplit(":", 1)[1]))
     if redis_url:
-        yield checks.check_redis(_redis_settings(redis_url))
+        yield checks.check_redis(_settings(RedisAccessSettings, {"redis_url": redis_url}))
     if kafka_bootstrap:
-        yield from checks.check_kafka(kafka_bootstrap)
+        brokers = list(checks.check_kafka(kafka_bootstrap))
+        yield from brokers
+        if any(broker.level is Level.OK for broker in brokers):
+            given = {"kafka_bootstrap": kafka_bootstrap}
+            yield from checks.check_retention(_settings(BusSettings, given))
 
 
-def _redis_settings(url: str) -> RedisAccessSettings:
-    """Return how the servers of this environment would reach that Redis."""
+def _settings(kind: type[SettingsT], named: dict[str, str]) -> SettingsT:
+    """Return how the servers of this environment would reach what was named."""
     given = {
         name: os.environ[variable_name(name)]
-        for name in RedisAccessSettings.model_fields
+        for name in kind.model_fields
         if variable_name(name) in os.environ
     }
-    return RedisAccessSettings.model_validate({**given, "redis_url": url})
+    return kind.model_validate({**given, **named})
 
 
 def _variables() -> Iterator[Finding]:

@@ -40,10 +40,13 @@ def create(settings: BusSettings) -> None:
     """
     with contextlib.closing(make_admin(settings)) as admin:
         created = admin.ensure_topics()
+        faults = admin.retention_faults()
     for name in created:
         echo(f"created {name}")
     if not created:
         echo("all topics exist")
+    for fault in faults:
+        echo(f"warning: {fault}", err=True)
 
 
 @verb.command("list")

@@ -50,7 +50,7 @@ async def serve(settings: GatewaySettings, *, stop: asyncio.Event) -> None:
         store=GatewayStore(settings, gateway=gateway_id, clock=StoreClock()),
         registry=registry,
     )
-    for warning in exposure_warnings(settings.listen, settings):
+    for warning in (*exposure_warnings(settings.listen, settings), *retention_warnings(settings)):
         logger.warning(warning)
     side_door = HealthServer(
         host=settings.metrics_host,
@@ -128,6 +128,17 @@ def _provide_for_connections(settings: GatewaySettings) -> None:
             settings.calls_max,
             wanted_count,
         )
+
+
+def retention_warnings(settings: GatewaySettings) -> list[str]:
+    """Return a warning where jobs may wait for longer than Kafka keeps them."""
+    longest_s, kept_s = settings.job_time_to_live_s_max, settings.kafka_retention_s
+    if settings.bus != "kafka" or longest_s <= kept_s:
+        return []
+    return [
+        f"job_time_to_live_s_max: jobs may wait for {longest_s} s, and topics of Kafka keep them "
+        f"for {kept_s} s (kafka_retention_s)"
+    ]
 
 
 async def _run_until_signal(settings: GatewaySettings) -> None:

@@ -6,7 +6,9 @@ The rights are the table of docs/security.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from arno.bus import (
     make_publisher,
 )
 from arno.bus.kafka import settings as kafka_settings
-from arno.errors import ArnoError, ConfigurationError
+from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
 from arno.vocabulary import Lane
 from kafka import KafkaAdminClient
 from kafka.admin import (
@@ -64,9 +66,14 @@ def acls_of(user: str, resource: str, operations: str) -> list[ACL]:
     principal = f"User:{user.removeprefix('arno-')}"
     allow = ACLPermissionType.ALLOW
     return [
-        ACL(principal, "*", ACLOperation[word.strip().upper()], allow, pattern)
+        ACL(principal, "*", ACLOperation[constant(word.strip())], allow, pattern)
         for word in operations.split(",")
     ]
+
+
+def constant(word: str) -> str:
+    """DescribeConfigs is DESCRIBE_CONFIGS."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).upper()
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +163,21 @@ async def test_users_may_do_all_that_arno_does(settings_of):
 
     assert await asyncio.to_thread(handle) == ([b"a letter"], 1)
     await publish(settings_of("operator"), Lane.BATCH, b"replayed")
+
+
+@pytest.mark.usefixtures("topics")
+def test_retention_is_checked_by_those_who_may_and_the_others_say_that_they_cannot(
+    settings_of, caplog
+):
+    for user in ("gateway", "operator"):
+        with contextlib.closing(make_admin(settings_of(user))) as admin:
+            assert admin.retention_faults() == []
+    with contextlib.closing(make_admin(settings_of("worker"))) as admin:
+        with pytest.raises(BackendUnavailableError):
+            admin.retention_faults()
+        with caplog.at_level(logging.INFO):
+            admin.warn_of_retention()
+    assert "cannot tell how long kafka keeps records" in caplog.text
 
 
 @pytest.mark.usefixtures("topics")

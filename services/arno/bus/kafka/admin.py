@@ -10,10 +10,11 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from arno.bus.kafka.faults import translate
+from arno.bus.kafka.retention import retention_faults
 from arno.bus.kafka.settings import admin_config, topic_config
 from arno.bus.ports import DEAD_LETTERS, topic_name
 from arno.bus.settings import BusSettings
-from arno.errors import BackendUnavailableError
+from arno.errors import ArnoError, BackendUnavailableError
 from arno.vocabulary import Lane
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,25 @@ class KafkaTopicAdmin:
             raise BackendUnavailableError(
                 f"kafka: no topic {', '.join(missing)}{advice}", topics=",".join(missing)
             )
+
+    def retention_faults(self) -> list[str]:
+        """Return how topics of Arno that exist can drop jobs that wait; empty: they cannot."""
+        names = [topic_name(self._settings.topic_prefix, one) for one in self.describe()]
+        try:
+            return list(retention_faults(self._connected(), names, self._settings))
+        except KafkaError as fault:
+            raise translate(fault) from fault
+
+    def warn_of_retention(self) -> None:
+        """Log a warning for each of `retention_faults`; nothing where we may not ask."""
+        try:
+            faults = self.retention_faults()
+        except (ArnoError, KeyError, ValueError) as error:
+            # A user without the right to describe settings, or a broker that words them otherwise.
+            logger.info("cannot tell how long kafka keeps records: %s", error)
+            return
+        for fault in faults:
+            logger.warning("%s", fault)
 
     def partition_counts(self, names: Collection[str]) -> dict[str, int]:
         """Return the partition counts of those of these topics that exist."""

@@ -95,6 +95,7 @@ class KafkaPublisher:
 
     def _connect(self) -> None:
         self._admin.require(_CHANNELS)
+        self._admin.warn_of_retention()
         topics = {topic_name(self._settings.topic_prefix, one): one for one in _CHANNELS}
         for topic, partitions in self._sender.connect(topics).items():
             self._partitioners[topics[topic]] = TenantPartitioner(

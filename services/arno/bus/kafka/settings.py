@@ -157,6 +157,10 @@ def topic_config(settings: BusSettings) -> dict[str, str]:
         "max.message.bytes": str(record_bytes_max_framed(settings)),
         # A record's age is counted on the broker's clock, not on each gateway's.
         "message.timestamp.type": "LogAppendTime",
+        # A broker's own defaults may be shorter, and drop jobs that were accepted and wait.
+        "cleanup.policy": "delete",
+        "retention.ms": str(1000 * settings.kafka_retention_s),
+        "retention.bytes": "-1",
     }
     if settings.replication >= 3:
         # A record is acknowledged when a second broker has it; one broker may be away.

@@ -50,6 +50,10 @@ class RedisStreamsAdmin:
         except redis.RedisError as fault:
             raise translate(fault) from fault
 
+    def retention_faults(self) -> list[str]:
+        """Return nothing: a stream keeps its entries until they are done."""
+        return []
+
     def require(self, channels: Collection[str]) -> None:
         """Check that the streams of these channels exist.
 
