@@ -18,6 +18,7 @@ import traceback
 from typing import Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from arno import __version__
 from arno.errors import (
@@ -55,6 +56,7 @@ _VERBS: Final[dict[str, str]] = {
     "stream": "Run tasks on a video, a network stream or a camera.",
     "demo": "Start everything, run the example images, compare with the truth.",
     "eval": "Measure a model, task by task, on data with known answers.",
+    "top": "Show lanes, gateways and workers, live.",
     "doctor": "Check what is installed, what is reachable and what is wrong.",
     "dataset": "Make data sets of annotated images, check and convert them.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
@@ -67,6 +69,7 @@ _VERBS: Final[dict[str, str]] = {
     "topics": "Create or list the topics of the bus.",
     "keys": "Create, list and revoke API keys; set quotas of tenants.",
     "dead": "Inspect dead jobs and run them again.",
+    "completion": "Print the completion of verbs and flags for a shell.",
     "version": "Print the versions of Arno and of its parts.",
 }
 
@@ -108,6 +111,19 @@ class _Verbs(click.Group):
                 raise
             sentence = f"{error.message} Did you mean {close[0]}?"
             raise click.UsageError(sentence, ctx) from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of verbs without importing them: some need an extra."""
+        verbs = [
+            CompletionItem(name, help=summary)
+            for name, summary in _VERBS.items()
+            if name.startswith(incomplete)
+        ]
+        return verbs if verbs or not incomplete.startswith("-") else self._flags(ctx, incomplete)
+
+    def _flags(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = (name for param in self.get_params(ctx) for name in param.opts)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -233,6 +249,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "gateway": "gateway",
         "topics": "server",
         "dead": "server",
+        "top": "server",
         "stream": "ingest",
         "ingest": "ingest",
         "notify": "notify",

@@ -1,0 +1,191 @@
+"""`arno top`: lanes, gateways and workers, live."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from arno.cli.main import EXIT_FAILURE
+from arno.cli.parameter_types import FiniteRange
+from arno.cli.scraping import Page, Reading, page_url, read_pages
+from arno.cli.terminal import SafeConsole
+from arno.cli.up import STATE_FILE
+from arno.errors import ConfigurationError
+from arno.ops.printable import printable
+from arno.vocabulary import Lane
+
+_MIB: Final = 1 << 20
+Column: TypeAlias = tuple[str, Callable[[Reading], str]]
+
+
+@click.command("top")
+@click.argument("addresses", nargs=-1, metavar="[HOST:PORT]..")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path(".arno"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of an `arno up`, whose processes are shown without HOST:PORT.",
+)
+@click.option(
+    "--every",
+    "every_s",
+    type=FiniteRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two readings.",
+)
+@click.option("--once", is_flag=True, help="Print one reading and end.")
+def verb(addresses: tuple[str, ...], data: Path, every_s: float, once: bool) -> int:
+    """Show lanes, gateways and workers, from their metrics: rates, queues, how busy they are.
+
+    HOST:PORT is the metrics address of a process, as it logs it; any number of gateways and workers
+    may be named. Ctrl-C ends it. Where standard output is no terminal, one reading is printed.
+
+    \b
+    Examples:
+      arno top
+      arno top gateway-0:9100 gateway-1:9100 worker-0:9100
+      arno top --once --every 5
+    """
+    urls = [page_url(address) for address in addresses] or _urls_of_up(data)
+    console = SafeConsole(highlight=False)
+    before = {page.url: page for page in read_pages(urls)}
+    if all(page.problem for page in before.values()):
+        first = next(iter(before.values()))
+        raise ConfigurationError(f"{first.url}: {first.problem}; no process answers")
+    if once or not console.is_terminal:
+        time.sleep(every_s)
+        readings = _read(urls, before)
+        console.print(screen(readings))
+        return EXIT_FAILURE if any(reading.now.problem for reading in readings) else 0
+    with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True) as live:
+        while True:
+            time.sleep(every_s)
+            readings = _read(urls, before)
+            live.update(screen(readings))
+            before = {reading.now.url: reading.now for reading in readings}
+    return 0
+
+
+def screen(readings: Sequence[Reading]) -> Group:
+    """Return what is shown of the readings: a table of lanes, one of gateways, one of workers."""
+    gateways = [reading for reading in readings if reading.now.kind == "gateway"]
+    workers = [reading for reading in readings if reading.now.kind == "worker"]
+    parts: list[Table | Text] = []
+    if gateways:
+        parts += [_lanes(gateways), _table("gateway", gateways, _GATEWAY_COLUMNS)]
+    if workers:
+        parts.append(_table("worker", workers, _WORKER_COLUMNS))
+    for reading in readings:
+        if reading.now.problem:
+            sentence = printable(f"{reading.now.url}: {reading.now.problem}")
+            parts.append(Text(sentence, style="red"))
+    return Group(*parts)
+
+
+def _read(urls: list[str], before: dict[str, Page]) -> list[Reading]:
+    return [Reading(before[page.url], page) for page in read_pages(urls)]
+
+
+def _urls_of_up(data: Path) -> list[str]:
+    path = data / STATE_FILE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return [page_url(url) for url in state["metrics"].values()]
+    except FileNotFoundError:
+        sentence = f"{data}: no `arno up` runs there; name it with --data, or name HOST:PORT"
+        raise ConfigurationError(sentence) from None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+
+
+def _lanes(gateways: Sequence[Reading]) -> Table:
+    table = _empty_table(
+        "lane", ["served/s", "failed/s", "refused/s", "seconds", "waiting", "wait"]
+    )
+    for lane in Lane:
+        jobs = "arno_gateway_jobs_total"
+        served = _sum(gateways, jobs, lane=lane, outcome="served")
+        failed = _sum(gateways, jobs, lane=lane, outcome="failed")
+        refused = _sum(gateways, "arno_gateway_refusals_total", lane=lane)
+        seconds = _sum(gateways, "arno_gateway_job_seconds_sum", lane=lane)
+        count = _sum(gateways, "arno_gateway_job_seconds_count", lane=lane)
+        # Each gateway counts the records of all.
+        records, wait_s = (
+            max(one.value(f"arno_gateway_backlog_{unit}", lane=lane) for one in gateways)
+            for unit in ("records", "seconds")
+        )
+        table.add_row(
+            str(lane),
+            f"{served:.1f}",
+            _alarming(failed),
+            _alarming(refused),
+            f"{seconds / count:.3f}" if count else "",
+            f"{records:.0f}",
+            f"{wait_s:.1f} s",
+        )
+    return table
+
+
+def _sum(readings: Sequence[Reading], name: str, **labels: str) -> float:
+    return sum(reading.rate(name, **labels) for reading in readings)
+
+
+def _table(kind: str, readings: Sequence[Reading], columns: Sequence[Column]) -> Table:
+    table = _empty_table(kind, [name for name, _ in columns])
+    for reading in readings:
+        name = printable(urlsplit(reading.now.url).netloc)
+        table.add_row(name, *(value(reading) for _, value in columns))
+    return table
+
+
+def _empty_table(kind: str, columns: Sequence[str]) -> Table:
+    table = Table(title_justify="left")
+    table.add_column(kind, style="cyan", no_wrap=True, min_width=21)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _alarming(rate: float) -> Text:
+    return Text(f"{rate:.1f}", style="red" if rate else "")
+
+
+def _mebibytes(reading: Reading) -> str:
+    return f"{reading.value('process_resident_memory_bytes') / _MIB:.0f} MiB"
+
+
+_GATEWAY_COLUMNS: Final[tuple[Column, ...]] = (
+    ("calls/s", lambda one: f"{one.rate('arno_gateway_requests_total'):.1f}"),
+    ("open", lambda one: f"{one.value('arno_gateway_open_requests'):.0f}"),
+    ("jobs in flight", lambda one: f"{one.value('arno_gateway_jobs_in_flight'):.0f}"),
+    ("faults/s", lambda one: f"{one.rate('arno_gateway_faults_total'):.1f}"),
+    ("cpu", lambda one: f"{one.rate('process_cpu_seconds_total'):.0%}"),
+    ("memory", _mebibytes),
+)
+
+_WORKER_COLUMNS: Final[tuple[Column, ...]] = (
+    ("busy", lambda one: f"{one.rate('arno_worker_busy_seconds_total'):.0%}"),
+    ("jobs/s", lambda one: f"{one.rate('arno_worker_jobs_total'):.1f}"),
+    ("images/s", lambda one: f"{one.rate('arno_worker_encoded_images_total'):.1f}"),
+    ("tokens/s", lambda one: f"{one.rate('arno_worker_tokens_total'):.0f}"),
+    ("batch", lambda one: f"{one.value('arno_worker_batch_sequences'):.0f}"),
+    ("in hand", lambda one: f"{one.value('arno_worker_in_hand_jobs'):.0f}"),
+    ("waiting", lambda one: f"{one.value('arno_worker_waiting_sequences'):.0f}"),
+    ("lag", lambda one: f"{one.value('arno_worker_lag_records'):.0f}"),
+    ("memory", _mebibytes),
+)
