@@ -143,6 +143,24 @@ def ship(checkpoint: Path, folder: Path, scenes: int) -> None:
         Console().print(task, {name: round(value, 3) for name, value in figures.items()})
 
 
+@main.command("measure")
+@click.argument("model", default="tiny")
+@click.option("--scenes", default=1000, show_default=True, help="Test scenes of each kind.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON file for the figures.",
+)
+def measure(model: str, scenes: int, out: Path | None) -> None:
+    """Measure MODEL, a folder or tiny, on the test split and on what training never draws."""
+    from models.arno_tiny.measure import as_table, measure_held_out, write
+
+    rows = measure_held_out(model, scenes)
+    if out is not None:
+        write(rows, out, model=model, scenes=scenes)
+    click.echo(as_table(rows))
+
+
 @main.command()
 @click.argument(
     "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("examples/images")

@@ -20,7 +20,7 @@ from arno.training.evaluation.figures import TaskFigures, figures_of, nouns_of
 from arno.training.evaluation.questions import Question
 from arno.training.trainer.average import AverageWeights
 from arno.training.trainer.process_group import ProcessGroup
-from arno.training.world import WORLDS, Split, WorldOptions
+from arno.training.world import Split
 from arno.vocabulary import Answer, Decoded, Task, TokenTable, build_prompt, parse
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
@@ -119,7 +119,7 @@ class Scorecard:
                 TASKS[self._group.rank :: self._group.size],
                 range(self._plan.scenes),
                 tokens_max=self._plan.tokens_max,
-                options=WORLDS[self._plan.world],
+                world=self._plan.world,
             )
         self._model.train()
         for scores in self._group.all_gather(own):
@@ -147,13 +147,13 @@ def score_tasks(
     scenes: range,
     *,
     tokens_max: int,
-    options: WorldOptions,
+    world: str,
 ) -> dict[Task, float]:
     """Return the number of each task on validation scenes; 0..1, higher is better."""
     asked = [
         one
         for index in scenes
-        for one in samples(Split.VALIDATION, index, tasks=tasks, options=options)
+        for one in samples(Split.VALIDATION, index, tasks=tasks, world=world)
     ]
     # Answers of a task are about as long as each other, and a batch runs until its longest ends.
     asked.sort(key=lambda sample: TASKS.index(sample.spec.task))

@@ -68,7 +68,7 @@ class _Model:
     show_default=True,
     metavar="DATA",
     help="Questions and answers: DATASET, FILE.jsonl, coco:FILE.json[,images=DIR][,tasks=A+B], "
-    "or world:seed=N,n=SCENES[,tasks=A+B]; several with ; between.",
+    "or world:seed=N,n=SCENES[,tasks=A+B][,world=NAME]; several with ; between.",
 )
 @click.option(
     "--tasks", default="", metavar="A,B", help="Only these.  [default: all that the data has]"

@@ -23,8 +23,8 @@ from arno.training.data.annotated import AnnotatedImages, is_data_set
 from arno.training.data.coco import CocoFile
 from arno.training.data.jsonl import JsonLines
 from arno.training.data.source import Sample, SampleSource
-from arno.training.data.world import WorldScenes
-from arno.training.world import Split
+from arno.training.data.world import TINY_NAME, WorldScenes
+from arno.training.world import WORLDS, Split
 from arno.vocabulary import Task
 
 _BETWEEN: Final = ";"
@@ -63,6 +63,18 @@ class _Named:
                 sent=written,
             )
         return int(written)
+
+    def world(self) -> str:
+        """Return the name of a world."""
+        name = self.options.get("world", TINY_NAME)
+        if name not in WORLDS:
+            raise InvalidFieldError(
+                field=f"data {self.text!r}: world",
+                problem="no such world",
+                limit=", ".join(WORLDS),
+                sent=name,
+            )
+        return name
 
     def tasks(self, wanted: Sequence[Task] | None) -> tuple[Task, ...] | None:
         """Return the named tasks that the caller wants; None where neither names any."""
@@ -130,12 +142,13 @@ def open_data(
 def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> SampleSource:
     kind, colon, rest = text.partition(":")
     if colon and kind == "world":
-        named = _Named.of(rest, ("seed", "n", "tasks"), has_subject=False)
+        named = _Named.of(rest, ("seed", "n", "tasks", "world"), has_subject=False)
         return WorldScenes(
             seed=named.number("seed", 0, least=0),
             count=named.number("n", 200, least=1),
             split=world_split,
             tasks=named.tasks(tasks),
+            world=named.world(),
         )
     if colon and kind == "coco":
         named = _Named.of(rest, ("images", "tasks"), has_subject=True)

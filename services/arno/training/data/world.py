@@ -12,12 +12,22 @@ from PIL.Image import Image
 
 from arno.errors import InvalidFieldError
 from arno.training.data.source import Sample, SampleSource
-from arno.training.world import TINY, Scene, Split, WorldOptions, draw, imagine, inquire
+from arno.training.world import (
+    WORLDS,
+    Scene,
+    Split,
+    WorldOptions,
+    draw,
+    imagine,
+    inquire,
+)
 from arno.vocabulary import ImageSize, Task
 
 WORLD_TASKS: Final = tuple(Task)
 """The tasks that a scene has samples for: all."""
 
+TINY_NAME: Final = "tiny"
+"""The world of the test split that the figures of the bundled model are measured on."""
 _LONG_SIDE_PX: Final = 320
 """Longer side of a sample's image; larger than a model's input, as real pictures are."""
 
@@ -26,9 +36,15 @@ class WorldScenes(SampleSource):
     """The samples of some scenes of a split, chosen by a seed."""
 
     def __init__(
-        self, *, seed: int, count: int, split: Split, tasks: Sequence[Task] | None = None
+        self,
+        *,
+        seed: int,
+        count: int,
+        split: Split,
+        tasks: Sequence[Task] | None = None,
+        world: str = TINY_NAME,
     ) -> None:
-        """Choose the scenes; they are drawn when their image is opened.
+        """Choose the scenes of a world of `WORLDS`; they are drawn when their image is opened.
 
         Raises:
             InvalidFieldError: The scenes have nothing to ask for these tasks.
@@ -37,12 +53,13 @@ class WorldScenes(SampleSource):
         chosen = random.Random(seed).sample(split.value, count)  # noqa: S311 - no secret
         first = split.value.start
         self._samples = [
-            sample for number in chosen for sample in samples(split, number - first, tasks=wanted)
+            sample for number in chosen for sample in samples(split, number - first, wanted, world)
         ]
         if not self._samples:
             problem = f"the scenes have no sample for {', '.join(wanted)}"
             raise InvalidFieldError(field=f"world:seed={seed}", problem=problem)
-        facts = f"{seed} {count} {split.name} {wanted}"
+        named = "" if world == TINY_NAME else f" {world}"
+        facts = f"{seed} {count} {split.name} {wanted}{named}"
         answers = "".join(f"{sample.spec}{sample.answer}" for sample in self._samples)
         self._digest = hashlib.sha256(f"{facts}{answers}".encode()).hexdigest()
 
@@ -62,18 +79,20 @@ def samples(
     split: Split,
     index: int,
     tasks: Collection[Task] = WORLD_TASKS,
-    options: WorldOptions = TINY,
+    world: str = TINY_NAME,
 ) -> list[Sample]:
-    """Return the samples of a scene, one per task, in the order of ``tasks``.
+    """Return the samples of a scene of a world of `WORLDS`, one per task, in the order of `tasks`.
 
     A task without an answer in the scene (reading, where nothing is printed) is left out.
 
     Raises:
         IndexError: The split has no scene of that number.
     """
+    options = WORLDS[world]
     scene = imagine(split.seed(index), options=options)
     size = natural_size(scene)
-    image_id = f"world:{split.name.lower()}/{index}"
+    named = "" if world == TINY_NAME else f"{world}/"
+    image_id = f"world:{named}{split.name.lower()}/{index}"
     asked = ((task, inquire(scene, task, size, options)) for task in tasks)
     return [
         Sample(

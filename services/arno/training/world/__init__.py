@@ -11,6 +11,7 @@ from arno.training.world.inquiries import Inquiry, inquire
 from arno.training.world.options import (
     FULL,
     HELD_OUT,
+    HELD_OUT_ABSENT,
     HELD_OUT_EMPTY,
     OPEN,
     PLAIN,
@@ -28,6 +29,7 @@ __all__ = [
     "CATEGORIES",
     "FULL",
     "HELD_OUT",
+    "HELD_OUT_ABSENT",
     "HELD_OUT_EMPTY",
     "OPEN",
     "PLAIN",

@@ -128,12 +128,16 @@ HELD_OUT: Final = replace(
     families=HELD_OUT_FAMILIES,
     family_part=1.0,
     empty_part=0.0,
+    absent_part=0.0,
     distractor_glyphs=HELD_OUT_GLYPHS,
 )
 """OPEN with backgrounds and distractors that training never draws: for measuring."""
 
 HELD_OUT_EMPTY: Final = replace(HELD_OUT, empty_part=1.0)
 """HELD_OUT without any object."""
+
+HELD_OUT_ABSENT: Final = replace(HELD_OUT, absent_part=1.0)
+"""HELD_OUT with phrases for things that are not there in all questions that can have one."""
 
 WORLDS: Final[Mapping[str, WorldOptions]] = MappingProxyType(
     {
@@ -143,6 +147,7 @@ WORLDS: Final[Mapping[str, WorldOptions]] = MappingProxyType(
         "open": OPEN,
         "held-out": HELD_OUT,
         "held-out-empty": HELD_OUT_EMPTY,
+        "held-out-absent": HELD_OUT_ABSENT,
     }
 )
 """The worlds by name."""

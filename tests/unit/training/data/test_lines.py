@@ -210,6 +210,7 @@ def test_sources_are_joined_in_order(folder):
         ("world:seed=x", "not a whole number"),
         ("world:sed=1", "unknown option"),
         ("world:tasks=ODD", "not a task"),
+        ("world:world=moon", "no such world"),
     ],
 )
 def test_name_that_cannot_be_opened_says_why(name, problem):
