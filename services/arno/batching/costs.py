@@ -72,6 +72,11 @@ class ImagePrice:
 class Pace:
     """Cost per second, measured from outside: by what ends while work waits.
 
+    Measured from one end to another. From where the work began it would be too slow: a batch of
+    eight that takes a second to its first end has ended one in that second, and the seven others a
+    moment later. So the first ends after idle time only set the clock, and an observation closes
+    when it is looked at, once all ends of a moment are in.
+
     Attributes:
         cost_per_s: The estimate; set it to where the estimate starts.
         window_s: Time observed before the estimate moves.
@@ -81,32 +86,39 @@ class Pace:
     cost_per_s: float
     window_s: float = 2.0
     look_count: int = field(init=False, default=0)
+    _busy: bool = field(init=False, default=False)
     _began_s: float | None = field(init=False, default=None)
+    _ended_s: float | None = field(init=False, default=None)
     _done: float = field(init=False, default=0.0)
 
-    def busy(self, now_s: float) -> None:
-        """Note that work waits."""
+    def busy(self) -> None:
+        """Look while work waits; several looks a second group what ends together."""
+        self._busy = True
+        if self._ended_s is None:
+            return
         if self._began_s is None:
-            self._began_s = now_s
+            self._began_s, self._ended_s, self._done = self._ended_s, None, 0.0
+        elif self._ended_s - self._began_s >= self.window_s:
+            self._observe(self._ended_s - self._began_s)
+            self._began_s, self._ended_s, self._done = self._ended_s, None, 0.0
 
     def idle(self) -> None:
         """Note that no work waits: idle time says nothing about the pace."""
-        self._began_s, self._done = None, 0.0
+        self._busy, self._began_s, self._ended_s, self._done = False, None, None, 0.0
 
     def done(self, cost: float, now_s: float) -> None:
         """Note that work of this cost has ended."""
-        if self._began_s is None:
-            return
-        self._done += cost
-        elapsed_s = now_s - self._began_s
-        if elapsed_s >= self.window_s:
-            # A longer window counts for more, so that one slow job has its full weight. The first
-            # windows count fully, because the initial guess is worth nothing against them.
-            self.look_count += 1
-            trust = 1.0 - (1.0 - _WEIGHT) ** (elapsed_s / self.window_s)
-            trust = max(trust, 1.0 / self.look_count)
-            self.cost_per_s += trust * (self._done / elapsed_s - self.cost_per_s)
-            self._began_s, self._done = now_s, 0.0
+        if self._busy:
+            self._done += cost
+            self._ended_s = now_s
+
+    def _observe(self, elapsed_s: float) -> None:
+        # A longer window counts for more, so that one slow job has its full weight. The first
+        # windows count fully, because the initial guess is worth nothing against them.
+        self.look_count += 1
+        trust = 1.0 - (1.0 - _WEIGHT) ** (elapsed_s / self.window_s)
+        trust = max(trust, 1.0 / self.look_count)
+        self.cost_per_s += trust * (self._done / elapsed_s - self.cost_per_s)
 
 
 def _moved(estimate: float | None, observed: float) -> float:

@@ -50,7 +50,7 @@ class PaceReporter:
     def _look(self) -> None:
         with self._measuring:
             if self._waiting():
-                self._pace.busy(self._clock.monotonic_s())
+                self._pace.busy()
             else:
                 self._pace.idle()
 

@@ -41,31 +41,50 @@ def test_an_image_has_its_guessed_price_until_both_stages_are_measured():
     assert price.tokens == pytest.approx(2.0 / 0.01)
 
 
+def measured(pace, ends):
+    """Let work of a cost end at moments, and look after each moment as a worker does."""
+    pace.busy()
+    for now_s, cost in ends:
+        pace.done(cost, now_s)
+        pace.busy()
+
+
 def test_pace_is_what_ends_while_work_is_in_hand():
     pace = Pace(cost_per_s=1.0, window_s=2.0)
-    now_s = 0.0
-    pace.busy(now_s)
-    for _ in range(400):
-        now_s += 1.0
-        pace.done(50.0, now_s)
+    measured(pace, [(float(now_s), 50.0) for now_s in range(1, 400)])
     assert pace.cost_per_s == pytest.approx(50.0, rel=0.01)
 
 
 def test_first_look_counts_for_more_than_any_guess():
     pace = Pace(cost_per_s=1.0, window_s=2.0)
-    pace.busy(0.0)
-    pace.done(500.0, 2.0)
+    measured(pace, [(0.0, 7.0), (2.0, 500.0)])
     assert pace.cost_per_s == pytest.approx(250.0)
-    pace.done(100.0, 4.0)
+    measured(pace, [(4.0, 100.0)])
     assert pace.cost_per_s == pytest.approx((250.0 + 50.0) / 2)
+
+
+@pytest.mark.parametrize("size", [1, 8, 64])
+@pytest.mark.parametrize("takes_s", [0.5, 5.0, 30.0])
+def test_pace_is_right_from_the_first_batch_on(size, takes_s):
+    pace = Pace(cost_per_s=0.0)
+    pace.busy()
+    estimates = []
+    for number in range(1, 20):
+        # Results are stored one after the other, all within one look.
+        for n in range(size):
+            pace.done(10.0, number * takes_s + n * 0.001)
+        pace.busy()
+        estimates.append(pace.cost_per_s)
+    truth = size * 10.0 / takes_s
+    # 0: not known yet. Too slow a pace at the start would refuse callers for nothing.
+    assert all(one == 0.0 or one == pytest.approx(truth, rel=0.1) for one in estimates)
+    assert estimates[-1] > 0
 
 
 def test_idle_time_does_not_slow_the_pace():
     pace = Pace(cost_per_s=50.0, window_s=2.0)
     for began_s in range(0, 10_000, 100):
-        pace.busy(began_s)
-        pace.done(50.0, began_s + 1.0)
-        pace.done(50.0, began_s + 2.0)
+        measured(pace, [(began_s + 1.0, 50.0), (began_s + 2.0, 50.0), (began_s + 3.0, 50.0)])
         pace.idle()
     assert pace.cost_per_s == pytest.approx(50.0, rel=0.01)
 

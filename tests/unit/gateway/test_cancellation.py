@@ -22,7 +22,7 @@ class StoreThatHangs:
 
 
 async def test_store_that_hangs_does_not_hold_up_the_leaving(monkeypatch, caplog):
-    monkeypatch.setattr(lifecycle, "_CLOSE_S", 0.05)
+    monkeypatch.setattr(lifecycle, "CLOSE_S", 0.05)
     store = StoreThatHangs()
     sent: list[None] = []
     background = BackgroundTasks()
