@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos sync rules scaling tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
+.PHONY: help demo test test-unit check format protos sync rules scaling dashboards tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
@@ -37,6 +37,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/python scripts/generate_sync.py --check
 	$(bin)/python scripts/generate_rules.py --check
 	$(bin)/python scripts/generate_scaling.py --check
+	$(bin)/python scripts/generate_dashboards.py --check
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/python scripts/check_sizes.py
@@ -63,6 +64,9 @@ rules: install ## Generate Prometheus' rules and the PrometheusRule from deploy/
 
 scaling: install ## Generate the components pace-* of k8s/ from deploy/scaling.yml.
 	$(bin)/python scripts/generate_scaling.py
+
+dashboards: install ## Generate Grafana's dashboards from deploy/grafana/panels.yml.
+	$(bin)/python scripts/generate_dashboards.py
 
 tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (over an hour: see models/arno_tiny/README.md).
 	$(bin)/python -m models.arno_tiny train --folder .runs/tiny
