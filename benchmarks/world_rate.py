@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 from arno.training.data.world import natural_size, samples
-from arno.training.world import TINY, Split, draw, imagine
+from arno.training.world import WORLDS, Split, draw, imagine
 
 from benchmarks.machine import describe
 
@@ -23,13 +23,13 @@ _WARM_UP: Final = 20
 """Scenes before the clock starts: fonts and sprites are loaded by the first that need them."""
 
 
-def _draw(number: int) -> None:
-    scene = imagine(Split.TRAIN.seed(number), options=TINY)
+def _draw(world: str, number: int) -> None:
+    scene = imagine(Split.TRAIN.seed(number), options=WORLDS[world])
     draw(scene, natural_size(scene))
 
 
-def _draw_and_ask(number: int) -> None:
-    samples(Split.TRAIN, number)[0].open_image()
+def _draw_and_ask(world: str, number: int) -> None:
+    samples(Split.TRAIN, number, world=world)[0].open_image()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,21 @@ def _measure(work: Callable[[int], None], scenes: int, process: int) -> _Rate:
 @click.command()
 @click.option("--processes", default=2, show_default=True, help="Processes that draw.")
 @click.option("--scenes", default=1000, show_default=True, help="Scenes of each process.")
-def main(processes: int, scenes: int) -> None:
+@click.option(
+    "--world",
+    type=click.Choice(list(WORLDS)),
+    default="tiny",
+    show_default=True,
+    help="How hard the scenes are.",
+)
+def main(processes: int, scenes: int, world: str) -> None:
     """Print how many pictures of 320 px all processes draw together in a second."""
     click.echo(json.dumps(describe("cpu")))
     for name, work in (("pictures", _draw), ("pictures with all answers", _draw_and_ask)):
         with ProcessPoolExecutor(processes) as pool:
-            rates = list(pool.map(partial(_measure, work, scenes), range(processes)))
+            rates = list(
+                pool.map(partial(_measure, partial(work, world), scenes), range(processes))
+            )
         click.echo(
             f"{name}: {sum(rate.by_clock for rate in rates):.0f}/s by the clock, "
             f"{sum(rate.by_processor for rate in rates):.0f}/s if the processor were ours alone"

@@ -314,9 +314,15 @@ def _facts(recipe: Recipe) -> dict[str, object]:
         "seed": recipe.seed,
         "first_scene": recipe.first_scene,
         "precision": _precision(recipe),
-        "commit": (source_commit() or "unknown")[:_COMMIT_DIGITS],
+        "commit": _commit(),
         "machine": _machine(recipe),
     }
+
+
+def _commit() -> str:
+    commit = source_commit() or "unknown"
+    changed = "+" if commit.endswith("+") else ""
+    return commit.removesuffix("+")[:_COMMIT_DIGITS] + changed
 
 
 def _precision(recipe: Recipe) -> str:
