@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from arno.client import AsyncClient
+from arno.web.app import make_app
 from arno.web.main import WebServer, listening
 from arno.web.settings import WebSettings
+from starlette.types import ASGIApp
 from support.background import Background
 from support.eventually import eventually
 
 
 class WebThread(Background):
-    """Serves from ``with`` to its end, in front of the gateway at an address."""
+    """Serves from ``with`` to its end."""
 
-    def __init__(self, gateway: str, **fields: object) -> None:
+    def __init__(self, settings: WebSettings, app: ASGIApp) -> None:
         super().__init__("web")
-        self._settings = WebSettings(**{"web_listen": "127.0.0.1:0", **fields})
-        self._server = WebServer(self._settings, lambda: AsyncClient(gateway))
+        self._settings = settings
+        self._server = WebServer(settings, app)
         self.url = ""
 
     def work(self) -> None:
@@ -36,8 +38,20 @@ class WebThread(Background):
 
 
 @contextmanager
-def web_server(gateway: str, **fields: object) -> Iterator[str]:
-    """Serve in front of a gateway; give the URL."""
-    with WebThread(gateway, **fields) as thread:
+def served(make: Callable[[WebSettings], ASGIApp], **fields: object) -> Iterator[str]:
+    """Serve an application; give the URL."""
+    settings = WebSettings(**{"web_listen": "127.0.0.1:0", **fields})
+    with WebThread(settings, make(settings)) as thread:
         thread.await_started()
         yield thread.url
+
+
+@contextmanager
+def web_server(gateway: str, **fields: object) -> Iterator[str]:
+    """Serve the web process's application in front of a gateway; give the URL."""
+
+    def make(settings: WebSettings) -> ASGIApp:
+        return make_app(settings, lambda: AsyncClient(gateway))
+
+    with served(make, **fields) as url:
+        yield url

@@ -63,6 +63,7 @@ _EXTRAS: Final = {
     "ingest": ("av", "yaml", *_SERVER),
     "notify": ("aiohttp", "cloudevents", "yaml", *_SERVER),
     "web": ("starlette", "uvicorn", "python_multipart"),
+    "mcp": ("mcp", "starlette", "uvicorn", "python_multipart"),
 }
 _WORKER_EXTRA: Final = "pip install 'arno[worker]'"
 _PYTHON_MIN: Final = (3, 11)

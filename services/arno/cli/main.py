@@ -61,6 +61,7 @@ _VERBS: Final[dict[str, str]] = {
     "dataset": "Make data sets of annotated images, check and convert them.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
     "model": "Inspect, convert or verify a checkpoint, or create a random one.",
+    "mcp": "Give agents tools to see, over the Model Context Protocol.",
     "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
@@ -257,6 +258,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "eval": "train",
         "train": "train",
         "web": "web",
+        "mcp": "mcp",
         "dataset": "data",
     }.get(verb, "all")
     return MissingExtraError(

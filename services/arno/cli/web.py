@@ -26,6 +26,7 @@ def verb(settings: WebSettings, gateway: Connection) -> None:
       arno web
       arno web --address gateway.example:50051 --tls --web-listen 127.0.0.1:8080
     """
+    from arno.web.app import make_app
     from arno.web.main import run
 
-    run(settings, gateway.async_client)
+    run(settings, make_app(settings, gateway.async_client))

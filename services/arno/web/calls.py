@@ -5,7 +5,7 @@ Every answer is the API's own message in protobuf's JSON form, as `arno infer --
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, cast
 
 from starlette.requests import Request
@@ -27,10 +27,14 @@ _BEARER: Final = "bearer "
 
 def client_of(request: Request) -> AsyncClient:
     """Return the gateway's client, which shows the API key of this request if there is one."""
-    shared = cast("AsyncClient", request.app.state.client)
-    header = request.headers.get("authorization", "")
+    return client_for(cast("AsyncClient", request.app.state.client), request.headers)
+
+
+def client_for(shared: AsyncClient, headers: Mapping[str, str]) -> AsyncClient:
+    """Return the client, showing the API key of these headers if there is one."""
+    header = headers.get("authorization", "")
     key = header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""
-    key = key or request.headers.get("x-api-key", "")
+    key = key or headers.get("x-api-key", "")
     return shared.with_key(key) if key else shared
 
 

@@ -7,38 +7,38 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from arno.client import AsyncClient
 from arno.errors import ConfigurationError
 from arno.ops.config import chosen, effective
 from arno.ops.logs import configure_logs
-from arno.web.app import make_app
 from arno.web.settings import WebSettings
 
 logger = logging.getLogger(__name__)
 
 
-def run(settings: WebSettings, connect: Callable[[], AsyncClient]) -> None:
+def run(settings: WebSettings, app: ASGIApp, *, process: str = "web") -> None:
     """Run the process until it is told to end.
 
     Args:
         settings: Where to listen, and limits.
-        connect: Makes the client of the gateway.
+        app: What to serve.
+        process: The process's name in its logs.
 
     Raises:
         ConfigurationError: The address cannot be had.
     """
-    configure_logs("web", level=settings.log_level, log_format=settings.log_format)
+    configure_logs(process, level=settings.log_level, log_format=settings.log_format)
     # It says in many lines what this process says in one.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     with listening(settings) as listener:
         port = listener.getsockname()[1]
         logger.info("serving on http://%s:%d", settings.host, port, extra={"port": port})
-        asyncio.run(_serve_until_signal(WebServer(settings, connect), listener))
+        asyncio.run(_serve_until_signal(WebServer(settings, app), listener))
     logger.info("stopped")
 
 
@@ -70,10 +70,10 @@ async def _serve_until_signal(server: WebServer, listener: socket.socket) -> Non
 class WebServer(uvicorn.Server):
     """Serves the application. Ends like the other processes: signals are for its caller."""
 
-    def __init__(self, settings: WebSettings, connect: Callable[[], AsyncClient]) -> None:
-        """Take limits, and what makes the client of the gateway."""
+    def __init__(self, settings: WebSettings, app: ASGIApp) -> None:
+        """Take limits, and the application."""
         config = uvicorn.Config(
-            make_app(settings, connect),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
