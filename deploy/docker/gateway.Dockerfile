@@ -8,7 +8,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY services services
 # Without pip, bytecode and the bundled model, which only workers load.
 RUN python -m venv --without-pip /opt/arno \
-  && pip --python /opt/arno/bin/python install --no-cache-dir --no-compile --constraint constraints.txt '.[gateway]' \
+  && pip --python /opt/arno/bin/python install --no-cache-dir --no-compile --constraint constraints.txt '.[gateway,traces]' \
   && find /opt/arno -name '*.so*' -type f -exec strip --strip-unneeded {} + \
   && rm -rf /opt/arno/lib/python3.11/site-packages/arno/engine/tiny
 

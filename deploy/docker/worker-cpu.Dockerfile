@@ -8,7 +8,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY services services
 RUN python -m venv /opt/arno \
   && /opt/arno/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" \
-    --constraint constraints.txt '.[worker]'
+    --constraint constraints.txt '.[worker,traces]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/arno /opt/arno

@@ -5,7 +5,7 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY services services
 RUN python -m venv /opt/arno \
-  && /opt/arno/bin/pip install --no-cache-dir --constraint constraints.txt '.[worker]'
+  && /opt/arno/bin/pip install --no-cache-dir --constraint constraints.txt '.[worker,traces]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/arno /opt/arno

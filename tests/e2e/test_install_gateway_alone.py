@@ -66,7 +66,7 @@ def test_the_gateway_extra_alone_brings_no_torch_and_fits_its_image(
     subprocess.run(
         [
             *(UV, "pip", "install", "--quiet", "--python", python),
-            *("--constraints", source / "constraints.txt", f"{source}[gateway]"),
+            *("--constraints", source / "constraints.txt", f"{source}[gateway,traces]"),
         ],
         check=True,
     )

@@ -16,6 +16,7 @@ from arno.errors import OverloadedError
 from arno.gateway.access.quotas import TenantQuotas
 from arno.gateway.backends import BackendMonitor
 from arno.gateway.settings import GatewayLimits
+from arno.ops.tracing import stage
 from arno.vocabulary import Lane
 
 RETRY_DELAY_S_MAX: Final = 60.0
@@ -109,9 +110,10 @@ class Admission:
             BackendUnavailableError: The bus or the store does not answer. Retryable.
         """
         with self._counted(demand.lane), self._quotas.hold(tenant, demand.size_bytes):
-            self._check_jobs(demand)
-            self._check_bytes(demand)
-            self._check_wait(demand)
+            with stage("admit"):
+                self._check_jobs(demand)
+                self._check_bytes(demand)
+                self._check_wait(demand)
             self._jobs += 1
             self._bytes += demand.size_bytes
             try:

@@ -25,7 +25,7 @@ from arno.gateway.lifecycle import Drain
 from arno.gateway.metrics import GatewayMetrics
 from arno.gateway.request_reader import Messages, RequestReader, tolerant_deserializer
 from arno.gateway.status import fault_to_wire, wire_to_grpc
-from arno.ops.tracing import span
+from arno.ops.tracing import span, stage
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     ) -> Callable[..., Any]:
         async def call(requests: Any, context: _Context) -> Any:
             async with self._around(method, context, caller):
-                return await behaviour(await receive(Messages(context)), context)
+                return await behaviour(await _received(receive, context), context)
             raise AssertionError("a call that fails has been aborted")
 
         return call
@@ -219,6 +219,11 @@ def _code_of_cancelled(context: _Context) -> str:
     remaining_s = context.time_remaining()
     late = remaining_s is not None and remaining_s <= 0
     return "DEADLINE_EXCEEDED" if late else "CANCELLED"
+
+
+async def _received(receive: _Receive, context: _Context) -> Any:
+    with stage("receive"):
+        return await receive(Messages(context))
 
 
 async def _stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -17,7 +17,7 @@ from arno.gateway.idempotency import Claim, OncePublisher
 from arno.gateway.lifecycle import BackgroundTasks
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.validation import CheckedRequest
-from arno.ops.tracing import trace_headers
+from arno.ops.tracing import stage, trace_headers
 from arno.results.gateway_store import GatewayStore
 from arno.results.jobs import JobSnapshot, JobTerms
 from arno.vocabulary import DEFAULT_TENANT, Lane
@@ -145,10 +145,11 @@ class Submitter:
 
     async def _publish(self, submission: Submission, record: JobRecord) -> None:
         cost = predicted_cost(submission.request.tasks)
-        completed = await self._completed(record, submission, cost)
-        started_s = self._clock.monotonic_s()
-        await self._publisher.publish(completed, timeout_s=self._settings.publish_timeout_s)
-        took_s = self._clock.monotonic_s() - started_s
+        with stage("publish"):
+            completed = await self._completed(record, submission, cost)
+            started_s = self._clock.monotonic_s()
+            await self._publisher.publish(completed, timeout_s=self._settings.publish_timeout_s)
+            took_s = self._clock.monotonic_s() - started_s
         image_bytes = len(submission.request.content)
         self._on_published(Published(submission.lane, cost, took_s, image_bytes))
 

@@ -26,7 +26,7 @@ from arno.errors import (
     StoredJobError,
 )
 from arno.ops.clock import Clock
-from arno.ops.tracing import start_span
+from arno.ops.tracing import past_stage, start_span
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
 from arno.worker.dead_letters import DeadLetterPublisher
@@ -141,6 +141,9 @@ class Intake:
             raise
         job.span = span
         job.queue_s = max(0, taken_at_ms - record.submitted_at_ms) / 1000
+        # On the store's clock as the metric is; the time of the attempt itself comes after it.
+        begun_s = max(0, self.clock.wall_ms() - taken_at_ms) / 1000
+        past_stage(span, "queue", took_s=job.queue_s, ended_s_ago=begun_s)
         job.deadline_s = self.clock.monotonic_of(record.deadline_at_ms)
         job.stage = JobStage.BEGUN
 
@@ -167,13 +170,15 @@ class Intake:
         content = self._image(job)
         try:
             with self.preparing.running(job):
-                return self.engine.prepare(content)
+                image = self.engine.prepare(content)
         except ArnoError:
             raise
         except Exception as fault:
             # A decoder that fails on one image fails that job alone.
             logger.exception("preparing an image failed", extra=job.log_fields)
             raise EngineError("preparing the image failed") from fault
+        past_stage(job.span, "prepare", took_s=image.prepare_s)
+        return image
 
     def _image(self, job: Job) -> bytes:
         record = job.record

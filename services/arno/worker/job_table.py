@@ -21,6 +21,7 @@ from arno.engine.interface import (
 )
 from arno.errors import ArnoError, BackendUnavailableError, CancelledError, EngineError
 from arno.ops.clock import Clock
+from arno.ops.tracing import past_stage
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import EXPECTED_TOKENS, JobState
 from arno.worker.job import Job, JobStage, split_sequence_id
@@ -132,6 +133,7 @@ class JobTable:
     def _apply(self, job: Job, result_id: str, event: Event) -> None:
         if isinstance(event, SequenceFinished):
             job.sequence_ids.discard(event.sequence_id)
+            _trace(job, result_id, event)
             job.run.finished(result_id, event)
         else:
             job.run.progressed(result_id, encoded=event.encoded, token_count=event.token_count)
@@ -185,6 +187,13 @@ class JobTable:
             logger.exception("a job failed inside the worker", extra=job.log_fields)
             self._loop.cancel(job.sequence_ids)
             self._end(job, JobState.FAILED, EngineError("the worker failed on this job"))
+
+
+def _trace(job: Job, result_id: str, end: SequenceFinished) -> None:
+    if end.encode_s > 0:
+        past_stage(job.span, "encode", took_s=end.encode_s, ended_s_ago=end.decode_s)
+    if end.token_ids:
+        past_stage(job.span, "decode", took_s=end.decode_s, result=result_id)
 
 
 class CancellationPoll:

@@ -14,6 +14,7 @@ from typing import Final
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.errors import StoredJobError
 from arno.ops.clock import Clock
+from arno.ops.tracing import past_stage
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
 from arno.vocabulary.wire import state_from_wire
@@ -158,6 +159,7 @@ class ResultWriter:
             logger.debug("the progress of a job cannot be stored", extra=job.log_fields)
 
     def _write_end(self, job: Job, outcome: JobOutcome) -> None:
+        began_s = self._clock.monotonic_s()
         try:
             first = self._store.insist(lambda: self._writer.finish(job.attempt, outcome))
         except StoredJobError as error:
@@ -168,6 +170,7 @@ class ResultWriter:
         # The order of what follows matters. Done only after the outcome, or the dead letter, is
         # stored: a crash between the two costs a repeat, the other order would lose the job.
         job.done()
+        past_stage(job.span, "store", took_s=self._clock.monotonic_s() - began_s)
         # Then others may begin: a last chance waits until every attempt has left.
         self._effects.quarantine.leave(job.attempt)
         state = state_from_wire(outcome.state)
