@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -196,3 +197,21 @@ def test_change_that_fails_leaves_the_file_as_it_was(path):
     with pytest.raises(RuntimeError):
         change_key_file(path, fail)
     assert path.read_bytes() == before
+
+
+def test_digests_are_compared_in_constant_time(path, ring, monkeypatch):
+    key, other = new_key(), new_key()
+    write(path, entry(key))
+    compared = []
+
+    def compare(left, right):
+        compared.append((left, right))
+        return left == right
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    # Its id is right, which everybody may know, and its secret is not.
+    forged = read_key(key.text[:14] + other.text[14:])
+    assert forged is not None
+    with pytest.raises(UnauthenticatedError):
+        ring().authenticate(forged.text)
+    assert compared == [(forged.sha256, key.sha256)]
