@@ -55,12 +55,17 @@ def up(tmp_path):
 
 def test_events_come_in_order_with_the_boxes_of_their_own_frame(up, video, tmp_path):
     events = tmp_path / "events.jsonl"
-    words = ["--task", "OD", "--fps", str(SAMPLED_FPS), "--out", events]
+    seen = tmp_path / "seen.mp4"
+    words = ["--task", "OD", "--fps", str(SAMPLED_FPS), "--out", events, "--video", seen, "--track"]
     said = arno("stream", video, *words, "--address", up.address)
     assert said.exit_code == 0, said.err
     lines = [json.loads(line) for line in events.read_text().splitlines()]
     assert [line["timestamp_ms"] for line in lines] == [1000 * n for n in range(SECONDS)]
     assert all(a["sequence"] < b["sequence"] for a, b in pairwise(lines))
+    with av.open(str(seen)) as container:
+        shown = [round(1000 * frame.time) for frame in container.decode(video=0)]
+    assert shown == [line["timestamp_ms"] for line in lines]
+    assert any(event["kind"] == "appeared" for line in lines for event in line["events"])
     near = 0
     for line in lines:
         wanted = left_edge_px(line["timestamp_ms"] / 1000) + OBJECT_PX / 2

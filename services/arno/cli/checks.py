@@ -61,6 +61,7 @@ _EXTRAS: Final = {
     "gateway": ("grpc_reflection", "uvloop", *_SERVER),
     "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", *_SERVER),
     "ingest": ("av", "yaml", *_SERVER),
+    "track": ("trackers", "av", "yaml", *_SERVER),
     "notify": ("aiohttp", "cloudevents", "yaml", *_SERVER),
     "web": ("starlette", "uvicorn", "python_multipart"),
     "mcp": ("mcp", "starlette", "uvicorn", "python_multipart"),

@@ -19,11 +19,17 @@ from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.terminal import SafeConsole
-from arno.client import FrameResult, StreamOptions, StreamPolicy
+from arno.client import StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
-from arno.ingest.events import StreamCounts, VideoRun
+from arno.ingest.events import RunOptions, StreamCounts, VideoRun
 from arno.ingest.frames import SourceOptions, duration_s
+from arno.ingest.ledger import Told
+from arno.ingest.pace import AdaptivePace, Stillness
+from arno.ingest.painter import VideoFile
+from arno.ingest.tracking import Tracking, Watch, place_of
 
+_ADAPTIVE: Final = "adaptive"
+_LATENCY_S: Final = 1.0
 _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
 
 
@@ -47,8 +53,45 @@ _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
     "--policy",
     default="all",
     show_default=True,
-    metavar="all|latest|every=N",
-    help="When the model is slower: wait; keep only the newest; answer each N-th frame.",
+    metavar="all|latest|every=N|adaptive",
+    help="When the model is slower: wait; keep only the newest; answer each N-th frame; send as "
+    "many as are answered within --latency.",
+)
+@click.option(
+    "--latency",
+    "latency_s",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="S",
+    help="Time from frame to answer that --policy adaptive holds.  [default: 1]",
+)
+@click.option(
+    "--hold",
+    "hold_bits",
+    type=click.IntRange(0, 256),
+    metavar="BITS",
+    help="Repeat the last answer, for 10 s at most, while at most so many of 256 bits of a "
+    "frame's perceptual hash have changed.  [default: ask about every frame]",
+)
+@click.option(
+    "--video",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="SEEN.mp4",
+    help="Write the answered frames as a video with their regions.",
+)
+@click.option("--track", is_flag=True, help="Follow objects; tell who appears and leaves.")
+@click.option(
+    "--line",
+    "lines",
+    multiple=True,
+    metavar="NAME=X0,Y0,X1,Y1",
+    help="Tell who crosses this line, in pixels; may be repeated; implies --track.",
+)
+@click.option(
+    "--zone",
+    "zones",
+    multiple=True,
+    metavar="NAME=X,Y,X,Y,..",
+    help="Tell who enters and leaves this zone, in pixels; may be repeated; implies --track.",
 )
 @click.option("--in-flight", type=click.IntRange(1, 64), metavar="N", help="Frames open at once.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N sampled frames.")
@@ -59,6 +102,12 @@ def verb(
     fps: float | None,
     out: Path,
     policy: str,
+    latency_s: float | None,
+    hold_bits: int | None,
+    video: Path | None,
+    track: bool,
+    lines: tuple[str, ...],
+    zones: tuple[str, ...],
     in_flight: int | None,
     frames: int | None,
     realtime: bool,
@@ -77,31 +126,60 @@ def verb(
       arno stream street.mp4 --task OD --fps 2 --out events.jsonl
       arno stream rtsp://camera/1 --task OD --fps 5 --policy latest --out events.jsonl
       arno stream talk.mp4 --task OCR --fps 0.2 | jq .timestamp_ms
+      arno stream gate.mp4 --task OD --policy latest --video seen.mp4 --line gate=0,400,1280,400
     """
     tasks = TaskFlags(**flags).requests()
     options = _options(policy, in_flight, timeout_s)
-    if out.exists() and Path(source).exists() and out.samefile(source):
-        raise ConfigurationError(f"--out {out}: is the source, and would be written over")
-    video = SourceOptions(source, fps=fps, frame_count_max=frames, realtime=realtime)
-    expected = _expected_count(video)
+    pace = _pace(policy, latency_s)
+    for flag, path in (("--out", out), ("--video", video)):
+        if path is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            raise ConfigurationError(f"{flag} {path}: is the source, and would be written over")
+    tracking = _tracking(lines, zones) if track or lines or zones else None
+    reading = SourceOptions(
+        source, fps=fps, frame_count_max=frames, realtime=realtime, hashed=hold_bits is not None
+    )
+    expected = _expected_count(reading)
     console = SafeConsole(stderr=True, highlight=False)
-    with gateway.client() as client, _output(out) as lines:
-        run = VideoRun(client, video, tasks, options)
+    with gateway.client() as client, _output(out) as written, _video(video) as painted:
+        stillness = None if hold_bits is None else Stillness(hold_bits)
+        beside = RunOptions(pace, stillness, tracking, painted)
+        run = VideoRun(client, reading, tasks, options, beside=beside)
         with _stopped_by_signal(run), _progress(console) as progress:
             bar = progress.add_task("frames", total=expected, said="")
 
-            def show(frame: FrameResult) -> None:
+            def show(told: Told, outcome: str) -> None:
                 progress.update(bar, advance=1, said=_say(run.counts))
 
-            run.write_events(lines, show)
-    console.print(f"{_say(run.counts)}{'' if str(out) == '-' else f'; events in {out}'}")
+            run.write_events(written, show)
+    places = [f"events in {out}"] * (str(out) != "-") + [f"video in {video}"] * bool(video)
+    console.print("; ".join([_say(run.counts), *places]))
     return EXIT_FAILURE if run.counts.failed else 0
 
 
+def _pace(policy: str, latency_s: float | None) -> AdaptivePace | None:
+    if policy == _ADAPTIVE:
+        return AdaptivePace(_LATENCY_S if latency_s is None else latency_s)
+    if latency_s is not None:
+        raise ConfigurationError(f"--latency {latency_s:g}: needs --policy adaptive")
+    return None
+
+
+def _tracking(lines: tuple[str, ...], zones: tuple[str, ...]) -> Tracking:
+    return Tracking(
+        Watch(
+            tuple(place_of(one, field="--line", line=True) for one in lines),
+            tuple(place_of(one, field="--zone", line=False) for one in zones),
+        )
+    )
+
+
 def _options(policy: str, in_flight: int | None, timeout_s: float) -> StreamOptions:
+    if policy == _ADAPTIVE:
+        # The pace decides alone which frames are sent, so the gateway need not.
+        return StreamOptions(policy="all", in_flight_max=in_flight or 64, frame_timeout_s=timeout_s)
     name, _, number = policy.partition("=")
     if name not in _POLICIES or (name == "every") != number.isdecimal():
-        sentence = f"--policy {policy}: must be all, latest or every=N, such as every=3"
+        sentence = f"--policy {policy}: must be all, latest, adaptive or every=N, such as every=3"
         raise ConfigurationError(sentence)
     return StreamOptions(
         policy=name,
@@ -130,6 +208,10 @@ def _output(out: Path) -> Iterator[IO[str]]:
         raise ConfigurationError(f"--out {out}: {error.strerror or error}") from error
     with lines:
         yield lines
+
+
+def _video(path: Path | None) -> contextlib.AbstractContextManager[VideoFile | None]:
+    return contextlib.nullcontext() if path is None else VideoFile(path)
 
 
 @contextlib.contextmanager
@@ -165,6 +247,8 @@ def _progress(console: Console) -> Progress:
 
 def _say(counts: StreamCounts) -> str:
     parts = [f"{counts.total} frames: {counts.answered} answered"]
+    if counts.held:
+        parts.append(f"{counts.held} held")
     if counts.dropped:
         parts.append(f"{counts.dropped} dropped")
     if counts.failed:

@@ -7,7 +7,7 @@ beside it as ``file``. So ``jq '.results[].answer'`` reads it, and so does proto
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -58,8 +58,13 @@ def error_json(error: ArnoError) -> dict[str, Any]:
     }
 
 
-def frame_line(frame: FrameResult) -> str:
-    """Return the line of one frame: its number, its time in milliseconds, and what became of it."""
+def frame_line(frame: FrameResult, more: Mapping[str, Any] | None = None) -> str:
+    """Return the line of one frame: its number, its time in milliseconds, and what became of it.
+
+    Args:
+        frame: The frame's outcome.
+        more: Names and values to add.
+    """
     document: dict[str, Any] = {"sequence": frame.sequence, "timestamp_ms": frame.timestamp_ms}
     if isinstance(frame.outcome, InferResult):
         document |= to_json(frame.outcome.message)
@@ -67,7 +72,7 @@ def frame_line(frame: FrameResult) -> str:
         document["dropped"] = True
     else:
         document["error"] = error_json(frame.outcome)
-    return _line(document)
+    return _line({**document, **(more or {})})
 
 
 def _line(document: dict[str, Any]) -> str:

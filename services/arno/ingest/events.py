@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from arno.client import Client, Frame, FrameResult, InferResult, StreamOptions, TaskLike
 from arno.client.export import frame_line
-from arno.ingest.frames import SourceOptions, read_source
+from arno.ingest.frames import SampledFrame, SourceOptions, read_source
+from arno.ingest.ledger import Fate, FrameLedger, Told
+from arno.ingest.pace import AdaptivePace, Stillness
+from arno.ingest.painter import VideoFile
+from arno.ingest.tracking import Observed, Tracking
 
 
 @dataclass(slots=True)
@@ -17,22 +22,37 @@ class StreamCounts:
     """Counts of the frames so far, by outcome."""
 
     answered: int = 0
+    held: int = 0
     dropped: int = 0
     failed: int = 0
 
     @property
     def total(self) -> int:
         """Frames of which the outcome is known: the lines written."""
-        return self.answered + self.dropped + self.failed
+        return self.answered + self.held + self.dropped + self.failed
 
-    def add(self, frame: FrameResult) -> None:
-        """Count one outcome; a frame with a failed task is a failed frame."""
-        if frame.dropped:
-            self.dropped += 1
-        elif isinstance(frame.outcome, InferResult) and frame.outcome.ok:
-            self.answered += 1
-        else:
-            self.failed += 1
+    def add(self, told: Told) -> str:
+        """Count one outcome, and return its name; a frame with a failed task is a failed frame."""
+        name = _outcome(told)
+        setattr(self, name, getattr(self, name) + 1)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is done beside asking about each frame.
+
+    Attributes:
+        pace: Leaves out frames that could not be answered in time.
+        stillness: Repeats the last answer for frames that look alike.
+        tracking: Follows objects.
+        video: Gets the frames with their regions.
+    """
+
+    pace: AdaptivePace | None = None
+    stillness: Stillness | None = None
+    tracking: Tracking | None = None
+    video: VideoFile | None = None
 
 
 class VideoRun:
@@ -44,6 +64,8 @@ class VideoRun:
         source: SourceOptions,
         tasks: Sequence[TaskLike],
         options: StreamOptions,
+        *,
+        beside: RunOptions = RunOptions(),
     ) -> None:
         """Keep the parts; nothing is opened yet."""
         self.counts = StreamCounts()
@@ -51,31 +73,86 @@ class VideoRun:
         self._source = source
         self._tasks = tasks
         self._options = options
+        self._beside = beside
+        self._ledger = FrameLedger(keep_pictures=beside.video is not None)
         self._stopping = threading.Event()
+        self._observed = Observed([], [])
 
     def stop(self) -> None:
         """Send no further frames; those on their way are still answered and written."""
         self._stopping.set()
 
-    def write_events(self, out: IO[str], on_frame: Callable[[FrameResult], None]) -> None:
+    def write_events(self, out: IO[str], on_frame: Callable[[Told, str], None]) -> None:
         """Write every frame's line as soon as it is there.
 
         Args:
             out: Where the lines go; flushed after each, so that `tail -f` works.
-            on_frame: Called with every outcome, after its line is written.
+            on_frame: Called with every frame and the name of its outcome, after its line is
+                written.
 
         Raises:
             ArnoError: The source or the stream as a whole failed; the lines before it stand.
         """
-        for frame in self._client.infer_stream(self._frames(), *self._tasks, options=self._options):
-            out.write(frame_line(frame) + "\n")
-            out.flush()
-            self.counts.add(frame)
-            on_frame(frame)
+        try:
+            for result in self._client.infer_stream(
+                self._frames(), *self._tasks, options=self._options
+            ):
+                for told in self._ledger.settle(result):
+                    self._tell(told, out, on_frame)
+        finally:
+            # Also after a failure: what is known is written.
+            for told in self._ledger.rest():
+                self._tell(told, out, on_frame)
+
+    def _tell(self, told: Told, out: IO[str], on_frame: Callable[[Told, str], None]) -> None:
+        pace = self._beside.pace
+        if pace is not None and told.latency_s is not None:
+            pace.learn(told.latency_s, time.monotonic())
+        out.write(frame_line(told.result, self._more(told)) + "\n")
+        out.flush()
+        if self._beside.video is not None:
+            self._beside.video.add(told.frame.content, told.result)
+        on_frame(told, self.counts.add(told))
+
+    def _more(self, told: Told) -> dict[str, Any]:
+        more: dict[str, Any] = {}
+        if told.frame.hash is not None:
+            more["hash"] = f"{told.frame.hash:064x}"
+        if told.held_from is not None:
+            more["held_from"] = told.held_from
+        if self._beside.tracking is not None and isinstance(told.result.outcome, InferResult):
+            if told.held_from is None:
+                self._observed = self._beside.tracking.observe(told.result)
+            more["tracks"] = self._observed.tracks
+            # What happened is told once, not again with each frame that looks the same.
+            more["events"] = [] if told.held_from is not None else self._observed.events
+        return more
 
     def _frames(self) -> Iterator[Frame]:
         for frame in read_source(self._source, self._wait):
-            yield Frame(frame.content, frame.sequence, frame.timestamp_ms)
+            fate = self._fate(frame)
+            self._ledger.add(frame, fate)
+            if fate is Fate.SENT:
+                yield Frame(frame.content, frame.sequence, frame.timestamp_ms)
+
+    def _fate(self, frame: SampledFrame) -> Fate:
+        stillness, pace = self._beside.stillness, self._beside.pace
+        if stillness is not None and stillness.alike(frame.hash, frame.timestamp_ms):
+            return Fate.HELD
+        if pace is not None and not pace.take():
+            return Fate.SKIPPED
+        if stillness is not None:
+            stillness.sent(frame.hash, frame.timestamp_ms)
+        return Fate.SENT
 
     def _wait(self, pause_s: float) -> bool:
         return self._stopping.wait(pause_s)
+
+
+def _outcome(told: Told) -> str:
+    result: FrameResult = told.result
+    if result.dropped:
+        return "dropped"
+    if not isinstance(result.outcome, InferResult) or not result.outcome.ok:
+        return "failed"
+    return "answered" if told.held_from is None else "held"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from arno.errors import ArnoError, InvalidFieldError, MissingExtraError, UnavailableError
@@ -30,6 +31,8 @@ _READ_TIMEOUT_S: Final = 20.0
 _JPEG_QUALITY: Final = 90
 """Above it files grow faster than the answers improve; below it small text suffers."""
 
+_HASH_SIDE: Final = 16
+
 _PAUSE_S_MIN: Final = 0.5
 _PAUSE_S_MAX: Final = 30.0
 
@@ -43,12 +46,14 @@ class SourceOptions:
         fps: Frames per second to send; None sends all.
         frame_count_max: Number of sampled frames after which to stop; None is no limit.
         realtime: Read a file no faster than it plays.
+        hashed: Give each frame its perceptual hash.
     """
 
     source: str
     fps: float | None = None
     frame_count_max: int | None = None
     realtime: bool = False
+    hashed: bool = False
 
     @property
     def live(self) -> bool:
@@ -64,11 +69,13 @@ class SampledFrame:
         sequence: 0, 1, 2, ... over the frames taken.
         timestamp_ms: Milliseconds after the source's first frame.
         content: The frame as a JPEG file, the right way up.
+        hash: 256 bits, of which few differ between pictures that look alike; None where not asked.
     """
 
     sequence: int
     timestamp_ms: int
     content: bytes
+    hash: int | None = None
 
 
 Wait = Callable[[float], bool]
@@ -170,7 +177,9 @@ def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[Sa
             early_s = started_s + float(picture.time_s) - time.monotonic()
             if options.realtime and early_s > 0 and wait(early_s):
                 return
-            yield SampledFrame(sequence, round(picture.time_s * 1000), _jpeg(picture.frame))
+            found = perceptual_hash(picture.frame) if options.hashed else None
+            at_ms = round(picture.time_s * 1000)
+            yield SampledFrame(sequence, at_ms, _jpeg(picture.frame), found)
             sequence += 1
             if sequence == options.frame_count_max:
                 return
@@ -262,6 +271,21 @@ def _broke_off(options: SourceOptions, decoded_count: int, error: Exception) -> 
     if options.live:
         return UnavailableError(f"source: {options.source} {sentence}")
     return InvalidFieldError(field="source", problem=sentence, sent=options.source)
+
+
+def perceptual_hash(frame: Any) -> int:
+    """Return 256 bits: of each of 16 x 16 places, whether it is darker than the next to its right.
+
+    A difference hash: it does not change with brightness or compression.
+    """
+    plane = frame.reformat(width=_HASH_SIDE + 1, height=_HASH_SIDE, format="gray").planes[0]
+    shades, stride = bytes(plane), plane.line_size
+    bits = 0
+    for row in range(_HASH_SIDE):
+        line = shades[row * stride : row * stride + _HASH_SIDE + 1]
+        for left, right in pairwise(line):
+            bits = bits << 1 | (left < right)
+    return bits
 
 
 def _jpeg(frame: Any) -> bytes:

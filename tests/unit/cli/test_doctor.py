@@ -29,7 +29,9 @@ def required(extra):
 def test_parts_that_are_looked_for_are_those_of_the_extra(extra):
     distributions = importlib.metadata.packages_distributions()
     looked_for = {
-        name.replace("_", "-") for module in checks._EXTRAS[extra] for name in distributions[module]
+        name.lower().replace("_", "-")
+        for module in checks._EXTRAS[extra]
+        for name in distributions[module]
     }
     assert set(required(extra)) <= looked_for
 
