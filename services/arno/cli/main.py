@@ -65,7 +65,7 @@ _VERBS: Final[dict[str, str]] = {
     "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
     "gateway": "Run the gRPC server.",
     "worker": "Run the model on jobs.",
-    "ingest": "Run tasks on the images of Kafka topics; write results to topics.",
+    "ingest": "Run tasks on Kafka topics, videos and cameras, as a service.",
     "notify": "Tell webhooks and Kafka topics of jobs that have ended.",
     "topics": "Create or list the topics of the bus.",
     "keys": "Create, list and revoke API keys; set quotas of tenants.",

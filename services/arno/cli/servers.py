@@ -72,11 +72,11 @@ def worker(settings: WorkerSettings) -> int:
 @click.command("ingest")
 @settings_options(IngestSettings, process="ingest", known_elsewhere=KNOWN_SETTINGS)
 def ingest(settings: IngestSettings) -> int:
-    """Read images from topics of Kafka, and write the results to other topics.
+    """Read images from topics of Kafka, videos and cameras; write results to topics and files.
 
-    The topics and their tasks stand in the configuration file, TOML or YAML (docs/streams.md). An
-    offset is committed once the result is written. On SIGTERM or Ctrl-C records in hand are
-    finished first.
+    Topics, sources and their tasks stand in the configuration file, TOML or YAML
+    (docs/streams.md). An offset is committed once the result is written. On SIGTERM or Ctrl-C
+    what is in hand is finished first.
 
     \b
     Example:

@@ -16,7 +16,7 @@ _RECORD_BUCKETS_S = (
 
 
 class IngestMetrics:
-    """The instruments, in the registry passed in; each is labelled by the topic that is read."""
+    """The instruments, in the registry passed in; labelled by topic or source."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register all of them."""
@@ -47,8 +47,56 @@ class IngestMetrics:
         self.partitions = self._gauge(registry, "partitions", "Partitions assigned.")
         self.paused = self._gauge(registry, "paused", "Whether reading is paused.")
 
+        self.frames = Counter(
+            "arno_ingest_frames_total",
+            "Frames of sources, by what became of them.",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.frame_seconds = Histogram(
+            "arno_ingest_frame_seconds",
+            "From sending a frame to its result.",
+            ["source"],
+            buckets=_RECORD_BUCKETS_S,
+            registry=registry,
+        )
+        self.source_up = Gauge(
+            "arno_ingest_source_up",
+            "Whether the latest frames of a source were answered.",
+            ["source"],
+            registry=registry,
+        )
+        self.source_restarts = Counter(
+            "arno_ingest_source_restarts_total",
+            "Runs of a source that failed.",
+            ["source"],
+            registry=registry,
+        )
+
     def _gauge(self, registry: CollectorRegistry, name: str, meaning: str) -> Gauge:
         return Gauge(f"arno_ingest_{name}", meaning, ["topic"], registry=registry)
+
+
+class SourceMetrics:
+    """The instruments of one source."""
+
+    def __init__(self, metrics: IngestMetrics, source: str) -> None:
+        """Take the source's name."""
+        self._frames = {
+            outcome: metrics.frames.labels(source, outcome)
+            for outcome in ("answered", "held", "dropped", "failed")
+        }
+        self._seconds = metrics.frame_seconds.labels(source)
+        self.up = metrics.source_up.labels(source)
+        self.restarts = metrics.source_restarts.labels(source)
+
+    def told(self, outcome: str, latency_s: float | None) -> None:
+        """Count a frame whose outcome is known."""
+        self._frames[outcome].inc()
+        if outcome == "answered" and latency_s is not None:
+            self._seconds.observe(latency_s)
+        if outcome in {"answered", "failed"}:
+            self.up.set(outcome == "answered")
 
 
 class BridgeMetrics:

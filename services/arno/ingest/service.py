@@ -1,4 +1,4 @@
-"""The ingest process: build the parts, run every bridge, start those that fail again, drain."""
+"""The ingest process: build the parts, run bridges and cameras, start again what fails, drain."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -16,11 +17,12 @@ from prometheus_client import CollectorRegistry
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.foreign import ForeignConsumer, Reading
 from arno.bus.kafka.sender import KafkaSender
-from arno.client import AsyncClient
+from arno.client import AsyncClient, Client
 from arno.errors import ArnoError, ConfigurationError
 from arno.ingest.asker import Asker, Question
 from arno.ingest.bridge import BridgeParts, TopicBridge
-from arno.ingest.metrics import BridgeMetrics, IngestMetrics
+from arno.ingest.cameras import Camera
+from arno.ingest.metrics import BridgeMetrics, IngestMetrics, SourceMetrics
 from arno.ingest.settings import IngestSettings, TopicRoute
 from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer, Probes
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _PAUSE_S_MIN: Final = 0.5
 _PAUSE_S_MAX: Final = 30.0
+_SPARE_THREADS: Final = 8
 
 
 class SupervisedBridge:
@@ -120,7 +123,9 @@ class SupervisedBridge:
 
 
 async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
-    """Run every bridge until ``stop`` is set; return whether everything in hand was finished.
+    """Run everything until ``stop`` is set; return whether everything in hand was finished.
+
+    A process whose sources are all files, without topics, ends with the last of them.
 
     Raises:
         ConfigurationError: It cannot be started.
@@ -129,25 +134,43 @@ async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
     metrics = IngestMetrics(registry)
     client = AsyncClient(settings.address, tls=settings.encryption(), api_key=settings.key_text())
     bridges = [SupervisedBridge(settings, route, client, metrics) for route in settings.topics]
+    asking = Client(settings.address, tls=settings.encryption(), api_key=settings.key_text())
+    cameras = [Camera(one, asking, SourceMetrics(metrics, one.name)) for one in settings.sources]
+    # A thread each for as long as they run, and some for calls that block.
+    threads = ThreadPoolExecutor(len(bridges) + len(cameras) + _SPARE_THREADS)
+    asyncio.get_running_loop().set_default_executor(threads)
     side_door = HealthServer(
         host=settings.metrics_host,
         port=settings.metrics_port,
         registry=registry,
-        probes=Probes(not_ready=partial(_problems, bridges)),
+        probes=Probes(not_ready=partial(_problems, [*bridges, *cameras])),
     )
     side_door.start()
-    logger.info("reads %d topics", len(bridges), extra={"metrics_port": side_door.port})
+    counts = (len(bridges), len(cameras))
+    logger.info("reads %d topics, %d videos", *counts, extra={"metrics_port": side_door.port})
     try:
         async with client:
-            drained = await asyncio.gather(*(bridge.run(stop) for bridge in bridges))
+            drained = await asyncio.gather(
+                *(bridge.run(stop) for bridge in bridges),
+                *(_run_camera(camera, stop) for camera in cameras),
+            )
     finally:
+        asking.close()
         side_door.close()
     logger.info("stopped")
     return all(drained)
 
 
-def _problems(bridges: Sequence[SupervisedBridge]) -> list[str]:
-    return [bridge.problem for bridge in bridges if bridge.problem]
+async def _run_camera(camera: Camera, stop: asyncio.Event) -> bool:
+    stopping = asyncio.create_task(_then(stop, camera.stop))
+    try:
+        return await asyncio.to_thread(camera.run)
+    finally:
+        stopping.cancel()
+
+
+def _problems(parts: Sequence[SupervisedBridge | Camera]) -> list[str]:
+    return [part.problem for part in parts if part.problem]
 
 
 async def _wait(stop: asyncio.Event, pause_s: float) -> None:
@@ -167,8 +190,8 @@ def run_ingest(settings: IngestSettings) -> int:
     Raises:
         ConfigurationError: It cannot be started.
     """
-    if not settings.topics:
-        raise ConfigurationError("topics: name at least one in the file of --config")
+    if not settings.topics and not settings.sources:
+        raise ConfigurationError("topics, sources: name at least one in the file of --config")
     configure_logs("ingest", level=settings.log_level, log_format=settings.log_format)
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     return 0 if asyncio.run(_until_signal(settings)) else 1

@@ -1,6 +1,6 @@
-"""Settings of ``arno ingest``: where gateway and Kafka are, and which topics are read.
+"""Settings of ``arno ingest``: where gateway and Kafka are, which topics and videos are read.
 
-What has parts of its own (``topics``) stands only in the configuration file, YAML or TOML:
+Topics and sources have parts of their own, and stand only in the configuration file, YAML or TOML:
 
     address: 127.0.0.1:50051
     kafka_bootstrap: 127.0.0.1:9092
@@ -9,6 +9,12 @@ What has parts of its own (``topics``) stands only in the configuration file, YA
         results: photos.results
         dead_letters: photos.dead
         tasks: [OD, {task: OPEN_VOCABULARY_DETECTION, classes: [helmet, vest]}]
+    sources:
+      - name: gate
+        source: rtsp://camera/1
+        tasks: [OD]
+        fps: 2
+        events: gate.jsonl
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from arno.bus.settings import BusSettings, KafkaClientSettings
 from arno.client.channel import DEFAULT_ADDRESS, Tls
 from arno.errors import ArnoError
+from arno.ingest.tracking import Place, place
 from arno.ops.config import FILE_ONLY, ObservabilitySettings, Settings
 from arno.ops.secret_text import secret_text
 from arno.vocabulary import Lane
@@ -103,11 +110,7 @@ class TopicRoute(Settings):
     @field_validator("tasks")
     @classmethod
     def _answerable(cls, tasks: tuple[TaskEntry, ...]) -> tuple[TaskEntry, ...]:
-        try:
-            check_specs([entry.spec() for entry in tasks])
-        except ArnoError as error:
-            raise ValueError(error.message) from error
-        return tasks
+        return _checked(tasks)
 
     @model_validator(mode="after")
     def _three_topics(self) -> TopicRoute:
@@ -120,12 +123,82 @@ class TopicRoute(Settings):
         return [entry.spec() for entry in self.tasks]
 
 
+def _checked(tasks: tuple[TaskEntry, ...]) -> tuple[TaskEntry, ...]:
+    try:
+        check_specs([entry.spec() for entry in tasks])
+    except ArnoError as error:
+        raise ValueError(error.message) from error
+    return tasks
+
+
+class VideoSource(Settings):
+    """One video or camera: what is asked about its frames, and where the events go."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Names it in logs and metrics.")
+    source: str = Field(min_length=1, description="A file, an address such as rtsp://, a camera.")
+    tasks: tuple[TaskEntry, ...] = Field(min_length=1, description="Tasks to run on every frame.")
+    events: Path = Field(description="File that gets a line of JSON for each frame, at its end.")
+    video: Path | None = Field(None, description="File that gets the answered frames, MP4.")
+    fps: float | None = Field(None, gt=0, description="Frames a second that are read; None: all.")
+    realtime: bool = Field(False, description="Read a file no faster than it plays.")
+    policy: Literal["all", "latest", "adaptive"] = Field(
+        "latest", description="When the model is slower: wait, keep the newest, hold latency_s."
+    )
+    latency_s: float = Field(1.0, gt=0, description="What the policy adaptive holds.")
+    in_flight: int = Field(4, ge=1, le=64, description="Frames open at once.")
+    timeout_s: float = Field(30.0, gt=0, le=600, description="Time limit of a frame.")
+    hold_bits: int | None = Field(
+        None, ge=0, le=256, description="Bits of the hash that may change in a picture held."
+    )
+    track: bool = Field(False, description="Follow objects.")
+    lines: dict[str, tuple[float, ...]] = Field({}, description="Lines: x0, y0, x1, y1.")
+    zones: dict[str, tuple[float, ...]] = Field({}, description="Zones: x, y, x, y, x, y, ...")
+    lost_s: float = Field(2.0, gt=0, description="An object not seen for so long has left.")
+
+    @field_validator("tasks")
+    @classmethod
+    def _answerable(cls, tasks: tuple[TaskEntry, ...]) -> tuple[TaskEntry, ...]:
+        return _checked(tasks)
+
+    @model_validator(mode="after")
+    def _has_places(self) -> VideoSource:
+        try:
+            self.places(line=True), self.places(line=False)
+        except ArnoError as error:
+            raise ValueError(error.message) from error
+        return self
+
+    def specs(self) -> list[TaskSpec]:
+        """Return the tasks as the client takes them."""
+        return [entry.spec() for entry in self.tasks]
+
+    def places(self, *, line: bool) -> tuple[Place, ...]:
+        """Return the lines or the zones.
+
+        Raises:
+            InvalidFieldError: One has another number of corners.
+        """
+        field, given = ("lines", self.lines) if line else ("zones", self.zones)
+        return tuple(place(name, corners, field, line=line) for name, corners in given.items())
+
+
+def _refuse_repeated(names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"named more than once: {', '.join(repeated)}")
+
+
 class IngestSettings(ObservabilitySettings, KafkaClientSettings):
     """Settings of the process that reads streams."""
 
     topics: tuple[TopicRoute, ...] = Field(
         (),
         description="Topics to read; in the configuration file only.",
+        json_schema_extra=FILE_ONLY,
+    )
+    sources: tuple[VideoSource, ...] = Field(
+        (),
+        description="Videos and cameras; in the configuration file only.",
         json_schema_extra=FILE_ONLY,
     )
     address: str = Field(DEFAULT_ADDRESS, description="HOST:PORT of the gateway.")
@@ -152,10 +225,15 @@ class IngestSettings(ObservabilitySettings, KafkaClientSettings):
     @classmethod
     def _read_once(cls, topics: tuple[TopicRoute, ...]) -> tuple[TopicRoute, ...]:
         names = [route.topic for route in topics]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"named more than once: {', '.join(repeated)}")
+        _refuse_repeated(names)
         return topics
+
+    @field_validator("sources")
+    @classmethod
+    def _named_once(cls, sources: tuple[VideoSource, ...]) -> tuple[VideoSource, ...]:
+        _refuse_repeated([one.name for one in sources])
+        _refuse_repeated([str(path) for one in sources for path in (one.events, one.video) if path])
+        return sources
 
     def encryption(self) -> Tls | None:
         """Return how to speak TLS to the gateway; None for plain text."""
@@ -172,6 +250,6 @@ class IngestSettings(ObservabilitySettings, KafkaClientSettings):
 
     def bus_settings(self, **changes: Any) -> BusSettings:
         """Return what the clients of Kafka take."""
-        largest = max(route.image_bytes_max for route in self.topics)
+        largest = max((route.image_bytes_max for route in self.topics), default=1024)
         given = {"claim_timeout_s": self.claim_timeout_s, "record_bytes_max": largest, **changes}
         return self.kafka(**given)

@@ -48,11 +48,21 @@ def place_of(written: str, *, field: str, line: bool) -> Place:
         found = [float(number) for number in numbers.split(",")]
     except ValueError:
         found = []
-    fits = len(found) == _LINE_NUMBERS if line else len(found) >= _ZONE_NUMBERS_MIN
-    if not name or not fits or len(found) % 2:
+    return place(name, found, field, line=line)
+
+
+def place(name: str, numbers: Sequence[float], field: str, *, line: bool) -> Place:
+    """Return the place with a name and the x and y of its corners in turn.
+
+    Raises:
+        InvalidFieldError: It has no name, or another number of corners.
+    """
+    fits = len(numbers) == _LINE_NUMBERS if line else len(numbers) >= _ZONE_NUMBERS_MIN
+    if not name or not fits or len(numbers) % 2:
         limit = "NAME=x0,y0,x1,y1" if line else "NAME=x,y,x,y,x,y and further corners"
-        raise InvalidFieldError(field=field, problem="not a place", limit=limit, sent=written)
-    return Place(name, tuple(zip(found[::2], found[1::2], strict=True)))
+        sent = f"{name}={','.join(f'{number:g}' for number in numbers)}"
+        raise InvalidFieldError(field=field, problem="not a place", limit=limit, sent=sent)
+    return Place(name, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

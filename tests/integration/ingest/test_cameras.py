@@ -1,0 +1,106 @@
+"""`arno ingest` with sources: an RTSP camera that dies and returns, and a file, side by side."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from itertools import pairwise
+
+import pytest
+from support import tied_process
+from support.arno_up import ArnoUp, start_arno
+from support.availability import require
+from support.eventually import eventually
+from support.redis_server import WAYS_TO_GET_IT, redis_executables
+from support.rtsp_server import WAYS_TO_GET_IT as RTSP_IS_MISSING
+from support.rtsp_server import RtspServer, rtsp_available
+from support.videos import write_video
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def up(tmp_path):
+    require(redis_executables(), WAYS_TO_GET_IT)
+    up = ArnoUp(tmp_path)
+    yield up
+    assert up.stop() == 0
+
+
+@pytest.fixture
+def camera(tmp_path):
+    require(rtsp_available(), RTSP_IS_MISSING)
+    server = RtspServer(tmp_path)
+    yield server
+    server.stop()
+
+
+class Service:
+    """`arno ingest` with these sources."""
+
+    def __init__(self, folder, address: str, *sources: dict[str, object]) -> None:
+        self.folder, self.port = folder, tied_process.free_port()
+        config = folder / "streams.yaml"
+        named = [
+            {"tasks": ["OD"], "events": str(folder / f"{one['name']}.jsonl"), **one}
+            for one in sources
+        ]
+        config.write_text(
+            json.dumps({"address": address, "sources": named, "metrics_port": self.port})
+        )
+        self.log = folder / "ingest.log"
+        self.process = start_arno("ingest", "--config", config, log=self.log)
+
+    def lines(self, name: str) -> list[dict[str, object]]:
+        assert self.process.poll() is None, self.log.read_text()
+        path = self.folder / f"{name}.jsonl"
+        # The last line may be half written.
+        return (
+            [json.loads(line) for line in path.read_text().splitlines()[:-1]]
+            if path.exists()
+            else []
+        )
+
+    def get(self, page: str) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{page}", timeout=5) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+
+def test_camera_that_dies_and_returns_goes_on_and_disturbs_no_other_source(up, camera, tmp_path):
+    video = write_video(tmp_path / "numbers.mp4", duration_s=4, rate=10)
+    camera.start()
+    service = Service(
+        tmp_path,
+        up.address,
+        {"name": "gate", "source": camera.url, "fps": 5, "video": str(tmp_path / "seen.mp4")},
+        {"name": "file", "source": str(video), "policy": "all"},
+        {"name": "none", "source": "rtsp://127.0.0.1:1/none"},
+    )
+    try:
+        eventually(lambda: len(service.lines("gate")) >= 5, what="the camera is answered")
+        before = len(service.lines("gate"))
+        camera.kill()
+        camera.start()
+        eventually(lambda: len(service.lines("gate")) >= before + 8, what="it goes on")
+        eventually(lambda: len(service.lines("file")) >= 39, what="the file is read to its end")
+        lines = service.lines("gate")
+        assert [line["sequence"] for line in lines] == list(range(len(lines)))
+        assert all(a["timestamp_ms"] < b["timestamp_ms"] for a, b in pairwise(lines))
+        assert "none: source: cannot open rtsp://127.0.0.1:1/none" in service.get("/readyz")
+        metrics = service.get("/metrics")
+        assert 'arno_ingest_source_up{source="gate"} 1.0' in metrics
+        assert 'arno_ingest_frames_total{outcome="answered",source="file"} 40.0' in metrics
+        assert 'arno_ingest_source_restarts_total{source="none"}' in metrics
+    finally:
+        assert service.stop() == 0
+    assert (tmp_path / "seen.mp4").stat().st_size > 1000
