@@ -37,7 +37,7 @@ def arno(monkeypatch, capsys):
         (["infer", "x.png", "--draw", "seen.tga"], "name a folder, or a file of .bmp"),
         (["infer", "x.png", "--draw", "{tmp}/file/a/x.png"], "file/a/x.png: Not a directory"),
         (["stream", "x.mp4", "--policy", "every"], "every=N"),
-        (["stream", "x.mp4", "--policy", "newest"], "must be all, latest or every=N"),
+        (["stream", "x.mp4", "--policy", "newest"], "must be all, latest, adaptive or every=N"),
         (["stream", "absent.mp4"], "source: no such file; sent: absent.mp4"),
         (["up", "--bus", "kafka", "--data", "{tmp}"], "--kafka-bootstrap HOST:PORT"),
         (["gateway", "--window", "many"], "--window"),
