@@ -84,9 +84,8 @@ which all of this is about, and its wheels on PyPI need a GPU."""
 
 _AIMS = """## What was aimed at
 
-Ratios within one run, on the machine that the sections below name. No GPU was at hand: the GPU
-path has only been run through, on CPU (`benchmarks/gpu --dry-run`), and nothing on this page says
-how fast it is.
+Ratios within one run, on the machine that the sections below name. They are
+CPUs; what was measured on a GPU is on [a page of its own](gpu.md).
 
 The ceiling is the ratio of an engine that did nothing but the products of the two encoders, each
 image and each prompt once, at the rate that this machine reaches with all its cores: it prepares

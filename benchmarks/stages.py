@@ -18,7 +18,7 @@ from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepShape
 from arno.engine.image_encoding import encode_images
-from arno.engine.image_preparation import prepare_image
+from arno.engine.image_preparation import Normaliser, prepare_image
 from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
 from arno.engine.linear import lay_out
 from arno.engine.prompt_encoding import EncodedPrompts, encode_prompts
@@ -134,17 +134,20 @@ def _prepare(bench: _Bench) -> list[torch.Tensor]:
 
 def _encode(bench: _Bench, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
     network, theirs, repeats = bench.checkpoint.network, bench.florence.network, bench.sizes.repeats
-    first = torch.stack(pixels[:1]).to(bench.device, theirs.dtype)
+    normalise = Normaliser(bench.checkpoint.recipe, bench.device)
+    all_at_once = normalise(torch.stack(pixels).to(bench.device)).to(theirs.dtype)
+    first = all_at_once[:1]
     flops = count_flops(lambda: theirs.get_image_features(first))
     vision = weight_bytes(theirs.model.vision_tower, theirs.model.multi_modal_projector)
     untyped: Any = network.model
     for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
         lay_out(part)  # as the engine does when it takes a checkpoint
-    all_at_once = torch.stack(pixels).to(bench.device, theirs.dtype)
     for count, batch in ((1, first), (len(pixels), all_at_once)):
         bench.note(
             f"encode, {count} images",
-            median_s(partial(encode_images, network, pixels[:count]), repeats, bench.device),
+            median_s(
+                partial(encode_images, network, normalise, pixels[:count]), repeats, bench.device
+            ),
             Work(flops * count, vision),
             transformers_s=median_s(
                 partial(theirs.get_image_features, batch),
@@ -152,7 +155,7 @@ def _encode(bench: _Bench, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
                 bench.device,
             ),
         )
-    return encode_images(network, pixels)
+    return encode_images(network, normalise, pixels)
 
 
 def _prompt_ids(bench: _Bench) -> tuple[int, ...]:
@@ -276,7 +279,7 @@ def _arno_steps(
         if over:
             break
     return _Steps(
-        median(took_s), join_s / count, [batch.best(each).token_ids for each in sequences]
+        median(took_s), join_s / count, [best.token_ids for best in batch.best(sequences)]
     )
 
 

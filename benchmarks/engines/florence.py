@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from arno.engine.checkpoints.config import read_recipe
-from arno.engine.image_preparation import prepare_image
+from arno.engine.image_preparation import Normaliser, prepare_image
 from arno.ops.images import ImageLimits
 from transformers import (
     AutoTokenizer,
@@ -59,6 +59,7 @@ class Florence:
         self.network.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # as it is
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._recipe = read_recipe(folder)
+        self._normalise = Normaliser(self._recipe)
         self._image_places = 0
 
     def answer(self, asks: Sequence[Ask]) -> list[tuple[int, ...]]:
@@ -94,7 +95,7 @@ class Florence:
     def _pixels(self, ask: Ask) -> torch.Tensor:
         pixels = prepare_image(ask.image, self._recipe, _LIMITS).pixels
         assert pixels is not None
-        return pixels
+        return self._normalise(pixels)
 
     def _prompt(self, ask: Ask, pixels: torch.Tensor) -> list[int]:
         text = "<s>" + ask.prompt + "</s>"

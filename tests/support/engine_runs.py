@@ -16,6 +16,8 @@ from arno.engine import (
     SequenceProgress,
     SequenceRequest,
 )
+from arno.engine.checkpoints.config import read_recipe
+from arno.engine.image_preparation import Normaliser
 from PIL import Image
 from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 
@@ -92,6 +94,7 @@ class Reference:
         loader = Florence2ForConditionalGeneration
         self.network = loader.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.normalise = Normaliser(read_recipe(folder))
         self._answers: dict[object, tuple[int, ...]] = {}
 
     def answer(self, asked: SequenceRequest) -> tuple[int, ...]:
@@ -111,7 +114,7 @@ class Reference:
             }
         return self.network.generate(
             input_ids=self.input_ids(asked),
-            pixel_values=asked.image.pixels[None],
+            pixel_values=self._pixels(asked),
             num_beams=options.num_beams,
             max_new_tokens=options.max_new_tokens,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
@@ -127,8 +130,11 @@ class Reference:
             **extra,
         )
 
+    def _pixels(self, asked: SequenceRequest) -> torch.Tensor:
+        return self.normalise(asked.image.pixels[None])
+
     def input_ids(self, asked: SequenceRequest) -> torch.Tensor:
-        features = self.network.get_image_features(asked.image.pixels[None]).pooler_output
+        features = self.network.get_image_features(self._pixels(asked)).pooler_output
         places = [self.network.config.image_token_id] * features.shape[1]
         prompt = self.tokenizer("<s>" + asked.prompt + "</s>", add_special_tokens=False).input_ids
         return torch.tensor([places + prompt])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.engine.decoding.pool import DecodePool
@@ -11,6 +12,9 @@ from arno.engine.image_encoding import EncodedImages
 from arno.engine.image_stage import ImageStage
 from arno.engine.sequence import Sequence, SequenceStage
 from arno.errors import LimitExceededError
+
+_STEPS_HELD_BACK: Final = 8
+"""About ten milliseconds on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class AdmissionQueue:
     """Sequences before they decode. The engine's thread only, but for `queued_count`."""
 
     def __init__(
-        self, images: ImageStage, *, positions: int, group_max: int, size_max: int
+        self, images: ImageStage, *, positions: int, group_max: int, size_max: int, ahead: int = 0
     ) -> None:
         """Start empty.
 
@@ -49,11 +53,15 @@ class AdmissionQueue:
             positions: Most positions of image and prompt together.
             group_max: Most sequences whose images, or whose prompts, are encoded together.
             size_max: Largest total size of all sequences from their encoding to their end.
+            ahead: Sequences whose images may be encoded before there is a slot for them. With any,
+                sequences also join in larger groups.
         """
         self._images = images
         self._positions = positions
         self._group_max = group_max
         self._size_max = size_max
+        self._ahead = ahead
+        self._held_back = 0
         self._scheduler: Scheduler[Sequence] = Scheduler(LanePolicy())
         self._encoding: list[Sequence] = []
         self._ready: list[Sequence] = []
@@ -88,7 +96,7 @@ class AdmissionQueue:
         if self.encoding or not self.queued_count:
             return None
         in_flight = [*running, *self._ready]
-        count = min(limit - len(in_flight), self._group_max)
+        count = min(limit + self._ahead - len(in_flight), self._group_max)
         if count <= 0:
             return None
         size = self._size_max - sum(sequence.size for sequence in in_flight)
@@ -138,8 +146,21 @@ class AdmissionQueue:
             count = min(pool.free_slots(key), free, self._group_max)
             if count > 0:
                 count = min(count, pool.affordable(key))
-                return [sequence for sequence in self._ready if sequence.batch_key == key][:count]
+                found = [sequence for sequence in self._ready if sequence.batch_key == key]
+                return [] if self._hold_back(pool, len(found[:count])) else found[:count]
         return []
+
+    def _hold_back(self, pool: DecodePool, count: int) -> bool:
+        """Return whether so few sequences wait a few steps for others to join with them.
+
+        To join takes a GPU as long for one sequence as for a group.
+        """
+        self._held_back += 1
+        more = self.queued_count or len(self._ready) > count
+        if 2 * count < self._ahead and more and len(pool) and self._held_back <= _STEPS_HELD_BACK:
+            return True
+        self._held_back = 0
+        return False
 
     def take(self, sequences: Iterable[Sequence]) -> None:
         """Take ready sequences out, which join their batch."""

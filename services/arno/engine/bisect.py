@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from arno.engine.memory import clear_frames
+from arno.engine.device import clear_frames, require_device
 
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")
@@ -49,12 +49,16 @@ def run_bisecting(
     """Run a batch; if it raises, run its halves instead, down to single members.
 
     A batch too large for the device's memory succeeds in parts, too.
+
+    Raises:
+        DeviceLostError: The device does not work any more.
     """
     if not members:
         return Bisected(())
     try:
         outcomes = run(members)
     except Exception as fault:  # noqa: BLE001 - whatever it is, the other members must not share it
+        require_device(fault)
         clear_frames(fault)
         if len(members) == 1:
             return Bisected((), (Casualty(members[0], fault),), 1)

@@ -24,8 +24,9 @@ from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepLauncher
 from arno.engine.decoding.pool import DecodePool, PoolLimits
+from arno.engine.device import cache_bytes, clear_frames, out_of_memory, use_device
 from arno.engine.image_encoding import ImageEncoding
-from arno.engine.image_preparation import prepare_image
+from arno.engine.image_preparation import Normaliser, prepare_image
 from arno.engine.image_stage import ImageStage, Uploads, overlaps
 from arno.engine.interface import (
     EngineStatistics,
@@ -38,12 +39,12 @@ from arno.engine.interface import (
 )
 from arno.engine.linear import lay_out_encoders
 from arno.engine.loops import ends_in_loop
-from arno.engine.memory import cache_bytes, clear_frames, out_of_memory
 from arno.engine.prompt_encoding import encode_prompts
-from arno.engine.self_test import check_answers, probe_picture
+from arno.engine.self_test import check_answers
 from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
-from arno.engine.warming import warm_images, warm_width, widths
+from arno.engine.vision_gpu import group_sizes
+from arno.engine.warming import warm_gpu
 from arno.errors import ArnoError, EngineError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.pixel_budget import PixelBudget
@@ -83,8 +84,13 @@ class ContinuousEngine:
         self._checkpoint = checkpoint
         self._settings = settings
         self._clock = clock
+        self._group_max = min(settings.admit_sequences_max, settings.batch_sequences_max)
         card, device = checkpoint.card, checkpoint.network.device
-        images = ImageEncoding(checkpoint.network, settings.encoded_cache_bytes)
+        normalise = Normaliser(checkpoint.recipe, device)
+        sizes = group_sizes(self._group_max) if device.type == "cuda" else ()
+        images = ImageEncoding(
+            checkpoint.network, normalise, settings.encoded_cache_bytes, group_sizes=sizes
+        )
         self._images = ImageStage(images, overlap=overlaps(settings, device))
         self._uploads = Uploads(device)
         limits = PoolLimits(
@@ -100,8 +106,10 @@ class ContinuousEngine:
         self._queue = AdmissionQueue(
             self._images,
             positions=card.position_count,
-            group_max=settings.admit_sequences_max,
+            group_max=self._group_max,
             size_max=settings.batch_tokens_max,
+            # Kernels of a GPU are queued, so that it encodes while the host decodes and joins.
+            ahead=self._group_max if device.type == "cuda" else 0,
         )
         self._pool = DecodePool(decoder, limits, kinds, make_launcher)
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
@@ -123,31 +131,29 @@ class ContinuousEngine:
         return self._checkpoint.token_table
 
     def warm_up(self) -> None:
-        """Answer a few probes, in both kinds of search; on a GPU, run all that is compiled there.
+        """Answer a few probes, in both kinds of search; on a GPU, compile and record before that.
 
         Raises:
             ModelError: The model answers with special tokens only.
         """
+        network = self._checkpoint.network
+        use_device(network.device)
+        if network.device.type == "cuda":
+            warm_gpu(self._checkpoint, self._pool, self._settings, self._group_max)
         check_answers(self, allow_untrained=self._settings.allow_untrained)
-        if self._checkpoint.network.device.type == "cuda":
-            image, most = self.prepare(probe_picture()), self._settings.batch_sequences_max
-            for count in range(1, min(most, self._settings.admit_sequences_max) + 1):
-                warm_images(self, image, count)
-            for count in widths(most):
-                warm_width(self, image, count)
         # First runs are slow, so their times predict nothing.
         self._statistics, self._price = EngineStatistics(), ImagePrice()
 
     def prepare(self, content: bytes) -> PreparedImage:
-        """Decode, orient, resize and normalise an image file. Any thread.
+        """Decode, orient and resize an image file. Any thread.
 
         Raises:
             InvalidImageError: It cannot be decoded.
             LimitExceededError: It is larger than the settings allow.
         """
-        return prepare_image(
-            content, self._checkpoint.recipe, self._settings.image_limits, self._pixel_budget
-        )
+        limits = self._settings.image_limits
+        image = prepare_image(content, self._checkpoint.recipe, limits, self._pixel_budget)
+        return self._uploads.pin(image)
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence. It ends exactly once, in a later `step`.
@@ -155,6 +161,7 @@ class ContinuousEngine:
         Raises:
             ValueError: A sequence with its id is in the engine already.
         """
+        use_device(self._checkpoint.network.device)
         tokenizer = self._checkpoint.tokenizer
         sequence = Sequence(
             request=dataclasses.replace(request, image=self._uploads.send(request.image)),
@@ -172,6 +179,7 @@ class ContinuousEngine:
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """Retire cancelled and expired sequences, then admit new ones or decode a token of each."""
+        use_device(self._checkpoint.network.device)
         self._events = []
         self._retire()
         newcomers = self._newcomers()
@@ -265,9 +273,7 @@ class ContinuousEngine:
         decoding = [sequence for sequence in sequences if sequence.token_limit > 1]
         done = run_bisecting(decoding, self._start)
         self._statistics.failed_batch_count += done.failed_batch_count
-        for survivor in done.survivors:
-            if survivor.outcome:
-                self._finish(survivor.member, self._pool.leave(survivor.member))
+        self._finish_all(each.member for each in done.survivors if each.outcome)
         for casualty in done.casualties:
             self._recover([casualty.member], casualty.fault, together=1 + len(self._pool))
 
@@ -295,8 +301,7 @@ class ContinuousEngine:
         for batch in step.failed:
             clear_frames(batch.fault)
             self._recover(list(batch.sequences), batch.fault, together=together)
-        for sequence in step.over:
-            self._finish(sequence, self._pool.leave(sequence))
+        self._finish_all(step.over)
         if not step.failed:
             self._limit.went_well()
         if self._statistics.step_count % _PROGRESS_STEPS == 0:
@@ -337,6 +342,11 @@ class ContinuousEngine:
                 sequence.isolate()
         self._queue.put_back(lost)
 
+    def _finish_all(self, over: Iterable[Sequence]) -> None:
+        """Take sequences whose search is over out of their batch, and end them."""
+        for sequence, found in self._pool.leave(over):
+            self._finish(sequence, found)
+
     def _finish(self, sequence: Sequence, found: Hypothesis) -> None:
         """End a sequence whose search is over."""
         if any(map(math.isnan, found.logprobs)):
@@ -359,7 +369,8 @@ class ContinuousEngine:
     def _cut_short(self, sequence: Sequence, reason: FinishReason) -> None:
         """End a sequence, wherever it is, with the tokens that it has."""
         if sequence.stage is SequenceStage.RUNNING:
-            self._end(sequence, reason, self._pool.leave(sequence))
+            ((_, found),) = self._pool.leave([sequence])
+            self._end(sequence, reason, found)
         else:
             self._queue.withdraw(sequence)
             self._end(sequence, reason)

@@ -70,7 +70,12 @@ class EngineLoop:
             self._changed.notify()
 
     def run(self) -> None:
-        """Step until stopped: the body of the engine's thread."""
+        """Step until stopped: the body of the engine's thread.
+
+        Raises:
+            DeviceLostError: The GPU does not work any more. Its sequences do not end here: their
+                jobs run again in another process.
+        """
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped or self._inbox or self._live_count)
@@ -99,6 +104,7 @@ class EngineLoop:
             except ArnoError as error:
                 refused.append(_refused(message, error))
             except RuntimeError as fault:  # a device without memory for one more image
+                _require_device(fault)
                 logger.exception("a sequence could not be submitted")
                 why = f"the engine could not take the task: {type(fault).__name__}"
                 refused.append(_refused(message, EngineError(why)))
@@ -118,6 +124,13 @@ class EngineLoop:
                 if not self._inbox and not self._stopped:
                     self._changed.wait(_IDLE_PAUSE_S)
         return events
+
+
+def _require_device(fault: Exception) -> None:
+    # Not at the top: the engine for load tests runs without torch.
+    from arno.engine.device import require_device
+
+    require_device(fault)
 
 
 def _refused(request: SequenceRequest, error: ArnoError) -> SequenceFinished:

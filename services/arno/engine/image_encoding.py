@@ -13,8 +13,9 @@ import torch
 from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.bisect import run_bisecting
+from arno.engine.device import out_of_memory, release_memory
+from arno.engine.image_preparation import Normaliser
 from arno.engine.interface import PreparedImage
-from arno.engine.memory import out_of_memory
 
 _CPU_PIXELS_AT_ONCE: Final = 2 * 768 * 768
 """More pixels in one pass are slower on a CPU: of the base model's images, two take 2.6 s each on
@@ -95,9 +96,25 @@ class EncodedCache:
 class ImageEncoding:
     """The vision encoder and its cache. One thread."""
 
-    def __init__(self, network: Florence2ForConditionalGeneration, cache_bytes: int) -> None:
-        """Take the model, and the most bytes of encoded images to keep."""
+    def __init__(
+        self,
+        network: Florence2ForConditionalGeneration,
+        normalise: Normaliser,
+        cache_bytes: int,
+        *,
+        group_sizes: Sequence[int] = (),
+    ) -> None:
+        """Start with nothing encoded.
+
+        Args:
+            network: The model.
+            normalise: What it does to pixels.
+            cache_bytes: Most bytes of encoded images to keep.
+            group_sizes: As for `encode_images`.
+        """
         self._network = network
+        self._normalise = normalise
+        self._group_sizes = group_sizes
         self._cache = EncodedCache(cache_bytes)
 
     def keeps(self, sha256: str) -> bool:
@@ -130,30 +147,43 @@ class ImageEncoding:
         if len(pixels) < len(images):
             raise ValueError("an image without pixels, which another engine prepared")
         try:
-            return encode_images(self._network, pixels)
+            return encode_images(self._network, self._normalise, pixels, self._group_sizes)
         except Exception as fault:
             if not out_of_memory(fault):
                 raise
         # Images kept for later are worth less than those needed now.
         self._cache.clear()
-        return encode_images(self._network, pixels)
+        release_memory()
+        return encode_images(self._network, self._normalise, pixels, self._group_sizes)
 
 
 @torch.inference_mode()
 def encode_images(
-    network: Florence2ForConditionalGeneration, pixels: Sequence[torch.Tensor]
+    network: Florence2ForConditionalGeneration,
+    normalise: Normaliser,
+    pixels: Sequence[torch.Tensor],
+    group_sizes: Sequence[int] = (),
 ) -> list[torch.Tensor]:
     """Encode at least one image; return [V, D] each, owning their memory.
 
-    Shapes: pixels [C=3, H, W] float32 each.
+    Args:
+        network: The model.
+        normalise: What it does to pixels.
+        pixels: [C=3, H, W] uint8 each.
+        group_sizes: Numbers of images that the encoder is compiled for, in rising order; blank
+            images make up the number.
     """
     at_once = _images_at_once(network.device, pixels)
     features: list[torch.Tensor] = []
     for first in range(0, len(pixels), at_once):
-        batch = torch.stack(list(pixels[first : first + at_once]))  # [B, C, H, W]
-        batch = batch.to(network.device, network.dtype)
-        found = network.get_image_features(batch).pooler_output  # [B, V, D]
-        features += [row.clone() for row in found]
+        batch = list(pixels[first : first + at_once])
+        count = len(batch)
+        size = next((size for size in group_sizes if size >= count), count)
+        batch += [torch.zeros_like(batch[0])] * (size - count)
+        levels = torch.stack(batch).to(network.device)  # [B, C, H, W]
+        values = normalise(levels).to(network.dtype)
+        found = network.get_image_features(values).pooler_output  # [B, V, D]
+        features += [row.clone() for row in found[:count]]
     return features
 
 

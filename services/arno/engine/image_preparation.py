@@ -23,7 +23,7 @@ def prepare_image(
     limits: ImageLimits,
     budget: PixelBudget | None = None,
 ) -> PreparedImage:
-    """Decode, orient, resize and normalise. Any thread.
+    """Decode, orient and resize. Any thread.
 
     Args:
         content: The image file.
@@ -40,7 +40,7 @@ def prepare_image(
     header = image.header
     pixel_count = header.width_px * header.height_px
     with nullcontext() if budget is None else budget.hold(pixel_count):
-        pixels = make_pixels(image.decode(), recipe)
+        pixels = resize(image.decode(), recipe)
     return PreparedImage(
         sha256=hashlib.sha256(content).hexdigest(),
         pixels=pixels,
@@ -50,16 +50,35 @@ def prepare_image(
     )
 
 
-def make_pixels(picture: Image.Image, recipe: PixelRecipe) -> torch.Tensor:
-    """Return an RGB picture as a tensor.
-
-    Shapes: [C=3, H, W] float32.
-    Source: transformers' image processor, Pillow backend: rescaled in double precision, rounded to
-    single, then normalised. The order decides the last bit.
-    """
+def resize(picture: Image.Image, recipe: PixelRecipe) -> torch.Tensor:
+    """Return an RGB picture at the model's size, [C=3, H, W] uint8."""
     side = (recipe.side_px, recipe.side_px)
-    resized = np.asarray(picture.resize(side, resample=recipe.resample))  # [H, W, C]
-    scaled = (resized.astype(np.float64) * recipe.rescale_factor).astype(np.float32)
-    mean, std = (np.array(values, dtype=np.float32) for values in (recipe.mean, recipe.std))
-    normalised = (scaled - mean) / std
-    return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))  # [C, H, W]
+    levels = np.asarray(picture.resize(side, resample=recipe.resample))  # [H, W, C]
+    return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1)))
+
+
+class Normaliser:
+    """Maps the levels of pixels to what the vision encoder takes, by a table of all 3 x 256.
+
+    Source: transformers' image processor, Pillow backend: rescaled in double precision, rounded to
+    single, then normalised. The order decides the last bit, which a table keeps on any device.
+    """
+
+    def __init__(self, recipe: PixelRecipe, device: torch.device | None = None) -> None:
+        """Compute the table, on the device where pixels will be."""
+        levels = np.arange(256, dtype=np.float64)
+        scaled = (levels * recipe.rescale_factor).astype(np.float32)
+        mean, std = (np.array(each, dtype=np.float32) for each in (recipe.mean, recipe.std))
+        table = (scaled - mean[:, None]) / std[:, None]  # [C, 256]
+        self._table = torch.from_numpy(table).to(device or "cpu")
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return [..., C=3, H, W] float32 of uint8."""
+        levels = pixels.flatten(-2).long()
+        table = self._table.expand(*levels.shape[:-1], -1)
+        return table.gather(-1, levels).view(pixels.shape)
+
+
+def make_pixels(picture: Image.Image, recipe: PixelRecipe) -> torch.Tensor:
+    """Return an RGB picture as the vision encoder takes it, [C=3, H, W] float32."""
+    return Normaliser(recipe)(resize(picture, recipe))

@@ -12,6 +12,7 @@ import torch
 from arno.engine.image_encoding import EncodedImages, ImageEncoding
 from arno.engine.interface import PreparedImage
 from arno.engine.settings import EngineSettings
+from arno.errors import ModelError
 from arno.ops.cpus import available_cpus
 
 
@@ -69,7 +70,10 @@ class ImageStage:
 
 
 class Uploads:
-    """Copies pixels to a GPU from pinned memory, while it computes. On a CPU it does nothing."""
+    """Copies pixels to a GPU from pinned memory, while it computes. On a CPU it does nothing.
+
+    `pin` is for the threads that prepare images, the rest for the engine's thread.
+    """
 
     def __init__(self, device: torch.device) -> None:
         """Take the device that pixels are sent to."""
@@ -77,12 +81,18 @@ class Uploads:
         make: Any = torch.cuda.Stream
         self._stream = make(device) if device.type == "cuda" else None
 
+    def pin(self, image: PreparedImage) -> PreparedImage:
+        """Return the image in memory that the GPU can read by itself. Any thread."""
+        if self._stream is None or image.pixels is None:
+            return image
+        return dataclasses.replace(image, pixels=image.pixels.pin_memory())
+
     def send(self, image: PreparedImage) -> PreparedImage:
         """Start to copy an image's pixels, and return the image with the copy; do not wait."""
         if self._stream is None or image.pixels is None:
             return image
         with torch.cuda.stream(self._stream):
-            pixels = image.pixels.pin_memory().to(self._device, non_blocking=True)
+            pixels = image.pixels.to(self._device, non_blocking=True)
         # Their memory must not be given to later pixels while these are still being read.
         pixels.record_stream(torch.cuda.current_stream(self._device))
         return dataclasses.replace(image, pixels=pixels)
@@ -96,8 +106,11 @@ class Uploads:
 def overlaps(settings: EngineSettings, device: torch.device) -> bool:
     """Return whether images are encoded beside decoding: by default where a processor is free.
 
-    On a GPU, none would be: while a step is recorded, its process may do no other work there.
+    Raises:
+        ModelError: It is asked for on a GPU, where both would queue on one stream.
     """
+    if device.type == "cuda" and settings.encode_overlap == "on":
+        raise ModelError("encode_overlap: on is for CPUs; leave it at auto on a GPU")
     if settings.encode_overlap == "auto":
         return device.type == "cpu" and torch.get_num_threads() < available_cpus()
     return settings.encode_overlap == "on"

@@ -25,8 +25,9 @@ class PreparedImage:
 
     Attributes:
         sha256: Digest of the image file, lower-case hex: the key of its encoding in the cache.
-        pixels: [C=3, H, W] float32, resized to the model's size, channels normalised. None from an
-            engine without a vision encoder.
+        pixels: [C=3, H, W] uint8, resized to the model's size; the engine normalises them, because
+            as levels they take a quarter of the memory. None from an engine without a vision
+            encoder.
         size: Width and height as a viewer shows the image, in pixels.
         mime_type: Such as ``image/png``.
         prepare_s: Seconds that preparing took.

@@ -9,6 +9,8 @@ from torch import nn
 from transformers import Florence2ForConditionalGeneration
 from transformers.activations import GELUActivation
 
+from arno.engine.vision_gpu import lay_out_vision
+
 
 class Linear:
     """``x @ weight.T + bias`` over the last dimension.
@@ -89,7 +91,7 @@ def lay_out(module: nn.Module) -> None:
 
 
 def lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
-    """Lay out the vision and the text encoder; on a GPU, compile the vision encoder.
+    """Lay out the vision and the text encoder for their processor.
 
     The decoder is not touched: `Decoder` lays out its own weights.
     """
@@ -97,9 +99,7 @@ def lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
     for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
         lay_out(part)
     if network.device.type == "cuda":
-        # Once for each number of images, all of them before readiness. On a CPU it gains a tenth
-        # and takes minutes: docs/decisions/0005.
-        untyped.vision_tower.compile(dynamic=False)
+        lay_out_vision(untyped.vision_tower)
 
 
 def _has_gelu(module: nn.Module) -> bool:

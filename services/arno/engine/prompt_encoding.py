@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import Florence2ForConditionalGeneration
+
+from arno.engine.checkpoints.tokenizer import PAD_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,22 @@ def encode_prompts(
     features: Sequence[torch.Tensor],
     prompts: Sequence[Sequence[int]],
 ) -> EncodedPrompts:
-    """Encode [image; prompt] of each member, from features [V, D] and prompt ids [T]."""
+    """Encode [image; prompt] of each member, from features [V, D] and prompt ids [T].
+
+    All images have as many positions as the model's size gives them.
+    """
     untyped: Any = network
-    embed = untyped.get_input_embeddings()
-    device = features[0].device
-    rows = [
-        torch.cat([image, embed(torch.tensor(ids, device=device)).to(image.dtype)])
-        for image, ids in zip(features, prompts, strict=True)
-    ]
-    lengths = [row.shape[0] for row in rows]
-    joined = pad_sequence(rows, batch_first=True)  # [B, N, D]
+    images = torch.stack(list(features))  # [B, V, D]
+    lengths = [images.shape[1] + len(ids) for ids in prompts]
+    longest = max(lengths) - images.shape[1]
+    padded = [[*ids, *[PAD_ID] * (longest - len(ids))] for ids in prompts]
+    words = untyped.get_input_embeddings()(torch.tensor(padded, device=images.device))  # [B, T, D]
+    joined = torch.cat([images, words.to(images.dtype)], dim=1)  # [B, N, D]
     real = None
     padding = None
     if len(set(lengths)) > 1:
-        places = torch.arange(joined.shape[1], device=device)
-        real = places < torch.tensor(lengths, device=device)[:, None]  # [B, N]
+        places = torch.arange(joined.shape[1], device=images.device)
+        real = places < torch.tensor(lengths, device=images.device)[:, None]  # [B, N]
         padding = torch.zeros_like(real, dtype=joined.dtype).masked_fill_(~real, -torch.inf)
         padding = padding[:, None, None]
     states = untyped.get_encoder()(inputs_embeds=joined, attention_mask=real).last_hidden_state

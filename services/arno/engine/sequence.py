@@ -47,6 +47,11 @@ class BatchKey:
     alone: str | None = None
 
 
+def batch_key(options: DecodingOptions, *, constrained: bool = False) -> BatchKey:
+    """Return the key of the batch that sequences with these options share."""
+    return BatchKey(dataclasses.replace(options, max_new_tokens=0), constrained)
+
+
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One task to decode. The engine's thread changes it; any thread may set `cancelled`.
@@ -84,8 +89,7 @@ class Sequence:
     def __post_init__(self) -> None:
         """Derive the batch from the options; the cost is that of decoding."""
         self.cost = self.size
-        options = dataclasses.replace(self.request.options, max_new_tokens=0)
-        self.batch_key = BatchKey(options, constrained=self.grammar is not None)
+        self.batch_key = batch_key(self.request.options, constrained=self.grammar is not None)
 
     @property
     def sequence_id(self) -> str:

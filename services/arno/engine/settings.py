@@ -63,6 +63,11 @@ class EngineSettings(Settings):
         description="Encode images beside decoding, on a thread of their own; auto: on a CPU, if "
         "the model's threads leave a core free.",
     )
+    vision_compile: Literal["auto", "off"] = Field(
+        "auto",
+        description="Compile the vision encoder at the start; auto: on a GPU, where it takes a "
+        "minute or more and is then kept in TORCHINDUCTOR_CACHE_DIR.",
+    )
     loop_tokens: int = Field(
         0,
         ge=0,

@@ -1,21 +1,25 @@
-"""Run an engine at every width before it is relied on, so that nothing is compiled for a caller.
+"""Run an engine's decode steps before it is relied on, so that none is recorded for a caller.
 
-Stands alone: the tests of the path for GPUs run it over an engine on a CPU.
+Stands alone: the tests of the path for GPUs run it over a pool on a CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
-from arno.engine.interface import DecodingOptions, Engine, PreparedImage
-from arno.engine.task_sequences import run_to_end, task_request
-from arno.vocabulary import Task, TaskSpec
+from arno.engine.checkpoints import Checkpoint
+from arno.engine.decoding.launchers import StepShape
+from arno.engine.decoding.pool import DecodePool
+from arno.engine.interface import DecodingOptions
+from arno.engine.settings import EngineSettings
+from arno.engine.vision_gpu import compile_vision, encode_blank, group_sizes
 
-_SPEC: Final = TaskSpec(Task.CAPTION)
-_TOKENS: Final = 48
-"""Long enough that the last to join meets the first, short enough for one rounded length."""
+_LENGTHS: Final = (256, 128, 64)
+"""Lengths of answers whose steps are recorded; longer ones are when they first come."""
+
+_PROMPT_TOKENS: Final = 32
+"""Length of a prompt with room for a phrase or two."""
 
 
 def widths(limit: int) -> Iterator[int]:
@@ -27,22 +31,41 @@ def widths(limit: int) -> Iterator[int]:
     yield limit
 
 
-def warm_images(engine: Engine, image: PreparedImage, count: int) -> None:
-    """Encode this number of images together, and decode nothing: answers have one token, the end.
+def step_shapes(sequences_max: int, image_positions: int) -> list[StepShape]:
+    """Return the shapes of usual steps, the largest first, whose memory the others then share."""
+    return [
+        StepShape(count, longest, image_positions + _PROMPT_TOKENS)
+        for count in sorted(widths(sequences_max), reverse=True)
+        for longest in _LENGTHS
+    ]
 
-    Every image gets another digest, or the engine would encode it once and then reuse that.
+
+def warm_decoding(pool: DecodePool, sequences_max: int, image_positions: int) -> None:
+    """Record the usual steps of the default search and of greedy search.
+
+    Args:
+        pool: The decode batches, empty.
+        sequences_max: Most sequences that decode together.
+        image_positions: Positions of an encoded image.
     """
-    options = DecodingOptions(num_beams=1, max_new_tokens=1)
-    names = [f"warm-image-{count}-{number}" for number in range(count)]
-    run_to_end(
-        engine,
-        [task_request(name, _SPEC, replace(image, sha256=name), options=options) for name in names],
-    )
+    shapes = step_shapes(sequences_max, image_positions)
+    for beams in (1, DecodingOptions().num_beams):
+        pool.warm(DecodingOptions(num_beams=beams), shapes)
 
 
-def warm_width(engine: Engine, image: PreparedImage, count: int) -> None:
-    """Answer this number of requests together, twice: once to warm up, once to record."""
-    options = DecodingOptions(max_new_tokens=_TOKENS)
-    for turn in range(2):
-        names = [f"warm-{turn}-{number}" for number in range(count)]
-        run_to_end(engine, [task_request(name, _SPEC, image, options=options) for name in names])
+def warm_gpu(
+    checkpoint: Checkpoint, pool: DecodePool, settings: EngineSettings, group_max: int
+) -> None:
+    """Compile the vision encoder, unless the settings say not to, and record the usual steps.
+
+    Args:
+        checkpoint: The model.
+        pool: The decode batches, empty.
+        settings: Of the engine.
+        group_max: Most images that are encoded together.
+    """
+    network, side_px = checkpoint.network, checkpoint.recipe.side_px
+    if settings.vision_compile == "auto":
+        compile_vision(network, side_px, group_sizes(group_max))
+    positions = encode_blank(network, side_px, group_max).shape[1]
+    warm_decoding(pool, settings.batch_sequences_max, positions)

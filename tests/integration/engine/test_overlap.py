@@ -12,6 +12,7 @@ import torch
 from arno.engine import SequenceFinished
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.image_encoding import ImageEncoding
+from arno.engine.image_preparation import Normaliser
 from arno.engine.image_stage import ImageStage
 from arno.vocabulary import FinishReason
 from support.engine_runs import GREEDY, encoded_ids, picture, request, run_all
@@ -120,7 +121,8 @@ def test_an_idle_engine_waits_for_the_encoder_instead_of_turning(engine):
 
 def test_closing_lets_the_thread_go(checkpoint):
     before = set(threading.enumerate())
-    stage = ImageStage(ImageEncoding(checkpoint.network, cache_bytes=0), overlap=True)
+    images = ImageEncoding(checkpoint.network, Normaliser(checkpoint.recipe), cache_bytes=0)
+    stage = ImageStage(images, overlap=True)
     stage.begin([])
     assert stage.take(wait=True) is not None
     (thread,) = set(threading.enumerate()) - before

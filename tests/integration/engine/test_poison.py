@@ -171,11 +171,11 @@ def test_an_encoder_without_memory_gives_up_kept_images_first(engine, reference,
     run_all(engine)
     real, failures = image_encoding.encode_images, []
 
-    def scarce(network, pixels):
+    def scarce(network, normalise, pixels, sizes):
         if not failures:
             failures.append(len(pixels))
             raise torch.OutOfMemoryError("no memory")
-        return real(network, pixels)
+        return real(network, normalise, pixels, sizes)
 
     monkeypatch.setattr(image_encoding, "encode_images", scarce)
     submit_all(engine, [second])
@@ -210,9 +210,27 @@ def test_a_sequence_too_large_for_the_device_alone_ends_in_an_error(engine, monk
     assert end.error.retryable
 
 
-def test_pixels_that_are_no_numbers_end_in_an_error_and_not_in_an_answer(engine, reference):
+def without_numbers(monkeypatch, image):
+    """Return another image, which the vision encoder turns into NaN."""
+    bad = dataclasses.replace(image, sha256="nan", pixels=image.pixels.clone())
+    real = image_encoding.encode_images
+
+    def encode(network, normalise, pixels, sizes):
+        features = real(network, normalise, pixels, sizes)
+        for each, feature in zip(pixels, features, strict=True):
+            if each is bad.pixels:
+                feature.fill_(torch.nan)
+        return features
+
+    monkeypatch.setattr(image_encoding, "encode_images", encode)
+    return bad
+
+
+def test_an_image_without_numbers_ends_in_an_error_and_not_in_an_answer(
+    engine, reference, monkeypatch
+):
     good = engine.prepare(picture(0))
-    bad = dataclasses.replace(good, sha256="nan", pixels=torch.full_like(good.pixels, torch.nan))
+    bad = without_numbers(monkeypatch, good)
     requests = [request("good", good, options=GREEDY), request("bad", bad, options=GREEDY)]
     submit_all(engine, requests)
     ends = run_all(engine)
@@ -220,10 +238,10 @@ def test_pixels_that_are_no_numbers_end_in_an_error_and_not_in_an_answer(engine,
     assert ends["good"].token_ids == reference.answer(requests[0])
 
 
-def test_a_sequence_in_the_slot_of_one_without_numbers_is_answered(engine, reference):
+def test_a_sequence_in_the_slot_of_one_without_numbers_is_answered(engine, reference, monkeypatch):
     """Beside one with a longer prompt, up to whose length all prompts are read."""
     good = engine.prepare(picture(0))
-    bad = dataclasses.replace(good, sha256="nan", pixels=torch.full_like(good.pixels, torch.nan))
+    bad = without_numbers(monkeypatch, good)
     endless = DecodingOptions(num_beams=3, max_new_tokens=60, no_repeat_ngram_size=1)
     prompt = "a long prompt"
     long = request("long", good, prompt, endless)

@@ -44,7 +44,7 @@ def test_a_prepared_image_knows_its_content_and_its_size(recipe):
     assert prepared.sha256 == hashlib.sha256(content).hexdigest()
     assert (prepared.size, prepared.mime_type) == (ImageSize(30, 20), "image/png")
     assert prepared.pixels is not None
-    assert (tuple(prepared.pixels.shape), prepared.pixels.dtype) == ((3, 64, 64), torch.float32)
+    assert (tuple(prepared.pixels.shape), prepared.pixels.dtype) == ((3, 64, 64), torch.uint8)
 
 
 def test_many_threads_prepare_the_same_pixels(recipe):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 _SMALL_SIDE_PX = 256
 
+_SWITCH_S = 0.0005
+"""Python's default of 5 ms is longer than a decode step of a GPU. After each wait for the device,
+the engine's thread would wait that long for threads that prepare images."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -74,7 +79,9 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
     tokenizer = load_tokenizer(folders.base, older_rows=older_rows)
     token_table = tokenizer.token_table()
     recipe = read_recipe(folders.base)
-    torch.set_num_threads(settings.threads or _threads(recipe))
+    torch.set_num_threads(settings.threads or _threads(recipe, device))
+    if device.type == "cuda":
+        sys.setswitchinterval(_SWITCH_S)
     config = build_config(stored, image_token_id=tokenizer.image_token_id())
     dtype = choose_dtype(settings.dtype, device)
     network = load_network(folders, config, dtype, device, grow_from=older_rows)
@@ -102,9 +109,14 @@ def make_card(
     )
 
 
-def _threads(recipe: PixelRecipe) -> int:
-    """Return the best number of threads: one for products as small as those of arno-tiny."""
-    return 1 if recipe.side_px <= _SMALL_SIDE_PX else available_cpus()
+def _threads(recipe: PixelRecipe, device: torch.device) -> int:
+    """Return the best number of threads: one for products as small as those of arno-tiny.
+
+    Beside a GPU one, too, because processors have images to prepare there.
+    """
+    if device.type == "cuda" or recipe.side_px <= _SMALL_SIDE_PX:
+        return 1
+    return available_cpus()
 
 
 def older_vocabulary_rows(stored: StoredConfig) -> int | None:

@@ -72,7 +72,17 @@ class DecodeBatch:
         """Return how many sequences it holds."""
         return len(self._slots)
 
-    def join(self, started: Started, sequences: Iterable[Sequence]) -> list[Sequence]:
+    def warm(self, shapes: Iterable[StepShape]) -> None:
+        """Run steps of these shapes over the empty slots, until each is recorded if any is."""
+        for shape in dict.fromkeys(shape.rounded(self._limits) for shape in shapes):
+            for _ in range(2):
+                self.run_empty(shape)
+
+    def run_empty(self, shape: StepShape) -> torch.Tensor:
+        """Run a step of a rounded shape over the empty slots, as `step` would."""
+        return self._launcher.run(shape, self._launch)
+
+    def join(self, started: Started, sequences: list[Sequence]) -> list[Sequence]:
         """Take sequences in, and decode the first token of each.
 
         Args:
@@ -84,12 +94,15 @@ class DecodeBatch:
         """
         first = len(self._slots)
         try:
-            for member, sequence in enumerate(sequences):
-                slot = first + member
-                self._cache.fill(slot, started, member, sequence.encoded_length)
-                self._table.open(slot, sequence.token_limit + 1, sequence.grammar)
+            self._cache.fill(first, started, [each.encoded_length for each in sequences])
+            self._table.open(
+                first,
+                [each.token_limit + 1 for each in sequences],
+                [each.grammar for each in sequences],
+            )
+            for sequence in sequences:
                 sequence.token_count = len(OPENING) - 1  # the start token is none of the answer's
-                self._slots.append(sequence)
+            self._slots += sequences
             logits = started.logits[:, None].expand(-1, self._beams, -1)
             joined = slice(first, len(self._slots))
             return self._count(self._slots[joined], self._update(joined, logits, len(OPENING)))
@@ -129,22 +142,37 @@ class DecodeBatch:
         )
         return self._update(slice(0, count), logits, shape.longest)
 
-    def best(self, sequence: Sequence) -> Hypothesis:
-        """Return the best hypothesis of a sequence so far."""
-        return self._table.best(self._slots.index(sequence), sequence.token_count + 1)
+    def best(self, sequences: list[Sequence]) -> list[Hypothesis]:
+        """Return the best hypothesis of sequences so far."""
+        slots = [self._slots.index(sequence) for sequence in sequences]
+        return self._table.best(slots, [sequence.token_count + 1 for sequence in sequences])
 
-    def leave(self, sequence: Sequence) -> Hypothesis:
-        """Take a sequence out, which frees its slot; return its best hypothesis."""
-        best = self.best(sequence)
-        slot, last = self._slots.index(sequence), len(self._slots) - 1
-        if slot != last:
-            self._cache.move(last, slot)
-            self._table.move(last, slot)
-            self._slots[slot] = self._slots[last]
-        elif any(map(math.isnan, best.logprobs)):
-            self._cache.wipe(slot)
-        self._slots.pop()
-        return best
+    def leave(self, sequences: list[Sequence]) -> list[Hypothesis]:
+        """Take sequences out, which frees their slots; return the best hypothesis of each."""
+        found = self.best(sequences)
+        slots = [self._slots.index(sequence) for sequence in sequences]
+        broken = [
+            slot
+            for slot, best in zip(slots, found, strict=True)
+            if any(map(math.isnan, best.logprobs))
+        ]
+        if broken:
+            self._cache.wipe(broken)
+        self._close_gaps(slots)
+        return found
+
+    def _close_gaps(self, free: list[int]) -> None:
+        """Move the last sequences into the slots that became free, so that the first are in use."""
+        left = len(self._slots) - len(free)
+        sources = [slot for slot in range(left, len(self._slots)) if slot not in free]
+        targets = sorted(slot for slot in free if slot < left)
+        if sources:
+            longest = max(self._slots[slot].token_count for slot in sources) + 1
+            self._cache.move(sources, targets, longest)
+            self._table.move(sources, targets)
+        for source, target in zip(sources, targets, strict=True):
+            self._slots[target] = self._slots[source]
+        del self._slots[left:]
 
     def _update(self, part: slice, logits: torch.Tensor, longest: int) -> torch.Tensor:
         advance = self._table.update(part, logits, longest)

@@ -9,6 +9,7 @@ at a time; with one beam they are those of its greedy search.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -138,34 +139,38 @@ class BeamTable:
         self._location_ids = location_ids
         self._bins = torch.arange(len(location_ids), device=device)
 
-    def open(self, row: int, limit: int, grammar: Grammar | None = None) -> None:
-        """Begin a search; its first update takes the logits after `OPENING`.
+    def open(self, first: int, limits: list[int], grammars: Iterable[Grammar | None] = ()) -> None:
+        """Begin searches; their first update takes the logits after `OPENING`.
 
         Args:
-            row: Its row; the search that was there is overwritten.
-            limit: Most tokens, start token included.
-            grammar: Form of its answer, in a table with constraints.
+            first: Row of the first, the others follow; searches that were there are overwritten.
+            limits: Most tokens of each, start token included.
+            grammars: Form of each answer, in a table with constraints.
         """
-        if self._constraints is not None and grammar is not None:
-            self._constraints.open(row, grammar)
-        rows = self._rows
-        rows.tokens[row, :, : len(OPENING)] = self._opening
-        rows.logprobs[row] = 0.0
-        rows.deviations[row] = 0.0
-        rows.scores[row] = self._first_scores
-        rows.ended_scores[row] = _NEVER
-        rows.ended_lengths[row] = 0
-        rows.ended[row] = False
-        rows.improvable[row] = True
-        rows.lengths[row] = len(OPENING)
-        rows.limits[row] = limit
-
-    def move(self, source: int, target: int) -> None:
-        """Copy a search into another row."""
-        for tensor in self._rows.tensors():
-            tensor[target] = tensor[source]
         if self._constraints is not None:
-            self._constraints.move(source, target)
+            for row, grammar in enumerate(grammars, first):
+                if grammar is not None:
+                    self._constraints.open(row, grammar)
+        rows, opened = self._rows, slice(first, first + len(limits))
+        rows.tokens[opened, :, : len(OPENING)] = self._opening
+        rows.logprobs[opened] = 0.0
+        rows.deviations[opened] = 0.0
+        rows.scores[opened] = self._first_scores
+        rows.ended_scores[opened] = _NEVER
+        rows.ended_lengths[opened] = 0
+        rows.ended[opened] = False
+        rows.improvable[opened] = True
+        rows.lengths[opened] = len(OPENING)
+        rows.limits[opened, 0] = torch.tensor(limits, device=rows.limits.device)
+
+    def move(self, sources: list[int], targets: list[int]) -> None:
+        """Copy searches into other rows; no row is a source and a target."""
+        device = self._rows.tokens.device
+        origin, rows = (torch.tensor(each, device=device) for each in (sources, targets))
+        for tensor in self._rows.tensors():
+            tensor[rows] = tensor[origin]
+        if self._constraints is not None:
+            self._constraints.move(origin, rows)
 
     def positions(self, count: int) -> torch.Tensor:
         """Return the position of the last token of the first rows, [count]."""
@@ -198,27 +203,30 @@ class BeamTable:
             self._constraints.advance(part, parents, _newest(rows.tokens, rows.lengths))
         return Advance(parents=parents, finished=self._finished(rows, hits))
 
-    def best(self, row: int, length: int) -> Hypothesis:
-        """Return the best hypothesis of a search so far.
+    def best(self, places: list[int], lengths: list[int]) -> list[Hypothesis]:
+        """Return the best hypothesis of searches so far.
 
         Args:
-            row: Its row.
-            length: Tokens of its running beams, start token included.
+            places: Their rows.
+            lengths: Tokens of each one's running beams, start token included.
         """
-        rows = self._rows
-        if bool(rows.ended[row, 0]):
-            size, tokens = int(rows.ended_lengths[row, 0]), rows.ended_tokens
-            kept = rows.ended_logprobs, rows.ended_deviations
-        else:
-            size, tokens = length, rows.tokens
-            kept = rows.logprobs, rows.deviations
-        # One copy from the device for both.
-        logprobs, deviations = torch.stack([tensor[row, 0, 1:size] for tensor in kept]).tolist()
-        return Hypothesis(
-            token_ids=tuple(tokens[row, 0, 1:size].tolist()),
-            logprobs=tuple(logprobs),
-            deviations=tuple(deviations),
+        rows, width = self._rows, max(lengths)
+        row, running = torch.tensor([places, lengths], device=rows.tokens.device)  # [S] each
+        ended = rows.ended[row, 0]
+        sizes = rows.ended_lengths[row, 0].where(ended, running).tolist()
+        both = (
+            (rows.ended_tokens, rows.tokens),
+            (rows.ended_logprobs, rows.logprobs),
+            (rows.ended_deviations, rows.deviations),
         )
+        parts = [
+            done[row, 0, :width].where(ended[:, None], now[row, 0, :width]).tolist()
+            for done, now in both
+        ]
+        return [
+            Hypothesis(*(tuple(part[place][1:size]) for part in parts))
+            for place, size in enumerate(sizes)
+        ]
 
     def _legal(
         self, part: slice, rows: _Rows, logprobs: torch.Tensor, longest: int

@@ -56,39 +56,55 @@ class SlotCache:
         kept = (self._cross_keys, self._cross_values, self._keys, self._values, self._own)
         return sum(tensor.nbytes for tensor in kept)
 
-    def fill(self, slot: int, started: Started, member: int, encoded: int) -> None:
-        """Put a started sequence into a slot.
+    def fill(self, first: int, started: Started, lengths: list[int]) -> None:
+        """Put started sequences into slots.
 
         Args:
-            slot: Its slot.
-            started: A batch of started sequences.
-            member: Its row in that batch.
-            encoded: The length of its encoded prompt, without padding.
+            first: Slot of the first; the others follow it.
+            started: The sequences.
+            lengths: The length of each one's encoded prompt, without padding.
         """
-        opening = started.opening[0].values.shape[2]
-        self.reserve(encoded, opening, used=slot)
+        opening, longest = started.opening[0].values.shape[2], max(lengths)
+        self.reserve(longest, opening, used=first)
+        slots = slice(first, first + len(lengths))
+        places = slice(0, opening * self._beams, self._beams)  # of the first beam
         for layer, (cross, new) in enumerate(zip(started.cross, started.opening, strict=True)):
-            self._cross_keys[layer, slot, :, :, :encoded] = cross.keys[member, :, :, :encoded]
-            self._cross_values[layer, slot, :, :encoded] = cross.values[member, :, :encoded]
-            places = slice(0, opening * self._beams, self._beams)  # of the first beam
-            self._keys[layer, slot, :, :, places] = new.keys[member]
-            self._values[layer, slot, :, places] = new.values[member]
-        self._padding[slot] = -torch.inf
-        self._padding[slot, :, :, :encoded] = 0.0
-        self._own[slot] = False
-        self._own[slot, :, : opening * self._beams : self._beams] = True
+            self._cross_keys[layer, slots, :, :, :longest] = cross.keys[..., :longest]
+            self._cross_values[layer, slots, :, :longest] = cross.values[:, :, :longest]
+            self._keys[layer, slots, :, :, places] = new.keys
+            self._values[layer, slots, :, places] = new.values
+        ends = torch.tensor(lengths, device=self._device)[:, None]
+        beyond = torch.arange(self._padding.shape[-1], device=self._device) >= ends  # [S, N]
+        self._padding[slots] = 0.0
+        self._padding[slots, 0, 0].masked_fill_(beyond, -torch.inf)
+        self._own[slots] = False
+        self._own[slots, :, places] = True
 
-    def move(self, source: int, target: int) -> None:
-        """Copy a sequence into another slot."""
-        for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
-            tensor[:, target] = tensor[:, source]
+    def move(self, sources: list[int], targets: list[int], longest: int) -> None:
+        """Copy sequences into other slots; no slot is a source and a target.
+
+        Args:
+            sources: Their slots.
+            targets: Their new slots.
+            longest: Tokens of the longest answer among them, start token included.
+        """
+        origin = torch.tensor(sources, device=self._device)
+        slots = torch.tensor(targets, device=self._device)
+        answers = slice(0, longest * self._beams)
+        for tensor in (
+            self._cross_keys,
+            self._cross_values,
+            self._keys[..., answers],
+            self._values[:, :, :, answers],
+        ):
+            tensor[:, slots] = tensor[:, origin]
         for tensor in (self._padding, self._own):
-            tensor[target] = tensor[source]
+            tensor[slots] = tensor[origin]
 
-    def wipe(self, slot: int) -> None:
-        """Zero a slot that held NaN: masked values are still multiplied, by 0."""
+    def wipe(self, slots: list[int]) -> None:
+        """Zero slots that held NaN: masked values are still multiplied, by 0."""
         for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
-            tensor[:, slot] = 0.0
+            tensor[:, slots] = 0.0
 
     def inherit(self, part: slice, parents: torch.Tensor) -> None:
         """Give every beam of some slots the past of its parent beam; parents are [S, K]."""

@@ -96,10 +96,10 @@ class ConstraintTable:
         self._distances[row, : len(distances)] = distances.to(self._distances.device)
         self._states[row] = START
 
-    def move(self, source: int, target: int) -> None:
-        """Copy a search into another row."""
+    def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
+        """Copy searches into other rows, [S] of [S]; no row is a source and a target."""
         for tensor in (self._classes, self._moves, self._distances, self._states):
-            tensor[target] = tensor[source]
+            tensor[targets] = tensor[sources]
 
     def restrict(self, part: slice, logprobs: torch.Tensor, left: torch.Tensor) -> None:
         """Remove, in place, tokens that a grammar forbids or that leave no room to end.

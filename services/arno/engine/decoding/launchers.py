@@ -7,14 +7,20 @@ and the excess is masked or belongs to empty slots.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
 
+from arno.engine.device import require_device
+
+logger = logging.getLogger(__name__)
+
 _TOKENS: Final = 64
-"""Lengths of answers and of prompts are rounded up to multiples of this."""
+"""Lengths of prompts are rounded up to multiples of this; those of answers to it times a power of
+two, because few answers are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,10 @@ class StepShape:
 
     def rounded(self, limits: StepShape) -> StepShape:
         """Return the next larger one of a few shapes, none of them larger than the limits."""
-        count = 1 << (self.count - 1).bit_length()
         return StepShape(
-            min(count, limits.count),
-            min(_up(self.longest), limits.longest),
-            min(_up(self.encoded), limits.encoded),
+            min(_power_of_two(self.count), limits.count),
+            min(_TOKENS * _power_of_two(_blocks(self.longest)), limits.longest),
+            min(_TOKENS * _blocks(self.encoded), limits.encoded),
         )
 
 
@@ -77,7 +82,8 @@ class GraphLauncher:
     """Records a CUDA graph of each shape at its second run; the first run warms the kernels up.
 
     It serves one batch, because a graph holds the addresses of its tensors. All graphs share the
-    memory of intermediate results, so a result must be read before the next run.
+    memory of intermediate results, so a result must be read before the next run. A shape that
+    cannot be recorded runs kernel by kernel from then on.
     """
 
     few_shapes: Final = True
@@ -95,7 +101,7 @@ class GraphLauncher:
         """
         self._graph, self._capture = graph, capture
         self._seen: set[StepShape] = set()
-        self._recordings: dict[StepShape, tuple[Any, torch.Tensor]] = {}
+        self._recordings: dict[StepShape, tuple[Any, torch.Tensor] | None] = {}
         self._memory: Any = None
 
     def run(self, shape: StepShape, body: Body) -> torch.Tensor:
@@ -104,14 +110,27 @@ class GraphLauncher:
             self._seen.add(shape)
             return body(shape)
         if shape not in self._recordings:
-            graph = self._graph()
-            with self._capture(graph, pool=self._memory):  # records, and runs nothing
-                result = body(shape)
-            self._memory = self._memory or graph.pool()
-            self._recordings[shape] = graph, result
-        graph, result = self._recordings[shape]
+            self._recordings[shape] = self._record(shape, body)
+        recording = self._recordings[shape]
+        if recording is None:
+            return body(shape)
+        graph, result = recording
         graph.replay()
         return result
+
+    def _record(self, shape: StepShape, body: Body) -> tuple[Any, torch.Tensor] | None:
+        """Return the graph of a shape with its result; None where it cannot be recorded."""
+        graph = self._graph()
+        try:
+            # Other threads allocate pinned memory meanwhile, which the strictest mode forbids.
+            with self._capture(graph, pool=self._memory, capture_error_mode="thread_local"):
+                result = body(shape)  # recorded, not run
+        except Exception as fault:
+            require_device(fault)
+            logger.warning("a step cannot be recorded: %s", shape, exc_info=fault)
+            return None
+        self._memory = self._memory or graph.pool()
+        return graph, result
 
 
 def choose_launcher(device: torch.device) -> StepLauncher:
@@ -119,5 +138,9 @@ def choose_launcher(device: torch.device) -> StepLauncher:
     return GraphLauncher() if device.type == "cuda" else EagerLauncher()
 
 
-def _up(length: int) -> int:
-    return -(-length // _TOKENS) * _TOKENS
+def _blocks(length: int) -> int:
+    return -(-length // _TOKENS)
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()

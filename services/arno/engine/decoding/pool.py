@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
@@ -13,7 +14,11 @@ from arno.engine.decoding.cache import slot_bytes
 from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.decoding.launchers import EagerLauncher, StepLauncher, StepShape, choose_launcher
-from arno.engine.sequence import BatchKey, Sequence, SequenceStage
+from arno.engine.device import require_device
+from arno.engine.interface import DecodingOptions
+from arno.engine.sequence import BatchKey, Sequence, SequenceStage, batch_key
+
+_DEFAULT: Final = batch_key(DecodingOptions()).options
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,11 @@ class DecodePool:
             return batch.slot_count - len(batch)
         return max(self._left_bytes() // self.slot_bytes(key), 0 if len(self) else 1)
 
+    @torch.inference_mode()
+    def warm(self, options: DecodingOptions, shapes: Iterable[StepShape]) -> None:
+        """Run steps of these shapes, so that nothing is recorded while callers wait."""
+        self._batch(batch_key(options)).warm(shapes)
+
     def start(self, states: torch.Tensor, padding: torch.Tensor | None) -> Started:
         """Run what comes before the first step; see `Decoder.start`."""
         return self._decoder.start(states, padding)
@@ -141,24 +151,17 @@ class DecodePool:
         Returns:
             Those whose search is over already.
         """
-        key = sequences[0].batch_key
-        if key not in self._batches:
-            self._forget_idle()
-            self._batches[key] = DecodeBatch(
-                self._decoder,
-                key.options,
-                StepShape(self._slot_count(key), self._limits.positions, self._limits.encoded_max),
-                kinds=self._kinds if key.constrained else None,
-                location_ids=self._kinds.location_ids,
-                launcher=self._launcher(key),
-            )
-        over = self._batches[key].join(started, sequences)
+        over = self._batch(sequences[0].batch_key).join(started, sequences)
         for sequence in sequences:
             sequence.stage = SequenceStage.RUNNING
         return over
 
     def step(self) -> PoolStep:
-        """Decode one more token of every sequence of every batch."""
+        """Decode one more token of every sequence of every batch.
+
+        Raises:
+            DeviceLostError: The device does not work any more.
+        """
         over: list[Sequence] = []
         failed: list[FailedBatch] = []
         sizes, beam_count = [0], 0
@@ -170,29 +173,64 @@ class DecodePool:
             try:
                 over += batch.step()
             except Exception as fault:  # noqa: BLE001 - whatever it is, other batches go on
+                require_device(fault)
                 failed.append(FailedBatch(batch.sequences, fault))
                 del self._batches[key]
         return PoolStep(tuple(over), tuple(failed), max(sizes), sum(sizes), beam_count)
 
     def best(self, sequence: Sequence) -> Hypothesis:
         """Return the best hypothesis of a sequence so far."""
-        return self._batches[sequence.batch_key].best(sequence)
+        return self._batches[sequence.batch_key].best([sequence])[0]
 
-    def leave(self, sequence: Sequence) -> Hypothesis:
-        """Take a sequence out; return its best hypothesis."""
-        key = sequence.batch_key
-        best = self._batches[key].leave(sequence)
-        if key.alone is not None:
-            del self._batches[key]
-        return best
+    def leave(self, sequences: Iterable[Sequence]) -> list[tuple[Sequence, Hypothesis]]:
+        """Take sequences out, those of one batch together; return each with its best hypothesis."""
+        members: dict[BatchKey, list[Sequence]] = {}
+        for sequence in sequences:
+            members.setdefault(sequence.batch_key, []).append(sequence)
+        found: list[tuple[Sequence, Hypothesis]] = []
+        for key, leaving in members.items():
+            found += zip(leaving, self._batches[key].leave(leaving), strict=True)
+            if key.alone is not None:
+                del self._batches[key]
+        return found
 
     def clear(self) -> None:
         """Drop all batches."""
         self._batches.clear()
 
-    def _forget_idle(self) -> None:
-        """Free the memory of empty batches."""
-        self._batches = {key: batch for key, batch in self._batches.items() if len(batch)}
+    def _batch(self, key: BatchKey) -> DecodeBatch:
+        """Return the batch of a key, made where there is none, as the last one used."""
+        batch = self._batches.pop(key, None)
+        if batch is None:
+            launcher, count = self._launcher(key), self._slot_count(key)
+            self._make_room(count * self.slot_bytes(key))
+            batch = DecodeBatch(
+                self._decoder,
+                key.options,
+                StepShape(count, self._limits.positions, self._limits.encoded_max),
+                kinds=self._kinds if key.constrained else None,
+                location_ids=self._kinds.location_ids,
+                launcher=launcher,
+            )
+        self._batches[key] = batch
+        return batch
+
+    def _make_room(self, wanted_bytes: int) -> None:
+        """Drop empty batches: those without recordings, then the least recently used.
+
+        Those with recordings are dropped only for their memory, the one of the default options
+        last, because to record again takes seconds.
+        """
+        idle = [key for key, batch in self._batches.items() if not len(batch)]
+        for key in sorted(idle, key=lambda each: each.options == _DEFAULT):
+            kept = (
+                batch.slot_count * self.slot_bytes(other)
+                for other, batch in self._batches.items()
+                if batch.reserves
+            )
+            fits = sum(kept) + wanted_bytes <= self._limits.cache_bytes
+            if not (fits and self._batches[key].reserves):
+                del self._batches[key]
 
     def _slot_count(self, key: BatchKey) -> int:
         batch = self._batches.get(key)

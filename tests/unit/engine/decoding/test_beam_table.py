@@ -25,7 +25,7 @@ class Search:
 
     def __init__(self, table, row, limit, model, beams):
         self.model = model
-        table.open(row, limit + 1)
+        table.open(row, [limit + 1])
         self.prefixes = [()] * beams
         self.found = None
 
@@ -51,7 +51,7 @@ def step(table, searches):
             for parent, token in zip(parents, newest[row], strict=True)
         ]
         if bool(advance.finished[row]):
-            search.found = table.best(row, search.length)
+            search.found = table.best([row], [search.length])[0]
 
 
 def table(options, rows=1, limit=12):
@@ -239,7 +239,7 @@ def test_a_search_finds_the_same_among_others_that_come_and_go_as_alone(
             number, run = running[row]
             if run.found is not None:
                 found[number] = run.found
-                shared.move(len(running) - 1, row)
+                shared.move([len(running) - 1], [row])
                 running[row] = running[-1]
                 running.pop()
     assert [found[number] for number in range(len(asked))] == alone
@@ -250,6 +250,6 @@ def test_before_its_end_a_search_tells_its_best_beam_so_far():
     run = Search(running, 0, 9, chain(*[{A: 0.6, B: 0.4}] * 9), 1)
     step(running, [run])
     step(running, [run])
-    best = running.best(0, run.length)
+    best = running.best([0], [run.length])[0]
     assert best.token_ids == (0, A, A)
     assert sum(best.logprobs) == pytest.approx(2 * math.log(0.6), abs=1e-5)

@@ -28,12 +28,12 @@ def search(task, limit, labels, options, make_logits):
         options, 3, limit + 2, torch.device("cpu"), ConstraintTable(KINDS, 3, options.num_beams)
     )
     grammar = grammar_of(task, labels)
-    table.open(2, limit + 1, grammar)
-    table.move(2, 1)
+    table.open(2, [limit + 1], [grammar])
+    table.move([2], [1])
     for length in range(len(OPENING), limit + 1):
         advance = table.update(slice(1, 2), make_logits(), length)
         if bool(advance.finished[0]):
-            return table.best(1, length + 1), grammar
+            return table.best([1], [length + 1])[0], grammar
     raise AssertionError("it went past its limit")
 
 

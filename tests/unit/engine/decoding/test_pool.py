@@ -103,7 +103,7 @@ def run(pool, watch=lambda step: None):
     while len(pool):
         step = pool.step()
         watch(step)
-        answers |= {each.sequence_id: pool.leave(each).token_ids for each in step.over}
+        answers |= {each.sequence_id: best.token_ids for each, best in pool.leave(step.over)}
     return answers
 
 
@@ -117,7 +117,8 @@ def test_answers_are_right_while_others_join_and_leave(make_pool, few_shapes):
         if waiting and pool.free_slots(waiting[0].batch_key) and chance.random() < 0.4:
             assert join(pool, waiting.pop(0)) == []
         elif len(pool):
-            answers |= {each.sequence_id: pool.leave(each).token_ids for each in pool.step().over}
+            over = pool.step().over
+            answers |= {each.sequence_id: best.token_ids for each, best in pool.leave(over)}
     assert answers == {f"{first}": answer(first) for first in range(12, 24)}
 
 
@@ -147,7 +148,8 @@ def test_a_search_that_is_over_with_its_first_token_is_told_at_once(make_pool):
     pool = make_pool()
     brief = ready("brief", END)
     assert join(pool, brief, ready("long", 20)) == [brief]
-    assert pool.leave(brief).token_ids == (0, END)
+    ((_, best),) = pool.leave([brief])
+    assert best.token_ids == (0, END)
     assert run(pool) == {"long": answer(20)}
 
 
@@ -172,7 +174,7 @@ def test_a_batch_that_fails_while_others_join_keeps_those_that_it_had(make_pool)
     join(pool, ready("first", 10))
     late, later = ready("late", 12), ready("later", 14)
     states = late.features[:1].expand(1, late.encoded_length, 1)
-    with pytest.raises(IndexError):
+    with pytest.raises(RuntimeError):
         pool.join(pool.start(states, None), [late, later])  # only one of them is started
     assert [each.sequence_id for each in pool.sequences] == ["first"]
     assert SequenceStage.RUNNING not in {late.stage, later.stage}
@@ -189,7 +191,7 @@ def test_one_that_runs_alone_has_a_batch_for_itself(make_pool):
     join(pool, lonely)
     assert pool.free_slots(lonely.batch_key) == 0
     assert pool.step().widest == 1
-    pool.leave(lonely)
+    pool.leave([lonely])
     assert pool.free_slots(lonely.batch_key) == 1, "a new one, for the old one is gone"
 
 
@@ -204,7 +206,7 @@ def test_batches_share_one_budget_of_memory(make_pool, decoder):
     join(pool, large)
     assert pool.taken_bytes == small_bytes + large_bytes
     assert (pool.affordable(small.batch_key), pool.affordable(large.batch_key)) == (1, 0)
-    pool.leave(small)
+    pool.leave([small])
     assert pool.affordable(small.batch_key) == 2
 
 
@@ -214,7 +216,7 @@ def test_one_that_needs_more_than_all_memory_may_join_an_empty_pool_and_no_other
     assert pool.affordable(first.batch_key) == 1
     join(pool, first)
     assert pool.affordable(second.batch_key) == 0
-    pool.leave(first)
+    pool.leave([first])
     assert pool.affordable(second.batch_key) == 1
 
 

@@ -67,19 +67,18 @@ def past_of(step, layer, slot, beam, beams_marks):
 
 def test_prompts_come_back_without_padding_and_without_those_before_them():
     cache = SlotCache(SHAPE, 2, 1)
-    cache.fill(0, started([1, 2, 3, 4, 5]), 0, 5)
-    cache.fill(0, started([6, 7], [8, 9, 10]), 0, 2)
-    cache.fill(1, started([6, 7], [8, 9, 10]), 1, 3)
+    cache.fill(0, started([1, 2, 3, 4, 5]), [5])
+    cache.fill(0, started([6, 7], [8, 9, 10]), [2, 3])
     assert prompt_of(cache, 0, 5) == [6, 7]
     assert prompt_of(cache, 1, 5) == [8, 9, 10]
 
 
 def test_a_sequence_sees_nothing_of_the_answer_that_was_in_its_slot():
     cache = SlotCache(SHAPE, 1, 1)
-    cache.fill(0, started([1, 2]), 0, 2)
+    cache.fill(0, started([1, 2]), [2])
     for position in range(2, 5):
         cache.write(1, torch.tensor([position]), position + 1)
-    cache.fill(0, started([3, 4]), 0, 2)
+    cache.fill(0, started([3, 4]), [2])
     later = cache.write(1, torch.tensor([2]), 8)
     assert past_of(later, 0, 0, 0, [[9]]) == [9, 30, 40]
 
@@ -87,8 +86,8 @@ def test_a_sequence_sees_nothing_of_the_answer_that_was_in_its_slot():
 def test_a_slot_that_is_not_in_use_hides_nothing():
     """Attention over nothing but hidden places would be no number."""
     cache = SlotCache(SHAPE, 3, 1)
-    cache.fill(0, started([1, 2]), 0, 2)
-    cache.fill(0, started([1] * 40), 0, 40)
+    cache.fill(0, started([1, 2]), [2])
+    cache.fill(0, started([1] * 40), [40])
     assert not cache.padding(3, 40)[1:].isneginf().any()
 
 
@@ -99,7 +98,7 @@ def test_each_beam_sees_its_own_past_however_beams_change_places(data, slots, be
     cache = SlotCache(SHAPE, slots, beams)
     prompts = [[1 + slot, 5 + slot] for slot in range(slots)]
     for slot, prompt in enumerate(prompts):
-        cache.fill(slot, started(prompt), 0, len(prompt))
+        cache.fill(slot, started(prompt), [len(prompt)])
     pasts = [[[mark * 10 for mark in prompt]] * beams for prompt in prompts]
     mark = 1000
     for step_number in range(data.draw(st.sampled_from([3, 8, 40]))):
@@ -124,7 +123,7 @@ def test_each_beam_sees_its_own_past_however_beams_change_places(data, slots, be
 def test_slots_of_different_lengths_share_a_step():
     cache = SlotCache(SHAPE, 2, 2)
     for slot, prompt in enumerate(([1, 2], [3, 4])):
-        cache.fill(slot, started(prompt), 0, 2)
+        cache.fill(slot, started(prompt), [2])
     first = cache.write(1, torch.tensor([2]), 3)
     first.update(0, keys_values([[100, 101]]))
     both = cache.write(2, torch.tensor([3, 2]), 4)
@@ -136,8 +135,8 @@ def test_slots_of_different_lengths_share_a_step():
 def test_a_sequence_that_moves_takes_prompt_and_past_along():
     cache = SlotCache(SHAPE, 3, 1)
     for slot, prompt in enumerate(([1, 2], [3, 4, 5], [6, 7])):
-        cache.fill(slot, started(prompt), 0, len(prompt))
-    cache.move(1, 0)
+        cache.fill(slot, started(prompt), [len(prompt)])
+    cache.move([1], [0], longest=3)
     assert prompt_of(cache, 0, 3) == [3, 4, 5]
     assert past_of(cache.write(1, torch.tensor([2]), 3), 0, 0, 0, [[9]]) == [9, 30, 40]
 
@@ -145,9 +144,9 @@ def test_a_sequence_that_moves_takes_prompt_and_past_along():
 def test_a_wiped_slot_holds_no_numbers_that_are_none():
     cache = SlotCache(SHAPE, 2, 1)
     nan = float("nan")
-    cache.fill(0, started([nan, nan, nan]), 0, 3)
-    cache.fill(1, started([1, 2]), 0, 2)
-    cache.wipe(0)
+    cache.fill(0, started([nan, nan, nan]), [3])
+    cache.fill(1, started([1, 2]), [2])
+    cache.wipe([0])
     layers = [
         *cache.cross(1, 3),
         cache.write(1, torch.tensor([2]), 3).update(0, keys_values([[1]])),
@@ -158,10 +157,10 @@ def test_a_wiped_slot_holds_no_numbers_that_are_none():
 
 def test_a_cache_that_grows_keeps_its_content_and_one_that_is_large_enough_stays():
     cache = SlotCache(SHAPE, 2, 2)
-    cache.fill(0, started([1, 2]), 0, 2)
+    cache.fill(0, started([1, 2]), [2])
     cache.reserve(100, 100, used=1)
     size = cache.size_bytes
-    cache.fill(1, started(list(range(1, 101))), 0, 100)
+    cache.fill(1, started(list(range(1, 101))), [100])
     cache.write(2, torch.tensor([99, 99]), 100)
     assert cache.size_bytes == size
     assert prompt_of(cache, 0, 100) == [1, 2]

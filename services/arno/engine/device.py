@@ -1,0 +1,85 @@
+"""The engine's device: its memory, and whether it still works."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Final
+
+import torch
+
+from arno.ops.memory import available_bytes
+
+_GPU_PART = 0.8
+_HOST_PART = 0.25
+_OUT_OF_MEMORY: Final = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Allocators outside torch's own report a lack of memory by these words only."""
+
+
+class DeviceLostError(Exception):
+    """The GPU can do no more work in this process, which has to end.
+
+    No sequence is to blame: whatever ran or runs next fails.
+    """
+
+
+def cache_bytes(asked: int, device: torch.device) -> int:
+    """Return the most bytes of the decoding caches; 0 asks for a part of the free memory."""
+    if asked:
+        return asked
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * _GPU_PART)
+    return int(available_bytes() * _HOST_PART)
+
+
+def use_device(device: torch.device) -> None:
+    """Make a GPU the current one of this thread, on which graphs are recorded."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def clear_frames(fault: BaseException) -> None:
+    """Free the local variables of the calls that raised, which the traceback keeps alive."""
+    traceback.clear_frames(fault.__traceback__)
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Return whether an exception means that the device or the host has no memory left."""
+    if isinstance(fault, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(fault, RuntimeError) and any(words in str(fault) for words in _OUT_OF_MEMORY)
+
+
+def require_device(fault: Exception) -> None:
+    """Return if the device still works after a failure.
+
+    An illegal access, a failed assertion or a hardware error leaves a CUDA context that answers
+    every later call with the same error; a wrong argument or a lack of memory does not.
+
+    Raises:
+        DeviceLostError: It does not.
+    """
+    if isinstance(fault, DeviceLostError):
+        raise fault
+    if not _on_gpu():
+        return
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        raise DeviceLostError(f"the GPU is lost to this process: {error}") from fault
+
+
+def release_memory() -> None:
+    """Give memory that torch keeps for later allocations back to the device, before a retry."""
+    if _on_gpu():
+        torch.cuda.empty_cache()
+
+
+def _on_gpu() -> bool:
+    initialized: Any = torch.cuda.is_initialized
+    return bool(initialized())
