@@ -8,6 +8,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from arno.cli.main import root
+from arno.cli.terminal import echo
 
 _VARIABLE: Final = "_ARNO_COMPLETE"
 """The shell's function calls `arno` with it; click makes the name of the program's."""
@@ -28,4 +29,4 @@ def verb(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click has all three
-    click.echo(kind(root, {}, "arno", _VARIABLE).source())
+    echo(kind(root, {}, "arno", _VARIABLE).source())

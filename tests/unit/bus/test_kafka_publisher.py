@@ -18,7 +18,7 @@ MORE_THAN_ALL_THREADS = 64
 def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Questions for what is unfinished hang until this is set."""
     answered = threading.Event()
-    monkeypatch.setattr(publisher, "_PING_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(publisher, "PING_TIMEOUT_S", 0.001)
     monkeypatch.setattr(KafkaTopicAdmin, "unfinished", lambda _, channels: answered.wait(30))
     yield answered
     answered.set()
@@ -32,7 +32,7 @@ async def test_question_that_hangs_takes_no_thread_from_others(
         with pytest.raises(BackendUnavailableError):
             await bus.unfinished()
     monkeypatch.setattr(KafkaTopicAdmin, "ping", lambda _: None)
-    monkeypatch.setattr(publisher, "_PING_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(publisher, "PING_TIMEOUT_S", 5.0)
     await bus.ping()
     assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
     hang.set()

@@ -15,8 +15,13 @@ from arno.vocabulary.wire_results import error_from_wire, rebuild_error
 
 
 def classes(kind=ArnoError):
-    # Processes have errors of their own, which no server sends.
-    children = [child for child in kind.__subclasses__() if child.__module__ == "arno.errors"]
+    # Processes have errors of their own, which no server sends; one without a reason of its own
+    # comes back as the error whose reason it has.
+    children = [
+        child
+        for child in kind.__subclasses__()
+        if child.__module__ == "arno.errors" and ("reason" in vars(child) or child.__subclasses__())
+    ]
     return [kind, *(found for child in children for found in classes(child))]
 
 

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "QuotaExceededError": {"quota": "jobs_in_flight", "limit": "2", "retry_delay_s": 0.5},
     "IdempotencyConflictError": {"key": "k", "job_id": "j"},
     "ImageLostError": {"sha256": "0" * 64},
+    "UnknownModelError": {"model": "large", "served": "tiny"},
 }
 
 
