@@ -1,4 +1,4 @@
-"""`arno dataset`: make data sets of annotated images, check and convert them."""
+"""`arno dataset`: make data sets of annotated images, check, filter and convert them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from rich.progress import (
 from rich.table import Table
 
 from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo
 from arno.dataset import Dataset, DatasetWriter
+from arno.dataset.filters.settings import FilterSettings
 from arno.dataset.records import record_schema
 from arno.dataset.shards import ShardFormat, shard_paths
 from arno.errors import InvalidFieldError
+from arno.ops.flags import settings_options
 
 _SHOWN_ERRORS: Final = 3
 
@@ -57,7 +60,7 @@ shard_option: Final = click.option(
 
 @click.group("dataset")
 def verb() -> None:
-    """Make data sets of annotated images, check and convert them.
+    """Make data sets of annotated images, check, filter and convert them.
 
     A data set holds texts, regions with texts, and phrases of texts with regions, each with where
     it is from; docs/dataset.md describes it. `arno train --data DATASET` trains on one.
@@ -66,6 +69,7 @@ def verb() -> None:
     Example:
       arno dataset import coco:instances.json,images=photos --out labels
       arno dataset check labels
+      arno dataset filter labels --out kept
       arno dataset convert labels --format jsonl --out labels-jsonl
     """
 
@@ -170,6 +174,31 @@ def convert(dataset: Path, out: Path, form: str, shard_records: int) -> None:
             writer.write(source[number])
             on_progress(number + 1, len(source))
     print_counts({"records": len(source)}, f"{out}")
+
+
+@verb.command("filter")
+@click.argument("dataset", type=DATASET)
+@out_option
+@settings_options(FilterSettings, process="filter", known_elsewhere=KNOWN_SETTINGS)
+def filter_data(settings: FilterSettings, dataset: Path, out: Path) -> None:
+    """Write what is worth keeping of a data set, and a page that shows what each rule dropped.
+
+    The rules and their defaults: docs/dataset.md. Settings come from flags, then ARNO_* variables,
+    then the file, then defaults.
+
+    \b
+    Example:
+      arno dataset filter labels --out kept
+      arno dataset filter labels --out kept --score-min 0.5 --processes 4
+      arno dataset filter labels --out kept --no-text-rules
+    """
+    from arno.data_engine.filtering import FILTER_PAGE, filter_dataset
+
+    source = Dataset(dataset)
+    with progress(SafeConsole(stderr=True, highlight=False), "filtering", "images") as on_progress:
+        report = filter_dataset(source, out, settings, on_progress=on_progress)
+    print_counts(report.counts(), f"{out}")
+    echo(f"written: {out / FILTER_PAGE}", err=True)
 
 
 @verb.command("schema")

@@ -58,7 +58,7 @@ _VERBS: Final[dict[str, str]] = {
     "eval": "Measure a model, task by task, on data with known answers.",
     "top": "Show lanes, gateways and workers, live.",
     "doctor": "Check what is installed, what is reachable and what is wrong.",
-    "dataset": "Make data sets of annotated images, check and convert them.",
+    "dataset": "Make data sets of annotated images, check, filter and convert them.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
     "model": "Inspect, convert or verify a checkpoint, or create a random one.",
     "mcp": "Give agents tools to see, over the Model Context Protocol.",

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from arno.dataset.filters.settings import FilterSettings
 from arno.gateway.settings import GatewaySettings
 from arno.ingest.settings import IngestSettings
 from arno.notify.settings import NotifySettings
@@ -24,6 +25,7 @@ KNOWN_SETTINGS: Final = frozenset(
         *GatewaySettings.model_fields,
         *WorkerSettings.model_fields,
         *TrainSettings.model_fields,
+        *FilterSettings.model_fields,
         *WebSettings.model_fields,
         *IngestSettings.model_fields,
         *NotifySettings.model_fields,

@@ -105,6 +105,12 @@ class Dataset:
         which = bisect.bisect_right(self._ends, index)
         return self._shards[which][index - (self._ends[which - 1] if which else 0)]
 
+    def batches(self, size: int) -> Iterator[list[ImageRecord]]:
+        """Yield the records in lists of this size; the last may be shorter."""
+        records = iter(self)
+        while batch := list(itertools.islice(records, size)):
+            yield batch
+
     def image_path(self, record: ImageRecord) -> Path:
         """Return where the image of a record is."""
         return self.folder / self.manifest.images / record.file

@@ -59,3 +59,11 @@ def test_folder_without_a_data_set_is_refused(tmp_path):
 
 def test_schema_is_printed_as_json():
     assert json.loads(run("schema").output)["title"] == "ImageRecord"
+
+
+def test_filtered_set_is_written_with_its_page(labels, tmp_path):
+    done = run("filter", labels, "--out", tmp_path / "kept", "--no-text-rules", "--side-px-min", 90)
+    assert done.exception is None
+    assert "regions: degenerate" in done.output
+    assert (tmp_path / "kept" / "filter.html").is_file()
+    assert len(Dataset(tmp_path / "kept")) == 3

@@ -1,0 +1,205 @@
+"""What a text says, in numbers: objects, attributes, actions and how they hang together.
+
+By spaCy's part of speech and dependency, as Florence-2's paper does it (arXiv:2311.06242, section
+4.1 and table 3). The complexity of a token is its degree in the dependency tree, taken as an
+undirected graph: its children and its head. The paper does not say how the tokens of a text are
+combined; here the mean is for statistics and the largest for filters, as DiHT filters captions
+(Radenovic et al. 2023, arXiv:2301.02280).
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from arno.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+_NEEDLESS: Final = ("ner", "lemmatizer", "senter")
+"""Parts of spaCy's pipeline that no figure needs."""
+_BATCH_TEXTS: Final = 128
+_MEANS: Final = 3
+"""Of the columns, the last are means."""
+_ATTRIBUTE_DEPENDENCIES: Final = ("amod", "acomp")
+
+Counts = npt.NDArray[np.int32]
+Means = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFigures:
+    """Figures of N texts, one column each.
+
+    Attributes:
+        tokens: Tokens but for punctuation and space. [N]
+        objects: Common nouns. [N]
+        attributes: Adjectives, and what else modifies a noun as one. [N]
+        actions: Verbs but for auxiliaries. [N]
+        proper_nouns: Names. [N]
+        object_complexity_max: The largest degree of an object; 0 without any. [N]
+        action_complexity_max: The same of an action. [N]
+        object_complexity: The mean degree of the objects; 0 without any. [N]
+        action_complexity: The same of the actions. [N]
+        distinct: Part of the tokens that are different, 0..1: low where a model repeats itself. [N]
+    """
+
+    tokens: Counts
+    objects: Counts
+    attributes: Counts
+    actions: Counts
+    proper_nouns: Counts
+    object_complexity_max: Counts
+    action_complexity_max: Counts
+    object_complexity: Means
+    action_complexity: Means
+    distinct: Means
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[float]]) -> Self:
+        """Return the figures of rows, each in the order of the columns."""
+        columns: Any = np.array(rows, dtype=np.float32).reshape(-1, len(fields(cls))).T
+        counts = len(fields(cls)) - _MEANS
+        return cls(*columns[:counts].astype(np.int32), *columns[counts:])
+
+
+class TextAnalyser:
+    """Computes figures of texts, in this process or in several. Used in a `with` statement."""
+
+    def __init__(self, model: str, *, processes: int = 1) -> None:
+        """Load the model.
+
+        Raises:
+            MissingExtraError: spaCy or the model is not installed.
+        """
+        self._model = find_spacy_model(model)
+        self._language = load_language(self._model) if processes == 1 else None
+        self._processes = processes
+        self._pool = (
+            ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+            if processes > 1
+            else None
+        )
+
+    def analyse(self, texts: Sequence[str]) -> TextFigures:
+        """Return the figures of texts."""
+        if self._pool is None:
+            assert self._language is not None  # noqa: S101 - one of the two is there
+            return TextFigures.of(_rows(self._language, texts))
+        size = max(1, -(-len(texts) // self._processes))
+        chunks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
+        analyse = functools.partial(_analyse, self._model)
+        return TextFigures.of([row for rows in self._pool.map(analyse, chunks) for row in rows])
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def find_spacy_model(name: str) -> str:
+    """Return the installed package of a spaCy model: of this name, or of a name that extends it.
+
+    Raises:
+        MissingExtraError: spaCy or the model is not installed.
+    """
+    try:
+        from spacy.util import get_installed_models
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "the figures of texts need spaCy: pip install 'arno[data]'", extra="data"
+        ) from error
+    installed = sorted(get_installed_models())
+    found = [one for one in installed if one == name or one.startswith(f"{name}_")]
+    if not found:
+        there = f"; installed: {', '.join(installed)}" if installed else ""
+        raise MissingExtraError(
+            f"the figures of texts need spaCy's model {name}, which is not installed: "
+            f"python -m spacy download {name}{there}",
+            extra="data",
+        )
+    return found[0]
+
+
+@functools.lru_cache(maxsize=1)
+def load_language(model: str) -> Language:
+    """Return a spaCy pipeline with tagger and parser."""
+    import spacy
+
+    return spacy.load(model, exclude=list(_NEEDLESS))
+
+
+def _analyse(model: str, texts: list[str]) -> list[list[float]]:
+    return _rows(load_language(model), texts)
+
+
+def _rows(language: Language, texts: Sequence[str]) -> list[list[float]]:
+    return [_row(doc) for doc in language.pipe(texts, batch_size=_BATCH_TEXTS)]
+
+
+def _row(doc: Doc) -> list[float]:
+    from spacy import symbols
+
+    values = _columns(doc)
+    if not len(doc):
+        return [0.0] * (len(fields(TextFigures)) - 1) + [1.0]
+    part, dependency, words = values[:, 0], values[:, 1], values[:, 3]
+    heads = np.arange(len(doc)) + values[:, 2]
+    inner = heads != np.arange(len(doc))  # the root is its own head
+    degree = np.bincount(heads[inner], minlength=len(doc)) + inner  # [tokens]
+    spoken = (part != symbols.PUNCT) & (part != symbols.SPACE)
+    objects = part == symbols.NOUN
+    actions = part == symbols.VERB
+    modifying = np.isin(dependency, _dependencies(doc))
+    attributes = (part == symbols.ADJ) | (modifying & ~objects & ~actions)
+    count = int(spoken.sum())
+    return [
+        count,
+        int(objects.sum()),
+        int(attributes.sum()),
+        int(actions.sum()),
+        int((part == symbols.PROPN).sum()),
+        int(degree[objects].max(initial=0)),
+        int(degree[actions].max(initial=0)),
+        float(degree[objects].mean()) if objects.any() else 0.0,
+        float(degree[actions].mean()) if actions.any() else 0.0,
+        len(np.unique(words[spoken])) / count if count else 1.0,
+    ]
+
+
+def _columns(doc: Doc) -> npt.NDArray[np.int64]:
+    """Return part of speech, dependency, distance to the head and lower-case word. [tokens, 4]."""
+    from spacy import attrs
+
+    wanted: list[Any] = [attrs.POS, attrs.DEP, attrs.HEAD, attrs.LOWER]
+    # Distances to heads on the left are negative numbers that spaCy shows without a sign.
+    return doc.to_array(wanted).astype(np.uint64).view(np.int64)
+
+
+def _dependencies(doc: Doc) -> list[int]:
+    strings = doc.vocab.strings
+    return [int(np.uint64(strings[name]).astype(np.int64)) for name in _ATTRIBUTE_DEPENDENCIES]
