@@ -1,25 +1,22 @@
-"""`arno dataset`: make data sets of annotated images, check, filter and convert them."""
+"""`arno dataset`: make data sets of annotated images; `dataset_making` has the further verbs."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
+from arno.cli.dataset_flags import (
+    DATASET,
+    format_option,
+    out_option,
+    print_counts,
+    progress,
+    shard_option,
+)
+from arno.cli.dataset_making import VERBS
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo
@@ -32,35 +29,10 @@ from arno.ops.flags import settings_options
 
 _SHOWN_ERRORS: Final = 3
 
-DATASET: Final = click.Path(exists=True, file_okay=False, path_type=Path)
-out_option: Final = click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of the new data set; one that was cut short is gone on with.",
-)
-format_option: Final = click.option(
-    "--format",
-    "form",
-    type=click.Choice([str(form) for form in ShardFormat]),
-    default=ShardFormat.PARQUET.value,
-    show_default=True,
-    help="Of the shards; both hold the same.",
-)
-shard_option: Final = click.option(
-    "--shard-records",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Records of a shard.",
-)
-
 
 @click.group("dataset")
 def verb() -> None:
-    """Make data sets of annotated images, check, filter and convert them.
+    """Make data sets of annotated images, check, filter, merge, measure and export them.
 
     A data set holds texts, regions with texts, and phrases of texts with regions, each with where
     it is from; docs/dataset.md describes it. `arno train --data DATASET` trains on one.
@@ -70,7 +42,8 @@ def verb() -> None:
       arno dataset import coco:instances.json,images=photos --out labels
       arno dataset check labels
       arno dataset filter labels --out kept
-      arno dataset convert labels --format jsonl --out labels-jsonl
+      arno dataset stats kept --out card
+      arno dataset export kept --as coco --out coco
     """
 
 
@@ -104,7 +77,7 @@ def import_data(data: str, out: Path, form: str, shard_records: int, annotator: 
     notes = SafeConsole(stderr=True, highlight=False)
     with notes.status("reading the labels"):
         source = open_data(data)
-    with progress(notes, "importing", "images") as on_progress:
+    with progress("importing", "images") as on_progress:
         counts = import_labels(
             source,
             out,
@@ -164,10 +137,9 @@ def convert(dataset: Path, out: Path, form: str, shard_records: int) -> None:
         "images": source.images_from(out),
         "complete": False,
     }
-    notes = SafeConsole(stderr=True, highlight=False)
     with (
         DatasetWriter(out, source.manifest.model_copy(update=changed)) as writer,
-        progress(notes, "converting", "records") as on_progress,
+        progress("converting", "records") as on_progress,
     ):
         begun_at = writer.record_count
         for number in range(begun_at, len(source)):
@@ -195,7 +167,7 @@ def filter_data(settings: FilterSettings, dataset: Path, out: Path) -> None:
     from arno.data_engine.filtering import FILTER_PAGE, filter_dataset
 
     source = Dataset(dataset)
-    with progress(SafeConsole(stderr=True, highlight=False), "filtering", "images") as on_progress:
+    with progress("filtering", "images") as on_progress:
         report = filter_dataset(source, out, settings, on_progress=on_progress)
     print_counts(report.counts(), f"{out}")
     echo(f"written: {out / FILTER_PAGE}", err=True)
@@ -212,30 +184,5 @@ def schema() -> None:
     echo(json.dumps(record_schema(), indent=2))
 
 
-@contextlib.contextmanager
-def progress(notes: Console, doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows how many of how many are done: a bar with the time left on a terminal."""
-    if not notes.is_terminal:
-        yield lambda done, total: None
-        return
-    columns = (
-        TextColumn(doing),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=notes, transient=True) as shown:
-        bar = shown.add_task(doing, total=None)
-        yield lambda done, total: shown.update(bar, completed=done, total=total)
-
-
-def print_counts(counts: Mapping[str, int], title: str) -> None:
-    """Print a table of counts, one a row."""
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    for name, count in counts.items():
-        table.add_row(name, f"{count:,}")
-    SafeConsole(highlight=False).print(table)
+for _command in VERBS:
+    verb.add_command(_command)

@@ -58,7 +58,8 @@ _VERBS: Final[dict[str, str]] = {
     "eval": "Measure a model, task by task, on data with known answers.",
     "top": "Show lanes, gateways and workers, live.",
     "doctor": "Check what is installed, what is reachable and what is wrong.",
-    "dataset": "Make data sets of annotated images, check, filter and convert them.",
+    "annotate": "Annotate many images and keep a data set of what was found.",
+    "dataset": "Make data sets of annotated images, filter, merge, measure and export them.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
     "model": "Inspect, convert or verify a checkpoint, or create a random one.",
     "mcp": "Give agents tools to see, over the Model Context Protocol.",
@@ -258,7 +259,11 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "eval": "train",
         "train": "train",
         "web": "web",
+<<<<<<< HEAD
         "mcp": "mcp",
+=======
+        "annotate": "data",
+>>>>>>> 7bbe4a7 (Annotate images by models and functions; merge, measure, divide and export data sets)
         "dataset": "data",
     }.get(verb, "all")
     return MissingExtraError(

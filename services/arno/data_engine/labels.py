@@ -22,6 +22,7 @@ from arno.training.data.image_files import ImageFile
 
 IMAGES: Final = "images"
 """Folder in the data set for images that were in no file."""
+_NAME_CHARS_MAX: Final = 100
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -164,10 +165,18 @@ def _shown(image: LabelledImage, root: Path) -> str:
 
 def _saved(image: LabelledImage, out: Path) -> Path:
     """Write a rendered image once; what a kill has half-written is written again."""
-    path = out / IMAGES / f"{_NO_NAME.sub('-', image.image_id)}.png"
+    path = stored_path(out, image.image_id, "png")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".tmp")
         image.samples[0].open_image().save(unfinished, "PNG")
         unfinished.rename(path)
     return path
+
+
+def stored_path(out: Path, image_id: str, suffix: str) -> Path:
+    """Return where a data set keeps an image that is in no file of its own."""
+    # Ids that differ in what no file name may hold are different files.
+    digest = hashlib.sha256(image_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    name = _NO_NAME.sub("-", image_id)[-_NAME_CHARS_MAX:]
+    return out / IMAGES / f"{name}-{digest}.{suffix}"

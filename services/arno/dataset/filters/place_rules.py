@@ -102,7 +102,7 @@ def suppressed(
     """
     dropped = np.zeros(len(boxes), dtype=np.bool_)
     order = np.lexsort((-scores, groups))
-    starts, counts = _runs(groups[order])
+    starts, counts = runs(groups[order])
     # Groups of about one size are compared together, padded to the next power of two.
     padded = 1 << np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
     for width in np.unique(padded[counts > 1]):
@@ -142,13 +142,13 @@ def _survivors(boxes: Floats, there: npt.NDArray[np.bool_], limit: float) -> npt
 def _ranks(images: Ints, scores: Floats) -> Ints:
     """Return the rank of each place among those of its image, 0 for the best. [N]."""
     order = np.lexsort((-scores, images))
-    starts, counts = _runs(images[order])
+    starts, counts = runs(images[order])
     ranks = np.empty(len(images), dtype=np.int64)
     ranks[order] = np.arange(len(images)) - np.repeat(starts, counts)
     return ranks
 
 
-def _runs(values: Ints) -> tuple[Ints, Ints]:
+def runs(values: Ints) -> tuple[Ints, Ints]:
     """Return where each run of equal values begins, and how long it is."""
     if not len(values):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -1,0 +1,178 @@
+"""`arno annotate`: make a data set of images, by models and functions that annotate."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from arno.bulk import Answerer, GatewayAnswerer, LocalAnswerer, open_source
+from arno.bulk.gateway_answerer import GatewayOptions
+from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.connecting import Connection
+from arno.cli.dataset_flags import format_option, out_option, print_counts, progress, shard_option
+from arno.cli.main import EXIT_FAILURE
+from arno.cli.terminal import SafeConsole
+from arno.client import TaskRequest
+from arno.data_engine.annotation import FAILURES_FILE, WINDOW, RunOptions, Sources, annotate
+from arno.data_engine.annotators import Annotator, FunctionAnnotator, TaskAnnotator
+from arno.dataset import Dataset
+from arno.dataset.shards import ShardFormat
+from arno.errors import InvalidFieldError
+from arno.training.data.annotated import is_data_set
+
+_NAMED: Final = (
+    "detector:FOLDER or python:MODULE:FUNCTION, with NAME= before it where two are alike"
+)
+
+
+@click.command("annotate")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE..")
+@out_option
+@task_options
+@click.option(
+    "--annotator",
+    "others",
+    multiple=True,
+    metavar="[NAME=]KIND:WHAT",
+    help="Also annotate with detector:FOLDER (a detector of transformers) or "
+    "python:MODULE:FUNCTION (takes a picture, returns findings); repeatable.",
+)
+@click.option("--no-florence", is_flag=True, help="Annotate with --annotator alone.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Run Florence-2 in this process, without a gateway: tiny, a folder, or a hub id.",
+)
+@click.option("--name", default="florence", show_default=True, help="Name of this annotator.")
+@format_option
+@shard_option
+@click.option(
+    "--window",
+    type=click.IntRange(1, 100_000),
+    default=WINDOW,
+    show_default=True,
+    metavar="N",
+    help="Images under way at once: held in memory, and what a kill may cost.",
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 1024),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Jobs of the gateway open at once.",
+)
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Of a video: frames a second.")
+@click.option("--failures-max", type=click.IntRange(0), metavar="N", help="Stop after N failures.")
+@address_options
+def verb(
+    sources: tuple[str, ...],
+    out: Path,
+    others: tuple[str, ...],
+    no_florence: bool,
+    model: str | None,
+    name: str,
+    form: str,
+    shard_records: int,
+    window: int,
+    in_flight: int,
+    fps: float | None,
+    failures_max: int | None,
+    gateway: Connection,
+    timeout_s: float,
+    **flags: Any,
+) -> int:
+    """Annotate every image of SOURCE and write a data set: docs/dataset.md.
+
+    SOURCE is what `arno batch` takes, or a data set, whose annotations are kept beside the new
+    ones. Florence-2 runs on the batch lane of a gateway, or in this process with --model. Given
+    again, the command goes on behind its last image. Failures are in failures.jsonl; exit code 1.
+
+    \b
+    Examples:
+      arno annotate photos/ --task CAPTION --task CAPTION_TO_PHRASE_GROUNDING@CAPTION --out seen
+      arno annotate photos/ --task OD --model tiny --annotator detector:./detr --out seen
+      arno annotate labels --no-florence --annotator python:mine:find --out more
+    """
+    found = _sources(sources, fps)
+    console = SafeConsole(stderr=True, highlight=False)
+    options = RunOptions(ShardFormat(form), shard_records, window, failures_max)
+    with contextlib.ExitStack() as stack:
+        annotators: list[Annotator] = []
+        if not no_florence:
+            tasks = TaskFlags(**flags).requests()
+            options_of = GatewayOptions(in_flight_max=in_flight)
+            answerer = stack.enter_context(
+                _answerer(model, gateway, timeout_s, tasks, out, options_of)
+            )
+            annotators.append(TaskAnnotator(answerer, tasks, name=name))
+        annotators += [_annotator(written) for written in others]
+        if not annotators:
+            problem = "none is left to annotate"
+            raise InvalidFieldError(field="--annotator", problem=problem, limit=_NAMED)
+        on_progress = stack.enter_context(progress("annotating", "images"))
+        counts = annotate(found, annotators, out, options, on_progress=on_progress)
+    print_counts(counts, f"{out}")
+    if counts["failures"]:
+        console.print(f"failures: {out / FAILURES_FILE}")
+    return EXIT_FAILURE if counts["failures"] else 0
+
+
+def _sources(names: Sequence[str], fps: float | None) -> Sources:
+    if len(names) == 1 and is_data_set(Path(names[0])):
+        return Sources(Dataset(Path(names[0])))
+    return Sources(open_source(*names, fps=fps))
+
+
+@contextlib.contextmanager
+def _answerer(
+    model: str | None,
+    gateway: Connection,
+    timeout_s: float,
+    tasks: Sequence[TaskRequest],
+    out: Path,
+    options: GatewayOptions,
+) -> Iterator[Answerer]:
+    if model is None:
+        with gateway.client(timeout_s=timeout_s) as client:
+            # Given again, the command meets the jobs that it left open; another question does not.
+            run_id = f"{out.absolute()} {tasks}"
+            yield GatewayAnswerer(client, tasks, run_id=run_id, options=options)
+        return
+    from arno.engine.florence import load
+
+    with load(model) as florence:
+        yield LocalAnswerer(florence, tasks)
+
+
+def _annotator(written: str) -> Annotator:
+    name, equals, what = written.partition("=")
+    if not equals:
+        name, what = "", written
+    kind, colon, subject = what.partition(":")
+    if kind == "detector" and subject:
+        from arno.data_engine.detector import Detector
+
+        detector = Detector(subject)
+        return FunctionAnnotator(detector, name=name or kind, model=detector.fingerprint)
+    if kind == "python" and colon:
+        return FunctionAnnotator(_function(subject, written), name=name or subject)
+    raise InvalidFieldError(field="--annotator", problem="unknown", limit=_NAMED, sent=written)
+
+
+def _function(subject: str, written: str) -> Callable[..., Any]:
+    module, _, function = subject.partition(":")
+    sys.path.insert(0, str(Path.cwd()))  # the user's own modules, as `python -m` finds them
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidFieldError(
+            field="--annotator", problem=f"cannot be imported: {error}", limit=_NAMED, sent=written
+        ) from error
+    return found

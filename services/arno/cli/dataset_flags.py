@@ -1,0 +1,78 @@
+"""The flags and the progress that the verbs of data sets share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from arno.cli.terminal import SafeConsole
+from arno.dataset.shards import ShardFormat
+
+DATASET: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+out_option: Final = click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the new data set; one that was cut short is gone on with.",
+)
+format_option: Final = click.option(
+    "--format",
+    "form",
+    type=click.Choice([str(form) for form in ShardFormat]),
+    default=ShardFormat.PARQUET.value,
+    show_default=True,
+    help="Of the shards; both hold the same.",
+)
+shard_option: Final = click.option(
+    "--shard-records",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Records of a shard.",
+)
+
+
+@contextlib.contextmanager
+def progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield what shows how many of how many are done: a bar with the time left on a terminal."""
+    notes: Console = SafeConsole(stderr=True, highlight=False)
+    if not notes.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=notes, transient=True) as shown:
+        bar = shown.add_task(doing, total=None)
+        yield lambda done, total: shown.update(bar, completed=done, total=total)
+
+
+def print_counts(counts: Mapping[str, int], title: str) -> None:
+    """Print a table of counts, one a row."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    SafeConsole(highlight=False).print(table)

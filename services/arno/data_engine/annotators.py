@@ -1,0 +1,214 @@
+"""The port between an annotation run and what annotates, and the annotators behind it.
+
+An annotator takes work as it comes and gives each back once, with what it found or with an error:
+an image that one annotator fails at is still shown to the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
+
+from PIL.Image import Image
+from pydantic import ValidationError
+
+from arno.bulk import Answered, Answerer, Item
+from arno.dataset.answers import ANNOTATING, Annotations
+from arno.dataset.records import Provenance, RegionText, Text
+from arno.dataset.shards import invalid
+from arno.errors import ArnoError, EngineError, InputUnavailableError, InvalidFieldError
+from arno.ops.images import ImageLimits, decode_image
+from arno.vocabulary import TaskLike, TaskSpec, spec_of
+from arno.vocabulary.results import InferResult, TaskResult
+
+LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)
+"""One's own pictures: only what no picture has is refused."""
+
+Finding: TypeAlias = Mapping[str, Any]
+"""One finding of a function: a region's place, ``kind``, ``text`` and ``score``, or a ``text`` with
+its ``granularity`` and ``score``; named as in a data set."""
+
+
+@dataclass(slots=True)
+class Work:
+    """An image on its way through the annotators; the run owns it.
+
+    Attributes:
+        item: The image.
+        position: Its number in the source, from 0.
+        annotations: What was found so far.
+        failures: The annotators that failed, with the error.
+        releases: Called once the record is kept.
+    """
+
+    item: Item
+    position: int
+    annotations: Annotations = field(default_factory=Annotations)
+    failures: list[tuple[str, ArnoError]] = field(default_factory=list)
+    releases: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Annotator(Protocol):
+    """Annotates images. One call of `annotate` at a time.
+
+    Attributes:
+        name: Stands in the provenance of what it finds.
+        identity: What decides its findings; a run in which it changes is another run.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+
+    def annotate(self, works: Iterable[Work]) -> Iterator[Work]:
+        """Yield each work once, in any order, with what was found.
+
+        Raises:
+            ArnoError: No image can be annotated, now or for too long. Faults of single images are
+                failures of their work.
+        """
+
+
+class TaskAnnotator:
+    """Annotates by Florence-2 tasks, through any answerer: a gateway, or a model in this process.
+
+    A task may follow an earlier one, as in a request: the grounding of a caption that was just
+    written gives triplets.
+    """
+
+    def __init__(
+        self, answerer: Answerer, tasks: Sequence[TaskLike], *, name: str, round_number: int = 0
+    ) -> None:
+        """Take an answerer that asks these tasks.
+
+        Raises:
+            InvalidFieldError: The answers of a task are no annotations.
+        """
+        specs = [spec_of(task) for task in tasks]
+        for spec in specs:
+            if spec.task not in ANNOTATING:
+                allowed = ", ".join(sorted(ANNOTATING))
+                problem = "its answers are no annotations"
+                raise InvalidFieldError(
+                    field="task", problem=problem, limit=allowed, sent=spec.task
+                )
+        self.name = name
+        self.identity: Mapping[str, Any] = {
+            "tasks": [repr(spec) for spec in specs],
+            "round": round_number,
+        }
+        self._answerer = answerer
+        self._round = round_number
+        self._specs = {spec.id or str(index): spec for index, spec in enumerate(specs)}
+
+    def annotate(self, works: Iterable[Work]) -> Iterator[Work]:
+        """Yield each work once, as it is answered."""
+        under_way: dict[str, Work] = {}
+
+        def items() -> Iterator[Item]:
+            for work in works:
+                under_way[work.item.key] = work
+                yield work.item
+
+        answers: Any = self._answerer.answer(items())
+        with contextlib.closing(answers) as outcomes:
+            for answered in outcomes:
+                work = under_way.pop(answered.item.key)
+                self._take(work, answered)
+                yield work
+
+    def _take(self, work: Work, answered: Answered) -> None:
+        work.releases.append(answered.release)
+        outcome = answered.outcome
+        if isinstance(outcome, ArnoError):
+            work.failures.append((self.name, outcome))
+            return
+        for result in outcome:
+            if result.ok:
+                self._add(work, result, outcome)
+            elif result.error is not None and not isinstance(result.error, InputUnavailableError):
+                work.failures.append((f"{self.name}: {result.task}", result.error))
+
+    def _add(self, work: Work, result: TaskResult, outcome: InferResult) -> None:
+        asked = self._specs.get(result.id.partition(".")[0])
+        classes = asked.classes if asked is not None else ()
+        text = "" if classes else result.text
+        spec = TaskSpec(result.task, text=text, classes=classes, region=result.region)
+        provenance = Provenance(
+            annotator=self.name,
+            model=outcome.model.fingerprint if outcome.model is not None else "",
+            task=str(result.task),
+            score=_share(result.answer.score),
+            round=self._round,
+        )
+        work.annotations.add(spec, result.answer.value, provenance)
+
+
+class FunctionAnnotator:
+    """Annotates by a function of the image: the user's own, or another library's model."""
+
+    def __init__(
+        self, function: Callable[[Image], Iterable[Finding]], *, name: str, model: str = ""
+    ) -> None:
+        """Take a function.
+
+        Args:
+            function: Takes an upright RGB picture and returns findings.
+            name: Stands in the provenance.
+            model: Fingerprint of the model behind it.
+        """
+        self.name = name
+        self.identity: Mapping[str, Any] = {"model": model}
+        self._function = function
+        self._model = model
+
+    def annotate(self, works: Iterable[Work]) -> Iterator[Work]:
+        """Yield each work once, in order."""
+        for work in works:
+            try:
+                content = work.item.open_image()
+                picture = decode_image(content, LIMITS, field="image").picture
+                found = self._found(picture)
+            except ArnoError as error:
+                work.failures.append((self.name, error))
+            else:
+                for text in found.texts:
+                    name = f"t{len(work.annotations.texts)}"
+                    work.annotations.texts.append(text.model_copy(update={"id": name}))
+                work.annotations.regions += found.regions
+            yield work
+
+    def _found(self, picture: Image) -> Annotations:
+        """Return what the function finds, all of it or nothing."""
+        found = Annotations()
+        try:
+            findings = list(self._function(picture))
+        except Exception as error:
+            raise EngineError(f"{self.name}: {type(error).__name__}: {error}") from error
+        for number, finding in enumerate(findings):
+            self._add(found, number, finding)
+        return found
+
+    def _add(self, found: Annotations, number: int, finding: Finding) -> None:
+        place = f"{self.name}: finding {number}"
+        if not isinstance(finding, Mapping):
+            raise InvalidFieldError(field=place, problem="not a mapping", sent=repr(finding)[:80])
+        fields = dict(finding)
+        try:
+            provenance = Provenance(
+                annotator=self.name, model=self._model, score=fields.pop("score", None)
+            )
+            if "granularity" in fields:
+                fields["id"] = f"t{len(found.texts)}"
+                found.texts.append(Text(**fields, provenance=provenance))
+            else:
+                found.regions.append(RegionText(**fields, provenance=provenance))
+        except ValidationError as error:
+            raise invalid(place, error) from error
+        except TypeError as error:
+            raise InvalidFieldError(field=place, problem=str(error)) from error
+
+
+def _share(score: float | None) -> float | None:
+    return None if score is None else min(max(score, 0.0), 1.0)

@@ -1,0 +1,135 @@
+"""The card of a data set: a page of Markdown with its figures beside the paper's, and plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from arno.dataset import Dataset, Granularity
+from arno.dataset.statistics import (
+    PAPER,
+    PAPER_REGIONS_PER_IMAGE,
+    PAPER_TRIPLETS_PER_IMAGE,
+    TEXT_COLUMNS,
+    Statistics,
+)
+from arno.dataset.text_analysis import TextAnalyser
+
+CARD_FILE: Final = "README.md"
+FIGURES_FILE: Final = "statistics.json"
+PLOT_FILE: Final = "statistics.png"
+_BATCH_RECORDS: Final = 512
+_LABELS_SHOWN: Final = 20
+_REGIONS_SHOWN: Final = 40
+
+
+def statistics_of(
+    dataset: Dataset,
+    analyser: TextAnalyser | None,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Statistics:
+    """Return the figures of a data set; without an analyser, texts are counted alone."""
+    found = Statistics()
+    for batch in dataset.batches(_BATCH_RECORDS):
+        found.add(batch, analyser)
+        on_progress(found.image_count, len(dataset))
+    return found
+
+
+def write_card(folder: Path, dataset: Dataset, found: Statistics) -> None:
+    """Write the card, its plots, and the figures as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = json.dumps(found.document(), indent=2, ensure_ascii=False)
+    (folder / FIGURES_FILE).write_text(f"{document}\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(_card(dataset, found), encoding="utf-8")
+    _plot(folder / PLOT_FILE, found)
+
+
+def figure_rows(found: Statistics) -> Iterator[tuple[str, str, str]]:
+    """Yield name, figure and the paper's figure, which is empty where it gives none."""
+    yield "images", f"{found.image_count:,}", "126 M"
+    for grain in Granularity:
+        name = grain.replace("_", " ")
+        yield f"{name} texts", f"{found.texts[grain]:,}", ""
+        means = found.text_means(grain)
+        for column, mean, theirs in zip(TEXT_COLUMNS, means, PAPER[grain], strict=False):
+            shown = "" if theirs is None else f"{theirs:.2f}"
+            yield f"{name}: {column.replace('_', ' ')} a text", f"{mean:.2f}", shown
+    for kind, count in sorted(found.kinds.items()):
+        yield f"{kind} regions", f"{count:,}", ""
+    per_image = f"{found.per_image(found.kinds.total()):.2f}"
+    yield "regions an image", per_image, f"{PAPER_REGIONS_PER_IMAGE:.2f}"
+    for grain in Granularity:
+        per_image = f"{found.per_image(found.triplets[grain]):.2f}"
+        paper = f"{PAPER_TRIPLETS_PER_IMAGE[grain]:.2f}"
+        yield f"triplets of {grain.replace('_', ' ')} texts an image", per_image, paper
+    yield "different category labels", f"{len(found.labels):,}", ""
+
+
+def _card(dataset: Dataset, found: Statistics) -> str:
+    steps = "\n".join(_step(number, step) for number, step in enumerate(dataset.manifest.steps, 1))
+    labels = ", ".join(
+        f"{_plain(label)} ({count:,})" for label, count in found.labels.most_common(_LABELS_SHOWN)
+    )
+    annotators = _table(
+        ("annotator", "annotations"),
+        [(name, f"{count:,}") for name, count in found.annotators.most_common()],
+    )
+    figures = _table(("", "this data set", "FLD-5B"), list(figure_rows(found)))
+    return (
+        f"# {_plain(dataset.folder.resolve().name)}\n\n"
+        f"{found.image_count:,} images annotated in the form of Arno's data sets, version "
+        f"{dataset.manifest.version}; digest `{dataset.digest[:16]}`.\n\n"
+        f"## How it was made\n\n{steps or 'Not noted.'}\n\n"
+        f"## Figures\n\nBeside those of Florence-2's FLD-5B (arXiv:2311.06242).\n\n{figures}\n"
+        f"![distributions]({PLOT_FILE})\n\n"
+        f"Most frequent labels: {labels or 'none'}.\n\n"
+        f"## Annotators\n\n{annotators}"
+    )
+
+
+def _step(number: int, step: dict[str, Any]) -> str:
+    facts = {name: value for name, value in step.items() if name not in {"step", "blocked_words"}}
+    return f"{number}. {step.get('step', '')}: `{json.dumps(facts, ensure_ascii=False)}`"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(map(_plain, line))} |\n" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is in a cell."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+
+
+def _plot(path: Path, found: Statistics) -> None:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        page = Figure(figsize=(11, 6), layout="constrained")
+        axes = page.subplots(2, 2).flat
+        counts = [found.regions_per_image[number] for number in range(_REGIONS_SHOWN + 1)]
+        _bars(next(axes), range(len(counts)), counts, "regions of an image", "images")
+        _bars(next(axes), _bins(found.scores), found.scores.tolist(), "score", "annotations")
+        _bars(next(axes), _bins(found.areas), found.areas.tolist(), "part of the image", "places")
+        labels = found.labels.most_common(_LABELS_SHOWN)
+        last = next(axes)
+        last.barh([label[:24] for label, _ in labels][::-1], [n for _, n in labels][::-1])
+        last.set_xlabel("regions of the most frequent labels")
+        page.savefig(path, dpi=110)
+
+
+def _bins(counts: Any) -> list[float]:
+    return [(at + 0.5) / len(counts) for at in range(len(counts))]
+
+
+def _bars(axes: Any, places: Sequence[float], heights: Sequence[int], name: str, unit: str) -> None:
+    width = places[1] - places[0] if len(places) > 1 else 1
+    axes.bar(places, heights, width=width * 0.9)
+    axes.set_xlabel(name)
+    axes.set_ylabel(unit)
