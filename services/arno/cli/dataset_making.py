@@ -69,8 +69,21 @@ def merge(datasets: tuple[Path, ...], out: Path, overlap_min: float, similarity_
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--no-texts", is_flag=True, help="Count texts without analysing them.")
-@click.option("--spacy-model", default="en_core_web_sm", show_default=True, metavar="NAME")
-@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N")
+@click.option(
+    "--spacy-model",
+    default="en_core_web_sm",
+    show_default=True,
+    metavar="NAME",
+    help="spaCy's pipeline that analyses the texts.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that analyse the texts.",
+)
 def stats(
     dataset: Path,
     out: Path | None,
@@ -116,7 +129,14 @@ def stats(
 @click.argument("dataset", type=DATASET)
 @out_option
 @click.option("--count", type=click.IntRange(1), required=True, metavar="N", help="Images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Another one chooses other images.",
+)
 def sample(dataset: Path, out: Path, count: int, seed: int) -> None:
     """Write some images of a data set, chosen evenly by their content and a seed.
 
@@ -139,7 +159,14 @@ def sample(dataset: Path, out: Path, count: int, seed: int) -> None:
     metavar="NAME=SHARE,..",
     help="Parts and their shares, together 1.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Another one chooses other images.",
+)
 def split(dataset: Path, out: Path, parts: str, seed: int) -> None:
     """Write a data set for each part below OUT; the content of an image decides its part.
 

@@ -259,11 +259,8 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "eval": "train",
         "train": "train",
         "web": "web",
-<<<<<<< HEAD
         "mcp": "mcp",
-=======
         "annotate": "data",
->>>>>>> 7bbe4a7 (Annotate images by models and functions; merge, measure, divide and export data sets)
         "dataset": "data",
     }.get(verb, "all")
     return MissingExtraError(
