@@ -114,7 +114,7 @@ class Reference:
             }
         return self.network.generate(
             input_ids=self.input_ids(asked),
-            pixel_values=self._pixels(asked),
+            pixel_values=self.pixels(asked),
             num_beams=options.num_beams,
             max_new_tokens=options.max_new_tokens,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
@@ -130,11 +130,11 @@ class Reference:
             **extra,
         )
 
-    def _pixels(self, asked: SequenceRequest) -> torch.Tensor:
+    def pixels(self, asked: SequenceRequest) -> torch.Tensor:
         return self.normalise(asked.image.pixels[None])
 
     def input_ids(self, asked: SequenceRequest) -> torch.Tensor:
-        features = self.network.get_image_features(self._pixels(asked)).pooler_output
+        features = self.network.get_image_features(self.pixels(asked)).pooler_output
         places = [self.network.config.image_token_id] * features.shape[1]
         prompt = self.tokenizer("<s>" + asked.prompt + "</s>", add_special_tokens=False).input_ids
         return torch.tensor([places + prompt])

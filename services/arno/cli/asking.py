@@ -13,6 +13,7 @@ from arno.cli.parameter_types import FiniteRange
 from arno.client import DEFAULT_ADDRESS, TaskRequest
 from arno.errors import InvalidFieldError
 from arno.vocabulary import CATALOGUE, Box, ExtraInput, Task, check_inputs
+from arno.vocabulary.candidates import check_candidates
 from arno.vocabulary.spec import task_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -34,6 +35,7 @@ class TaskFlags:
         max_tokens: Longest answer in tokens; None uses the server's default.
         constrained: Whether answers are restricted to the grammar of their task and the classes.
         min_score: Regions whose score is below are left out; None leaves none out.
+        candidates: Answers to score instead of writing one; for a single task.
     """
 
     tasks: tuple[str, ...]
@@ -44,6 +46,7 @@ class TaskFlags:
     max_tokens: int | None = None
     constrained: bool = False
     min_score: float | None = None
+    candidates: tuple[str, ...] = ()
 
     def requests(self) -> list[TaskRequest]:
         """Return the tasks, each with the inputs that it takes.
@@ -60,6 +63,11 @@ class TaskFlags:
             made.append(self._request(task, task_id, self._source(source, ids)))
             ids[task] = task_id
         self._refuse_unused(made)
+        if self.candidates and len(made) > 1:
+            problem = "candidates are answers to one task"
+            raise InvalidFieldError(
+                field="--candidate", problem=problem, limit="one --task", sent=f"{len(made)} tasks"
+            )
         return made
 
     def _request(self, task: Task, task_id: str, input_from: str) -> TaskRequest:
@@ -77,7 +85,9 @@ class TaskFlags:
             max_new_tokens=self.max_tokens,
             constrained=self.constrained,
             min_score=self.min_score,
+            candidates=self.candidates,
         )
+        check_candidates(request)
         if takes:
             check_inputs(task, text=request.text, classes=request.classes, region=request.region)
         return request
@@ -140,6 +150,13 @@ def task_options(command: Command) -> Command:
             type=click.IntRange(1, 8),
             metavar="N",
             help="Width of the beam search; 1 is greedy and fastest.  [default: the server's, 3]",
+        ),
+        click.option(
+            "--candidate",
+            "candidates",
+            multiple=True,
+            metavar="ANSWER",
+            help="Answer that the model is to score, instead of writing one; may be repeated.",
         ),
         click.option("--classes", default="", metavar="A,B", help="Class names to detect."),
         click.option(

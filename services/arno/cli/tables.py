@@ -62,6 +62,11 @@ def _add(table: Table, outcome: TaskResult) -> None:
 
 def _rows(outcome: TaskResult) -> Iterator[_Row]:
     answer = outcome.answer
+    if answer.candidates:
+        for scored in answer.candidates:
+            words = printable(scored.answer.raw_text) or "(no text)"
+            yield _Row(Text(words), f"log-likelihood {scored.log_likelihood:.2f}", scored.posterior)
+        return
     if isinstance(answer.value, TextAnswer):
         text = answer.value.text
         label = Text(printable(text)) if text else Text("(no text)", style="dim")

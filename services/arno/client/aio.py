@@ -24,7 +24,9 @@ from arno.client.many import AsyncImages, ImageResult, ManyOptions, ask_many_asy
 from arno.client.requests import StreamOptions
 from arno.ops.image_input import ImageLike
 from arno.vocabulary import TaskLike
+from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.results import FrameResult, InferResult, Job
+from arno.vocabulary.spec import CandidateLike, scoring_spec
 from arno.vocabulary.wire_results import frame_result, infer_result, job_result
 
 _NO_OPTIONS = StreamOptions()
@@ -158,6 +160,34 @@ class AsyncClient(ClientBase):
             lambda image: self.infer(image, *tasks, lane=lane, timeout_s=timeout_s),
             options,
         )
+
+    async def score(
+        self,
+        image: ImageLike,
+        task: TaskLike,
+        candidates: Sequence[CandidateLike],
+        *,
+        lane: str | None = None,
+        timeout_s: float | None = None,
+    ) -> tuple[ScoredCandidate, ...]:
+        """Return what the model thinks of given answers to a task, in their order.
+
+        It reads them in one pass instead of writing an answer of its own.
+
+        Args:
+            image: As for `infer`.
+            task: The task, with the inputs that it takes.
+            candidates: Texts as the model would write them, or regions of which label and shape
+                count.
+            lane: As for `infer`.
+            timeout_s: As for `infer`.
+
+        Raises:
+            ArnoError: The call or the task failed.
+        """
+        spec = scoring_spec(task, candidates)
+        result = await self.infer(image, spec, lane=lane, timeout_s=timeout_s)
+        return result.tasks[0].answer.candidates
 
     async def infer_stream(
         self,

@@ -143,6 +143,9 @@ class AdmissionQueue:
             free: Most sequences, by the limit on those that decode together.
         """
         for key in dict.fromkeys(sequence.batch_key for sequence in self._ready):
+            if key.scored:  # they take no slot
+                scored = [sequence for sequence in self._ready if sequence.batch_key == key]
+                return scored[: self._group_max]
             count = min(pool.free_slots(key), free, self._group_max)
             if count > 0:
                 count = min(count, pool.affordable(key))
@@ -204,6 +207,13 @@ class AdmissionQueue:
                 problem="the prompt is too long for the model",
                 limit=f"{longest} tokens",
                 sent=f"{len(sequence.prompt_ids)} tokens",
+            )
+        if max(map(len, sequence.candidates), default=0) > self._positions:
+            return LimitExceededError(
+                field="candidates",
+                problem="one is too long for the model",
+                limit=f"{self._positions} tokens",
+                sent=f"{max(map(len, sequence.candidates))} tokens",
             )
         sequence.take_image(features, images.encode_s if digest in images.fresh else 0.0)
         return None

@@ -16,6 +16,7 @@ import torch
 
 from arno.batching import AdaptiveLimit, Budget, ImagePrice, Phase, PhaseShare
 from arno.engine.admission_queue import AdmissionQueue
+from arno.engine.answer_scoring import AnswerScorer, likeliest
 from arno.engine.bisect import run_bisecting
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.tokenizer import END_ID
@@ -54,8 +55,7 @@ logger = logging.getLogger(__name__)
 
 _FAILED = "the engine failed on this sequence"
 _NOTHING = Hypothesis((), (), ())
-_END_ONLY = Hypothesis((END_ID,), (0.0,), (0.0,))
-"""The answer to a limit of one token: the end, which is forced."""
+_END_ONLY = Hypothesis((END_ID,), (0.0,), (0.0,))  # forced by a limit of one token
 
 _PROGRESS_STEPS = 16
 """Steps between two reports of progress, and between two searches for loops."""
@@ -78,8 +78,7 @@ class ContinuousEngine:
             checkpoint: The model, which the engine changes and `close` frees.
             settings: Limits of the engine.
             clock: Deadlines are in its monotonic time.
-            make_launcher: Makes how the steps of a batch are launched; by default what suits the
-                device.
+            make_launcher: Makes what launches a batch's steps; by default what suits the device.
         """
         self._checkpoint = checkpoint
         self._settings = settings
@@ -112,6 +111,7 @@ class ContinuousEngine:
             ahead=self._group_max if device.type == "cuda" else 0,
         )
         self._pool = DecodePool(decoder, limits, kinds, make_launcher)
+        self._scorer = AnswerScorer(checkpoint.network, decoder, kinds.location_ids)
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
         self._events: list[Event] = []
         self._share = PhaseShare(settings.decode_share)
@@ -136,9 +136,8 @@ class ContinuousEngine:
         Raises:
             ModelError: The model answers with special tokens only.
         """
-        network = self._checkpoint.network
-        use_device(network.device)
-        if network.device.type == "cuda":
+        use_device(self._checkpoint.network.device)
+        if self._checkpoint.network.device.type == "cuda":
             warm_gpu(self._checkpoint, self._pool, self._settings, self._group_max)
         check_answers(self, allow_untrained=self._settings.allow_untrained)
         # First runs are slow, so their times predict nothing.
@@ -169,6 +168,7 @@ class ContinuousEngine:
             token_limit=min(request.options.max_new_tokens, self.card.position_count),
             arrived_s=self._clock.monotonic_s(),
             grammar=build_grammar(request.constraint, tokenizer, self.token_table),
+            candidates=tuple(map(tokenizer.encode_answer, request.candidates)),
         )
         digest = sequence.image_sha256
         if not (self._images.keeps(digest) or self._sequences.bring(digest)):
@@ -231,10 +231,7 @@ class ContinuousEngine:
         return self._queue.joining(self._pool, self._limit.value - len(self._pool)) or budget
 
     def _admit(self, newcomers: list[Sequence] | Budget | None) -> None:
-        """Take encoded sequences into their batch, or encode the images of a new group.
-
-        With neither, there is nothing to do but wait for images that are being encoded.
-        """
+        """Join a batch, or encode the images of a new group; with neither, wait for images."""
         if newcomers is None:
             self._take_encoded(wait=True)
         elif isinstance(newcomers, Budget):
@@ -265,7 +262,7 @@ class ContinuousEngine:
             self._progress(ready)
 
     def _join(self, sequences: list[Sequence]) -> None:
-        """Encode the prompts of sequences and take the sequences into their batch."""
+        """Take encoded sequences into their batch; those with candidates are scored, and end."""
         self._queue.take(sequences)
         for sequence in sequences:
             if sequence.token_limit == 1:
@@ -274,12 +271,17 @@ class ContinuousEngine:
         done = run_bisecting(decoding, self._start)
         self._statistics.failed_batch_count += done.failed_batch_count
         self._finish_all(each.member for each in done.survivors if each.outcome)
+        for scored in (each.member for each in done.survivors if each.member.scored):
+            self._finish(scored, likeliest(scored.scored))
         for casualty in done.casualties:
             self._recover([casualty.member], casualty.fault, together=1 + len(self._pool))
 
     def _start(self, sequences: Iterable[Sequence]) -> list[bool]:
         """Run what comes before the first step; return for each whether its search is over."""
         members = list(sequences)
+        if members[0].candidates:
+            self._statistics.token_count += self._scorer.score(members)
+            return [False] * len(members)  # there is no search
         encoded = encode_prompts(
             self._checkpoint.network,
             [sequence.features for sequence in members],
@@ -309,8 +311,10 @@ class ContinuousEngine:
 
     def _report_progress(self) -> None:
         """Report how far the running sequences are; end looping ones if the settings say so."""
+        least, locations = self._settings.loop_tokens, self.token_table.location_ids
         for sequence in self._pool.sequences:
-            if self._is_loop(sequence):
+            long = 0 < least <= sequence.token_count
+            if long and ends_in_loop(self._pool.best(sequence).token_ids, locations):
                 self._cut_short(sequence, FinishReason.LOOP)
             else:
                 self._progress(sequence)
@@ -318,12 +322,6 @@ class ContinuousEngine:
     def _progress(self, sequence: Sequence) -> None:
         progress = SequenceProgress(sequence.sequence_id, True, sequence.token_count)
         self._events.append(progress)
-
-    def _is_loop(self, sequence: Sequence) -> bool:
-        least = self._settings.loop_tokens
-        if not 0 < least <= sequence.token_count:
-            return False
-        return ends_in_loop(self._pool.best(sequence).token_ids, self.token_table.location_ids)
 
     def _recover(self, lost: list[Sequence], fault: Exception, *, together: int) -> None:
         """Begin again with the members of a batch that failed, so that only the guilty one ends.
@@ -396,5 +394,6 @@ class ContinuousEngine:
                 decode_s=max(0.0, elapsed_s - sequence.encode_s),
                 error=error,
                 deviations=found.deviations,
+                candidates=sequence.scored,
             )
         )

@@ -27,8 +27,10 @@ from arno.engine.interface import Engine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, ConfigurationError, InvalidRequestError
 from arno.vocabulary import Lane, TaskLike, TaskSpec, spec_of
+from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.checks import check_specs
 from arno.vocabulary.results import ImageDescription, InferResult, Model, TaskResult
+from arno.vocabulary.spec import CandidateLike, scoring_spec
 from arno.vocabulary.wire_results import response_to_wire
 
 _WINDOW_FACTOR: Final = 16
@@ -119,6 +121,27 @@ class Florence:
         result = self._result(opened)
         # A function makes another image at every call.
         return result if callable(image) else replace(result, source=image)
+
+    def score(
+        self, image: ImageSource, task: TaskLike, candidates: Sequence[CandidateLike]
+    ) -> tuple[ScoredCandidate, ...]:
+        """Return what the model thinks of given answers to a task, in their order.
+
+        It reads them in one pass instead of writing an answer of its own.
+
+        Args:
+            image: As for `ask`.
+            task: The task, with the inputs that it takes.
+            candidates: Texts as the model would write them, or regions of which label and shape
+                count.
+
+        Raises:
+            InvalidRequestError: The image cannot be read, or the task or a candidate makes no
+                sense.
+            EngineError: The engine failed.
+        """
+        spec = scoring_spec(task, candidates)
+        return self.ask(image, spec).tasks[0].answer.candidates
 
     def ask_many(
         self,

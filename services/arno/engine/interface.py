@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from arno.errors import ArnoError
-    from arno.vocabulary import FinishReason, ImageSize, TokenTable
+    from arno.vocabulary import Decoded, FinishReason, ImageSize, TokenTable
     from arno.vocabulary.grammars import Constraint
 
 
@@ -75,6 +75,8 @@ class SequenceRequest:
         tenant: Tenant that is charged for it, for fairness.
         expected_token_count: Predicted length of the answer, for the scheduler.
         constraint: Form that the answer is held to; None leaves it free.
+        candidates: Answers to compute the probabilities of, as the model would write them. With
+            any, the model writes no answer, and options and constraint have no effect.
     """
 
     sequence_id: str
@@ -86,6 +88,7 @@ class SequenceRequest:
     tenant: str
     expected_token_count: int
     constraint: Constraint | None = None
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,8 @@ class SequenceFinished:
         error: Set if the reason is ERROR.
         deviations: Mean absolute deviation of each location token from its bin, in bins, 0.0 for
             other tokens; as long as ``token_ids``. Empty if the engine computes none.
+        candidates: The request's candidates with what the model computed for their tokens, in
+            their order; the fields above are then those of the likeliest. Empty if it never ran.
     """
 
     sequence_id: str
@@ -129,6 +134,7 @@ class SequenceFinished:
     decode_s: float
     error: ArnoError | None = None
     deviations: tuple[float, ...] = ()
+    candidates: tuple[Decoded, ...] = ()
 
 
 Event: TypeAlias = SequenceProgress | SequenceFinished

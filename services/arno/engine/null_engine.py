@@ -23,7 +23,15 @@ from arno.engine.interface import (
 )
 from arno.engine.settings import EngineSettings
 from arno.ops.images import inspect_image
-from arno.vocabulary import BIN_COUNT, CATALOGUE, AnswerKind, FinishReason, ImageSize, TokenTable
+from arno.vocabulary import (
+    BIN_COUNT,
+    CATALOGUE,
+    AnswerKind,
+    Decoded,
+    FinishReason,
+    ImageSize,
+    TokenTable,
+)
 
 NULL_MODEL: Final = "null"
 
@@ -137,7 +145,15 @@ def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:
         encode_s=0.0,
         decode_s=0.0,
         deviations=(0.0,) * len(token_ids),
+        candidates=() if cancelled else tuple(map(_certain, request.candidates)),
     )
+
+
+def _certain(candidate: str) -> Decoded:
+    begin, _, end = range(len(_SPECIALS))
+    token_ids = (begin, *(_FIRST_BYTE_ID + byte for byte in candidate.encode()), end)
+    zeros = (0.0,) * len(token_ids)
+    return Decoded(token_ids, zeros, deviations=zeros)
 
 
 def _tokens(kind: AnswerKind) -> tuple[int, ...]:

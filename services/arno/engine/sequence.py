@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from arno.engine.interface import DecodingOptions, SequenceRequest
+from arno.vocabulary import Decoded
 from arno.vocabulary.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class BatchKey:
     Attributes:
         options: Their decoding options, without the limit on tokens, which is each one's own.
         constrained: Whether each is held to a grammar of its own.
+        scored: Whether each has candidates, which are scored in one pass without a search.
         alone: Id of the only member, after its last batch failed; None for a shared batch.
     """
 
     options: DecodingOptions
     constrained: bool = False
+    scored: bool = False
     alone: str | None = None
 
 
@@ -62,6 +65,7 @@ class Sequence:
         token_limit: Most tokens of its answer, the end included.
         arrived_s: Monotonic time of the submission.
         grammar: Form of its answer; None leaves the answer free.
+        candidates: Token ids of the answers to score, begin and end included; none to decode one.
         cost: Predicted work, in tokens of one beam, which the scheduler charges.
         stage: Where it is.
         cancelled: Whether it is to end at the next step.
@@ -70,6 +74,7 @@ class Sequence:
         encoded_length: Positions that image and prompt take together, from then on.
         token_count: Tokens decoded so far.
         batch_key: Which decode batch it belongs to.
+        scored: Its candidates with what the model computed for them, from then on.
     """
 
     request: SequenceRequest
@@ -77,6 +82,7 @@ class Sequence:
     token_limit: int
     arrived_s: float
     grammar: Grammar | None = None
+    candidates: tuple[tuple[int, ...], ...] = ()
     cost: float = field(init=False)
     stage: SequenceStage = SequenceStage.QUEUED
     cancelled: bool = False
@@ -85,11 +91,15 @@ class Sequence:
     encoded_length: int = 0
     token_count: int = 0
     batch_key: BatchKey = field(init=False)
+    scored: tuple[Decoded, ...] = ()
 
     def __post_init__(self) -> None:
         """Derive the batch from the options; the cost is that of decoding."""
         self.cost = self.size
         self.batch_key = batch_key(self.request.options, constrained=self.grammar is not None)
+        if self.candidates:
+            self.batch_key = BatchKey(DecodingOptions(), scored=True)
+            self.token_limit = max(map(len, self.candidates)) + 1  # limits are of what is decoded
 
     @property
     def sequence_id(self) -> str:
@@ -113,7 +123,9 @@ class Sequence:
 
     @property
     def size(self) -> float:
-        """Predicted tokens of its answer, in all beams."""
+        """Predicted tokens of its answer, in all beams; or the tokens of its candidates."""
+        if self.candidates:
+            return float(sum(map(len, self.candidates)))
         options = self.request.options
         tokens = max(1, min(self.request.expected_token_count, options.max_new_tokens))
         return float(tokens * options.num_beams)

@@ -30,6 +30,7 @@ from arno.vocabulary import (
     expected_tokens,
     parse,
 )
+from arno.vocabulary.candidates import rank_candidates, write_candidates
 from arno.vocabulary.grammars import Constraint
 
 _LOCAL_TENANT: Final = "local"
@@ -77,6 +78,7 @@ def task_request(
         tenant=_LOCAL_TENANT,
         expected_token_count=expected_tokens(task),
         constraint=Constraint(task, classes) if spec.constrained else None,
+        candidates=write_candidates(task, spec.candidates, size),
     )
 
 
@@ -94,17 +96,36 @@ def read_answer(
         raise CancelledError("the task was cancelled before it had an answer")
     if not ended.token_ids and ended.finish_reason is FinishReason.DEADLINE:
         raise DeadlineExceededError("the deadline passed before the task had an answer")
-    decoded = Decoded(
-        ended.token_ids, ended.logprobs, ended.finish_reason, deviations=ended.deviations
-    )
-    return parse(
-        spec.task,
-        decoded,
-        token_table,
-        size,
-        region=spec.region,
-        classes=spec.classes,
-        min_score=spec.min_score,
+    return parse_end(spec, ended, token_table, size)
+
+
+def parse_end(
+    spec: TaskSpec, ended: SequenceFinished, token_table: TokenTable, size: ImageSize
+) -> Answer:
+    """Return the answer that tokens hold; of candidates the likeliest, with the scores of all.
+
+    Args:
+        spec: The task, with the inputs that it followed.
+        ended: The end of its sequence, with tokens.
+        token_table: What the tokens mean.
+        size: The size of the image as a viewer shows it.
+    """
+
+    def read(decoded: Decoded) -> Answer:
+        return parse(
+            spec.task,
+            decoded,
+            token_table,
+            size,
+            region=spec.region,
+            classes=spec.classes,
+            min_score=spec.min_score,
+        )
+
+    if ended.candidates:
+        return rank_candidates([read(one) for one in ended.candidates], ended.candidates)
+    return read(
+        Decoded(ended.token_ids, ended.logprobs, ended.finish_reason, deviations=ended.deviations)
     )
 
 

@@ -17,8 +17,9 @@ _DAY_S: Final = 24 * 3600
 _PORTS: Final = 65_536
 
 MESSAGE_OVERHEAD_BYTES: Final = 4 * _MIB
-"""Room in a message beside the image: 64 tasks with 8 KiB of text each take half a MiB. The rest
-lets an image a little above its limit arrive, so that it is refused by name and not by gRPC."""
+"""Room in a message beside the image: 64 tasks with 24 KiB of text and candidates each take
+1.5 MiB. The rest lets an image a little above its limit arrive, so that it is refused by name and
+not by gRPC."""
 
 
 class RequestLimits(Settings):
@@ -41,6 +42,12 @@ class RequestLimits(Settings):
         8192, ge=1, description="Longest text of one task, or its classes together, in UTF-8 bytes."
     )
     classes_max: int = Field(64, ge=1, description="Most classes of one task.")
+    candidates_max: int = Field(
+        64, ge=1, description="Most given answers of one task that the model is to score."
+    )
+    candidates_bytes_max: int = Field(
+        16 * _KIB, ge=1, description="Size of those answers together, in bytes of their messages."
+    )
 
 
 class StreamLimits(Settings):

@@ -41,6 +41,7 @@ def parse_tasks(
             task_id = check_id(message.id or str(index), earlier)
             spec = replace(spec_from_wire(message), id=task_id)
             _check_sizes(spec, limits)
+            _check_candidate_sizes(message, limits)
             check_options(spec)
             check_source(spec, earlier)
         earlier[task_id] = spec.task
@@ -58,6 +59,19 @@ def check_regions(specs: Sequence[TaskSpec], size: ImageSize, *, field: str = "t
         if spec.region is not None:
             with inside(f"{field}[{index}]"):
                 check_inputs(spec.task, region=spec.region, size=size)
+
+
+def _check_candidate_sizes(message: types_pb2.TaskSpec, limits: RequestLimits) -> None:
+    count = len(message.candidates)
+    if count > limits.candidates_max:
+        limit, sent = f"{limits.candidates_max} candidates", f"{count} candidates"
+        raise LimitExceededError(field="candidates", problem="too many", limit=limit, sent=sent)
+    size = sum(one.ByteSize() for one in message.candidates)
+    if size > limits.candidates_bytes_max:
+        limit, sent = f"{limits.candidates_bytes_max} bytes", f"{size} bytes"
+        raise LimitExceededError(
+            field="candidates", problem="too large together", limit=limit, sent=sent
+        )
 
 
 def _check_sizes(spec: TaskSpec, limits: RequestLimits) -> None:

@@ -74,6 +74,8 @@ class Answer:
         raw_text: The text as written, with location tokens and markers.
         token_count: Generated tokens, begin and end included.
         left_out_count: Regions that the least score of the task left out.
+        candidates: What the model thinks of the answers that the task gave, in their order; this
+            one is the likeliest of them. Empty where the model wrote the answer.
     """
 
     value: AnswerValue
@@ -82,6 +84,7 @@ class Answer:
     raw_text: str
     token_count: int
     left_out_count: int = 0
+    candidates: tuple["ScoredCandidate", ...] = ()
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -106,6 +109,24 @@ class Answer:
         answer = replace(self, value=value)
         left_out = len(self.regions) - len(answer.regions)
         return replace(answer, left_out_count=self.left_out_count + left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCandidate:
+    """What the model thinks of an answer that was given to it.
+
+    Attributes:
+        answer: The answer, with the scores that it would have as the model's own.
+        log_likelihood: Natural logarithm of the probability of all its tokens together, the end
+            included; the forced first token is certain.
+        posterior: Its share of the probability of all candidates of the task together, 0..1.
+        token_logprobs: Natural logarithm of the probability of each token, given those before it.
+    """
+
+    answer: Answer
+    log_likelihood: float
+    posterior: float
+    token_logprobs: tuple[float, ...]
 
 
 def _above(regions: tuple[Region, ...], score: float) -> tuple[Region, ...]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from arno.errors import InvalidFieldError
+from arno.vocabulary.candidates import check_candidates
 from arno.vocabulary.cascade import FAN_OUT_LIMIT
 from arno.vocabulary.catalogue import CATALOGUE, AnswerKind, ExtraInput
 from arno.vocabulary.inputs import check_inputs, quoted
@@ -95,7 +96,8 @@ def check_options(spec: TaskSpec) -> None:
 
 
 def check_source(spec: TaskSpec, earlier: Mapping[str, Task]) -> None:
-    """Check that the input is either given or followed, and fits the task."""
+    """Check that input and candidates fit the task, and that the input is given or followed."""
+    check_candidates(spec)
     if spec.fan_out_max is not None:
         _check_fan_out(spec, spec.fan_out_max)
     if spec.input_from:

@@ -2,14 +2,19 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from arno.errors import InvalidFieldError
-from arno.vocabulary.regions import Box
+from arno.vocabulary.regions import Box, Region
 from arno.vocabulary.task import Task
 
 _BOX_SIDES: Final = 4
+
+Candidate: TypeAlias = str | tuple[Region, ...]
+"""An answer for the model to judge: a text as it would write it, or labelled regions."""
+
+CandidateLike: TypeAlias = str | Sequence[Region]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -31,6 +36,8 @@ class TaskSpec:
         max_new_tokens: Limit on the answer, its end token included.
         constrained: Hold the answer to the form of its task, and its labels to `classes`.
         min_score: Regions whose score is below are left out, and counted, 0..1.
+        candidates: Answers that the model is to judge instead of writing one: texts as it would
+            write them, or regions of which label and shape count.
     """
 
     task: Task
@@ -44,6 +51,7 @@ class TaskSpec:
     max_new_tokens: int | None
     constrained: bool
     min_score: float | None
+    candidates: tuple[Candidate, ...]
 
     def __init__(  # noqa: PLR0913, PLR0917 - one parameter a field, as a dataclass has it
         self,
@@ -58,17 +66,22 @@ class TaskSpec:
         max_new_tokens: int | None = None,
         constrained: bool = False,
         min_score: float | None = None,
+        candidates: Sequence[CandidateLike] = (),
     ) -> None:
         """Take what the attributes say.
 
         Raises:
             InvalidFieldError: The task's name is unknown, the region is not four numbers, or the
-                classes are one text.
+                classes or the candidates are one text.
         """
-        if isinstance(classes, str):
-            # Its letters would each be a class.
-            problem = "must be a list of names, not one text"
-            raise InvalidFieldError(field="classes", problem=problem, sent=classes)
+        for name, given, what in (
+            ("classes", classes, "names"),
+            ("candidates", candidates, "answers"),
+        ):
+            if isinstance(given, str):
+                # Its letters would each be one of them.
+                problem = f"must be a list of {what}, not one text"
+                raise InvalidFieldError(field=name, problem=problem, sent=given)
         values = {
             "task": task_of(task),
             "text": text,
@@ -81,6 +94,7 @@ class TaskSpec:
             "max_new_tokens": max_new_tokens,
             "constrained": constrained,
             "min_score": min_score,
+            "candidates": tuple(one if isinstance(one, str) else tuple(one) for one in candidates),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -97,6 +111,17 @@ def spec_of(task: TaskLike) -> TaskSpec:
         InvalidFieldError: No task has the name.
     """
     return task if isinstance(task, TaskSpec) else TaskSpec(task)
+
+
+def scoring_spec(task: TaskLike, candidates: Sequence[CandidateLike]) -> TaskSpec:
+    """Return the spec that has a task's given answers scored.
+
+    Raises:
+        InvalidFieldError: No task has the name, or there is no candidate.
+    """
+    if not candidates:
+        raise InvalidFieldError(field="candidates", problem="there is none", limit="1 or more")
+    return replace(spec_of(task), candidates=_strict(candidates))
 
 
 def task_of(name: Task | str) -> Task:
@@ -123,3 +148,7 @@ def _box(region: Box | Sequence[float] | None) -> Box | None:
         raise InvalidFieldError(field="region", problem=problem, sent=str(list(region)))
     x0, y0, x1, y1 = region
     return Box(x0, y0, x1, y1)
+
+
+def _strict(candidates: Sequence[CandidateLike]) -> tuple[Candidate, ...]:
+    return tuple(one if isinstance(one, str) else tuple(one) for one in candidates)

@@ -16,13 +16,14 @@ from arno.vocabulary.answers import (
     GroundedPhrase,
     GroundingAnswer,
     OcrAnswer,
+    ScoredCandidate,
     SegmentationAnswer,
     TextAnswer,
 )
 from arno.vocabulary.finish import FinishReason
 from arno.vocabulary.job import JobState, Lane, StreamPolicy
 from arno.vocabulary.regions import Box, Point, Polygon, QuadBox, Region, Shape
-from arno.vocabulary.spec import TaskSpec
+from arno.vocabulary.spec import Candidate, TaskSpec
 from arno.vocabulary.task import Task
 
 
@@ -139,6 +140,7 @@ def spec_to_wire(spec: TaskSpec) -> types_pb2.TaskSpec:
         input_from=spec.input_from,
         fan_out_max=spec.fan_out_max,
         min_score=spec.min_score,
+        candidates=map(_candidate_to_wire, spec.candidates),
     )
     if spec.num_beams is not None:
         message.options.num_beams = spec.num_beams
@@ -153,7 +155,7 @@ def spec_from_wire(message: types_pb2.TaskSpec) -> TaskSpec:
     """Return the task spec of a message; its inputs are for `check_inputs` to judge.
 
     Raises:
-        InvalidFieldError: It names no task. Not retryable.
+        InvalidFieldError: It names no task, or a candidate cannot be read. Not retryable.
     """
     options = message.options
     return TaskSpec(
@@ -168,7 +170,28 @@ def spec_from_wire(message: types_pb2.TaskSpec) -> TaskSpec:
         input_from=message.input_from,
         fan_out_max=message.fan_out_max if message.HasField("fan_out_max") else None,
         min_score=message.min_score if message.HasField("min_score") else None,
+        candidates=[
+            _candidate_from_wire(one, f"candidates[{index}]")
+            for index, one in enumerate(message.candidates)
+        ],
     )
+
+
+def _candidate_to_wire(candidate: Candidate) -> types_pb2.Candidate:
+    if isinstance(candidate, str):
+        return types_pb2.Candidate(text=candidate)
+    return types_pb2.Candidate(regions=_to_wire(candidate))
+
+
+def _candidate_from_wire(message: types_pb2.Candidate, field: str) -> Candidate:
+    if not message.regions:
+        return message.text
+    if message.text:
+        raise InvalidFieldError(field=field, problem="give text or regions, not both")
+    try:
+        return _from_wire(message.regions)
+    except ValueError as fault:
+        raise InvalidFieldError(field=f"{field}.regions", problem=str(fault)) from fault
 
 
 def answer_to_wire(answer: Answer) -> types_pb2.Answer:
@@ -179,6 +202,7 @@ def answer_to_wire(answer: Answer) -> types_pb2.Answer:
         raw_text=answer.raw_text,
         token_count=answer.token_count,
         left_out_count=answer.left_out_count,
+        candidates=map(_scored_to_wire, answer.candidates),
     )
     match answer.value:
         case TextAnswer(text, regions):
@@ -210,6 +234,25 @@ def answer_from_wire(message: types_pb2.Answer) -> Answer:
         raw_text=message.raw_text,
         token_count=message.token_count,
         left_out_count=message.left_out_count,
+        candidates=tuple(map(_scored_from_wire, message.candidates)),
+    )
+
+
+def _scored_to_wire(scored: ScoredCandidate) -> types_pb2.ScoredCandidate:
+    return types_pb2.ScoredCandidate(
+        answer=answer_to_wire(scored.answer),
+        log_likelihood=scored.log_likelihood,
+        posterior=scored.posterior,
+        token_logprobs=scored.token_logprobs,
+    )
+
+
+def _scored_from_wire(message: types_pb2.ScoredCandidate) -> ScoredCandidate:
+    return ScoredCandidate(
+        answer_from_wire(message.answer),
+        message.log_likelihood,
+        message.posterior,
+        tuple(message.token_logprobs),
     )
 
 

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
 from arno.engine.interface import SequenceFinished, SequenceRequest
-from arno.engine.task_sequences import decoding_options
+from arno.engine.task_sequences import decoding_options, parse_end
 from arno.errors import (
     ArnoError,
     CancelledError,
@@ -26,7 +26,6 @@ from arno.errors import (
 )
 from arno.vocabulary import (
     Answer,
-    Decoded,
     FinishReason,
     ImageSize,
     JobState,
@@ -35,8 +34,8 @@ from arno.vocabulary import (
     TokenTable,
     build_prompt,
     check_inputs,
-    parse,
 )
+from arno.vocabulary.candidates import write_candidates
 from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.vocabulary.grammars import Constraint
 from arno.vocabulary.wire import answer_to_wire, box_to_wire, spec_from_wire, task_to_wire
@@ -110,23 +109,16 @@ class Part:
             options=decoding_options(self.spec),
             expected_token_count=lengths.expect(task),
             constraint=Constraint(task, given.classes) if self.spec.constrained else None,
+            candidates=write_candidates(task, self.spec.candidates, size),
         )
 
     def read(
         self, end: SequenceFinished, token_table: TokenTable, size: ImageSize, times: StageTimes
     ) -> None:
         """End with the answer that the tokens hold, and with the durations of all stages."""
-        decoded = Decoded(end.token_ids, end.logprobs, end.finish_reason, deviations=end.deviations)
         given = self.given
-        self.answer = parse(
-            self.spec.task,
-            decoded,
-            token_table,
-            size,
-            region=given.region,
-            classes=given.classes,
-            min_score=self.spec.min_score,
-        )
+        spec = replace(self.spec, text=given.text, classes=given.classes, region=given.region)
+        self.answer = parse_end(spec, end, token_table, size)
         message = answer_to_wire(self.answer)
         message.timings.CopyFrom(times.of_sequence(end.encode_s, end.decode_s))
         self._blank_result().answer.CopyFrom(message)
@@ -284,7 +276,7 @@ class JobRun:
         """Turn a finished sequence into the result of its task: an answer or an error."""
         part = self._parts[result_id]
         part.token_count = len(end.token_ids)
-        if end.finish_reason in _OWN_ENDS:
+        if end.finish_reason in _OWN_ENDS and not part.spec.candidates:
             self._lengths.learn(part.spec.task, part.token_count)
         cut = _cut(end.finish_reason)
         if cut is not None:

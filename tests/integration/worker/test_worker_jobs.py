@@ -41,6 +41,25 @@ def test_cascade_runs_on_one_job_and_answers_in_request_order(
     assert results[0].answer.timings.queue.ToNanoseconds() > 0
 
 
+def test_candidates_are_scored_for_every_region_that_a_task_follows(
+    running: RunningWorker, client: JobClient
+) -> None:
+    names = [types_pb2.Candidate(text=name) for name in ("cat", "dog")]
+    record = job_record(
+        wire_task("OD", id="od"),
+        wire_task("REGION_TO_CATEGORY", id="what", input_from="od", candidates=names),
+    )
+    outcome = client.outcome(client.submit(record))
+    objects, what = outcome.response.results
+    assert what.id == "what.0"
+    assert what.region == objects.answer.detection.regions[0].box
+    scored = what.answer.candidates
+    assert [one.answer.text.text for one in scored] == ["cat", "dog"]
+    assert [one.posterior for one in scored] == [0.5, 0.5]
+    assert len(scored[0].token_logprobs) == scored[0].answer.token_count == 5
+    assert not objects.answer.candidates
+
+
 def test_many_jobs_end_once_each_and_nothing_stays_unfinished(
     running: RunningWorker, client: JobClient
 ) -> None:

@@ -48,6 +48,15 @@ def test_least_score_holds_for_all_tasks():
     assert [one.min_score for one in TaskFlags(("OD",)).requests()] == [None]
 
 
+def test_candidates_belong_to_one_task():
+    (request,) = TaskFlags(("CAPTION",), candidates=("a cat", "a dog")).requests()
+    assert request.candidates == ("a cat", "a dog")
+    with pytest.raises(InvalidFieldError, match=r"--candidate.*one --task.*2 tasks"):
+        TaskFlags(("CAPTION", "OD"), candidates=("a cat",)).requests()
+    with pytest.raises(InvalidFieldError, match="</s>"):
+        TaskFlags(("CAPTION",), candidates=("a cat</s>",)).requests()
+
+
 def test_inverted_region_is_refused_before_anything_is_sent():
     with pytest.raises(InvalidFieldError, match="inverted"):
         TaskFlags(("REGION_TO_OCR",), region="30,2,3,4").requests()

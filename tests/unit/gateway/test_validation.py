@@ -19,6 +19,8 @@ LIMITS = RequestLimits(
     tasks_max=4,
     text_bytes_max=20,
     classes_max=3,
+    candidates_max=3,
+    candidates_bytes_max=40,
 )
 
 
@@ -82,6 +84,14 @@ BAD_TASKS = {
         [wire_task("OD", min_score=float("nan"))],
         "tasks[0].min_score",
     ),
+    "a candidate of another task": (
+        [wire_task("CAPTION", candidates=[pb.Candidate(regions=[pb.Region(box=WHOLE)])])],
+        "tasks[0].candidates[0].regions[0]",
+    ),
+    "a candidate region without a shape": (
+        [wire_task("OD", candidates=[pb.Candidate(), pb.Candidate(regions=[pb.Region()])])],
+        "tasks[0].candidates[1].regions",
+    ),
     "following nobody": ([wire_task("PROMPT", input_from="x")], "tasks[0].input_from"),
     "following itself": ([wire_task("PROMPT", id="x", input_from="x")], "tasks[0].input_from"),
     "following a later task": (
@@ -121,6 +131,14 @@ TOO_LARGE_TASKS = {
     "too many classes": (
         [wire_task("OPEN_VOCABULARY_DETECTION", classes=["a"] * 4)],
         "tasks[0].classes",
+    ),
+    "too many candidates": (
+        [wire_task("CAPTION", candidates=[pb.Candidate(text="a")] * 4)],
+        "tasks[0].candidates",
+    ),
+    "candidates too large together": (
+        [wire_task("CAPTION", candidates=[pb.Candidate(text="a" * 21)] * 2)],
+        "tasks[0].candidates",
     ),
     "classes too long together": (
         [wire_task("OPEN_VOCABULARY_DETECTION", classes=["a" * 11, "b" * 11])],

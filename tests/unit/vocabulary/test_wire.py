@@ -1,5 +1,7 @@
 """Tasks and answers survive the messages of the API."""
 
+from dataclasses import replace
+
 import pytest
 from arno.api.v1 import types_pb2
 from arno.errors import InvalidFieldError
@@ -20,6 +22,7 @@ from arno.vocabulary import (
     TaskSpec,
     TextAnswer,
 )
+from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.wire import (
     answer_from_wire,
     answer_to_wire,
@@ -80,6 +83,20 @@ answers = st.builds(
     token_count=counts,
     left_out_count=counts,
 )
+judged = st.builds(
+    lambda answer, scored: replace(answer, candidates=scored),
+    answers,
+    st.lists(
+        st.builds(
+            ScoredCandidate,
+            answers,
+            st.floats(max_value=0, allow_nan=False),
+            st.floats(0, 1),
+            st.lists(st.floats(max_value=0, allow_nan=False), max_size=3).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
 specs = st.builds(
     TaskSpec,
     task=st.sampled_from(Task),
@@ -93,6 +110,9 @@ specs = st.builds(
     input_from=words,
     fan_out_max=st.none() | counts,
     min_score=scores,
+    candidates=st.lists(
+        words | st.lists(regions, min_size=1, max_size=2).map(tuple), max_size=2
+    ).map(tuple),
 )
 
 
@@ -133,6 +153,22 @@ def test_a_task_spec_survives_the_wire(spec):
     assert spec_from_wire(message) == spec
 
 
+@pytest.mark.parametrize(
+    ("candidate", "fault"),
+    [
+        (
+            types_pb2.Candidate(text="a", regions=[region_to_wire(Region("a", Box(0, 0, 1, 1)))]),
+            "both",
+        ),
+        (types_pb2.Candidate(regions=[types_pb2.Region(label="a")]), "regions.*needs a box"),
+    ],
+)
+def test_a_candidate_that_cannot_be_read_is_refused_by_name(candidate, fault):
+    message = types_pb2.TaskSpec(task=types_pb2.TASK_OD, candidates=[candidate])
+    with pytest.raises(InvalidFieldError, match=rf"candidates\[0\].*{fault}"):
+        spec_from_wire(message)
+
+
 def test_a_task_spec_without_a_task_is_refused():
     with pytest.raises(InvalidFieldError):
         spec_from_wire(types_pb2.TaskSpec(text="car"))
@@ -159,7 +195,7 @@ def test_a_region_without_a_whole_shape_is_an_error(message):
 
 
 @quick
-@given(answers)
+@given(answers | judged)
 def test_an_answer_survives_the_wire(answer):
     message = types_pb2.Answer.FromString(answer_to_wire(answer).SerializeToString())
     assert answer_from_wire(message) == answer

@@ -488,6 +488,7 @@ class TaskSpec(_message.Message):
     INPUT_FROM_FIELD_NUMBER: _builtins.int
     FAN_OUT_MAX_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names this task in the answer and in `input_from`; unique in the request, [A-Za-z0-9_-]{1,64}. Default: its index."""
     task: Global___Task.ValueType
@@ -516,6 +517,12 @@ class TaskSpec(_message.Message):
     def options(self) -> Global___GenerationOptions:
         """How to decode. Default: the server's defaults."""
 
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Answers that the model is to judge: with any here it writes none of its own. Their probabilities are compared, and the
+        likeliest is the task's answer; `Answer.candidates` has all. `options` have no effect. At most 64 by default.
+        """
+
     def __init__(
         self,
         *,
@@ -528,10 +535,11 @@ class TaskSpec(_message.Message):
         input_from: _builtins.str = ...,
         fan_out_max: _builtins.int | None = ...,
         min_score: _builtins.float | None = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "_min_score", b"_min_score", "fan_out_max", b"fan_out_max", "min_score", b"min_score", "options", b"options", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "_min_score", b"_min_score", "classes", b"classes", "fan_out_max", b"fan_out_max", "id", b"id", "input_from", b"input_from", "min_score", b"min_score", "options", b"options", "region", b"region", "task", b"task", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max", "_min_score", b"_min_score", "candidates", b"candidates", "classes", b"classes", "fan_out_max", b"fan_out_max", "id", b"id", "input_from", b"input_from", "min_score", b"min_score", "options", b"options", "region", b"region", "task", b"task", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fan_out_max: _TypeAlias = _typing.Literal["fan_out_max"]  # noqa: Y015
     _WhichOneofArgType__fan_out_max: _TypeAlias = _typing.Literal["_fan_out_max", b"_fan_out_max"]  # noqa: Y015
@@ -543,6 +551,36 @@ class TaskSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___TaskSpec: _TypeAlias = TaskSpec  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    """An answer for the model to judge. Empty: the answer that says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What the model would write, such as a caption or a category; location tokens (`<loc_5>`) included where there are any."""
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Region]:
+        """Instead of `text`, for tasks that answer with regions: the label and the shape of each count, in this order. Boxes, quad
+        boxes for OCR (a box is taken for one), polygons for masks. Places outside the image are moved to its edge.
+        """
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        regions: _abc.Iterable[Global___Region] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["regions", b"regions", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
 class TextAnswer(_message.Message):
@@ -759,6 +797,7 @@ class Answer(_message.Message):
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
     LEFT_OUT_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Geometric mean of the probabilities of all generated tokens. Uncalibrated."""
     finish_reason: Global___FinishReason.ValueType
@@ -793,6 +832,10 @@ class Answer(_message.Message):
     def timings(self) -> Global___Timings:
         """How long the parts took."""
 
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredCandidate]:
+        """Where the task gave candidates: what the model thinks of each, in their order. This answer is the likeliest of them."""
+
     def __init__(
         self,
         *,
@@ -807,16 +850,55 @@ class Answer(_message.Message):
         token_count: _builtins.int = ...,
         timings: Global___Timings | None = ...,
         left_out_count: _builtins.int = ...,
+        candidates: _abc.Iterable[Global___ScoredCandidate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["detection", b"detection", "grounding", b"grounding", "ocr", b"ocr", "segmentation", b"segmentation", "text", b"text", "timings", b"timings", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detection", b"detection", "finish_reason", b"finish_reason", "grounding", b"grounding", "left_out_count", b"left_out_count", "ocr", b"ocr", "raw_text", b"raw_text", "score", b"score", "segmentation", b"segmentation", "text", b"text", "timings", b"timings", "token_count", b"token_count", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "detection", b"detection", "finish_reason", b"finish_reason", "grounding", b"grounding", "left_out_count", b"left_out_count", "ocr", b"ocr", "raw_text", b"raw_text", "score", b"score", "segmentation", b"segmentation", "text", b"text", "timings", b"timings", "token_count", b"token_count", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["text", "detection", "grounding", "segmentation", "ocr"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class ScoredCandidate(_message.Message):
+    """What the model thinks of an answer that was given to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: _builtins.int
+    LOG_LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    POSTERIOR_FIELD_NUMBER: _builtins.int
+    TOKEN_LOGPROBS_FIELD_NUMBER: _builtins.int
+    log_likelihood: _builtins.float
+    """Natural logarithm of the probability of all its tokens together, the end included; the forced first token is certain."""
+    posterior: _builtins.float
+    """Its share of the probability of all candidates of the task together, in [0, 1]. Longer answers have less."""
+    @_builtins.property
+    def answer(self) -> Global___Answer:
+        """The answer, with the scores that it would have as the model's own. Without timings and candidates."""
+
+    @_builtins.property
+    def token_logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Natural logarithm of the probability of each token, given those before it; as many as `answer.token_count`."""
+
+    def __init__(
+        self,
+        *,
+        answer: Global___Answer | None = ...,
+        log_likelihood: _builtins.float = ...,
+        posterior: _builtins.float = ...,
+        token_logprobs: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "log_likelihood", b"log_likelihood", "posterior", b"posterior", "token_logprobs", b"token_logprobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoredCandidate: _TypeAlias = ScoredCandidate  # noqa: Y015
 
 @_typing.final
 class Error(_message.Message):

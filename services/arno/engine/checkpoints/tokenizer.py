@@ -43,6 +43,10 @@ class PromptTokenizer:
         """Return the ids of a label inside an answer."""
         return tuple(self._tokenizer.encode(label, add_special_tokens=False))
 
+    def encode_answer(self, answer: str) -> tuple[int, ...]:
+        """Return the ids of `<s>` answer `</s>`, as the decoder writes an answer."""
+        return BEGIN_ID, *self.encode_label(answer), END_ID
+
     @property
     def wrapped(self) -> PreTrainedTokenizerBase:
         """The tokenizer as a class of transformers."""

@@ -122,19 +122,36 @@ class Decoder:
             states: Encoded prompts, [B, N, E].
             padding: Mask added to the attention over them, [B, 1, 1, N]; None without padding.
         """
-        cross = [self._split(layer.cross_keys_values(states)) for layer in self._layers]
+        cross = self.cross(states)
         opening: list[KeysValues] = []
 
         def update_cache(_: int, new: KeysValues) -> KeysValues:
             opening.append(new)
             return new
 
-        count = len(OPENING)
         ids = torch.tensor(OPENING, device=states.device).expand(states.shape[0], -1)
-        positions = torch.arange(count, device=states.device).expand(states.shape[0], -1)
-        future = torch.full((count, count), -torch.inf, dtype=states.dtype, device=states.device)
-        hidden = self._run(ids, positions, cross, padding, update_cache, future.triu(1))
+        hidden = self._run_whole(ids, cross, padding, update_cache)
         return Started(cross, opening, self._to_logits(hidden[:, -1]))
+
+    def cross(self, states: torch.Tensor) -> list[KeysValues]:
+        """Return keys and values over encoded prompts, [B, N, E], by layer."""
+        return [self._split(layer.cross_keys_values(states)) for layer in self._layers]
+
+    def read(
+        self, ids: torch.Tensor, cross: list[KeysValues], padding: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Read whole answers at once; return the hidden states after each token, [S, Q, E].
+
+        Args:
+            ids: Tokens from the start token on, [S, Q]; padding at the end changes none before it.
+            cross: Keys and values over the encoded prompts, by layer.
+            padding: As in `start`.
+        """
+        return self._run_whole(ids, cross, padding, lambda _, new: new)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the token that follows, [..., V] of [..., E]."""
+        return self._to_logits(hidden)
 
     def step(
         self,
@@ -156,6 +173,19 @@ class Decoder:
             visible: Mask added to the attention over the past, [S, 1, K, N].
         """
         return self._to_logits(self._run(ids, positions, cross, padding, update_cache, visible))
+
+    def _run_whole(
+        self,
+        ids: torch.Tensor,
+        cross: list[KeysValues],
+        padding: torch.Tensor | None,
+        update_cache: CacheUpdate,
+    ) -> torch.Tensor:
+        """Run tokens from the first position on, each of which sees those before it."""
+        count, device = ids.shape[1], ids.device
+        positions = torch.arange(count, device=device).expand(ids.shape[0], -1)
+        future = torch.full((count, count), -torch.inf, dtype=self.dtype, device=device)
+        return self._run(ids, positions, cross, padding, update_cache, future.triu(1))
 
     def _run(
         self,
