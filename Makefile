@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check format protos sync rules scaling dashboards tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
+.PHONY: help demo site test test-unit check format protos sync rules scaling dashboards tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Tests, each run in its own processes; -n is the number of cores that the suite may use.
@@ -46,7 +46,11 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	promtool check rules deploy/prometheus/rules.yml
 	promtool test rules deploy/prometheus/tests/*.yml
 	$(bin)/python scripts/check_manifests.py
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 	.tools/bin/check_compose docker-compose.yml
+
+site: install ## Build the site of docs/ into build/site.
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
 format: install ## Format and fix what can be fixed by machine.
 	$(bin)/ruff format
