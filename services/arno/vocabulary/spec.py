@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from arno.errors import InvalidFieldError
@@ -51,7 +51,8 @@ class TaskSpec:
     max_new_tokens: int | None
     constrained: bool
     min_score: float | None
-    candidates: tuple[Candidate, ...]
+    # Left out of the text, which identifies questions in digests that are older than the field.
+    candidates: tuple[Candidate, ...] = field(repr=False)
 
     def __init__(  # noqa: PLR0913, PLR0917 - one parameter a field, as a dataclass has it
         self,
