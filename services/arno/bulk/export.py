@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-from arno.bulk.atomic_file import write_atomically
 from arno.bulk.item import Place
 from arno.bulk.record import Record
 from arno.bulk.shards import read_records
@@ -25,6 +24,7 @@ from arno.client.exports.documents import to_fiftyone, to_label_studio
 from arno.client.exports.selection import ClassNames, found_in, size_of
 from arno.client.exports.yolo import yolo_lines
 from arno.errors import ConfigurationError, InvalidFieldError
+from arno.ops.atomic_file import write_atomically
 from arno.ops.image_types import FILE_SUFFIXES
 from arno.vocabulary import Answer, TextAnswer, bounding_box
 from arno.vocabulary.results import InferResult

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from arno.bulk.atomic_file import write_atomically
 from arno.bulk.journal import Entry, Journal
 from arno.bulk.manifest import MANIFEST_FILE, Manifest
 from arno.bulk.shards import SHARDS_FOLDER, ShardFormat
 from arno.errors import ConfigurationError
+from arno.ops.atomic_file import unfinished, write_atomically
 from arno.vocabulary.results import Model
 
 FAILURES_FILE: Final = "failures.jsonl"
@@ -151,7 +151,7 @@ class AnswerFolder:
             kept.require_same(manifest, self.path)
             return kept
         if any(
-            entry.name not in {SHARDS_FOLDER, f".{MANIFEST_FILE}.part"}
+            entry.name not in {SHARDS_FOLDER, unfinished(self.path / MANIFEST_FILE).name}
             for entry in self.path.iterdir()
         ):
             raise ConfigurationError(f"{self.path}: holds other files and no {MANIFEST_FILE}")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from arno import __version__
-from arno.bulk.atomic_file import write_atomically
 from arno.client.export import to_json
 from arno.errors import ConfigurationError
+from arno.ops.atomic_file import write_atomically
 from arno.vocabulary import TaskLike, spec_of
 from arno.vocabulary.results import Model
 from arno.vocabulary.wire import spec_to_wire

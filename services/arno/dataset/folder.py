@@ -38,6 +38,7 @@ from arno.dataset.shards import (
     write_shard,
 )
 from arno.errors import ConfigurationError, InvalidFieldError
+from arno.ops.atomic_file import write_atomically
 
 MANIFEST: Final = "dataset.json"
 _JOURNAL: Final = "journal.jsonl"
@@ -284,11 +285,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest whole."""
-    path = folder / MANIFEST
-    unfinished = path.with_suffix(".tmp")
     document = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    unfinished.write_text(f"{document}\n", encoding="utf-8")
-    unfinished.rename(path)
+    with write_atomically(folder / MANIFEST) as written:
+        written.write_text(f"{document}\n", encoding="utf-8")
 
 
 def relative(path: Path, folder: Path) -> str:

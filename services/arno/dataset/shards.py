@@ -6,7 +6,6 @@ formats hold the same records; Parquet needs pyarrow.
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -18,13 +17,13 @@ from pydantic import ValidationError
 
 from arno.dataset.records import ImageRecord
 from arno.errors import InvalidFieldError, MissingExtraError
+from arno.ops.atomic_file import UNFINISHED, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP_RECORDS: Final = 128
 """Records of a Parquet row group: what one random access reads."""
-_UNFINISHED: Final = ".tmp"
 _OPEN_GROUPS_MAX: Final = 64
 
 
@@ -55,23 +54,16 @@ def write_shard(path: Path, records: Sequence[ImageRecord]) -> None:
     Raises:
         OSError: It cannot be written, for example because the disk is full.
     """
-    unfinished = path.with_name(path.name + _UNFINISHED)
-    try:
+    with write_atomically(path) as written:
         if path.suffix[1:] == ShardFormat.PARQUET:
-            _write_parquet(unfinished, records)
+            _write_parquet(written, records)
         else:
-            unfinished.write_text("".join(map(line_of, records)), encoding="utf-8")
-        _flush(unfinished)
-        unfinished.rename(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _flush(path.parent)
+            written.write_text("".join(map(line_of, records)), encoding="utf-8")
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process has left half-written."""
-    for path in folder.glob(f"part-*{_UNFINISHED}"):
+    for path in folder.glob(f"part-*{UNFINISHED}"):
         path.unlink()
 
 
@@ -224,14 +216,6 @@ def _line_starts(path: Path) -> array[int]:
             starts.append(offset)
             offset += len(line)
     return starts
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _pyarrow() -> Any:

@@ -1,6 +1,6 @@
 """Write files that are there whole or not at all.
 
-Stands alone: every file of an answer folder that readers may open is written through it.
+Answer folders and data sets write every file through it that readers may open.
 """
 
 from __future__ import annotations
@@ -9,6 +9,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+UNFINISHED: Final = ".tmp"
+"""Ends the name of a file while it is written; a killed process leaves it behind."""
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name that a file has while it is written: one for all tries."""
+    return path.with_name(path.name + UNFINISHED)
 
 
 @contextlib.contextmanager
@@ -18,8 +27,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     The content is on the disk before the name is, and the name before this returns. A block that
     raises leaves `path` as it was.
     """
-    # One name for all tries: what a killed run has left is written over.
-    written = path.with_name(f".{path.name}.part")
+    written = unfinished(path)
     try:
         yield written
         with written.open("rb") as file:
