@@ -110,9 +110,11 @@ class AnswerFolder:
 
     def keep(self, key: str, line: str) -> None:
         """Keep the answer of an item; it outlives a kill from here on."""
-        self._journal.note_answer(Entry(key, line))
+        # Before the answer: a shard takes long to write, and an interrupt meanwhile must not find
+        # an answer that is kept and that the caller has not counted yet.
         if self._journal.pending_count >= self._shard_size:
             self.write_shard()
+        self._journal.note_answer(Entry(key, line))
 
     def keep_failure(self, key: str, line: str, *, again: bool, task: str = "") -> None:
         """Keep why an item, or one task of it, has no answer.
