@@ -44,7 +44,6 @@ from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.self_test import check_answers
 from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
-from arno.engine.vision_gpu import group_sizes
 from arno.engine.warming import warm_gpu
 from arno.errors import ArnoError, EngineError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
@@ -86,10 +85,7 @@ class ContinuousEngine:
         self._group_max = min(settings.admit_sequences_max, settings.batch_sequences_max)
         card, device = checkpoint.card, checkpoint.network.device
         normalise = Normaliser(checkpoint.recipe, device)
-        sizes = group_sizes(self._group_max) if device.type == "cuda" else ()
-        images = ImageEncoding(
-            checkpoint.network, normalise, settings.encoded_cache_bytes, group_sizes=sizes
-        )
+        images = ImageEncoding(checkpoint.network, normalise, settings.encoded_cache_bytes)
         self._images = ImageStage(images, overlap=overlaps(settings, device))
         self._uploads = Uploads(device)
         limits = PoolLimits(
@@ -138,7 +134,8 @@ class ContinuousEngine:
         """
         use_device(self._checkpoint.network.device)
         if self._checkpoint.network.device.type == "cuda":
-            warm_gpu(self._checkpoint, self._pool, self._settings, self._group_max)
+            sizes = warm_gpu(self._checkpoint, self._pool, self._settings, self._group_max)
+            self._images.fill_up_to(sizes)
         check_answers(self, allow_untrained=self._settings.allow_untrained)
         # First runs are slow, so their times predict nothing.
         self._statistics, self._price = EngineStatistics(), ImagePrice()

@@ -101,8 +101,6 @@ class ImageEncoding:
         network: Florence2ForConditionalGeneration,
         normalise: Normaliser,
         cache_bytes: int,
-        *,
-        group_sizes: Sequence[int] = (),
     ) -> None:
         """Start with nothing encoded.
 
@@ -110,12 +108,15 @@ class ImageEncoding:
             network: The model.
             normalise: What it does to pixels.
             cache_bytes: Most bytes of encoded images to keep.
-            group_sizes: As for `encode_images`.
         """
         self._network = network
         self._normalise = normalise
-        self._group_sizes = group_sizes
+        self._group_sizes: Sequence[int] = ()
         self._cache = EncodedCache(cache_bytes)
+
+    def fill_up_to(self, group_sizes: Sequence[int]) -> None:
+        """Encode these numbers of images only from now on; see `encode_images`."""
+        self._group_sizes = group_sizes
 
     def keeps(self, sha256: str) -> bool:
         """Return whether an image is encoded already."""

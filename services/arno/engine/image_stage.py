@@ -39,6 +39,10 @@ class ImageStage:
         """Whether a group has begun and is not taken."""
         return self._group is not None
 
+    def fill_up_to(self, group_sizes: Sequence[int]) -> None:
+        """Encode these numbers of images only from now on; see `encode_images`."""
+        self._images.fill_up_to(group_sizes)
+
     def keeps(self, sha256: str) -> bool:
         """Return whether an image is encoded already."""
         return self._images.keeps(sha256)

@@ -55,8 +55,11 @@ def warm_decoding(pool: DecodePool, sequences_max: int, image_positions: int) ->
 
 def warm_gpu(
     checkpoint: Checkpoint, pool: DecodePool, settings: EngineSettings, group_max: int
-) -> None:
+) -> tuple[int, ...]:
     """Compile the vision encoder, unless the settings say not to, and record the usual steps.
+
+    Returns:
+        The numbers of images that the encoder is compiled for; none where it is not.
 
     Args:
         checkpoint: The model.
@@ -65,7 +68,8 @@ def warm_gpu(
         group_max: Most images that are encoded together.
     """
     network, side_px = checkpoint.network, checkpoint.recipe.side_px
-    if settings.vision_compile == "auto":
-        compile_vision(network, side_px, group_sizes(group_max))
+    sizes = group_sizes(group_max)
+    compiled = settings.vision_compile == "auto" and compile_vision(network, side_px, sizes)
     positions = encode_blank(network, side_px, group_max).shape[1]
     warm_decoding(pool, settings.batch_sequences_max, positions)
+    return sizes if compiled else ()
