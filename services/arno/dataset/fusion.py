@@ -15,10 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from arno.dataset.filters.place_rules import Floats, Ints, overlaps, runs
+from arno.dataset.filters.place_rules import Floats, Ints, overlaps, padded_groups
 
-_PAIRS_MAX: Final = 1 << 21
-"""Pairs of boxes and clusters that are compared at a time: bounds the memory."""
 _SCORE_MIN: Final = 1e-9
 """Stands for a score of 0, which would give a fused box no weight at all."""
 
@@ -49,26 +47,16 @@ def fuse(boxes: Floats, scores: Floats, groups: Ints, overlap_min: float) -> Clu
         groups: Boxes of different groups never come together. [N]
         overlap_min: The intersection over union above which a box joins a cluster.
     """
-    order = np.lexsort((-scores, groups))
-    starts, counts = runs(groups[order])
     of = np.empty(len(boxes), dtype=np.int64)
     parts: list[tuple[Floats, Floats, Ints]] = []
     cluster_count = 0
-    padded = 1 << np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
-    for width in np.unique(padded):
-        members = np.flatnonzero(padded == width)
-        step = max(1, _PAIRS_MAX // int(width * width))
-        for first in range(0, len(members), step):
-            some = members[first : first + step]
-            columns = np.arange(width)
-            there = columns < counts[some, None]  # [B, K]
-            index = order[np.minimum(starts[some, None] + columns, len(order) - 1)]
-            fused = _fuse_padded(boxes[index], scores[index], there, overlap_min)
-            used = fused.counts > 0  # [B, K]
-            numbers = np.cumsum(used).reshape(used.shape) - 1 + cluster_count
-            of[index[there]] = np.take_along_axis(numbers, fused.of, axis=1)[there]
-            parts.append((fused.boxes[used], fused.scores[used], fused.counts[used]))
-            cluster_count += int(used.sum())
+    for index, there in padded_groups(scores, groups):
+        fused = _fuse_padded(boxes[index], scores[index], there, overlap_min)
+        used = fused.counts > 0  # [B, K]
+        numbers = np.cumsum(used).reshape(used.shape) - 1 + cluster_count
+        of[index[there]] = np.take_along_axis(numbers, fused.of, axis=1)[there]
+        parts.append((fused.boxes[used], fused.scores[used], fused.counts[used]))
+        cluster_count += int(used.sum())
     if not parts:
         return Clusters(of, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
     all_boxes, all_scores, all_counts = (np.concatenate(part) for part in zip(*parts, strict=True))

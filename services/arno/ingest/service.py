@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,6 +25,7 @@ from arno.ingest.settings import IngestSettings, TopicRoute
 from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
+from arno.ops.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -198,14 +197,5 @@ def run_ingest(settings: IngestSettings) -> int:
 
 
 async def _until_signal(settings: IngestSettings) -> bool:
-    stop = asyncio.Event()
-
-    def leave(number: int) -> None:
-        if stop.is_set():
-            # The second signal: what is in hand is read again by the next process.
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, leave, number)
-    return await serve(settings, stop=stop)
+    # Ended at once by a second signal: records under way are read again by the next process.
+    return await serve(settings, stop=stop_on_signals())

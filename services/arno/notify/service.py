@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
-import signal
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,6 +24,7 @@ from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
 from arno.ops.periodic import PeriodicTask
+from arno.ops.signals import stop_on_signals
 from arno.results.outbox import Outbox
 
 logger = logging.getLogger(__name__)
@@ -144,13 +143,4 @@ def run_notify(settings: NotifySettings) -> None:
 
 
 async def _until_signal(settings: NotifySettings) -> None:
-    stop = asyncio.Event()
-
-    def leave(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, leave, number)
-    await serve(settings, stop=stop)
+    await serve(settings, stop=stop_on_signals())

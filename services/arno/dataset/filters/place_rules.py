@@ -5,6 +5,7 @@ Shapes: N places, over the images of a batch. Nothing here loops over places.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from arno.dataset.filters.settings import FilterSettings
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
 
 KEPT: Final = -1
 PLACE_RULES: Final = (
@@ -101,21 +103,37 @@ def suppressed(
         overlap_max: The intersection over union from which the worse is dropped.
     """
     dropped = np.zeros(len(boxes), dtype=np.bool_)
+    for index, there in padded_groups(scores, groups, size_min=2):
+        alive = _survivors(boxes[index], there, overlap_max)
+        dropped[index[there & ~alive]] = True
+    return dropped
+
+
+def padded_groups(
+    scores: Floats, groups: Ints, *, size_min: int = 1
+) -> Iterator[tuple[Ints, Bools]]:
+    """Yield groups of about one size together, padded to the next power of two.
+
+    Args:
+        scores: Each group is in falling order of these. [N]
+        groups: The group of each place. [N]
+        size_min: Smaller groups are left out.
+
+    Yields:
+        Indices of the places of B groups, [B, K], and which of them are no padding, [B, K]. B is
+        bounded, so that comparing all pairs of a group takes bounded memory.
+    """
     order = np.lexsort((-scores, groups))
     starts, counts = runs(groups[order])
-    # Groups of about one size are compared together, padded to the next power of two.
     padded = 1 << np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
-    for width in np.unique(padded[counts > 1]):
-        members = np.flatnonzero((padded == width) & (counts > 1))
+    for width in np.unique(padded[counts >= size_min]):
+        members = np.flatnonzero((padded == width) & (counts >= size_min))
         step = max(1, _PAIRS_MAX // int(width * width))
+        columns = np.arange(width)
         for first in range(0, len(members), step):
             some = members[first : first + step]
-            columns = np.arange(width)
-            there = columns < counts[some, None]  # [B, K]
             index = order[np.minimum(starts[some, None] + columns, len(order) - 1)]
-            alive = _survivors(boxes[index], there, overlap_max)
-            dropped[index[there & ~alive]] = True
-    return dropped
+            yield index, columns < counts[some, None]
 
 
 def overlaps(one: Floats, other: Floats) -> Floats:
