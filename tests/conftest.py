@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,14 @@ pytest.register_assert_rewrite("contract")
 # A busy machine is not a bug in the code under test, so no example has a deadline of its own.
 settings.register_profile("arno", deadline=None)
 settings.load_profile("arno")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_kafka_client_left_open() -> Iterator[None]:
+    """Fail a file that leaves a Kafka client open: its thread would disturb the files after it."""
+    yield
+    left = [one.name for one in threading.enumerate() if one.name.startswith("kafka-io-")]
+    assert not left, f"Kafka clients that no test closed: {left}"
 
 
 @pytest.fixture

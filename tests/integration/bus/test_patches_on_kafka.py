@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import kafka
 import pytest
 from arno.bus import BusSettings, Record, topic_name
-from arno.bus.kafka.patches import PatchedConsumer, PatchedProducer
+from arno.bus.kafka.patches import PatchedAdmin, PatchedConsumer, PatchedProducer
 from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
 from arno.vocabulary import Lane
 from kafka.errors import KafkaTimeoutError
@@ -195,7 +195,7 @@ def test_unpatched_client_floods_the_log(unique_prefix: str) -> None:
     log.addHandler(keep)
     try:
         with pytest.raises(kafka.errors.KafkaError):
-            kafka.KafkaAdminClient(bootstrap_servers="127.0.0.1:1", bootstrap_timeout_ms=2000)
+            PatchedAdmin(bootstrap_servers="127.0.0.1:1", bootstrap_timeout_ms=2000)
     finally:
         log.removeHandler(keep)
     assert len([one for one in records if one.levelno >= logging.WARNING]) >= 4

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from functools import partial
 
 import kafka
 import pytest
 from arno.bus.kafka import patches
-from arno.bus.kafka.patches import LongReadsClient, PacedClient, limit_logs, receive, require_names
+from arno.bus.kafka.patches import (
+    LongReadsClient,
+    PacedClient,
+    PatchedAdmin,
+    PatchedConsumer,
+    limit_logs,
+    receive,
+    require_names,
+)
 from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
 from arno.bus.settings import BusSettings
 from arno.errors import ConfigurationError
-from kafka.errors import KafkaConnectionError
+from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 from kafka.net.transport import KafkaTCPTransport
@@ -147,6 +156,26 @@ def test_each_line_of_the_library_logs_once_in_a_while_and_other_loggers_always(
     assert logged(library, 3, logging.INFO) == 0
     clock.advance(30)
     assert logged(library, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("client_class", "left"),
+    [
+        (kafka.KafkaAdminClient, 1),
+        (PatchedAdmin, 0),
+        (kafka.KafkaConsumer, 1),
+        (PatchedConsumer, 0),
+    ],
+)
+def test_client_without_a_broker_leaves_its_thread_unless_patched(
+    client_class: type, left: int, unique_prefix: str
+) -> None:
+    with pytest.raises(KafkaError):
+        client_class(bootstrap_servers=NOWHERE, bootstrap_timeout_ms=100, client_id=unique_prefix)
+    threads = [one for one in threading.enumerate() if unique_prefix in one.name]
+    for one in threads:
+        one._target.__self__.close()
+    assert len(threads) == left
 
 
 class NeverWaits:

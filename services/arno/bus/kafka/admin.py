@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from arno.bus.kafka.faults import translate
+from arno.bus.kafka.patches import PatchedAdmin
 from arno.bus.kafka.retention import retention_faults
 from arno.bus.kafka.settings import admin_config, topic_config
 from arno.bus.ports import DEAD_LETTERS, topic_name
@@ -28,7 +29,7 @@ class KafkaTopicAdmin:
     def __init__(self, settings: BusSettings) -> None:
         """Take the settings; nothing is connected yet."""
         self._settings = settings
-        self._client: KafkaAdminClient | None = None
+        self._client: PatchedAdmin | None = None
         self._channels = [*(lane.value for lane in Lane), DEAD_LETTERS]
 
     def ensure_topics(self) -> list[str]:
@@ -166,7 +167,7 @@ class KafkaTopicAdmin:
         logger.info("topic created", extra={"topic": name, "partitions": settings.partitions})
         return True
 
-    def _connected(self) -> KafkaAdminClient:
+    def _connected(self) -> PatchedAdmin:
         if self._client is None:
-            self._client = KafkaAdminClient(**admin_config(self._settings))
+            self._client = PatchedAdmin(**admin_config(self._settings))
         return self._client

@@ -16,7 +16,8 @@ import logging
 import math
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -157,11 +158,43 @@ class PacedClient(LongReadsClient):
         return max(NOT_READY_PAUSE_MS, 1000.0 * float(super().connection_delay(node_id)))
 
 
+@contextmanager
+def _stopped_on_error(client: Any) -> Iterator[None]:
+    """End the thread of a client whose constructor fails.
+
+    Defect: the constructors of the consumer and the admin client start a thread and then ask for
+    the brokers. Where that fails, the thread goes on trying to connect for the rest of the process,
+    and no caller has an object to close: each attempt to start while Kafka is away adds a thread.
+
+    Test: ``test_client_without_a_broker_leaves_its_thread_unless_patched``.
+
+    Report: "KafkaConsumer and KafkaAdminClient call _net.start() before bootstrap(); when bootstrap
+    raises, neither the IO thread nor the selector is closed."
+    """
+    try:
+        yield
+    except BaseException:
+        if hasattr(client, "_net"):
+            client._client.close()
+        raise
+
+
+class PatchedAdmin(kafka.KafkaAdminClient):  # type: ignore[misc]
+    """An admin client that ends its thread when no broker answers. See ``_stopped_on_error``."""
+
+    def __init__(self, **configs: Any) -> None:
+        """Take the client's own settings."""
+        with _stopped_on_error(self):
+            super().__init__(**configs)
+        require_names(self, "_client", "_net", patch="PatchedAdmin")
+
+
 class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
     """A consumer that rests, that completes its joins, and that delivers what it has set aside.
 
-    See ``_rest_between_rounds``, ``_complete_join`` and ``_restore_parked_records``. It also gives
-    rebalance listeners a clock and a way to be woken (``signal_after``, ``settle_threadsafe``).
+    See ``_stopped_on_error``, ``_rest_between_rounds``, ``_complete_join`` and
+    ``_restore_parked_records``. It also gives rebalance listeners a clock and a way to be woken
+    (``signal_after``, ``settle_threadsafe``).
 
     Defect: a listener may await nothing but the library's own futures, and the library offers no
     public timer and no public way to settle a future from another thread.
@@ -175,8 +208,9 @@ class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
 
     def __init__(self, **configs: Any) -> None:
         """Take the client's own settings."""
-        super().__init__(**configs)
-        require_names(self, "_coordinator", "_fetcher", "_net", patch="PatchedConsumer")
+        with _stopped_on_error(self):
+            super().__init__(**configs)
+        require_names(self, "_client", "_coordinator", "_fetcher", "_net", patch="PatchedConsumer")
         require_names(self._coordinator, "rejoining", patch="PatchedConsumer")
         require_names(self._fetcher, "_next_partition_records", patch="PatchedConsumer")
         _rest_between_rounds(self._coordinator)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from arno.bus.kafka.patches import PatchedAdmin
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
 
@@ -19,7 +19,7 @@ _READ: Final = ("retention.ms", "retention.bytes", "cleanup.policy")
 
 
 def retention_faults(
-    client: KafkaAdminClient, topics: Collection[str], settings: BusSettings
+    client: PatchedAdmin, topics: Collection[str], settings: BusSettings
 ) -> Iterator[str]:
     """Yield a sentence for each way in which one of these topics can drop jobs that wait.
 
