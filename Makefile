@@ -3,7 +3,10 @@
 .PHONY: help demo site test test-unit check format protos sync rules scaling dashboards tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
-# Tests, each run in its own processes; -n is the number of cores that the suite may use.
+# Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
+unexport PYTHONDONTWRITEBYTECODE
+# How many processes run tests: the number of cores that the suite may use. One that is idle takes
+# half of what another one still has to do, so that all end together.
 jobs ?= 2
 # Benchmarks whose names hold this word; all if empty.
 only ?=
@@ -18,11 +21,11 @@ demo: install ## Run Arno on this machine and send it the example images; pictur
 	$(bin)/arno demo examples/images --out demo-out
 
 test: install tools ## Run every test, with a real Kafka broker and redis-server.
-	$(pytest) -n $(jobs) --dist loadgroup tests/unit
-	$(pytest) -n $(jobs) --dist loadfile tests/contract tests/integration tests/e2e tests/chaos
+	$(pytest) -n $(jobs) --dist worksteal tests/unit
+	$(pytest) -n $(jobs) --dist worksteal tests/contract tests/integration tests/e2e tests/chaos
 
 test-unit: install ## Run the unit tests alone (under a minute).
-	$(pytest) -n $(jobs) tests/unit
+	$(pytest) -n $(jobs) --dist worksteal tests/unit
 
 check: install tools ## Check format, lint, types, architecture, protos, manifests, rules and spelling.
 	$(bin)/ruff format --check

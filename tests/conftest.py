@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_randomly
 from hypothesis import settings
 from support import kafka_broker as kafka_support
 from support.availability import require
@@ -17,9 +20,25 @@ from support.redis_server import WAYS_TO_GET_IT, RedisServer, redis_executables
 # Suites assert too; they deserve the same messages as test modules.
 pytest.register_assert_rewrite("contract")
 
+# Many container images set PYTHONDONTWRITEBYTECODE. The suite starts hundreds of interpreters; to
+# compile torch and transformers takes each of them 9 of 14 CPU seconds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A busy machine is not a bug in the code under test, so no example has a deadline of its own.
 settings.register_profile("arno", deadline=None)
 settings.load_profile("arno")
+
+
+def _seed_torch(seed: int) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+# pytest-randomly seeds `random` and numpy for each test, and asks installed packages for more. One
+# of them, spaCy's thinc, would import torch into every process of the suite only to seed it.
+pytest_randomly.entrypoint_reseeds = [_seed_torch]
 
 
 @pytest.fixture(scope="module", autouse=True)

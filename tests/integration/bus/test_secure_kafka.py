@@ -184,11 +184,14 @@ def test_retention_is_checked_by_those_who_may_and_the_others_say_that_they_cann
 async def test_users_may_do_nothing_else(settings_of):
     with pytest.raises(ArnoError, match=r"AuthorizationFailed|authoriz"):
         await publish(settings_of("worker"), Lane.BATCH, b"not its work")
-    other = make_admin(settings_of("operator", topic_prefix="others"))
-    with pytest.raises(ArnoError, match=r"AuthorizationFailed|authoriz"):
-        other.ensure_topics()
-    other.close()
-    assert make_admin(settings_of("gateway", topic_prefix="others")).describe() == {}
+    others = {"topic_prefix": "others"}
+    with (
+        contextlib.closing(make_admin(settings_of("operator", **others))) as admin,
+        pytest.raises(ArnoError, match=r"AuthorizationFailed|authoriz"),
+    ):
+        admin.ensure_topics()
+    with contextlib.closing(make_admin(settings_of("gateway", **others))) as admin:
+        assert admin.describe() == {}
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ from typing import Any
 import grpc
 import pytest
 from arno.api.v1 import vision_pb2_grpc
-from arno.bus import make_admin
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from support import tied_process
+from support import builders, tied_process
 from support.eventually import eventually
 from support.gateway_calls import infer_request
 
@@ -66,7 +65,7 @@ class Processes:
         self._running: list[Any] = []
 
     def __enter__(self) -> int:
-        make_admin(self._settings).ensure_topics()
+        builders.with_topics(self._settings)
         self._start("worker", "--model", "tiny", "--device", "cpu")
         self._start("gateway", "--listen", "127.0.0.1:0")
         self.line("worker", "takes jobs from")
