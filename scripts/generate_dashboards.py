@@ -6,7 +6,6 @@ short forms of what every query repeats.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -14,28 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from generated_files import write_or_check
+from sources import ROOT
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "deploy/grafana/panels.yml"
 FOLDER: Final = ROOT / "deploy/grafana/dashboards"
 _DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _PERCENTILE: Final = re.compile(r"p(\d+) (\w+?)(\{[^}]*\})? by (\w+)")
-
-
-def main() -> int:
-    """Run the command line; 1 where ``--check`` finds a difference."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
-    different = 0
-    for path, text in generated().items():
-        if check and (not path.exists() or path.read_text() != text):
-            where = path.relative_to(ROOT)
-            sys.stderr.write(f"{where} differs from its source: make dashboards\n")
-            different = 1
-        elif not check:
-            path.write_text(text)
-    return different
 
 
 def generated() -> dict[Path, str]:
@@ -98,4 +82,4 @@ def query(short: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__doc__, generated, "dashboards"))

@@ -7,7 +7,6 @@ since the gateways refuse by seconds of waiting and not by records.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from generated_files import write_or_check
+from sources import ROOT
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "deploy/scaling.yml"
 COMPONENTS: Final = ROOT / "k8s/components"
 
@@ -57,22 +57,6 @@ def thresholds(jobs_per_s: float, wait_s: dict[str, float]) -> Thresholds:
     window = min(WINDOW_MAX, max(WINDOW_MIN, math.ceil(WINDOW_S * jobs_per_s)))
     lag = {lane: math.ceil(wait_s[lane] * jobs_per_s) + window for lane in LANES}
     return Thresholds(window, lag, round(UTILIZATION * jobs_per_s, 3))
-
-
-def main() -> int:
-    """Run the command line; 1 where ``--check`` finds a difference."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
-    different = 0
-    for path, text in generated().items():
-        if check and (not path.exists() or path.read_text() != text):
-            sys.stderr.write(f"{path.relative_to(ROOT)} differs from its source: make scaling\n")
-            different = 1
-        elif not check:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-    return different
 
 
 def generated() -> dict[Path, str]:
@@ -141,4 +125,4 @@ def _replace(path: str, value: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__doc__, generated, "scaling"))

@@ -7,7 +7,6 @@ stay. Two tables hold the other differences: names, and phrases of docstrings.
 
 from __future__ import annotations
 
-import argparse
 import io
 import subprocess
 import sys
@@ -16,7 +15,9 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from generated_files import write_or_check
+from sources import ROOT
+
 CLIENT = ROOT / "services" / "arno" / "client"
 WRITTEN, GENERATED = CLIENT / "aio.py", CLIENT / "sync.py"
 
@@ -50,20 +51,9 @@ Generated from `aio.py` by `scripts/generate_sync.py`; never edited.
 }
 
 
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail on a difference")
-    arguments = parser.parse_args()
-    fresh = generate(WRITTEN.read_text(encoding="utf-8"))
-    if GENERATED.exists() and GENERATED.read_text(encoding="utf-8") == fresh:
-        return 0
-    if arguments.check:
-        name = GENERATED.relative_to(ROOT)
-        sys.stderr.write(f"{name}: does not match {WRITTEN.name}; run `make sync`\n")
-        return 1
-    GENERATED.write_text(fresh, encoding="utf-8")
-    return 0
+def generated() -> dict[Path, str]:
+    """Return the text of the generated file."""
+    return {GENERATED: generate(WRITTEN.read_text(encoding="utf-8"))}
 
 
 def generate(source: str) -> str:
@@ -120,4 +110,4 @@ def formatted(program: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__doc__, generated, "sync"))

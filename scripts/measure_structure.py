@@ -1,6 +1,8 @@
 """Print figures of the code's structure: how many files, how long, how much of it is glue.
 
-Everything is read from syntax trees; generated code is left out. ``--infer`` also runs a gateway
+Each figure is of the whole package, and of its core: what a job passes on its way from the client
+to the model and back, without the programs around it. Everything is read from syntax trees;
+generated code is left out. ``--infer`` also runs a gateway
 and a worker (null engine, Redis bus) and counts the files of Arno that one ``Infer`` enters.
 """
 
@@ -28,6 +30,8 @@ PACKAGE: Final = "services"
 BESIDE: Final = ("benchmarks", "models")
 TRAINING: Final = "services/arno/training"
 WORKER: Final = "services/arno/worker"
+WINGS: Final = ("bulk", "data_engine", "dataset", "ingest", "notify", "web")
+"""Folders of the package outside the core: sources, sinks and forms of jobs."""
 _ENUM_BASES: Final = frozenset({"Enum", "StrEnum", "IntEnum", "Flag", "IntFlag"})
 _CONVERSION: Final = re.compile(r"_?(\w+_(?:to|from)_wire)")
 _JOB_CLASS: Final = re.compile(r"_?(?:[A-Z][a-z]+)*Job(?:Claim|Snapshot|Record|Run|Message)?")
@@ -62,37 +66,43 @@ if role:
 def main() -> int:
     """Run the command line."""
     trees = {path: _tree(path) for path in written_files((PACKAGE,))}
-    for name, figure in figures(trees):
-        sys.stdout.write(f"{name:<58} {figure}\n")
+    core = {path: trees[path] for path in core_of(trees)}
+    _print_row("", "package", "core")
+    for (name, figure), (_, of_core) in zip(figures(trees), figures(core), strict=True):
+        _print_row(name, figure, of_core)
+    beside = [line_count(path) for path in written_files(BESIDE)]
+    _print_row("benchmarks and recipes of models: files, lines", f"{len(beside)}, {sum(beside)}")
+    worker = {path: tree for path, tree in trees.items() if _below(path, WORKER)}
+    _print_row("glue of the worker", _glue_share(worker))
     if "--infer" in sys.argv:
         entered = files_of_one_infer()
-        sys.stdout.write(f"{'files that one Infer enters':<58} {len(entered)}\n")
+        _print_row("files that one Infer enters", str(len(entered)))
         sys.stdout.writelines(f"  {name}\n" for name in sorted(entered))
     return 0
+
+
+def core_of(paths: Iterable[Path]) -> list[Path]:
+    """Return the files of the package that are not in one of its wings."""
+    wings = [ROOT / PACKAGE / "arno" / wing for wing in WINGS]
+    return [path for path in paths if not any(map(path.is_relative_to, wings))]
 
 
 def figures(trees: dict[Path, ast.Module]) -> Iterator[tuple[str, str]]:
     """Yield the name and the value of each figure of the files with these syntax trees."""
     lines = {path: line_count(path) for path in trees}
     rest = [count for path, count in lines.items() if not _below(path, TRAINING)]
-    small = small_files_of_one_importer(SMALL_LINES_MAX)
+    small = small_files_of_one_importer(SMALL_LINES_MAX).keys() & trees.keys()
     lengths = sorted(length for tree in trees.values() for length in function_lengths(tree))
-    beside = [line_count(path) for path in written_files(BESIDE)]
-    yield "installed package: files, lines", f"{len(lines)}, {sum(lines.values())}"
-    yield "installed package without training: files, lines", f"{len(rest)}, {sum(rest)}"
-    yield "benchmarks and recipes of models: files, lines", f"{len(beside)}, {sum(beside)}"
-    yield "median file", f"{statistics.median(lines.values()):.0f} lines"
+    yield "files, lines", f"{len(lines)}, {sum(lines.values())}"
+    yield "without training: files, lines", f"{len(rest)}, {sum(rest)}"
+    yield "median file, in lines", f"{statistics.median(lines.values()):.0f}"
     yield f"files below {SMALL_LINES_MAX} lines with a single importer", str(len(small))
-    yield (
-        "functions: median, 90th percentile, longest",
-        f"{statistics.median(lengths):.0f}, {lengths[len(lengths) * 9 // 10]}, {lengths[-1]} lines",
-    )
-    worker = [path for path in trees if _below(path, WORKER)]
-    yield "glue (imports, constructors, dataclass bodies)", _glue_share(trees, list(trees))
-    yield "glue of the worker", _glue_share(trees, worker)
+    middle, high = lengths[len(lengths) // 2], lengths[len(lengths) * 9 // 10]
+    yield "functions: median, 90th percentile, longest", f"{middle}, {high}, {lengths[-1]}"
+    yield "glue (imports, constructors, dataclass bodies)", _glue_share(trees)
     yield "enums defined more than once", _listed(defined_twice(trees, enum_names))
     yield "conversions defined more than once", _listed(defined_twice(trees, conversion_names))
-    yield "classes that are a job", _listed(job_classes(trees.values()))
+    yield "classes that are a job", str(len(job_classes(trees.values())))
 
 
 def function_lengths(tree: ast.Module) -> Iterator[int]:
@@ -222,9 +232,13 @@ def _below(path: Path, folder: str) -> bool:
     return path.is_relative_to(ROOT / folder)
 
 
-def _glue_share(trees: dict[Path, ast.Module], paths: list[Path]) -> str:
-    glue = sum(glue_lines(trees[path]) for path in paths)
-    return f"{100 * glue / sum(map(line_count, paths)):.0f} % of lines"
+def _glue_share(trees: dict[Path, ast.Module]) -> str:
+    glue = sum(map(glue_lines, trees.values()))
+    return f"{100 * glue / sum(map(line_count, trees)):.0f} %"
+
+
+def _print_row(name: str, *values: str) -> None:
+    sys.stdout.write(f"{name:<50}" + "".join(f"{value:>14}" for value in values) + "\n")
 
 
 def _listed(names: list[str]) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from arno.gateway.settings import GatewaySettings
+from generate_scaling import LANES, UTILIZATION, thresholds
 from support.autoscaler import Autoscaler, Replay
-
-from scripts.generate_scaling import LANES, UTILIZATION, thresholds
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPONENTS = ROOT / "k8s/components"

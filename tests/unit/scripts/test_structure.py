@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from pathlib import Path
-from types import ModuleType
 
+import check_sizes
+import measure_structure as measure
 import pytest
-
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
-
-
-@pytest.fixture
-def measure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("measure_structure")
+import sources
 
 
 @pytest.fixture
-def tree_of_two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[ModuleType, Path]:
-    """Return the check over a repository of two files, and the one that the other imports."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    sources = importlib.import_module("sources")
-    check = importlib.import_module("check_sizes")
-    for module in (sources, check):
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return the smaller file of a repository of two; the other one imports it."""
+    for module in (sources, check_sizes):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     package = tmp_path / "services" / "arno"
     package.mkdir(parents=True)
     (package / "large.py").write_text("from arno.small import one\n" + "one()\n" * 100)
     small = package / "small.py"
     small.write_text('"""A function."""\ndef one(): ...\n')
-    return check, small
+    return small
 
 
-def test_glue_is_imports_constructors_and_fields(measure: ModuleType) -> None:
+def test_glue_is_imports_constructors_and_fields() -> None:
     code = """
 import os
 from json import (
@@ -60,7 +50,7 @@ class Part:
     assert measure.glue_lines(ast.parse(code)) == 4 + 5 + 2
 
 
-def test_an_enum_or_a_conversion_that_two_files_define_is_listed(measure: ModuleType) -> None:
+def test_an_enum_or_a_conversion_that_two_files_define_is_listed() -> None:
     once = ast.parse("class Lane(StrEnum): ...\ndef lane_to_wire(lane): ...")
     again = ast.parse("class Lane(enum.Enum): ...\ndef _lane_to_wire(lane): ...\nclass Other: ...")
     both = {Path("a.py"): once, Path("b.py"): again}
@@ -69,26 +59,24 @@ def test_an_enum_or_a_conversion_that_two_files_define_is_listed(measure: Module
     assert measure.defined_twice({Path("a.py"): once}, measure.enum_names) == []
 
 
-def test_classes_that_are_a_job_are_told_from_those_that_only_have_it_in_their_name(
-    measure: ModuleType,
-) -> None:
+def test_classes_that_are_a_job_are_told_from_those_that_only_have_it_in_their_name() -> None:
     code = "class Job: ...\nclass _TakenJob: ...\nclass JobSnapshot: ...\nclass JobTable: ...\n"
     assert measure.job_classes([ast.parse(code)]) == ["Job", "JobSnapshot", "_TakenJob"]
 
 
-def test_a_small_file_with_one_importer_needs_a_reason(
-    tree_of_two: tuple[ModuleType, Path],
-) -> None:
-    check, small = tree_of_two
-    (problem,) = check.too_small()
+def test_a_small_file_with_one_importer_needs_a_reason(small: Path) -> None:
+    (problem,) = check_sizes.too_small()
     assert problem.startswith("services/arno/small.py: below 60 lines and imported only by")
     small.write_text('"""A function.\n\nStands alone: it runs by itself.\n"""\ndef one(): ...\n')
-    assert check.too_small() == []
+    assert check_sizes.too_small() == []
 
 
-def test_a_small_file_with_two_importers_needs_no_reason(
-    tree_of_two: tuple[ModuleType, Path],
-) -> None:
-    check, small = tree_of_two
+def test_a_small_file_with_two_importers_needs_no_reason(small: Path) -> None:
     (small.parent / "other.py").write_text("from arno.small import one\n")
-    assert check.too_small() == []
+    assert check_sizes.too_small() == []
+
+
+def test_the_core_is_the_package_without_the_wings() -> None:
+    names = ("gateway/main.py", "web/app.py", "errors.py", "ingest/deep/bridge.py")
+    paths = [measure.ROOT / measure.PACKAGE / "arno" / name for name in names]
+    assert measure.core_of(paths) == [paths[0], paths[2]]
