@@ -1,6 +1,7 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-unit check format protos sync rules scaling dashboards tiny tiny-smoke bench chaos fuzz audit images kafka install tools clean
+.PHONY: help demo site test test-unit check format protos sync rules scaling dashboards chart tiny tiny-smoke bench chaos fuzz \
+  k8s-check audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
@@ -41,6 +42,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/python scripts/generate_rules.py --check
 	$(bin)/python scripts/generate_scaling.py --check
 	$(bin)/python scripts/generate_dashboards.py --check
+	$(bin)/python scripts/generate_chart.py --check
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/python scripts/check_sizes.py
@@ -75,6 +77,9 @@ scaling: install ## Generate the components pace-* of k8s/ from deploy/scaling.y
 dashboards: install ## Generate Grafana's dashboards from deploy/grafana/panels.yml.
 	$(bin)/python scripts/generate_dashboards.py
 
+chart: install ## Generate the Helm chart deploy/helm/arno from the overlays of k8s/.
+	$(bin)/python scripts/generate_chart.py
+
 tiny: install ## Train arno-tiny again from nothing; goes on where a killed run stopped (over an hour: see models/arno_tiny/README.md).
 	$(bin)/python -m models.arno_tiny train --folder .runs/tiny
 
@@ -91,6 +96,10 @@ chaos: install tools ## Disturb every part under load for ten minutes (seconds=6
 
 fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated calls to a real gateway (seed=7 for others).
 	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed)
+
+k8s-check: install tools ## Check each component on each overlay, each pair of components, kube-score, and that the chart equals the overlays.
+	scripts/install_test_tools kubernetes
+	$(bin)/python scripts/check_manifests.py --all
 
 audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX), and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
 	$(bin)/python scripts/audit.py

@@ -1,18 +1,26 @@
 """Build ``k8s/`` with kustomize and check every object against its schema, strictly and offline.
 
-Built are all overlays, and each component alone on the base. The schemas of Kubernetes come from
-the wheel ``kubernetes-validate``, flattened into the form that kubeconform reads; those of other
-kinds from their own custom resource definitions. What no schema sees (a selector that misses its
-pods, a mount without a volume) is checked here too.
+Built are all overlays, and each component alone on the base; with ``--all`` also every component on
+every overlay, and every pair of components on the base. The schemas of Kubernetes come from the
+wheel ``kubernetes-validate``, flattened into the form that kubeconform reads; those of other kinds
+from their own custom resource definitions. What no schema sees (a selector that misses its pods, a
+mount without a volume) is checked here too. With ``--all`` kube-score judges the overlays, and the
+Helm chart must hold what they hold.
 """
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +31,49 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = "1.36.0"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 KUBECONFORM = ROOT / ".tools" / "bin" / "kubeconform"
+KUBE_SCORE = ROOT / ".tools" / "bin" / "kube-score"
+HELM = ROOT / ".tools" / "bin" / "helm"
 CRDS = ROOT / ".tools" / "crds"
 NEEDS = {
     "keda-secure": ["secure", "keda-seconds"],
     "pace-tiny-cpu": ["keda-lag"],
     "pace-base-cpu": ["hpa"],
     "pace-base-gpu": ["gpu", "keda-seconds"],
+    "web-secure": ["secure", "network-policies", "web"],
 }
 """Components that change what others bring; without them they would be built and do nothing."""
+
+ORDER = [
+    *("trial-backends", "gpu", "model-volume", "model-download", "secure", "network-policies"),
+    *("monitoring", "keda-seconds", "keda-lag", "hpa", "pace-tiny-cpu", "pace-base-cpu"),
+    *("pace-base-gpu", "keda-secure", "gateway-hpa", "gateway-api", "web", "web-secure", "release"),
+]
+"""In which an overlay lists components, as docs/deploy.md says."""
+
+ONE_OF = [
+    {"keda-seconds", "keda-lag", "hpa"},
+    {"model-volume", "model-download"},
+    {"pace-tiny-cpu", "pace-base-cpu", "pace-base-gpu"},
+    # Policies close the way to a download, and to servers in Arno's own namespace.
+    {"model-download", "network-policies"},
+    {"trial-backends", "secure"},
+    {"trial-backends", "network-policies"},
+]
+"""Components of which an overlay may list one."""
+
+EXCUSED = {
+    "container-image-pull-policy": "tags are versions, and never move",
+    "networkpolicy-targets-pod": "the pods are in another namespace",
+    "pod-networkpolicy": "only with the component network-policies",
+}
+"""Checks of kube-score that do not fit, and why."""
+
+EXCUSED_OBJECTS = {
+    ("kafka", "container-security-context-user-group-id"): "the user of its image",
+    ("redis", "container-security-context-user-group-id"): "the user of its image",
+    ("kafka", "container-security-context-readonlyrootfilesystem"): "WRITES_TO_ITS_IMAGE",
+}
+"""The same of single objects."""
 
 WRITES_TO_ITS_IMAGE = {"kafka"}
 """Its image writes its configuration beside its programs."""
@@ -38,21 +81,36 @@ WRITES_TO_ITS_IMAGE = {"kafka"}
 
 def main() -> int:
     """Run the command line."""
-    faults = 0
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="all combinations, kube-score, Helm")
+    everything = parser.parse_args().all
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         schemas = folder / "schemas"
         schemas.mkdir()
         write_schemas(schemas)
-        for build in [*sorted((ROOT / "k8s/overlays").iterdir()), *combinations(folder)]:
-            text = kustomize(build)
-            command = [KUBECONFORM, "-strict", "-schema-location"]
-            command += [f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", "-"]
-            faults += subprocess.run(command, input=text, text=True, check=False).returncode
-            for fault in semantic_faults([one for one in yaml.safe_load_all(text) if one]):
-                sys.stderr.write(f"{build.name}: {fault}\n")
-                faults += 1
+        overlays = sorted((ROOT / "k8s/overlays").iterdir())
+        builds = [*overlays, *combinations(folder, everything=everything)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            faults = [
+                one for found in pool.map(lambda b: check(b, schemas), builds) for one in found
+            ]
+    if everything:
+        faults += [fault for overlay in overlays for fault in [*scored(overlay), *unequal(overlay)]]
+        sys.stdout.write(f"{len(builds)} combinations, {len(overlays)} profiles of the chart\n")
+    sys.stderr.writelines(f"{fault}\n" for fault in faults)
     return 1 if faults else 0
+
+
+def check(build: Path, schemas: Path) -> list[str]:
+    """Return what is wrong with the objects of an overlay."""
+    text = kustomize(build)
+    command = [KUBECONFORM, "-strict", "-schema-location"]
+    command += [f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", "-"]
+    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+    faults = done.stdout.splitlines() + done.stderr.splitlines() if done.returncode else []
+    faults += semantic_faults([one for one in yaml.safe_load_all(text) if one])
+    return [f"{build.name}: {fault}" for fault in faults]
 
 
 def kustomize(build: Path) -> str:
@@ -61,22 +119,101 @@ def kustomize(build: Path) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def combinations(folder: Path) -> list[Path]:
-    """Write an overlay for each component, on a copy of the manifests."""
+def combinations(folder: Path, *, everything: bool) -> list[Path]:
+    """Write overlays on a copy of the manifests: each component alone, or all that go together."""
     shutil.copytree(ROOT / "k8s", folder / "k8s")
     shutil.copytree(ROOT / "deploy/grafana", folder / "deploy/grafana")
-    made = []
-    for component in sorted((folder / "k8s/components").iterdir()):
-        names = [*NEEDS.get(component.name, []), component.name, "release"]
-        overlay = folder / "k8s/overlays" / f"only-{component.name}"
-        overlay.mkdir()
-        kustomization = {
-            "resources": ["../../base"],
-            "components": [f"../../components/{name}" for name in dict.fromkeys(names)],
+    found = sorted(path.name for path in (folder / "k8s/components").iterdir())
+    if set(found) != set(ORDER):
+        raise SystemExit(f"check_manifests: ORDER lacks or invents {set(found) ^ set(ORDER)}")
+    chosen = {(component,) for component in found}
+    if everything:
+        chosen |= set(itertools.combinations(found, 2))
+        chosen |= {
+            (*listed, component) for listed in components_of_overlays() for component in found
         }
-        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        made.append(overlay)
-    return made
+    sets = {frozenset(with_needs(one)) for one in chosen}
+    return [write_overlay(folder, one) for one in sorted(map(sorted, filter(fits, sets)))]
+
+
+def components_of_overlays() -> Iterator[list[str]]:
+    """Yield what each overlay lists."""
+    for path in sorted((ROOT / "k8s/overlays").glob("*/kustomization.yaml")):
+        components = yaml.safe_load(path.read_text())["components"]
+        names = [Path(one).name for one in components]
+        if names != sorted(names, key=ORDER.index):
+            raise SystemExit(f"{path.relative_to(ROOT)}: the components are not in order")
+        yield names
+
+
+def with_needs(names: Sequence[str]) -> list[str]:
+    """Return the components, and those that they need where nothing of their kind is listed."""
+    needed = [need for name in names for need in NEEDS.get(name, [])]
+    scaled = ONE_OF[0] & set(names)
+    return [*names, *(need for need in needed if not (scaled and need in ONE_OF[0])), "release"]
+
+
+def fits(names: frozenset[str]) -> bool:
+    """Whether an overlay may list these components together."""
+    return all(len(names & group) <= 1 for group in ONE_OF)
+
+
+def write_overlay(folder: Path, names: Sequence[str]) -> Path:
+    """Write an overlay of these components, in their order."""
+    listed = sorted(names, key=ORDER.index)
+    name = "+".join(listed).removesuffix("+release")
+    overlay = folder / "k8s/overlays" / f"with-{name}"
+    overlay.mkdir(exist_ok=True)
+    components = [f"../../components/{name}" for name in listed]
+    kustomization = {"resources": ["../../base"], "components": components}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return overlay
+
+
+def scored(overlay: Path) -> list[str]:
+    """Return what kube-score finds critical in an overlay, and is not excused."""
+    command = [KUBE_SCORE, "score", "--output-format", "json", "-"]
+    text = kustomize(overlay)
+    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+    return [
+        f"{overlay.name}: {found['object_name']}: {check['check']['name']}: {comment['summary']}"
+        for found in json.loads(done.stdout)
+        for check in found["checks"]
+        for comment in check["comments"] or ()
+        if check["grade"] == 1
+        and not check["skipped"]
+        and check["check"]["id"] not in EXCUSED
+        and (found["object_meta"]["name"], check["check"]["id"]) not in EXCUSED_OBJECTS
+    ]
+
+
+def unequal(overlay: Path) -> list[str]:
+    """Return the objects that the chart's profile and the overlay do not share."""
+    command: list[str | Path] = [HELM, "template", "arno", ROOT / "deploy/helm/arno"]
+    command += ["--namespace", "arno", "--set", "createNamespace=true"]
+    command += ["--set", f"profile={overlay.name}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return [f"helm template: {done.stderr}"]
+    chart, built = by_name(done.stdout), by_name(kustomize(overlay))
+    return [
+        f"{overlay.name}: {'/'.join(name)} differs between the chart and the overlay"
+        for name in sorted(chart.keys() | built.keys())
+        if chart.get(name) != built.get(name)
+    ]
+
+
+def by_name(text: str) -> dict[tuple[str, str], Any]:
+    """Return objects by kind and name, with the same word for every hash of the settings."""
+    objects = [one for one in yaml.safe_load_all(text) if one]
+    (settings,) = (
+        one["metadata"]["name"]
+        for one in objects
+        if one["kind"] == "ConfigMap" and "ARNO_BUS" in one["data"]
+    )
+    same = text.replace(settings, "arno-HASH")
+    same = re.sub(r"(name: topics-[\d.]+)-\w{10}", r"\1", same)
+    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(same) if one}
 
 
 def write_schemas(folder: Path) -> None:
