@@ -160,6 +160,7 @@ class Gateway:
         # Callers need a moment to learn of it; a refusal before that would reach them all.
         await asyncio.sleep(notice_s)
         self._drain.begin()
+        await self._drain.quiet()
         await self._server.stop(drain_s)
         await self._key_checks.close()
         await self._store_memory.close()

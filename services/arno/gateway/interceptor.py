@@ -142,7 +142,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             with span(f"gateway {method}", kind=SpanKind.SERVER, carrier=metadata):
                 try:
                     if self._drain.begun:
-                        raise self._drain.refusal()
+                        raise self._drain.refuse_new()
                     # The tenant's own limit first: above it the tenant costs the others nothing.
                     with (
                         self._gatekeeper.hold_open(caller, "calls_open"),

@@ -29,6 +29,13 @@ _BEAT_SHARE: Final = 0.1
 
 CLOSE_S: Final = 3.0
 
+_QUIET_S: Final = 0.02
+_QUIET_TURNS: Final = 10
+"""No call is thought to be on its way after so many turns of the loop without a new one."""
+
+QUIET_S_MAX: Final = 2.0
+"""How long a gateway that leaves waits at most for callers that go on calling it."""
+
 
 class ServingState:
     """Whether the gateway answers at all (readiness), and serves (gRPC's health service).
@@ -119,6 +126,7 @@ class Drain:
     def __init__(self) -> None:
         """Start unset."""
         self._begun = asyncio.Event()
+        self._refused_count = 0
 
     @property
     def begun(self) -> bool:
@@ -129,12 +137,32 @@ class Drain:
         """Set the signal. Idempotent."""
         self._begun.set()
 
+    async def quiet(self) -> None:
+        """Return once no new calls come, and after `QUIET_S_MAX` at the latest.
+
+        A call that has arrived and was not handed on when gRPC's server stops ends as CANCELLED,
+        which no client sends again. Before that it is refused as UNAVAILABLE, and goes to another
+        gateway.
+        """
+        loop = asyncio.get_running_loop()
+        end_s, turns = loop.time() + QUIET_S_MAX, 0
+        # Turns and not seconds alone: a busy loop hands calls on late.
+        while turns < _QUIET_TURNS and loop.time() < end_s:
+            before = self._refused_count
+            await asyncio.sleep(_QUIET_S)
+            turns = turns + 1 if self._refused_count == before else 0
+
     async def wait(self) -> None:
         """Return once the signal is set."""
         await self._begun.wait()
 
+    def refuse_new(self) -> DrainingError:
+        """Note that a call has come after the signal; return its error."""
+        self._refused_count += 1
+        return self.refusal()
+
     def refusal(self) -> DrainingError:
-        """Return the error of calls that come after the signal."""
+        """Return the error of calls that the signal ends."""
         return DrainingError("this gateway is shutting down; another one takes the request")
 
 

@@ -9,12 +9,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
 import redis
-from arno.api.v1 import job_pb2, vision_pb2_grpc
+from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2_grpc
 from arno.bus import make_admin
 from arno.gateway.lifecycle import SERVICE_NAMES, LoopHeartbeat
 from arno.ops.health import HealthServer, Probes
@@ -28,6 +29,7 @@ from support.gateway_calls import fault_of, infer_request
 from support.stand_in_worker import StandInWorker
 
 STATES = health_pb2.HealthCheckResponse
+_CALLERS = 16
 
 
 async def health(channel: grpc.aio.Channel, service: str) -> int:
@@ -119,6 +121,36 @@ async def test_outage_is_told_quickly_with_a_retry_delay_and_ends_by_itself(
         await eventually_async(serving)
         with StandInWorker(settings):
             assert (await arno.vision.Infer(infer_request(), timeout=20)).results
+
+
+async def test_calls_that_wait_for_a_busy_loop_when_the_gateway_leaves_go_elsewhere(
+    gateway_settings, running_gateway
+):
+    # Of the calls that gRPC has not handed on when its server stops each would end as CANCELLED.
+    async with running_gateway(gateway_settings()) as arno:
+        with ThreadPoolExecutor(_CALLERS) as pool:
+            calling = threading.Barrier(_CALLERS + 1)
+            codes = [
+                pool.submit(_code_of_a_call, arno.gateway.port, calling) for _ in range(_CALLERS)
+            ]
+            await asyncio.to_thread(calling.wait, 30)
+            # The loop does not turn while the calls arrive.
+            time.sleep(0.5)  # noqa: ASYNC251
+            await arno.gateway.stop()
+            ended = [await asyncio.wrap_future(code) for code in codes]
+    assert set(ended) == {"UNAVAILABLE"}
+
+
+def _code_of_a_call(port: int, calling: threading.Barrier) -> str:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(30)
+        calling.wait(30)
+        try:
+            request = job_pb2.GetJobRequest(job_id="absent")
+            job_pb2_grpc.JobServiceStub(channel).GetJob(request, timeout=20)
+        except grpc.RpcError as error:
+            return str(error.code().name)
+    return "OK"
 
 
 async def test_leaving_gateway_serves_during_its_notice_and_finishes_calls_in_hand_after_it(

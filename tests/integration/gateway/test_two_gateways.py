@@ -88,6 +88,7 @@ async def test_rolling_restart_of_a_gateway_is_not_felt_by_clients(
             async with Asking(address) as asking:
                 await eventually_async(both_are_called(stays, leaves))
                 before = infer_count(stays), infer_count(leaves)
+                connected = len(asking.took_s)
                 await asking.answered(400)
                 shares = infer_count(stays) - before[0], infer_count(leaves) - before[1]
                 # In turns by every client: measured 0 against 386 where a client kept to one.
@@ -95,16 +96,17 @@ async def test_rolling_restart_of_a_gateway_is_not_felt_by_clients(
                 await leaving.aclose()
                 await asking.answered(100)
                 same_port = other.model_copy(update={"listen": f"127.0.0.1:{ports[1]}"})
-                async with running_gateway(same_port, "back") as back:
+                # It leaves without a notice, and so after the last call.
+                back = await leaving.enter_async_context(running_gateway(same_port, "back"))
 
-                    async def called():
-                        return infer_count(back) > 0
+                async def called():
+                    return infer_count(back) > 0
 
-                    await eventually_async(called)
-                    await asking.answered(100)
+                await eventually_async(called)
                 await asking.answered(100)
+            await leaving.aclose()
     # A client that stays with the gateway that leaves stands still for more than six seconds.
-    assert max(asking.took_s) < 3.0
+    assert max(asking.took_s[connected:]) < 3.0
 
 
 async def test_connections_are_renewed_at_their_age_without_an_error_and_streams_go_on(

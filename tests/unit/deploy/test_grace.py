@@ -28,6 +28,7 @@ def gateway_drain_s(variables: dict[str, str]) -> float:
     return (
         float(variables.get("ARNO_DRAIN_NOTICE_S", defaults.drain_notice_s))
         + float(variables.get("ARNO_DRAIN_S", defaults.drain_s))
+        + lifecycle.QUIET_S_MAX
         + lifecycle.CLOSE_S
         + kafka_sender.CLOSE_TIMEOUT_S
         + kafka_publisher.PING_TIMEOUT_S
