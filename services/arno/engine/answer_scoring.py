@@ -96,12 +96,18 @@ class AnswerScorer:
         facts = self._facts(states, targets).tolist()
         start = 0
         for row in rows:
-            logprobs, deviations = zip(*facts[start : start + len(row.ids)], strict=True)
+            numbers = zip(*facts[start : start + len(row.ids)], strict=True)
+            logprobs, deviations, end_chances = numbers
             start += len(row.ids)
-            yield Decoded(row.ids, (0.0, *logprobs[1:]), deviations=deviations)
+            yield Decoded(
+                row.ids,
+                (0.0, *logprobs[1:]),  # the first token is forced
+                deviations=deviations,
+                end_chances=(0.0, *end_chances[1:]),
+            )
 
     def _facts(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return log-probability and deviation of each token, [P, 2] of [P, E] and [P]."""
+        """Return log-probability, deviation and end chance of each, [P, 3] of [P, E] and [P]."""
         parts = zip(
             torch.split(states, _LOGITS_MAX), torch.split(targets, _LOGITS_MAX), strict=True
         )
@@ -109,13 +115,15 @@ class AnswerScorer:
 
     def _facts_of_part(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits = self._decoder.logits(states).float()  # [P, V]
-        logprobs = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+        sums = logits.logsumexp(-1)
+        logprobs = logits.gather(1, targets[:, None])[:, 0] - sums
         ids = self._location_ids
         chosen = targets - ids.start
         chances = logits[:, ids.start : ids.stop].softmax(-1)  # [P, bins]
         means = (chances * (self._bins - chosen[:, None]).abs()).sum(-1)
         deviations = means.where((chosen >= 0) & (chosen < len(ids)), 0.0)
-        return torch.stack([logprobs.clamp(max=0.0), deviations], dim=1)
+        end_chances = (logits[:, END_ID] - sums).exp()
+        return torch.stack([logprobs.clamp(max=0.0), deviations, end_chances], dim=1)
 
 
 def likeliest(candidates: Sequence[Decoded]) -> Hypothesis:
@@ -123,7 +131,8 @@ def likeliest(candidates: Sequence[Decoded]) -> Hypothesis:
     totals = [sum(one.logprobs) for one in candidates]
     broken = [math.isnan(total) for total in totals]
     best = candidates[broken.index(True) if any(broken) else totals.index(max(totals))]
-    return Hypothesis(tuple(best.token_ids), tuple(best.logprobs), tuple(best.deviations))
+    numbers = (best.logprobs, best.deviations, best.end_chances)
+    return Hypothesis(tuple(best.token_ids), *map(tuple, numbers))
 
 
 def _passes(rows: Sequence[_Row]) -> Iterator[list[_Row]]:

@@ -53,8 +53,8 @@ from arno.vocabulary import FinishReason, TokenTable
 logger = logging.getLogger(__name__)
 
 _FAILED = "the engine failed on this sequence"
-_NOTHING = Hypothesis((), (), ())
-_END_ONLY = Hypothesis((END_ID,), (0.0,), (0.0,))  # forced by a limit of one token
+_NOTHING = Hypothesis((), (), (), ())
+_END_ONLY = Hypothesis((END_ID,), (0.0,), (0.0,), (0.0,))  # forced by a limit of one token
 
 _PROGRESS_STEPS = 16
 """Steps between two reports of progress, and between two searches for loops."""
@@ -391,6 +391,7 @@ class ContinuousEngine:
                 decode_s=max(0.0, elapsed_s - sequence.encode_s),
                 error=error,
                 deviations=found.deviations,
+                end_chances=found.end_chances,
                 candidates=sequence.scored,
             )
         )

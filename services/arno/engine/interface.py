@@ -124,6 +124,8 @@ class SequenceFinished:
             other tokens; as long as ``token_ids``. Empty if the engine computes none.
         candidates: The request's candidates with what the model computed for their tokens, in
             their order; the fields above are then those of the likeliest. Empty if it never ran.
+        end_chances: Probability of the end in place of each token, 0.0 for the forced first one; as
+            long as ``token_ids``. Empty if the engine keeps none.
     """
 
     sequence_id: str
@@ -137,6 +139,7 @@ class SequenceFinished:
     candidates: tuple[Decoded, ...] = ()
 
 
+    end_chances: tuple[float, ...] = ()
 Event: TypeAlias = SequenceProgress | SequenceFinished
 """What a step reports of a sequence."""
 

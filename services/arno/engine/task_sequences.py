@@ -125,7 +125,13 @@ def parse_end(
     if ended.candidates:
         return rank_candidates([read(one) for one in ended.candidates], ended.candidates)
     return read(
-        Decoded(ended.token_ids, ended.logprobs, ended.finish_reason, deviations=ended.deviations)
+        Decoded(
+            ended.token_ids,
+            ended.logprobs,
+            ended.finish_reason,
+            deviations=ended.deviations,
+            end_chances=ended.end_chances,
+        )
     )
 
 

@@ -21,15 +21,19 @@ class Decoded:
             from the token's bin: the mean absolute deviation over its probabilities of all bins. 0
             for tokens that are no location. Empty where the engine computes none: then no place
             has a score.
+        end_chances: The probability, 0..1, that the model gave to the end of the answer in place of
+            each token; 0 for the first, which is forced. Empty where the engine keeps none: then
+            nothing says how sure it was that there is a region.
     """
 
     token_ids: Sequence[int]
     logprobs: Sequence[float] = ()
     finish_reason: FinishReason = FinishReason.STOP
     deviations: Sequence[float] = ()
+    end_chances: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        """Refuse log-probabilities and deviations that belong to other tokens.
+        """Refuse numbers that belong to other tokens.
 
         Raises:
             ValueError: There are some, but not one for each token.
@@ -38,3 +42,5 @@ class Decoded:
             raise ValueError(f"{len(self.logprobs)} log-probs for {len(self.token_ids)} tokens")
         if self.deviations and len(self.deviations) != len(self.token_ids):
             raise ValueError(f"{len(self.deviations)} deviations for {len(self.token_ids)} tokens")
+        if self.end_chances and len(self.end_chances) != len(self.token_ids):
+            raise ValueError(f"{len(self.end_chances)} end chances, {len(self.token_ids)} tokens")

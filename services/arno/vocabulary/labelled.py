@@ -1,5 +1,6 @@
 """Make a region of a label, a shape and the locations behind it."""
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,8 +12,17 @@ NO_LABEL: Final = TextRun("")
 """What stands for the label of a region that has none."""
 
 
-def label_region(label: TextRun, shape: Shape, runs: Iterable[LocationRun]) -> Region:
-    """Return the region that the runs of locations describe, with its scores."""
+def label_region(
+    label: TextRun, shape: Shape, runs: Iterable[LocationRun], *, first: bool = True
+) -> Region:
+    """Return the region that the runs of locations describe, with its scores.
+
+    Args:
+        label: Its label.
+        shape: Where it is.
+        runs: The locations; none for a place that was asked about.
+        first: Whether it begins with the label; further regions of a label begin with their place.
+    """
     places = tuple(runs)
     bins = tuple(location_bin for run in places for location_bin in run.bins)
     logprobs = tuple(logprob for run in places for logprob in run.logprobs)
@@ -29,4 +39,12 @@ def label_region(label: TextRun, shape: Shape, runs: Iterable[LocationRun]) -> R
         official_location_score=geometric_mean(logprobs),
         label_logprob=log_likelihood(label.logprobs),
         location_logprob=log_likelihood(logprobs),
+        existence=_existence(label, places, first=first),
     )
+
+
+def _existence(label: TextRun, places: tuple[LocationRun, ...], *, first: bool) -> float | None:
+    chance = label.end_chance if first else math.nan
+    if math.isnan(chance) and places:
+        chance = places[0].end_chances[0]
+    return None if math.isnan(chance) else 1.0 - chance

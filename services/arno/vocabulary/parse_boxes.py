@@ -16,8 +16,8 @@ from arno.vocabulary.segments import LocationRun, TextRun
 
 def read_boxes(label: TextRun, run: LocationRun, size: ImageSize) -> Iterator[Region]:
     """Yield one region for each whole box of a run of locations."""
-    for place in run.groups(BOX_BINS):
-        yield label_region(label, box_from_bins(place.bins, size), (place,))
+    for number, place in enumerate(run.groups(BOX_BINS)):
+        yield label_region(label, box_from_bins(place.bins, size), (place,), first=number == 0)
 
 
 def read_labelled_boxes(block: Block, size: ImageSize) -> tuple[Region, ...]:

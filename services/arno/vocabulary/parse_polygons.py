@@ -28,12 +28,14 @@ def read_open_detections(blocks: Iterable[Block], size: ImageSize) -> tuple[Regi
 
 def read_outlines(label: TextRun, block: Block, size: ImageSize) -> Iterator[Region]:
     """Yield one region for each group of outlines in a block."""
+    first = True
     for group in _groups(block):
         runs = [_whole_points(run) for run in group]
         outlines = [run for run in runs if len(run.bins) >= POLYGON_BINS_MIN]
         if outlines:
             shape = tuple(polygon_from_bins(run.bins, size) for run in outlines)
-            yield label_region(label, shape, outlines)
+            yield label_region(label, shape, outlines, first=first)
+            first = False
 
 
 def _read_open_block(block: Block, size: ImageSize) -> Iterable[Region]:
@@ -47,15 +49,17 @@ def _groups(block: Block) -> Iterator[list[LocationRun]]:
     group: list[LocationRun] = []
     outside_counts = not block.outlined
     inside = outside_counts
+    opened: Marker | None = None
     for mark in block.marks:
         match mark:
             case LocationRun():
                 if inside:
-                    group.append(mark)
+                    group.append(mark.begun_by(opened) if opened and not group else mark)
             case Marker(name) if name in {POLYGON_START, POLYGON_END}:
                 yield group
                 group = []
                 inside = name == POLYGON_START or outside_counts
+                opened = mark if name == POLYGON_START else None
     yield group
 
 

@@ -5,7 +5,7 @@ the origin at the top left corner, x to the right and y downwards. Nothing here 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -83,6 +83,9 @@ class Region:
             processors: the geometric mean of the location tokens' probabilities.
         label_logprob: Logarithm of the probability of all tokens of the label together.
         location_logprob: The same for the location tokens.
+        existence: How sure the model was that there is a region at all, 0..1: 1 minus the
+            probability of the end of the answer where the region begins. None without a place of
+            the model's own, or where the engine keeps none.
         calibrated: Whether `score` was fitted to how often such regions are right.
     """
 
@@ -96,6 +99,8 @@ class Region:
     label_logprob: float | None = None
     location_logprob: float | None = None
     calibrated: bool = False
+    # Not in the repr, which digests of data are made from: those of before stay.
+    existence: float | None = field(default=None, repr=False)
 
 
 def corners(shape: Shape) -> tuple[Point, ...]:

@@ -7,7 +7,7 @@ a region.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import groupby, repeat
 from typing import TypeAlias
@@ -18,25 +18,38 @@ from arno.vocabulary.token_table import TokenTable
 
 @dataclass(frozen=True, slots=True)
 class TextRun:
-    """Words between locations and markers, with the log-probs of their tokens."""
+    """Words between locations and markers.
+
+    Attributes:
+        text: The words.
+        logprobs: The log-probs of their tokens.
+        end_chance: The probability of the end in place of the first of them; NaN if missing.
+    """
 
     text: str
     logprobs: tuple[float, ...] = ()
+    end_chance: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class LocationRun:
-    """Location tokens in a row: their bins (0..999), and as many log-probs and deviations."""
+    """Location tokens in a row: their bins (0..999), and as many of each of the other numbers."""
 
     bins: tuple[int, ...]
     logprobs: tuple[float, ...]
     deviations: tuple[float, ...]
+    end_chances: tuple[float, ...]
 
     def cut(self, start: int, stop: int) -> "LocationRun":
         """Return a part of the run."""
+        part = slice(start, stop)
         return LocationRun(
-            self.bins[start:stop], self.logprobs[start:stop], self.deviations[start:stop]
+            self.bins[part], self.logprobs[part], self.deviations[part], self.end_chances[part]
         )
+
+    def begun_by(self, marker: "Marker") -> "LocationRun":
+        """Return the run as one that begins where a marker stands before it."""
+        return replace(self, end_chances=(marker.end_chance, *self.end_chances[1:]))
 
     def groups(self, count: int) -> Iterator["LocationRun"]:
         """Yield the run in groups of `count` locations; an incomplete last one is left out."""
@@ -46,9 +59,10 @@ class LocationRun:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """One structural token, such as `<poly>`."""
+    """One structural token, such as `<poly>`, and the probability of the end in place of it."""
 
     name: str
+    end_chance: float = field(default=math.nan, compare=False)
 
 
 Segment: TypeAlias = TextRun | LocationRun | Marker
@@ -65,20 +79,22 @@ class _Token:
     id: int
     logprob: float
     deviation: float
+    end_chance: float
 
 
 def split(decoded: Decoded, token_table: TokenTable) -> tuple[Segment, ...]:
     """Return the segments of a sequence, in order, in time linear in its length.
 
-    Begin, end and padding tokens vanish without ending a run. Missing log-probs and
-    deviations become NaN.
+    Begin, end and padding tokens vanish without ending a run. Missing numbers
+    become NaN.
     """
     logprobs: Iterable[float] = decoded.logprobs or repeat(math.nan)
     deviations: Iterable[float] = decoded.deviations or repeat(math.nan)
+    end_chances: Iterable[float] = decoded.end_chances or repeat(math.nan)
     tokens = (
-        _Token(token_id, logprob, deviation)
-        for token_id, logprob, deviation in zip(
-            decoded.token_ids, logprobs, deviations, strict=False
+        _Token(token_id, *numbers)
+        for token_id, *numbers in zip(
+            decoded.token_ids, logprobs, deviations, end_chances, strict=False
         )
         if not token_table.is_special(token_id)
     )
@@ -99,10 +115,12 @@ def _segments(kind: _Kind, run: tuple[_Token, ...], token_table: TokenTable) -> 
     logprobs = tuple(token.logprob for token in run)
     match kind:
         case _Kind.TEXT:
-            yield TextRun(token_table.decode(token_ids), logprobs)
+            yield TextRun(token_table.decode(token_ids), logprobs, run[0].end_chance)
         case _Kind.LOCATION:
             first = token_table.first_location_id
             bins = tuple(token_id - first for token_id in token_ids)
-            yield LocationRun(bins, logprobs, tuple(token.deviation for token in run))
+            deviations = tuple(token.deviation for token in run)
+            end_chances = tuple(token.end_chance for token in run)
+            yield LocationRun(bins, logprobs, deviations, end_chances)
         case _Kind.MARKER:
-            yield from (Marker(token_table.decode([token_id])) for token_id in token_ids)
+            yield from (Marker(token_table.decode([token.id]), token.end_chance) for token in run)

@@ -312,6 +312,7 @@ def region_to_wire(region: Region) -> types_pb2.Region:
         label_logprob=region.label_logprob,
         location_logprob=region.location_logprob,
         calibrated=region.calibrated,
+        existence=region.existence,
     )
     match region.shape:
         case Box() as box:
@@ -347,6 +348,7 @@ _SCORES: Final = (
     "official_location_score",
     "label_logprob",
     "location_logprob",
+    "existence",
 )
 
 

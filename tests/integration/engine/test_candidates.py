@@ -88,6 +88,7 @@ def test_the_models_own_answer_gets_the_probabilities_that_its_search_gave_it(ti
     assert scored.token_ids[:kept] == own.token_ids[:kept]
     assert scored.logprobs[:kept] == pytest.approx(own.logprobs[:kept], abs=1e-4)
     assert scored.deviations[:kept] == pytest.approx(own.deviations[:kept], abs=1e-2)
+    assert scored.end_chances[:kept] == pytest.approx(own.end_chances[:kept], abs=1e-4)
 
 
 def test_neighbours_change_neither_scores_nor_what_others_write(make_engine):

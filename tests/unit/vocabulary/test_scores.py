@@ -158,6 +158,45 @@ def test_a_region_that_was_asked_about_or_has_no_score_is_never_left_out():
     assert (len(answer.regions), answer.left_out_count) == (1, 0)
 
 
+BOX = locations((10, 20, 30, 40))
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "begins"),
+    [
+        (Task.OD, f"cat{BOX}dog{BOX}", (0, 7)),
+        (Task.OD, f"cat{BOX}{BOX}", (0, 7)),
+        (Task.REGION_PROPOSAL, f"{BOX}{BOX}", (0, 4)),
+        (Task.CAPTION_TO_PHRASE_GROUNDING, f"cat{BOX}{BOX}dog{BOX}", (0, 7, 11)),
+        (Task.OCR_WITH_REGION, f"A{BOX}{BOX}B{BOX}{BOX}", (0, 9)),
+        (
+            Task.OPEN_VOCABULARY_DETECTION,
+            f"cat<poly>{BOX}{BOX}</poly><poly>{BOX}{BOX}</poly>",
+            (0, 13),
+        ),
+        (Task.REFERRING_EXPRESSION_SEGMENTATION, f"{BOX}{BOX}", (0,)),
+    ],
+)
+def test_existence_is_that_the_answer_did_not_end_where_the_region_begins(task, said, begins):
+    tokens = spell(said)
+    chances = [place / 100 for place in range(len(tokens))]
+    decoded = Decoded(tokens, end_chances=chances)
+    regions = parse(task, decoded, VOCABULARY, THOUSAND).regions
+    assert [one.existence for one in regions] == pytest.approx([1 - n / 100 for n in begins])
+
+
+def test_existence_of_a_place_that_is_not_the_models_is_unknown():
+    tokens = spell("cat")
+    asked = {"region": Box(0, 0, 5, 5)}
+    decoded = Decoded(tokens, end_chances=[0.1] * len(tokens))
+    answer = parse(Task.REGION_TO_CATEGORY, decoded, VOCABULARY, THOUSAND, **asked)
+    assert answer.regions[0].existence is None
+    unknown = parse(Task.OD, Decoded(spell(f"cat{BOX}")), VOCABULARY, THOUSAND)
+    assert unknown.regions[0].existence is None
+    with pytest.raises(ValueError, match="end chances"):
+        Decoded(tokens, end_chances=[0.1])
+
+
 def sure_and_unsure() -> Decoded:
     """Return a cat with the score 1, and a dog with the score 0.5, whose place is uncertain."""
     place = locations((100, 100, 200, 200))

@@ -62,6 +62,7 @@ regions = st.builds(
     label_logprob=st.none() | st.floats(max_value=0, allow_nan=False),
     location_logprob=st.none() | st.floats(max_value=0, allow_nan=False),
     calibrated=st.booleans(),
+    existence=scores,
 )
 many = st.lists(regions, max_size=3).map(tuple)
 values = st.one_of(

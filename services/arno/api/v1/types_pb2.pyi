@@ -347,6 +347,7 @@ class Region(_message.Message):
     LABEL_LOGPROB_FIELD_NUMBER: _builtins.int
     LOCATION_LOGPROB_FIELD_NUMBER: _builtins.int
     CALIBRATED_FIELD_NUMBER: _builtins.int
+    EXISTENCE_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """The category, description, phrase or text of this region; empty where the task gives none."""
     label_score: _builtins.float
@@ -356,7 +357,9 @@ class Region(_message.Message):
     model's own, or its engine computes none.
     """
     score: _builtins.float
-    """What to sort and cut by: label_score times location_score, or the one of them that there is. See docs/scores.md."""
+    """What to sort and cut by: label_score times location_score, or the one of them that there is; where `calibrated` is set,
+    fitted to how right such regions are. See docs/scores.md.
+    """
     official_location_score: _builtins.float
     """The score of the place by the formula of the published Florence-2 processors: the geometric mean of the probabilities
     of the location tokens.
@@ -367,6 +370,10 @@ class Region(_message.Message):
     """Natural logarithm of the probability of all location tokens together."""
     calibrated: _builtins.bool
     """Whether `score` was fitted to how often such regions are right. False: it is the model's own opinion."""
+    existence: _builtins.float
+    """How sure the model was that there is a region at all: 1 minus the probability of the end of the answer at the step where
+    the region begins. Not part of `score`. Absent where the place is not the model's own.
+    """
     @_builtins.property
     def box(self) -> Global___Box:
         """Most tasks."""
@@ -398,11 +405,14 @@ class Region(_message.Message):
         label_logprob: _builtins.float | None = ...,
         location_logprob: _builtins.float | None = ...,
         calibrated: _builtins.bool = ...,
+        existence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_logprob", b"_label_logprob", "_label_score", b"_label_score", "_location_logprob", b"_location_logprob", "_location_score", b"_location_score", "_official_location_score", b"_official_location_score", "_score", b"_score", "box", b"box", "label_logprob", b"label_logprob", "label_score", b"label_score", "location_logprob", b"location_logprob", "location_score", b"location_score", "official_location_score", b"official_location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_existence", b"_existence", "_label_logprob", b"_label_logprob", "_label_score", b"_label_score", "_location_logprob", b"_location_logprob", "_location_score", b"_location_score", "_official_location_score", b"_official_location_score", "_score", b"_score", "box", b"box", "existence", b"existence", "label_logprob", b"label_logprob", "label_score", b"label_score", "location_logprob", b"location_logprob", "location_score", b"location_score", "official_location_score", b"official_location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_logprob", b"_label_logprob", "_label_score", b"_label_score", "_location_logprob", b"_location_logprob", "_location_score", b"_location_score", "_official_location_score", b"_official_location_score", "_score", b"_score", "bins", b"bins", "box", b"box", "calibrated", b"calibrated", "label", b"label", "label_logprob", b"label_logprob", "label_score", b"label_score", "location_logprob", b"location_logprob", "location_score", b"location_score", "official_location_score", b"official_location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_existence", b"_existence", "_label_logprob", b"_label_logprob", "_label_score", b"_label_score", "_location_logprob", b"_location_logprob", "_location_score", b"_location_score", "_official_location_score", b"_official_location_score", "_score", b"_score", "bins", b"bins", "box", b"box", "calibrated", b"calibrated", "existence", b"existence", "label", b"label", "label_logprob", b"label_logprob", "label_score", b"label_score", "location_logprob", b"location_logprob", "location_score", b"location_score", "official_location_score", b"official_location_score", "polygons", b"polygons", "quad_box", b"quad_box", "score", b"score", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__existence: _TypeAlias = _typing.Literal["existence"]  # noqa: Y015
+    _WhichOneofArgType__existence: _TypeAlias = _typing.Literal["_existence", b"_existence"]  # noqa: Y015
     _WhichOneofReturnType__label_logprob: _TypeAlias = _typing.Literal["label_logprob"]  # noqa: Y015
     _WhichOneofArgType__label_logprob: _TypeAlias = _typing.Literal["_label_logprob", b"_label_logprob"]  # noqa: Y015
     _WhichOneofReturnType__label_score: _TypeAlias = _typing.Literal["label_score"]  # noqa: Y015
@@ -417,6 +427,8 @@ class Region(_message.Message):
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
     _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["box", "quad_box", "polygons"]  # noqa: Y015
     _WhichOneofArgType_shape: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__existence) -> _WhichOneofReturnType__existence | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__label_logprob) -> _WhichOneofReturnType__label_logprob | None: ...
     @_typing.overload

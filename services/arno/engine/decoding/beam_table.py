@@ -28,6 +28,9 @@ _NEVER: Final = -1.0e9
 
 _NO_IDS: Final = range(0)
 
+_HISTORIES: Final = ("tokens", "logprobs", "deviations", "end_chances")
+"""What is kept of every token of a beam, running or ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -37,11 +40,13 @@ class Hypothesis:
         token_ids: Its tokens, without the start token; the last is `END_ID` if it has ended.
         logprobs: Log-probability of each token; 0.0 for forced ones.
         deviations: Mean absolute deviation of each location token, in bins; 0.0 for others.
+        end_chances: Probability of the end in place of each token; 0.0 for the forced first one.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     deviations: tuple[float, ...]
+    end_chances: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -49,10 +54,10 @@ class _Rows:
     """The state of the searches: S rows, K beams, W tokens at most.
 
     Attributes:
-        tokens, logprobs, deviations: Of the running beams, [S, K, W] each.
+        tokens, logprobs, deviations, end_chances: Of the running beams, [S, K, W] each.
         scores: Of the running beams, [S, K].
-        ended_tokens, ended_logprobs, ended_deviations: Of the best ended hypotheses, best first,
-            [S, K, W] each.
+        ended_tokens, ended_logprobs, ended_deviations, ended_end_chances: Of the best ended
+            hypotheses, best first, [S, K, W] each.
         ended_lengths, ended_scores: Of the same, [S, K] each.
         ended: Whether there is an ended hypothesis at this rank, [S, K].
         improvable: Whether a running beam may still beat an ended hypothesis, [S, 1].
@@ -63,10 +68,12 @@ class _Rows:
     tokens: torch.Tensor
     logprobs: torch.Tensor
     deviations: torch.Tensor
+    end_chances: torch.Tensor
     scores: torch.Tensor
     ended_tokens: torch.Tensor
     ended_logprobs: torch.Tensor
     ended_deviations: torch.Tensor
+    ended_end_chances: torch.Tensor
     ended_lengths: torch.Tensor
     ended_scores: torch.Tensor
     ended: torch.Tensor
@@ -79,20 +86,19 @@ class _Rows:
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(rows, *shape, dtype=dtype, device=device)
 
+        places = (f"{kind}{name}" for kind in ("", "ended_") for name in _HISTORIES[1:])
+        numbers = {name: zeros(beams, width) for name in places}
         return cls(
             tokens=zeros(beams, width, dtype=torch.long),
-            logprobs=zeros(beams, width),
-            deviations=zeros(beams, width),
             scores=zeros(beams),
             ended_tokens=zeros(beams, width, dtype=torch.long),
-            ended_logprobs=zeros(beams, width),
-            ended_deviations=zeros(beams, width),
             ended_lengths=zeros(beams, dtype=torch.long),
             ended_scores=zeros(beams),
             ended=zeros(beams, dtype=torch.bool),
             improvable=zeros(1, dtype=torch.bool),
             lengths=zeros(1, dtype=torch.long),
             limits=zeros(1, dtype=torch.long),
+            **numbers,
         )
 
     def tensors(self) -> list[torch.Tensor]:
@@ -153,8 +159,8 @@ class BeamTable:
                     self._constraints.open(row, grammar)
         rows, opened = self._rows, slice(first, first + len(limits))
         rows.tokens[opened, :, : len(OPENING)] = self._opening
-        rows.logprobs[opened] = 0.0
-        rows.deviations[opened] = 0.0
+        for name in _HISTORIES[1:]:
+            getattr(rows, name)[opened] = 0.0
         rows.scores[opened] = self._first_scores
         rows.ended_scores[opened] = _NEVER
         rows.ended_lengths[opened] = 0
@@ -191,9 +197,10 @@ class BeamTable:
         """
         rows = _Rows(*(tensor[part] for tensor in self._rows.tensors()))
         logprobs = torch.log_softmax(logits.float(), dim=-1)  # [S, K, V]
+        ends = logprobs[:, :, END_ID].exp()  # [S, K], before anything is forbidden
         logprobs = self._legal(part, rows, logprobs, longest)
         _force_end(rows, logprobs)
-        top = self._top(rows, logits, logprobs)
+        top = self._top(rows, logits, logprobs, ends)
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
         self._merge_ended(rows, top, hits, longest)
         parents = self._continue(rows, top, hits, longest)
@@ -214,11 +221,7 @@ class BeamTable:
         row, running = torch.tensor([places, lengths], device=rows.tokens.device)  # [S] each
         ended = rows.ended[row, 0]
         sizes = rows.ended_lengths[row, 0].where(ended, running).tolist()
-        both = (
-            (rows.ended_tokens, rows.tokens),
-            (rows.ended_logprobs, rows.logprobs),
-            (rows.ended_deviations, rows.deviations),
-        )
+        both = [(getattr(rows, f"ended_{name}"), getattr(rows, name)) for name in _HISTORIES]
         parts = [
             done[row, 0, :width].where(ended[:, None], now[row, 0, :width]).tolist()
             for done, now in both
@@ -256,7 +259,9 @@ class BeamTable:
         banned = torch.zeros_like(match, dtype=logprobs.dtype).masked_fill_(match, -torch.inf)
         logprobs.scatter_add_(2, grams[..., -1], banned)
 
-    def _top(self, rows: _Rows, logits: torch.Tensor, logprobs: torch.Tensor) -> _Candidates:
+    def _top(
+        self, rows: _Rows, logits: torch.Tensor, logprobs: torch.Tensor, ends: torch.Tensor
+    ) -> _Candidates:
         """Return the best continuations, twice as many as beams, so that enough do not end."""
         size = logprobs.shape[-1]
         sums = (logprobs + rows.scores[:, :, None]).flatten(1)  # [S, K * V]
@@ -268,6 +273,7 @@ class BeamTable:
             tokens=tokens,
             logprobs=logprobs.flatten(1).gather(1, places),
             deviations=self._deviations(logits, parents, tokens),
+            end_chances=ends.gather(1, parents),
         )
 
     def _deviations(
@@ -298,12 +304,9 @@ class BeamTable:
         best_scores, best = merged.topk(self._beams)
         histories = self._appended(rows, top, longest)
         width = longest + 1
-        for ended, appended in (
-            (rows.ended_tokens, histories.tokens),
-            (rows.ended_logprobs, histories.logprobs),
-            (rows.ended_deviations, histories.deviations),
-        ):
-            both = torch.cat([ended[:, :, :width], appended], dim=1)  # [S, 3K, width]
+        for name in _HISTORIES:
+            ended = getattr(rows, f"ended_{name}")
+            both = torch.cat([ended[:, :, :width], getattr(histories, name)], dim=1)
             ended[:, :, :width] = both.gather(1, best[:, :, None].expand(-1, -1, width))
         sizes = (rows.lengths + 1).expand(-1, 2 * self._beams)
         rows.ended_lengths.copy_(torch.cat([rows.ended_lengths, sizes], 1).gather(1, best))
@@ -316,9 +319,8 @@ class BeamTable:
         """Continue the best candidates that do not end; return the parent beam of each, [S, K]."""
         scores, kept = (top.scores + hits * _NEVER).topk(self._beams)  # [S, K]
         histories = self._appended(rows, top.take(kept), longest)
-        rows.tokens[:, :, : longest + 1] = histories.tokens
-        rows.logprobs[:, :, : longest + 1] = histories.logprobs
-        rows.deviations[:, :, : longest + 1] = histories.deviations
+        for name in _HISTORIES:
+            getattr(rows, name)[:, :, : longest + 1] = getattr(histories, name)
         rows.scores.copy_(scores)
         return top.parents.gather(1, kept)
 
@@ -331,11 +333,7 @@ class BeamTable:
         def appended(history: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
             return torch.where(here, new[:, :, None], history[:, :, :width].gather(1, parents))
 
-        return _Histories(
-            tokens=appended(rows.tokens, top.tokens),
-            logprobs=appended(rows.logprobs, top.logprobs),
-            deviations=appended(rows.deviations, top.deviations),
-        )
+        return _Histories(*(appended(getattr(rows, n), getattr(top, n)) for n in _HISTORIES))
 
     def _finished(self, rows: _Rows, hits: torch.Tensor) -> torch.Tensor:
         """Update which searches may still improve; return which are over, [S]."""
@@ -372,19 +370,21 @@ class _Candidates:
     tokens: torch.Tensor
     logprobs: torch.Tensor
     deviations: torch.Tensor
+    end_chances: torch.Tensor
 
     def take(self, places: torch.Tensor) -> _Candidates:
-        fields = (self.scores, self.parents, self.tokens, self.logprobs, self.deviations)
-        return _Candidates(*(field.gather(1, places) for field in fields))
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return _Candidates(*(value.gather(1, places) for value in values))
 
 
 @dataclass(frozen=True, slots=True)
 class _Histories:
-    """Tokens with their log-probabilities and deviations, [S, C, W] each."""
+    """Tokens with the numbers that belong to them, [S, C, W] each."""
 
     tokens: torch.Tensor
     logprobs: torch.Tensor
     deviations: torch.Tensor
+    end_chances: torch.Tensor
 
 
 def _newest(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
