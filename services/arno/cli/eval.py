@@ -93,6 +93,11 @@ class _Model:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Fit scores to the truth of this data, and write calibration.json beside the model.",
+)
+@click.option(
     "--device",
     default="auto",
     show_default=True,
@@ -126,6 +131,7 @@ def verb(
     max_tokens: int | None,
     out: Path | None,
     as_json: bool,
+    calibrate: bool,
     device: str,
     parallel: int,
     timeout_s: float,
@@ -140,9 +146,14 @@ def verb(
       arno eval --model tiny --data world:seed=7,n=200
       arno eval --model ./Florence-2-base-ft --data coco:instances_val2017.json,images=val2017
       arno eval --address 127.0.0.1:50051 --data my-photos.jsonl --out judged
+      arno eval --model ./my-model --data held-out.jsonl --calibrate
     """
     if model is not None and gateway.address:
         raise ConfigurationError("--address: a gateway has its own model; leave out --model")
+    if calibrate and gateway.address:
+        raise ConfigurationError(
+            "--calibrate: writes beside a model of this machine; use --model in place of --address"
+        )
     wanted = _tasks(tasks)
     notes = SafeConsole(stderr=True, highlight=False)
     with notes.status("reading the data"):
@@ -163,7 +174,35 @@ def verb(
             on_progress=on_progress,
         )
     _conclude(evaluation, Setup(data, asked, choice, limit), out, as_json=as_json)
+    if calibrate:
+        _calibrate(evaluation, judged.name, data, choice)
     return EXIT_FAILURE if evaluation.failed else 0
+
+
+def _calibrate(evaluation: Evaluation, name: str, data: str, choice: DecodingChoice) -> None:
+    """Fit the scores, write them beside the model, and tell what came of it."""
+    from arno.engine.checkpoints.calibration import write_calibration
+    from arno.engine.checkpoints.folders import find_model_folders
+    from arno.training.evaluation.calibration import REGIONS_MIN, calibration_of, fit
+
+    fits = list(fit(evaluation))
+    for one in fits:
+        about = f"{one.task}: {one.region_count} regions"
+        if one.score_map is None:
+            echo(f"{about}, too few to calibrate ({REGIONS_MIN} are needed)", err=True)
+        else:
+            errors = f"{one.before:.3f} before and {one.after:.3f} after"
+            echo(f"{about}, calibration error {errors} on the same data", err=True)
+    calibration = calibration_of(fits)
+    if not calibration.maps:
+        raise InvalidFieldError(field="--data", problem="holds too little to calibrate", sent=data)
+    path = write_calibration(
+        find_model_folders(name).all[-1],
+        calibration,
+        fingerprint=evaluation.model.fingerprint,
+        fitted_on={"data": data, "num_beams": choice.num_beams},
+    )
+    echo(f"written: {path}", err=True)
 
 
 def _tasks(names: str) -> tuple[Task, ...] | None:

@@ -13,6 +13,7 @@ from arno.engine.interface import PreparedImage, SequenceFinished, SequenceReque
 from arno.engine.task_sequences import read_answer, task_request
 from arno.errors import ArnoError, InputUnavailableError
 from arno.vocabulary import Answer, Lane, TaskSpec, TokenTable
+from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.cascade import TaskInput, followed_inputs, given_input
 from arno.vocabulary.results import TaskResult, Timings
 
@@ -58,6 +59,7 @@ class ImageRun:
         token_table: TokenTable,
         *,
         lane: Lane,
+        calibration: Calibration = UNCALIBRATED,
     ) -> None:
         """Take the tasks, which `check_specs` accepted.
 
@@ -67,12 +69,14 @@ class ImageRun:
             image: What `Engine.prepare` returned.
             token_table: How to read the engine's token ids.
             lane: Priority class of the sequences.
+            calibration: That of the model.
         """
         self.image = image
         self._name = name
         self._tasks = [_TaskRun(spec) for spec in specs]
         self._token_table = token_table
         self._lane = lane
+        self._calibration = calibration
         self._running: dict[str, _Part] = {}
 
     @property
@@ -98,7 +102,9 @@ class ImageRun:
         """Turn an ended sequence into its result."""
         part = self._running.pop(ended.sequence_id)
         try:
-            answer = read_answer(part.spec, ended, self._token_table, self.image.size)
+            answer = read_answer(
+                part.spec, ended, self._token_table, self.image.size, self._calibration
+            )
         except ArnoError as error:
             part.end(error)
         else:

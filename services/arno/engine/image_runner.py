@@ -143,6 +143,7 @@ class ImageRunner:
                 self.engine.prepare(content),
                 self.engine.token_table,
                 lane=opened.lane,
+                calibration=self.engine.card.calibration,
             )
             requests = run.plan()
         except Exception as error:  # noqa: BLE001 - the call that started the image raises it

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from arno.vocabulary.calibration import UNCALIBRATED, Calibration
+
 if TYPE_CHECKING:
     import torch
 
@@ -122,10 +124,10 @@ class SequenceFinished:
         error: Set if the reason is ERROR.
         deviations: Mean absolute deviation of each location token from its bin, in bins, 0.0 for
             other tokens; as long as ``token_ids``. Empty if the engine computes none.
-        candidates: The request's candidates with what the model computed for their tokens, in
-            their order; the fields above are then those of the likeliest. Empty if it never ran.
         end_chances: Probability of the end in place of each token, 0.0 for the forced first one; as
             long as ``token_ids``. Empty if the engine keeps none.
+        candidates: The request's candidates with what the model computed for their tokens, in
+            their order; the fields above are then those of the likeliest. Empty if it never ran.
     """
 
     sequence_id: str
@@ -137,9 +139,9 @@ class SequenceFinished:
     error: ArnoError | None = None
     deviations: tuple[float, ...] = ()
     candidates: tuple[Decoded, ...] = ()
-
-
     end_chances: tuple[float, ...] = ()
+
+
 Event: TypeAlias = SequenceProgress | SequenceFinished
 """What a step reports of a sequence."""
 
@@ -181,6 +183,7 @@ class ModelCard:
         dtype: Number format of the weights.
         position_count: Most tokens of an answer.
         image_size_px: Side of the square image that the vision encoder takes.
+        calibration: Makes the scores of its answers calibrated; without maps if none was fitted.
     """
 
     name: str
@@ -188,6 +191,7 @@ class ModelCard:
     dtype: str
     position_count: int
     image_size_px: int
+    calibration: Calibration = UNCALIBRATED
 
 
 class Engine(Protocol):

@@ -30,6 +30,7 @@ from arno.vocabulary import (
     expected_tokens,
     parse,
 )
+from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.candidates import rank_candidates, write_candidates
 from arno.vocabulary.grammars import Constraint
 
@@ -83,7 +84,11 @@ def task_request(
 
 
 def read_answer(
-    spec: TaskSpec, ended: SequenceFinished, token_table: TokenTable, size: ImageSize
+    spec: TaskSpec,
+    ended: SequenceFinished,
+    token_table: TokenTable,
+    size: ImageSize,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Answer:
     """Return the answer that the tokens of an ended sequence hold, however it ended.
 
@@ -96,11 +101,15 @@ def read_answer(
         raise CancelledError("the task was cancelled before it had an answer")
     if not ended.token_ids and ended.finish_reason is FinishReason.DEADLINE:
         raise DeadlineExceededError("the deadline passed before the task had an answer")
-    return parse_end(spec, ended, token_table, size)
+    return parse_end(spec, ended, token_table, size, calibration)
 
 
 def parse_end(
-    spec: TaskSpec, ended: SequenceFinished, token_table: TokenTable, size: ImageSize
+    spec: TaskSpec,
+    ended: SequenceFinished,
+    token_table: TokenTable,
+    size: ImageSize,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Answer:
     """Return the answer that tokens hold; of candidates the likeliest, with the scores of all.
 
@@ -109,6 +118,7 @@ def parse_end(
         ended: The end of its sequence, with tokens.
         token_table: What the tokens mean.
         size: The size of the image as a viewer shows it.
+        calibration: That of the model.
     """
 
     def read(decoded: Decoded) -> Answer:
@@ -120,6 +130,7 @@ def parse_end(
             region=spec.region,
             classes=spec.classes,
             min_score=spec.min_score,
+            calibration=calibration,
         )
 
     if ended.candidates:

@@ -1,5 +1,6 @@
 """Hold what the model said, typed. The names are those of the API's `Answer`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -98,17 +99,21 @@ class Answer:
 
         Regions without a score stay. A phrase of which no region is left goes, too.
         """
-        match self.value:
-            case GroundingAnswer(phrases):
-                kept = (
-                    replace(phrase, regions=_above(phrase.regions, score)) for phrase in phrases
-                )
-                value: AnswerValue = GroundingAnswer(tuple(one for one in kept if one.regions))
-            case _:
-                value = replace(self.value, regions=_above(self.value.regions, score))
-        answer = replace(self, value=value)
+        answer = self._with_regions(
+            lambda regions: tuple(one for one in regions if one.score is None or one.score >= score)
+        )
         left_out = len(self.regions) - len(answer.regions)
         return replace(answer, left_out_count=self.left_out_count + left_out)
+
+    def with_each(self, change: Callable[[Region], Region]) -> "Answer":
+        """Return the answer with every region changed."""
+        return self._with_regions(lambda regions: tuple(map(change, regions)))
+
+    def _with_regions(self, change: Callable[[tuple[Region, ...]], tuple[Region, ...]]) -> "Answer":
+        if not isinstance(self.value, GroundingAnswer):
+            return replace(self, value=replace(self.value, regions=change(self.value.regions)))
+        changed = (replace(one, regions=change(one.regions)) for one in self.value.phrases)
+        return replace(self, value=GroundingAnswer(tuple(one for one in changed if one.regions)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,3 @@ class ScoredCandidate:
     log_likelihood: float
     posterior: float
     token_logprobs: tuple[float, ...]
-
-
-def _above(regions: tuple[Region, ...], score: float) -> tuple[Region, ...]:
-    return tuple(one for one in regions if one.score is None or one.score >= score)

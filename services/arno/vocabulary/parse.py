@@ -21,6 +21,7 @@ from arno.vocabulary.answers import (
     TextAnswer,
 )
 from arno.vocabulary.blocks import Block, split_blocks
+from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.decoded import Decoded
 from arno.vocabulary.parse_boxes import read_detections, read_proposals, read_quads
 from arno.vocabulary.parse_phrases import read_phrases
@@ -56,6 +57,7 @@ def parse(  # noqa: PLR0913 - what the task was asked with
     region: Box | None = None,
     classes: Sequence[str] = (),
     min_score: float | None = None,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Answer:
     """Return what the model said, for any tokens whatever.
 
@@ -68,9 +70,10 @@ def parse(  # noqa: PLR0913 - what the task was asked with
         classes: What was asked for, if classes were: phrases say whether they are among them.
         min_score: Regions whose score is below are left out and counted, but for a
             `region` that a text is given with.
+        calibration: Makes the scores of regions calibrated, before any is left out.
     """
     segments = split(decoded, token_table)
-    answer = Answer(
+    uncalibrated = Answer(
         value=_READERS[task](_Reading(segments, size, region, classes)),
         score=geometric_mean(decoded.logprobs),
         finish_reason=decoded.finish_reason,
@@ -79,6 +82,7 @@ def parse(  # noqa: PLR0913 - what the task was asked with
         ),
         token_count=len(decoded.token_ids),
     )
+    answer = calibration.apply(task, uncalibrated)
     # The region of such a text was given, not found.
     given = region is not None and isinstance(answer.value, TextAnswer)
     return answer if min_score is None or given else answer.above(min_score)

@@ -78,7 +78,7 @@ class Region:
         label_score: How sure the model was of the label, 0..1; None without a label or log-probs.
         location_score: The overlap (IoU) with the true place that the model expects, 0..1; None
             without location tokens, or where the engine computes no deviations.
-        score: Their product, or the one that there is.
+        score: Their product, or the one that there is; calibrated, if `calibrated` says so.
         official_location_score: The score of the place by the formula of the published Florence-2
             processors: the geometric mean of the location tokens' probabilities.
         label_logprob: Logarithm of the probability of all tokens of the label together.

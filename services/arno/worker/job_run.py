@@ -27,7 +27,6 @@ from arno.errors import (
 from arno.vocabulary import (
     Answer,
     FinishReason,
-    ImageSize,
     JobState,
     Task,
     TaskSpec,
@@ -35,6 +34,7 @@ from arno.vocabulary import (
     build_prompt,
     check_inputs,
 )
+from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.candidates import write_candidates
 from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
 from arno.vocabulary.grammars import Constraint
@@ -112,15 +112,17 @@ class Part:
             candidates=write_candidates(task, self.spec.candidates, size),
         )
 
-    def read(
-        self, end: SequenceFinished, token_table: TokenTable, size: ImageSize, times: StageTimes
-    ) -> None:
-        """End with the answer that the tokens hold, and with the durations of all stages."""
+    @property
+    def asked(self) -> TaskSpec:
+        """The task with its input."""
         given = self.given
-        spec = replace(self.spec, text=given.text, classes=given.classes, region=given.region)
-        self.answer = parse_end(spec, end, token_table, size)
-        message = answer_to_wire(self.answer)
-        message.timings.CopyFrom(times.of_sequence(end.encode_s, end.decode_s))
+        return replace(self.spec, text=given.text, classes=given.classes, region=given.region)
+
+    def read(self, answer: Answer, timings: types_pb2.Timings) -> None:
+        """End with an answer, and with the durations of all stages."""
+        self.answer = answer
+        message = answer_to_wire(answer)
+        message.timings.CopyFrom(timings)
         self._blank_result().answer.CopyFrom(message)
 
     def fail(self, error: ArnoError) -> None:
@@ -193,6 +195,7 @@ class JobRun:
         token_table: TokenTable,
         queue_s: float,
         lengths: AnswerLengths[Task],
+        calibration: Calibration = UNCALIBRATED,
     ) -> None:
         """Take the tasks of a request, in its order.
 
@@ -204,6 +207,7 @@ class JobRun:
             token_table: How to read the engine's token ids.
             queue_s: Seconds from the gateway's acceptance to the begin of the attempt.
             lengths: Expected lengths of answers; learns from answers that came to their own end.
+            calibration: That of the model.
         """
         self._tasks = [TaskRun(index, message) for index, message in enumerate(tasks)]
         self._template = template
@@ -211,6 +215,7 @@ class JobRun:
         self._token_table = token_table
         self._times = StageTimes(queue_s, template.image.prepare_s)
         self._lengths = lengths
+        self._calibration = calibration
         self._parts: dict[str, Part] = {}
         self._new: dict[int, types_pb2.TaskResult] = {}
         self._encoded = False
@@ -287,8 +292,12 @@ class JobRun:
         elif cut is not None and not end.token_ids:
             part.fail(cut)
         else:
-            part.read(end, self._token_table, self._size, self._times)
+            self._read(part, end)
         self._note(part)
+
+    def _read(self, part: Part, end: SequenceFinished) -> None:
+        answer = parse_end(part.asked, end, self._token_table, self._size, self._calibration)
+        part.read(answer, self._times.of_sequence(end.encode_s, end.decode_s))
 
     def _plan(self, task: TaskRun) -> Iterator[SequenceRequest]:
         source = self._source(task)

@@ -113,6 +113,7 @@ class JobTable:
             token_table=self._engine.token_table,
             queue_s=job.queue_s,
             lengths=self._lengths,
+            calibration=self._engine.card.calibration,
         )
         with self._looking:
             self._jobs[job.serial] = job

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from arno.cli.main import root
+from arno.engine.checkpoints.calibration import CALIBRATION_FILE, read_calibration
+from arno.engine.checkpoints.folders import find_model, fingerprint
 from arno.errors import ConfigurationError, InvalidFieldError, ModelError
+from arno.vocabulary import Task
 from click.testing import CliRunner, Result
 from PIL import Image
 from support.arno_up import start_arno
@@ -112,6 +116,8 @@ def test_nothing_but_words_for_people_is_on_stderr(photos):
         (("--tasks", "OCR"), InvalidFieldError, "--data: holds no question"),
         (("--model", "tiny", "--address", "x:1"), ConfigurationError, "leave out --model"),
         (("--model", "no/such"), ModelError, "no/such"),
+        (("--calibrate", "--address", "x:1"), ConfigurationError, "use --model"),
+        (("--calibrate", *QUICK), InvalidFieldError, "holds too little to calibrate"),
     ],
 )
 def test_flag_that_cannot_be_used_says_why(photos, words, error, problem):
@@ -125,3 +131,18 @@ def test_folder_of_another_run_is_refused(photos, tmp_path):
     again = arno_eval("--data", photos, "--out", tmp_path / "out", "--beams", "2")
     assert isinstance(again.exception, ConfigurationError)
     assert "holds the run of another decoding" in again.exception.message
+
+
+def test_a_calibration_is_written_beside_the_model_and_used_by_it(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(find_model("tiny"), model, ignore=shutil.ignore_patterns(CALIBRATION_FILE))
+    words = ("--model", model, "--data", "world:seed=7,n=50,tasks=OD", "--calibrate", *QUICK)
+    done = arno_eval(*words)
+    assert done.exception is None, done.stderr
+    assert "OD: " in done.stderr
+    assert f"written: {model / CALIBRATION_FILE}" in done.stderr
+    calibration = read_calibration(model, fingerprint(model))
+    assert set(calibration.maps) == {Task.OD}
+    # A second fit starts from the same scores, not from calibrated ones.
+    assert arno_eval(*words).exception is None
+    assert read_calibration(model, fingerprint(model)) == calibration

@@ -13,6 +13,7 @@ from transformers import Florence2Config, Florence2ForConditionalGeneration, Gen
 
 from arno.engine.checkpoints.adapter import merge_adapter, read_adapter
 from arno.engine.checkpoints.assembly import assemble
+from arno.engine.checkpoints.calibration import read_calibration
 from arno.engine.checkpoints.config import (
     Layout,
     PixelRecipe,
@@ -100,12 +101,14 @@ def make_card(
 ) -> ModelCard:
     """Return the card that results carry; the name of a model with random weights says so."""
     random = any(map(has_random_weights, folders.all))
+    digest = fingerprint(*folders.all)
     return ModelCard(
         name=f"{name} (random weights)" if random else name,
-        fingerprint=fingerprint(*folders.all),
+        fingerprint=digest,
         dtype=str(network.dtype).removeprefix("torch."),
         position_count=position_count(network),
         image_size_px=recipe.side_px,
+        calibration=read_calibration(folders.all[-1], digest),
     )
 
 
