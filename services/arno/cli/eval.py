@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from arno.cli.connecting import Connection, connection_options
+from arno.cli.eval_head import head_folder, judge_head
 from arno.cli.figures_table import print_figures
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
@@ -56,7 +57,8 @@ class _Model:
 @click.option(
     "--model",
     metavar="NAME",
-    help="What is judged: tiny, a folder, or a hub id in the local cache; runs in this process.  "
+    help="What is judged: tiny, a folder (of a head of arno train --head too), or a hub id in the "
+    "local cache; runs in this process.  "
     "[default: tiny]",
 )
 @connection_options(
@@ -147,6 +149,7 @@ def verb(
       arno eval --model ./Florence-2-base-ft --data coco:instances_val2017.json,images=val2017
       arno eval --address 127.0.0.1:50051 --data my-photos.jsonl --out judged
       arno eval --model ./my-model --data held-out.jsonl --calibrate
+      arno eval --model runs/masks/model --data coco:instances_val2017.json,images=val2017
     """
     if model is not None and gateway.address:
         raise ConfigurationError("--address: a gateway has its own model; leave out --model")
@@ -156,6 +159,20 @@ def verb(
         )
     wanted = _tasks(tasks)
     notes = SafeConsole(stderr=True, highlight=False)
+    folder = head_folder(model) if model is not None else None
+    if folder is not None:
+        if wanted is not None:
+            raise ConfigurationError("--tasks: a head answers one; leave it out")
+        return judge_head(
+            folder,
+            data,
+            device=device,
+            limit=limit,
+            out=out,
+            as_json=as_json,
+            notes=notes,
+            progress=_progress,
+        )
     with notes.status("reading the data"):
         asked = questions_of(open_data(data, tasks=wanted), tasks=wanted, images_max=limit)
     _check(asked, data, notes)

@@ -19,7 +19,7 @@ _STOPPED: Final = 130
 @click.command("train")
 @settings_options(TrainSettings, process="train", known_elsewhere=KNOWN_SETTINGS)
 def verb(settings: TrainSettings) -> int:
-    """Fine-tune a Florence-2 on your own samples, whole or by LoRA.
+    """Fine-tune a Florence-2 on your own samples, whole or by LoRA, or a head on its encoder.
 
     OUT/model is served by `arno up --model OUT/model`. A run that was stopped or killed goes on
     from its last checkpoint when the same command is given again. docs/training.md describes the
@@ -30,17 +30,24 @@ def verb(settings: TrainSettings) -> int:
       arno train --data boxes.jsonl --out runs/boxes --lora-rank 16
       arno train --data coco:instances.json,images=photos --out runs/coco \\
           --model ./Florence-2-base --epochs 5 --micro-batch 2
+      arno train --head detection --preset paper-heads --out runs/masks \\
+          --data coco:instances.json,images=photos --model ./Florence-2-base
       torchrun --nproc-per-node 4 -m arno.cli train --data boxes.jsonl --out runs/boxes
     """
     # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    extra = "train" if settings.head == "none" else "heads,train"
     try:
-        from arno.training.trainer.fine_tune import fine_tune
         from arno.training.trainer.process_group import ProcessGroup
+
+        if settings.head == "none":
+            from arno.training.trainer.fine_tune import fine_tune as train
+        else:
+            from arno.training.heads.run import train_head as train
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"training needs {error.name}: pip install 'arno[train]'", extra="train"
+            f"training needs {error.name}: pip install 'arno[{extra}]'", extra=extra
         ) from error
     group = ProcessGroup.of(os.environ)
-    finished = fine_tune(settings, group, SafeConsole(stderr=True, quiet=not group.leads))
+    finished = train(settings, group, SafeConsole(stderr=True, quiet=not group.leads))
     return 0 if finished else _STOPPED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from arno.engine.interface import Engine
 from arno.engine.null_engine import NULL_MODEL, NullEngine
 from arno.engine.settings import EngineSettings
@@ -24,9 +26,25 @@ def create_engine(settings: EngineSettings, *, clock: Clock = SYSTEM_CLOCK) -> E
         return NullEngine(settings)
     try:
         from arno.engine.checkpoints import load_checkpoint
+        from arno.engine.checkpoints.folders import find_model
         from arno.engine.continuous_engine import ContinuousEngine
+        from arno.engine.heads.description import is_head
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"the engine needs {fault.name}: pip install 'arno[worker]'", extra="worker"
         ) from fault
+    folder = find_model(settings.model, download=settings.download)
+    if is_head(folder):
+        return _head_engine(folder, settings, clock)
     return ContinuousEngine(load_checkpoint(settings), settings, clock)
+
+
+def _head_engine(folder: Path, settings: EngineSettings, clock: Clock) -> Engine:
+    try:
+        from arno.engine.heads.head_engine import HeadEngine
+        from arno.engine.heads.load import load_head
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(
+            f"a head needs {fault.name}: pip install 'arno[heads]'", extra="heads"
+        ) from fault
+    return HeadEngine(load_head(folder, settings), settings, clock)

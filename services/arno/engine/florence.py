@@ -44,9 +44,9 @@ def load(model: str = "tiny", **settings: Any) -> Florence:
     """Load a model into this process and return it, ready to answer.
 
     Args:
-        model: `tiny` (bundled), a folder with a checkpoint or a LoRA adapter, or a hub id
-            (`OWNER/NAME` or `OWNER/NAME@REVISION`), which must be in the local cache unless
-            `download=True`.
+        model: `tiny` (bundled), a folder with a checkpoint, a LoRA adapter or a head of
+            `arno train --head`, or a hub id (`OWNER/NAME` or `OWNER/NAME@REVISION`), which must be
+            in the local cache unless `download=True`.
         settings: Fields of `EngineSettings`, named as a worker's flags: `device="cuda"`,
             `dtype="bfloat16"`, `base_model=...`, `download=True`, `batch_sequences_max=32`, ...
 
@@ -89,6 +89,11 @@ class Florence:
     def model(self) -> Model:
         """The model that answers."""
         return Model(self._card.name, self._card.fingerprint, self._card.dtype)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The only labels that a head knows; empty for a Florence-2, whose labels are free."""
+        return self._card.categories
 
     def ask(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from arno.errors import ArnoError
-    from arno.vocabulary import Decoded, FinishReason, ImageSize, TokenTable
+    from arno.vocabulary import AnswerValue, Decoded, FinishReason, ImageSize, TokenTable
     from arno.vocabulary.grammars import Constraint
 
 
@@ -128,6 +128,7 @@ class SequenceFinished:
             long as ``token_ids``. Empty if the engine keeps none.
         candidates: The request's candidates with what the model computed for their tokens, in
             their order; the fields above are then those of the likeliest. Empty if it never ran.
+        value: The answer itself, from an engine that writes no tokens; None from all others.
     """
 
     sequence_id: str
@@ -140,6 +141,7 @@ class SequenceFinished:
     deviations: tuple[float, ...] = ()
     candidates: tuple[Decoded, ...] = ()
     end_chances: tuple[float, ...] = ()
+    value: AnswerValue | None = None
 
 
 Event: TypeAlias = SequenceProgress | SequenceFinished
@@ -184,6 +186,7 @@ class ModelCard:
         position_count: Most tokens of an answer.
         image_size_px: Side of the square image that the vision encoder takes.
         calibration: Makes the scores of its answers calibrated; without maps if none was fitted.
+        categories: The only labels that it knows, of a head; empty where labels are free.
     """
 
     name: str
@@ -192,6 +195,7 @@ class ModelCard:
     position_count: int
     image_size_px: int
     calibration: Calibration = UNCALIBRATED
+    categories: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -133,6 +133,9 @@ def parse_end(
             calibration=calibration,
         )
 
+    if ended.value is not None:
+        answer = Answer(ended.value, None, ended.finish_reason, raw_text="", token_count=0)
+        return answer if spec.min_score is None else answer.above(spec.min_score)
     if ended.candidates:
         return rank_candidates([read(one) for one in ended.candidates], ended.candidates)
     return read(

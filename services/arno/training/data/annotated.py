@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from arno.dataset import Dataset, ImageRecord
 from arno.dataset.folder import MANIFEST
@@ -15,6 +16,8 @@ from arno.training.data.checks import check_answer
 from arno.training.data.image_files import ImageFile
 from arno.training.data.source import Sample, SampleSource, error_at
 from arno.vocabulary import Task, check_inputs
+
+_TASKS: Final = tuple(Task)
 
 
 class AnnotatedImages(SampleSource):
@@ -35,10 +38,12 @@ class AnnotatedImages(SampleSource):
         self._tasks = tasks
         self._records = array("q")
         self._ordinals = array("q")
+        self._asked = array("b")
         for number, record in enumerate(self._dataset):
-            for ordinal, _ in enumerate(questions(record, tasks)):
+            for ordinal, asked in enumerate(questions(record, tasks)):
                 self._records.append(number)
                 self._ordinals.append(ordinal)
+                self._asked.append(_TASKS.index(asked.spec.task))
         if not self._records:
             raise InvalidFieldError(
                 field=str(folder), problem="it answers no question of the tasks"
@@ -57,6 +62,10 @@ class AnnotatedImages(SampleSource):
     def __getitem__(self, index: int) -> Sample:
         record = self._dataset[self._records[index]]
         return self._sample(record, self._ordinals[index])
+
+    def task(self, index: int) -> Task:
+        """Return the task of a sample."""
+        return _TASKS[self._asked[index]]
 
     def _sample(self, record: ImageRecord, ordinal: int) -> Sample:
         asked = list(questions(record, self._tasks))[ordinal]

@@ -65,6 +65,10 @@ class CocoFile(SampleSource):
             raise InvalidFieldError(field=field, problem="no such image", sent=sent)
         return self._sample(question)
 
+    def task(self, index: int) -> Task:
+        """Return the task of a sample."""
+        return self._questions[index].task
+
     def _sample(self, question: Question) -> Sample:
         entry = self._index.images[question.image].entry
         place = str(self._index.path)

@@ -31,15 +31,26 @@ _BETWEEN: Final = ";"
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """The name of one source: its subject, and the options behind it."""
+class DataName:
+    """The name of one source: its subject, and the options behind it.
+
+    Attributes:
+        text: The whole name.
+        subject: What stands before the first comma: a file or a folder.
+        options: What stands behind it.
+    """
 
     text: str
     subject: str
     options: dict[str, str]
 
     @classmethod
-    def of(cls, text: str, known: Sequence[str], *, has_subject: bool) -> _Named:
+    def of(cls, text: str, known: Sequence[str], *, has_subject: bool) -> DataName:
+        """Read a name.
+
+        Raises:
+            InvalidFieldError: An option is not among the known ones.
+        """
         parts = text.split(",")
         subject = parts.pop(0) if has_subject else ""
         options = {}
@@ -54,6 +65,11 @@ class _Named:
         return cls(text, subject, options)
 
     def number(self, name: str, default: int, *, least: int) -> int:
+        """Return an option that is a whole number.
+
+        Raises:
+            InvalidFieldError: It is none, or too small.
+        """
         written = self.options.get(name, str(default))
         if not written.isdecimal() or int(written) < least:
             raise InvalidFieldError(
@@ -65,7 +81,11 @@ class _Named:
         return int(written)
 
     def world(self) -> str:
-        """Return the name of a world."""
+        """Return the name of a world.
+
+        Raises:
+            InvalidFieldError: No world has it.
+        """
         name = self.options.get("world", TINY_NAME)
         if name not in WORLDS:
             raise InvalidFieldError(
@@ -77,7 +97,11 @@ class _Named:
         return name
 
     def tasks(self, wanted: Sequence[Task] | None) -> tuple[Task, ...] | None:
-        """Return the named tasks that the caller wants; None where neither names any."""
+        """Return the named tasks that the caller wants; None where neither names any.
+
+        Raises:
+            InvalidFieldError: A name is no task's, or the caller wants none of them.
+        """
         if "tasks" not in self.options:
             return None if wanted is None else tuple(wanted)
         field = f"data {self.text!r}: tasks"
@@ -114,9 +138,17 @@ class _JoinedSources(SampleSource):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"there is no sample {index} of {len(self)}")
+        source, own = self._place(index)
+        return source[own]
+
+    def task(self, index: int) -> Task | None:
+        """Return the task of a sample; None of a broken one."""
+        source, own = self._place(index)
+        return source.task(own)
+
+    def _place(self, index: int) -> tuple[SampleSource, int]:
         which = bisect.bisect_right(self._ends, index)
-        start = self._ends[which - 1] if which else 0
-        return self._sources[which][index - start]
+        return self._sources[which], index - (self._ends[which - 1] if which else 0)
 
 
 def open_data(
@@ -142,7 +174,7 @@ def open_data(
 def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> SampleSource:
     kind, colon, rest = text.partition(":")
     if colon and kind == "world":
-        named = _Named.of(rest, ("seed", "n", "tasks", "world"), has_subject=False)
+        named = DataName.of(rest, ("seed", "n", "tasks", "world"), has_subject=False)
         return WorldScenes(
             seed=named.number("seed", 0, least=0),
             count=named.number("n", 200, least=1),
@@ -151,12 +183,12 @@ def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> Sample
             world=named.world(),
         )
     if colon and kind == "coco":
-        named = _Named.of(rest, ("images", "tasks"), has_subject=True)
+        named = DataName.of(rest, ("images", "tasks"), has_subject=True)
         path = Path(named.subject).expanduser()
         images = Path(named.options.get("images", path.parent)).expanduser()
         return CocoFile(path, images, tasks=named.tasks(tasks))
     if is_data_set(Path(text.partition(",")[0]).expanduser()):
-        named = _Named.of(text, ("tasks",), has_subject=True)
+        named = DataName.of(text, ("tasks",), has_subject=True)
         return AnnotatedImages(Path(named.subject).expanduser(), tasks=named.tasks(tasks))
     if not text.endswith(".jsonl"):
         problem = "not the name of data"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from PIL.Image import Image
 
 from arno.errors import InvalidFieldError
-from arno.vocabulary import AnswerValue, ImageSize, Region, TaskSpec
+from arno.vocabulary import AnswerValue, ImageSize, Region, Task, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,16 @@ class SampleSource(ABC):
                 file, the line and the field in it.
             IndexError: The number is out of range.
         """
+
+    def task(self, index: int) -> Task | None:
+        """Return the task of a sample without its image; None of a broken one.
+
+        Sources that know it without reading the sample say it at once.
+        """
+        try:
+            return self[index].spec.task
+        except InvalidFieldError:
+            return None
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -74,6 +74,10 @@ class WorldScenes(SampleSource):
     def __getitem__(self, index: int) -> Sample:
         return self._samples[index]
 
+    def task(self, index: int) -> Task:
+        """Return the task of a sample."""
+        return self._samples[index].spec.task
+
 
 def samples(
     split: Split,

@@ -23,6 +23,7 @@ from arno.training.trainer.schedule import SampleOrder
 from arno.training.trainer.settings import ScheduleSettings
 from arno.vocabulary import build_prompt, encode
 
+RowT = TypeVar("RowT")
 BatchT = TypeVar("BatchT")
 
 IGNORED: Final = -100
@@ -37,7 +38,7 @@ class RankBatch(Generic[BatchT]):
 
     Attributes:
         batches: Micro-batches; none where every sample is broken.
-        token_count: Number of answer tokens in them.
+        token_count: Number of answer tokens in them; of heads, of images.
         errors: What is wrong with the broken samples met, by the number of the sample.
     """
 
@@ -132,8 +133,60 @@ class Row:
     answer: torch.Tensor
 
 
-class RankBatches(Dataset[RankBatch[Batch]]):
+class RankBatches(Dataset[RankBatch[BatchT]], Generic[RowT, BatchT]):
     """This process's part of each step, by the number of the step."""
+
+    def __init__(self, sample_count: int, group: ProcessGroup, settings: ScheduleSettings) -> None:
+        """Deal the samples of each step in turn to all processes."""
+        self._group = group
+        self._order = SampleOrder(sample_count, settings.seed)
+        self._batch, self._micro_batch = settings.batch, settings.micro_batch
+        # With more errors than allowed the run stops anyway.
+        self._tries_max = settings.bad_samples_max + 1
+
+    def __getitem__(self, step: int) -> RankBatch[BatchT]:
+        errors: dict[int, str] = {}
+        start = step * self._batch
+        positions = self._group.share(range(start, start + self._batch))
+        rows = [row for one in positions if (row := self._row(one, errors)) is not None]
+        batches = tuple(
+            self.together(rows[first : first + self._micro_batch])
+            for first in range(0, len(rows), self._micro_batch)
+        )
+        return RankBatch(batches, sum(map(self.token_count, rows)), errors)
+
+    def _row(self, position: int, errors: dict[int, str]) -> RowT | None:
+        for offset in range(self._tries_max):
+            number = self._order.at(position + offset)
+            try:
+                return self.row(number, position)
+            except InvalidFieldError as error:
+                errors[number] = error.message
+        return None
+
+    def row(self, number: int, position: int) -> RowT:
+        """Return a sample as tensors.
+
+        Args:
+            number: Of the sample.
+            position: Its place in the order of all epochs, for what is random in it.
+
+        Raises:
+            InvalidFieldError: The sample is broken.
+        """
+        raise NotImplementedError
+
+    def token_count(self, row: RowT) -> int:
+        """Return how much a sample counts in the loss of its step."""
+        raise NotImplementedError
+
+    def together(self, rows: Sequence[RowT]) -> BatchT:
+        """Return a micro-batch."""
+        raise NotImplementedError
+
+
+class AnswerBatches(RankBatches[Row, Batch]):
+    """Questions with their answers, in batches of equal numbers of samples."""
 
     def __init__(
         self,
@@ -142,32 +195,22 @@ class RankBatches(Dataset[RankBatch[Batch]]):
         group: ProcessGroup,
         settings: ScheduleSettings,
     ) -> None:
-        """Deal the samples of each step in turn to all processes."""
-        self._source, self._collator, self._group = source, collator, group
-        self._order = SampleOrder(len(source), settings.seed)
-        self._batch, self._micro_batch = settings.batch, settings.micro_batch
-        # With more errors than allowed the run stops anyway.
-        self._tries_max = settings.bad_samples_max + 1
+        """Take the samples, and what makes tensors of them."""
+        super().__init__(len(source), group, settings)
+        self._source, self._collator = source, collator
 
-    def __getitem__(self, step: int) -> RankBatch[Batch]:
-        errors: dict[int, str] = {}
-        start = step * self._batch
-        positions = self._group.share(range(start, start + self._batch))
-        rows = [row for one in positions if (row := self._row(one, errors)) is not None]
-        batches = tuple(
-            self._collator.batch(rows[first : first + self._micro_batch])
-            for first in range(0, len(rows), self._micro_batch)
-        )
-        return RankBatch(batches, sum(len(row.answer) for row in rows), errors)
+    def row(self, number: int, position: int) -> Row:
+        """Return a sample as tensors; nothing in it is random."""
+        del position
+        return self._collator.row(self._source[number])
 
-    def _row(self, position: int, errors: dict[int, str]) -> Row | None:
-        for offset in range(self._tries_max):
-            number = self._order.at(position + offset)
-            try:
-                return self._collator.row(self._source[number])
-            except InvalidFieldError as error:
-                errors[number] = error.message
-        return None
+    def token_count(self, row: Row) -> int:
+        """Return the number of tokens of a sample's answer."""
+        return len(row.answer)
+
+    def together(self, rows: Sequence[Row]) -> Batch:
+        """Return rows padded to one length."""
+        return self._collator.batch(rows)
 
 
 def read_ahead(

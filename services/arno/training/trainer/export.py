@@ -13,7 +13,10 @@ import torch
 
 from arno import __version__
 from arno.engine.checkpoints.folders import find_model
-from arno.training.origin import processor_name
+from arno.engine.checkpoints.write import image_token_count
+from arno.training.origin import processor_name, source_commit
+from arno.training.trainer.checkpoint import Progress
+from arno.training.trainer.log import Log
 from arno.training.trainer.model import TrainableModel
 from arno.training.trainer.settings import TrainSettings
 
@@ -67,7 +70,43 @@ class Provenance:
     torch_version: str = str(torch.__version__)
 
 
-def write_model(model: TrainableModel, settings: TrainSettings, provenance: Provenance) -> Path:
+@dataclass(frozen=True, slots=True)
+class LearnedFrom:
+    """What a run has learned from.
+
+    Attributes:
+        data_digest: Digest of the data's content.
+        sample_count: Number of samples in the data.
+        base_fingerprint: Fingerprint of the model that it started from.
+    """
+
+    data_digest: str
+    sample_count: int
+    base_fingerprint: str
+
+
+def provenance(
+    settings: TrainSettings, progress: Progress, learned: LearnedFrom, device: str
+) -> Provenance:
+    """Return where the model of a finished run comes from; `device` is its hardware in words."""
+    log = Log(settings.out, progress.step)
+    return Provenance(
+        base=settings.model,
+        base_fingerprint=learned.base_fingerprint,
+        data=settings.data,
+        data_digest=learned.data_digest,
+        sample_count=learned.sample_count,
+        bad_sample_count=len(progress.errors),
+        settings=settings.model_dump(mode="json"),
+        steps=progress.step,
+        loss=log.steps[-1].loss if log.steps else float("nan"),
+        commit=source_commit() or "",
+        hardware=device,
+        trained_s=progress.trained_s,
+    )
+
+
+def write_model(model: TrainableModel, settings: TrainSettings, origin: Provenance) -> Path:
     """Write `OUT/model`, and `OUT/adapter` for LoRA; return the folder of the model.
 
     The weights of `model` are merged and converted: it cannot be trained after that.
@@ -77,7 +116,7 @@ def write_model(model: TrainableModel, settings: TrainSettings, provenance: Prov
         adapter = settings.out / "adapter"
         # No embedding is trained; peft would look for the base model on the hub to find that out.
         network.save_pretrained(adapter, save_embedding_layers=False)
-        _describe(adapter, provenance, f"LoRA of rank {settings.lora_rank} for {settings.model}")
+        describe(adapter, origin, f"LoRA of rank {settings.lora_rank} for {settings.model}")
         network = network.merge_and_unload()
     base = find_model(settings.model)
     partial, folder = settings.out / "model.part", settings.out / "model"
@@ -87,10 +126,29 @@ def write_model(model: TrainableModel, settings: TrainSettings, provenance: Prov
     for pattern in _COPIED:
         for path in base.glob(pattern):
             shutil.copy(path, partial / path.name)
-    _describe(partial, provenance, f"{settings.model}, fine-tuned")
+    if settings.image_px:
+        _resize_images(partial, model)
+    describe(partial, origin, f"{settings.model}, fine-tuned")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return folder
+
+
+def _resize_images(folder: Path, model: TrainableModel) -> None:
+    """Have the processors of a model's folder make images of the size that it was trained with."""
+    side_px = model.checkpoint.recipe.side_px
+    square = {"height": side_px, "width": side_px}
+    count = image_token_count(model.checkpoint.network.config, side_px)
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        images = fields.get("image_processor", fields if name.startswith("pre") else None)
+        if images is None:
+            continue
+        images |= {"size": square, "crop_size": square, "image_seq_length": count}
+        path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
 def hardware(device: torch.device, processes: int) -> str:
@@ -112,19 +170,20 @@ def _dtype(settings: TrainSettings, base: Path) -> torch.dtype:
     return dtype
 
 
-def _describe(folder: Path, provenance: Provenance, title: str) -> None:
-    facts = asdict(provenance)
+def describe(folder: Path, origin: Provenance, title: str) -> None:
+    """Write `training.json` and `README.md` into the folder of a model."""
+    facts = asdict(origin)
     (folder / "training.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
     rows = {
-        "Started from": f"{provenance.base} ({provenance.base_fingerprint[:12]})",
-        "Data": f"`{provenance.data}` ({provenance.data_digest[:12]}), "
-        f"{provenance.sample_count} samples, {provenance.bad_sample_count} broken",
-        "Steps": f"{provenance.steps} of {provenance.settings['batch']} samples, "
-        f"last loss {provenance.loss:.4f}",
-        "Seed": provenance.settings["seed"],
-        "Commit": provenance.commit or f"arno {provenance.arno_version}",
-        "Hardware": provenance.hardware,
-        "Time": f"{provenance.trained_s / 60:.1f} minutes",
+        "Started from": f"{origin.base} ({origin.base_fingerprint[:12]})",
+        "Data": f"`{origin.data}` ({origin.data_digest[:12]}), "
+        f"{origin.sample_count} samples, {origin.bad_sample_count} broken",
+        "Steps": f"{origin.steps} of {origin.settings['batch']} samples, "
+        f"last loss {origin.loss:.4f}",
+        "Seed": origin.settings["seed"],
+        "Commit": origin.commit or f"arno {origin.arno_version}",
+        "Hardware": origin.hardware,
+        "Time": f"{origin.trained_s / 60:.1f} minutes",
     }
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     (folder / "README.md").write_text(

@@ -91,7 +91,7 @@ class Log:
                 color="tab:orange",
                 label="validation",
             )
-        axes.set(xlabel="step", ylabel="cross-entropy a token", yscale="log")
+        axes.set(xlabel="step", ylabel="loss", yscale="log")
         axes.legend(loc="upper right")
         rates = axes.twinx()
         rates.plot(numbers, [step.learning_rate for step in self.steps], color="tab:grey", ls=":")

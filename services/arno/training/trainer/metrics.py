@@ -18,7 +18,7 @@ class TrainMetrics:
         )
         self._loss = Gauge(
             "arno_train_loss",
-            "Mean cross-entropy of the answer tokens in the last step.",
+            "Loss of the last step: mean cross-entropy of the answer tokens, or that of a head.",
             registry=registry,
         )
         self._validation = Gauge(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -12,7 +13,9 @@ from torch import nn
 
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.checkpoints.load import choose_device
+from arno.engine.checkpoints.write import image_token_count
 from arno.engine.settings import EngineSettings
+from arno.errors import ConfigurationError
 from arno.training.trainer.batches import Collator
 from arno.training.trainer.process_group import ProcessGroup
 from arno.training.trainer.settings import TrainSettings
@@ -86,16 +89,26 @@ class TrainableModel:
         return int(features.pooler_output.shape[1])
 
 
+def training_device(name: str, group: ProcessGroup) -> torch.device:
+    """Return the device of this process of a run; each has a GPU of its own.
+
+    Raises:
+        ModelError: The machine has no such GPU.
+    """
+    device = choose_device(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index if group.size == 1 else group.local_rank)
+        torch.cuda.set_device(device)
+    return device
+
+
 def load_trainable_model(settings: TrainSettings, group: ProcessGroup) -> TrainableModel:
     """Load the model that a run starts from, and choose the weights that are trained.
 
     Raises:
         ModelError: The model cannot be found or read.
     """
-    device = choose_device(settings.device)
-    if device.type == "cuda":
-        device = torch.device("cuda", device.index if group.size == 1 else group.local_rank)
-        torch.cuda.set_device(device)
+    device = training_device(settings.device, group)
     checkpoint = load_checkpoint(
         EngineSettings.model_validate(
             {
@@ -106,6 +119,8 @@ def load_trainable_model(settings: TrainSettings, group: ProcessGroup) -> Traina
             }
         )
     )
+    if settings.image_px:
+        checkpoint = _resized(checkpoint, settings.image_px)
     network: Any = checkpoint.network
     for weight in network.parameters():
         # Loaded weights may be memory-mapped from their file, which must not change.
@@ -118,6 +133,23 @@ def load_trainable_model(settings: TrainSettings, group: ProcessGroup) -> Traina
     if settings.freeze_vision:
         network.model.vision_tower.requires_grad_(False)
     return TrainableModel(checkpoint, network, device, lora=False)
+
+
+def _resized(checkpoint: Checkpoint, side_px: int) -> Checkpoint:
+    """Return a checkpoint for images of another size.
+
+    Raises:
+        ConfigurationError: Its table of positions is too small for the grid of such images.
+    """
+    config: Any = checkpoint.network.config
+    grid = math.isqrt(image_token_count(config, side_px) - 1)
+    limit = int(config.vision_config.max_position_embeddings)
+    if not 0 < grid <= limit:
+        raise ConfigurationError(
+            f"image_px: {side_px} pixels a side make a grid of {grid} cells a side, and the model "
+            f"knows 1 to {limit}"
+        )
+    return replace(checkpoint, recipe=replace(checkpoint.recipe, side_px=side_px))
 
 
 def _with_lora(network: Any, settings: TrainSettings) -> PeftModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from arno.training.trainer.process_group import ProcessGroup
-from arno.training.trainer.schedule import CosineSchedule, SampleOrder
+from arno.training.trainer.schedule import CosineSchedule, SampleOrder, StepsSchedule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +33,26 @@ def test_learning_rate_rises_then_falls_as_a_cosine():
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[60] == pytest.approx(0.505)
     assert rates[109] == pytest.approx(0.01, abs=0.001)
+
+
+def test_cosine_ends_where_it_is_told():
+    schedule = CosineSchedule(step_count=1000, warm_up_steps=0, peak=1e-4, floor=1e-3)
+    assert schedule.learning_rate(999) == pytest.approx(1e-7, rel=0.01)
+
+
+def test_learning_rate_falls_to_a_tenth_after_67_and_89_percent():
+    schedule = StepsSchedule(step_count=100, warm_up_steps=2, peak=1.0)
+    rates = [schedule.learning_rate(step) for step in range(100)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert [rates[place] for place in (66, 67, 88, 89, 99)] == pytest.approx(
+        [1, 0.1, 0.1, 0.01, 0.01]
+    )
+
+
+def test_checkpoints_older_than_the_floor_are_still_those_of_the_run():
+    usual = CosineSchedule(step_count=10, warm_up_steps=1, peak=1.0)
+    assert usual.identity == {"steps": 10, "warm_up_steps": 1, "learning_rate": 1.0}
+    assert StepsSchedule(10, 1, 1.0).identity != usual.identity
 
 
 @given(start=st.integers(0, 1000), total=st.integers(1, 64), size=st.integers(1, 9))

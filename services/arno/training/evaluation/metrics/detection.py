@@ -76,14 +76,23 @@ def coco_detection(images: Sequence[SeenImage], *, labelled: bool = True) -> Det
     ]
     if not found or not names:
         return Detection(0.0, 0.0, 0.0, 0.0)
-    return _evaluate(_truth(images, category_ids, labelled), found)
+    return average_precision(_truth(images, category_ids, labelled), found)
 
 
-def _evaluate(truth: dict[str, Any], found: list[dict[str, Any]]) -> Detection:
+def average_precision(
+    truth: dict[str, Any], found: list[dict[str, Any]], kind: str = "bbox"
+) -> Detection:
+    """Return COCO's figures.
+
+    Args:
+        truth: A document in COCO's format.
+        found: Findings in COCO's format, at least one.
+        kind: What is compared: `bbox`, or `segm` for masks.
+    """
     # The library prints its progress and its table.
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = COCO(truth)
-        evaluation = COCOeval_faster(dataset, dataset.loadRes(found), "bbox")
+        evaluation = COCOeval_faster(dataset, dataset.loadRes(found), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

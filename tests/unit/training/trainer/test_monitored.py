@@ -2,7 +2,7 @@ import socket
 
 import pytest
 from arno.errors import ConfigurationError
-from arno.training.trainer.fine_tune import serve_metrics
+from arno.training.trainer.monitored import serve_metrics
 from arno.training.trainer.settings import TrainSettings
 from prometheus_client import CollectorRegistry
 

@@ -1,0 +1,165 @@
+"""Train a head from settings to a folder: what `arno train --head` runs in each process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from arno.engine.heads.description import HeadKind
+from arno.engine.heads.load import write_head
+from arno.errors import ConfigurationError
+from arno.training.heads.batches import HeadBatch, HeadBatches
+from arno.training.heads.judging import judge
+from arno.training.heads.model import TrainableHead, build_trainable_head
+from arno.training.heads.objective import HeadObjective
+from arno.training.heads.open_truth import open_truth
+from arno.training.heads.truth import TruthSource
+from arno.training.trainer.checkpoint import Checkpoint
+from arno.training.trainer.export import LearnedFrom, Provenance, describe, hardware, provenance
+from arno.training.trainer.loop import Parts, TrainingRun
+from arno.training.trainer.monitored import compute_reproducibly, run_monitored
+from arno.training.trainer.process_group import ProcessGroup
+from arno.training.trainer.schedule import schedule_of
+from arno.training.trainer.settings import TrainSettings
+from arno.training.world import Split
+
+_SHOWN: Final = ("box_map", "mask_map", "miou")
+_DECIDING: Final = (
+    "head",
+    "seed",
+    "batch",
+    "weight_decay",
+    "gradient_norm_max",
+    "vision_stages",
+    "vision_random",
+    "vision_rate",
+    "region_samples",
+    "flip",
+    "precision",
+)
+"""Settings that decide the weights of each step, beside the head's description."""
+
+
+def train_head(settings: TrainSettings, group: ProcessGroup, console: Console) -> bool:
+    """Train, or resume the run in the folder; return False where a signal stopped it.
+
+    Raises:
+        ArnoError: Model, data or settings cannot be used, or too many images are broken.
+    """
+    compute_reproducibly()
+    settings.out.mkdir(parents=True, exist_ok=True)
+    source = open_truth(HeadKind(settings.head), settings.data, split=Split.TRAIN)
+    head = build_trainable_head(settings, source, group)
+    group.init(head.device)
+    try:
+        return _train(settings, group, console, source, head)
+    finally:
+        group.destroy()
+
+
+def _train(
+    settings: TrainSettings,
+    group: ProcessGroup,
+    console: Console,
+    source: TruthSource,
+    head: TrainableHead,
+) -> bool:
+    run = _run_of(settings, group, source, head)
+    if not run_monitored(run, settings, group, console, shown=_SHOWN):
+        return False
+    if group.leads:
+        learned = LearnedFrom(source.digest, len(source), head.base_fingerprint)
+        origin = provenance(settings, run.progress, learned, hardware(head.device, group.size))
+        folder = _write(head, settings, origin)
+        console.print(f"the head is in {folder}: arno.load({str(folder)!r})")
+    group.barrier()
+    return True
+
+
+def _run_of(
+    settings: TrainSettings, group: ProcessGroup, source: TruthSource, head: TrainableHead
+) -> TrainingRun[HeadBatch]:
+    """Put the run together, at its last checkpoint or its beginning."""
+    optimiser = head.optimiser(settings)
+    schedule = schedule_of(settings, len(source), settings.peak_learning_rate)
+    batches = HeadBatches(source, head.description.recipe, group, settings)
+    parts = Parts(
+        objective=HeadObjective(head, settings),
+        optimiser=optimiser,
+        schedule=schedule,
+        dataset=lambda: batches,
+        evaluator=_validation(settings, head, group),
+    )
+    described = head.description
+    identity: dict[str, Any] = {
+        "data": source.digest,
+        "model": head.base_fingerprint,
+        "image_px": described.recipe.side_px,
+        "head_width": described.width,
+        "anchor_px": described.anchor_px,
+        **schedule.identity,
+        **{name: getattr(settings, name) for name in _DECIDING},
+    }
+    checkpoint = Checkpoint(settings.out, identity, {"weights": head, "optimiser": optimiser})
+    return TrainingRun(settings, parts, checkpoint, group)
+
+
+def _validation(
+    settings: TrainSettings, head: TrainableHead, group: ProcessGroup
+) -> HeadValidation | None:
+    if not settings.validation:
+        return None
+    kind = HeadKind(settings.head)
+    source = open_truth(kind, settings.validation, split=Split.VALIDATION)
+    if source.categories != head.description.categories:
+        raise ConfigurationError(
+            f"validation: its categories ({', '.join(source.categories)}) are not those of the "
+            f"training data ({', '.join(head.description.categories)})"
+        )
+    return HeadValidation(source, head, group, settings)
+
+
+class HeadValidation:
+    """Mean average precision or mean IoU on data that is never trained on."""
+
+    changes_data = False
+
+    def __init__(
+        self,
+        source: TruthSource,
+        head: TrainableHead,
+        group: ProcessGroup,
+        settings: TrainSettings,
+    ) -> None:
+        """Deal the images of `source` to all processes."""
+        self.every_steps = settings.checkpoint_steps
+        self._source, self._head, self._group = source, head, group
+
+    def measure(self) -> dict[str, float]:
+        """Return the figures of all images together."""
+        network = self._head.network
+        modes = [(module, module.training) for module in network.modules()]
+        network.train(mode=False)
+        numbers = self._group.share(range(len(self._source)))
+        tally = judge(network, self._head.description, self._source, numbers)
+        for module, training in modes:
+            module.training = training
+        first, *others = self._group.all_gather(tally)
+        for other in others:
+            first.merge(other)
+        return first.judgement().figures
+
+
+def _write(head: TrainableHead, settings: TrainSettings, origin: Provenance) -> Path:
+    """Write `OUT/model`; return the folder."""
+    partial, folder = settings.out / "model.part", settings.out / "model"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    write_head(partial, head.description, head.network.state_dict())
+    describe(partial, origin, f"A {settings.head} head on the vision encoder of {settings.model}")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
