@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from arno.cli.connecting import Connection, connection_options
-from arno.cli.eval_head import head_folder, judge_head
+from arno.cli.eval_head import HeadReporting, head_folder, judge_head
 from arno.cli.figures_table import print_figures
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
@@ -159,20 +159,11 @@ def verb(
         )
     wanted = _tasks(tasks)
     notes = SafeConsole(stderr=True, highlight=False)
-    folder = head_folder(model) if model is not None else None
-    if folder is not None:
-        if wanted is not None:
-            raise ConfigurationError("--tasks: a head answers one; leave it out")
-        return judge_head(
-            folder,
-            data,
-            device=device,
-            limit=limit,
-            out=out,
-            as_json=as_json,
-            notes=notes,
-            progress=_progress,
-        )
+    if (folder := head_folder(model)) is not None:
+        if wanted is not None or calibrate:
+            raise ConfigurationError("--tasks, --calibrate: not of a head")
+        shown = HeadReporting(out, as_json, notes, _progress)
+        return judge_head(folder, data, device=device, limit=limit, shown=shown)
     with notes.status("reading the data"):
         asked = questions_of(open_data(data, tasks=wanted), tasks=wanted, images_max=limit)
     _check(asked, data, notes)

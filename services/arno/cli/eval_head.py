@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,8 +33,10 @@ _NAMED: Final = {
 }
 
 
-def head_folder(model: str) -> Path | None:
+def head_folder(model: str | None) -> Path | None:
     """Return the folder of a model that is a head; None for any other model, or none at all."""
+    if model is None:
+        return None
     try:
         from arno.engine.heads.description import is_head
 
@@ -44,18 +46,27 @@ def head_folder(model: str) -> Path | None:
         return None  # whatever is wrong with it, loading the model says it better
 
 
+@dataclass(frozen=True, slots=True)
+class HeadReporting:
+    """Where an evaluation is told.
+
+    Attributes:
+        out: Folder of the report; None writes none.
+        as_json: Whether JSON is printed in place of a table.
+        notes: The console of notes.
+        progress: Returns what shows how many of a number of images are done.
+    """
+
+    out: Path | None
+    as_json: bool
+    notes: Console
+    progress: Callable[[Console, int], AbstractContextManager[Callable[[int], None]]]
+
+
 def judge_head(
-    folder: Path,
-    data: str,
-    *,
-    device: str,
-    limit: int | None,
-    out: Path | None,
-    as_json: bool,
-    notes: Console,
-    progress: Callable[[Console, int], AbstractContextManager[Callable[[int], None]]],
+    folder: Path, data: str, *, device: str, limit: int | None, shown: HeadReporting
 ) -> int:
-    """Judge the head of a folder, print the figures, and write them to `out`.
+    """Judge the head of a folder, print the figures, and write them where that is asked for.
 
     Raises:
         ArnoError: The head cannot be loaded, or the data cannot be used.
@@ -71,17 +82,17 @@ def judge_head(
         raise MissingExtraError(
             f"a head needs {fault.name}: pip install 'arno[heads]'", extra="heads"
         ) from fault
-    with notes.status(f"loading {folder}"):
+    with shown.notes.status(f"loading {folder}"):
         settings = EngineSettings.model_validate({"model": str(folder), "device": device})
         head = load_head(folder, settings)
         source = open_truth(head.description.kind, data, split=Split.TEST)
     count = min(len(source), limit or len(source))
-    with progress(notes, count) as on_progress:
+    with shown.progress(shown.notes, count) as on_progress:
         tally = judge(head.network, head.description, source, range(count), on_progress)
     judgement = tally.judgement()
     for message in judgement.broken[:_SHOWN_ERRORS]:
-        notes.print(f"broken, left out: {message}", style="yellow", highlight=False)
-    _conclude(_report(head, judgement, data, source.digest), out, as_json=as_json)
+        shown.notes.print(f"broken, left out: {message}", style="yellow", highlight=False)
+    _conclude(_report(head, judgement, data, source.digest), shown.out, as_json=shown.as_json)
     return EXIT_FAILURE if judgement.broken or not judgement.image_count else 0
 
 

@@ -5,7 +5,7 @@ Source: Xiao et al., "Unified perceptual parsing for scene understanding" (2018)
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
