@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,7 +98,11 @@ def judge_head(
 
 def _report(head: Head, judgement: Judgement, data: str, digest: str) -> dict[str, Any]:
     return {
-        "model": asdict(head.card),
+        "model": {
+            "name": head.card.name,
+            "fingerprint": head.card.fingerprint,
+            "dtype": head.card.dtype,
+        },
         "head": head.description.kind,
         "data": data,
         "data_digest": digest,
