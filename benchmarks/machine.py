@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import torch
+from arno.ops.processor import read_processor
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("torch", "transformers", "litserve", "mosec", "ray")
@@ -20,11 +21,13 @@ _LIBRARIES = ("torch", "transformers", "litserve", "mosec", "ray")
 
 def describe(device: str) -> dict[str, Any]:
     """Return machine, commit, load and versions of this moment."""
+    processor = read_processor()
     return {
         "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
-        "processor": _processor(),
+        "processor": processor.model,
+        "instructions": processor.instructions,
         "core_count": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
         "device": _device(device),
@@ -104,15 +107,6 @@ def _version(library: str) -> str | None:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _device(device: str) -> str:

@@ -37,8 +37,9 @@ def where(machine: Mapping[str, Any]) -> str:
     """Return on what, when and at which commit something was measured."""
     device = "" if machine["device"] == "cpu" else f"{machine['device']}; "
     load = machine["load_average"][0]
+    has = f" with {machine['instructions']}" if "instructions" in machine else ""
     return (
-        f"{device}{machine['processor']}, {machine['core_count']} cores; commit "
+        f"{device}{machine['processor']}{has}, {machine['core_count']} cores; commit "
         f"{machine['commit']}; load {load} at the start; {machine['measured_at'][:10]}."
     )
 

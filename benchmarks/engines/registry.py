@@ -54,8 +54,11 @@ ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
         kind.name: kind
         for kind in (
             EngineKind("arno", "Arno's engine in the worker's own loop"),
+            EngineKind("arno-bfloat16", "the same with `--dtype bfloat16`", dtype="bfloat16"),
             EngineKind(
-                "arno-bfloat16", "the same with `--dtype bfloat16`, its fastest", dtype="bfloat16"
+                "arno-int8",
+                "the same with `--dtype int8`: the vision encoder's products in 8 bits; inexact",
+                dtype="int8",
             ),
             EngineKind("transformers", "transformers `generate`, request by request"),
             EngineKind(

@@ -9,13 +9,20 @@ COPY services services
 RUN python -m venv /opt/arno \
   && /opt/arno/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" \
     --constraint constraints.txt '.[worker,traces]'
+# `tiny` compiles the vision encoder of the bundled model for the processor of this build.
+ARG COMPILE=
+# hadolint ignore=DL3008
+RUN mkdir /opt/compiled && if [ -n "$COMPILE" ]; then \
+    apt-get update && apt-get install --no-install-recommends -y g++ && rm -rf /var/lib/apt/lists/* \
+    && /opt/arno/bin/arno model compile "$COMPILE" --compiled-folder /opt/compiled; fi
 
 FROM python:3.11-slim
 COPY --from=build /opt/arno /opt/arno
+COPY --from=build /opt/compiled /opt/compiled
 # A new volume that is mounted here belongs to its user.
 RUN install --directory --owner 10001 --group 10001 /models
 # Downloaded models and compiled kernels go to HOME; a read-only image has /tmp for it.
-ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT=9464
+ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp ARNO_COMPILED_FOLDER=/opt/compiled ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT=9464
 USER 10001:10001
 EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s \

@@ -27,6 +27,7 @@ from arno.cli.probes import probe_port, probe_redis, probe_tls
 from arno.engine.checkpoints.folders import find_model
 from arno.errors import ArnoError, ConfigurationError, UnauthenticatedError, UnknownJobError
 from arno.ops.embedded_redis import find_redis_server
+from arno.ops.processor import read_processor
 from arno.ops.redis_access import RedisAccessSettings
 from arno.ops.tls import client_context
 
@@ -130,7 +131,8 @@ def check_device() -> Finding:
     tool = shutil.which("nvidia-smi")
     listed = _said([tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]) if tool else ""
     if not listed:
-        found = f"no GPU; torch {torch} runs on {os.cpu_count()} CPU cores"
+        has = read_processor().instructions
+        found = f"no GPU; torch {torch} runs on {os.cpu_count()} CPU cores with {has}"
         return Finding(Level.OK, "device", found)
     found = f"{'; '.join(listed.splitlines())}; torch {torch}"
     if torch.endswith("+cpu"):

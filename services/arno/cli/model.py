@@ -1,4 +1,4 @@
-"""`arno model`: look at a checkpoint, convert it, check it, or make one with random weights."""
+"""`arno model`: look at a checkpoint, convert, check or compile it, or make a random one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("model")
 def verb() -> None:
-    """Look at a checkpoint, convert it, check it, or make one with random weights.
+    """Look at a checkpoint, convert, check or compile it, or make one with random weights.
 
     MODEL is a folder with a checkpoint (in the native layout or in that of the first releases) or
     with a LoRA adapter, a hub id, or tiny.
@@ -107,50 +107,131 @@ def convert(model: str, base_model: str, download: bool, out: Path, dtype: str) 
     echo(f"wrote {out}: {card.dtype}, {card.position_count} positions")
 
 
+def _mode_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--image-side", default=0, metavar="PX", help="Side of images; if absent, the model's own."
+    )(command)
+    return click.option(
+        "--dtype",
+        type=click.Choice(("auto", *_FORMATS, "int8")),
+        default="auto",
+        show_default=True,
+        help="Number format to compute in.",
+    )(command)
+
+
+@verb.command("compile")
+@_model_options
+@_mode_options
+@click.option("--again", is_flag=True, help="Also where one is kept.")
+@click.option(
+    "--compiled-folder",
+    default="",
+    envvar="ARNO_COMPILED_FOLDER",
+    metavar="DIR",
+    help="Where it is kept; if absent, ~/.cache/arno/compiled.",
+)
+def compile_(
+    model: str,
+    base_model: str,
+    download: bool,
+    dtype: str,
+    image_side: int,
+    again: bool,
+    compiled_folder: str,
+) -> None:
+    """Compile the vision encoder for this processor and keep it; starts here then use it.
+
+    It needs a C++ compiler, and takes minutes. What is made is compared with the plain encoder. It
+    is for this model, torch and processor only; another start runs uncompiled and says so.
+
+    \b
+    Example:
+      arno model compile ./Florence-2-base-ft
+    """
+    from arno.engine.checkpoints import load_checkpoint
+    from arno.engine.compiled_vision import compile_and_keep, read_facts
+    from arno.engine.compiled_vision import compiled_folder as folder_of
+
+    settings = _settings(
+        model,
+        base_model=base_model,
+        download=download,
+        device="cpu",
+        dtype=dtype,
+        image_side=image_side,
+        compiled_folder=compiled_folder,
+    )
+    checkpoint = load_checkpoint(settings)
+    folder = folder_of(checkpoint, settings)
+    facts = None if again else read_facts(folder)
+    if facts is None:
+        facts = compile_and_keep(checkpoint, folder)
+        done = f"compiled in {facts.took_s:.0f} s"
+    else:
+        done = f"was compiled before, in {facts.took_s:.0f} s"
+    size_mb = facts.size_bytes / 1e6
+    echo(f"{model} {done}; differs by {facts.deviation:.1e}; {size_mb:.0f} MB in {folder}")
+
+
 @verb.command("verify")
 @_model_options
 @click.option("--device", default="auto", show_default=True, help="As of a worker.")
-@click.option(
-    "--dtype",
-    type=click.Choice(("auto", *_FORMATS)),
-    default="auto",
-    show_default=True,
-    help="Number format to compute in.",
-)
+@_mode_options
 @click.option("--allow-untrained", is_flag=True, help="Accept answers that mean nothing.")
 @click.option("--fingerprint", "expected", metavar="HEX", help="Fail unless it is this one.")
 @click.option("--record", is_flag=True, help="Keep the answers beside the weights, to compare.")
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of images whose answers are compared with float32's at the model's own size.",
+)
+@click.option(
+    "--agree",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Part of the answers of each task that has to agree.",
+)
 def verify(
     model: str,
     base_model: str,
     download: bool,
     device: str,
     dtype: str,
+    image_side: int,
     allow_untrained: bool,
     expected: str | None,
     record: bool,
+    images: Path | None,
+    agree: float,
 ) -> int:
     """Load a model as a worker does, ask it the prompts of the start-up self-test, and judge.
 
-    Exit 1 where its fingerprint is another than asked for, or its answers are others than recorded.
+    With --images, also compare the answers of a quicker mode (--dtype, --image-side) with those of
+    float32: the labels, the boxes, which have to overlap by 0.9, and the words of captions.
+
+    Exit 1 where its fingerprint is another than asked for, its answers are others than recorded, or
+    too few agree.
 
     \b
     Example:
       arno model verify ./Florence-2-base-ft --record
       arno model verify ./Florence-2-base-ft --device cuda --dtype bfloat16
+      arno model verify ./Florence-2-base-ft --dtype int8 --images ./photos
     """
     from arno.engine import create_engine
     from arno.engine.checkpoints.folders import find_model_folders
     from arno.engine.self_test import check_answers, compare_golden, record_golden
 
-    settings = EngineSettings.model_validate(
-        {
-            "model": model,
-            "base_model": base_model,
-            "download": download,
-            "device": device,
-            "dtype": dtype,
-        }
+    settings = _settings(
+        model,
+        base_model=base_model,
+        download=download,
+        device=device,
+        dtype=dtype,
+        image_side=image_side,
+        allow_untrained=allow_untrained,
     )
     folder = find_model_folders(model, base_model=base_model, download=download).all[-1]
     engine = create_engine(settings)
@@ -171,6 +252,8 @@ def verify(
     differences = list(compare_golden(folder, card, answers))
     if expected and expected != card.fingerprint:
         differences.insert(0, f"its fingerprint is not {expected}")
+    if images is not None:
+        differences += _disagreements(settings, images, agree, console)
     for difference in differences:
         console.print(f"[red]{escape(difference)}[/]", soft_wrap=True)
     return EXIT_FAILURE if differences else 0
@@ -211,6 +294,33 @@ def random(size: str, out: Path, seed: int, dtype: str) -> None:
     write_random_model(out, size, seed=seed, dtype=getattr(torch, dtype))
     echo(f"wrote {out}: {size}, {dtype}, fingerprint {fingerprint(out)}")
     echo(_RANDOM)
+
+
+def _settings(model: str, **given: object) -> EngineSettings:
+    return EngineSettings.model_validate({"model": model, **given})
+
+
+def _disagreements(
+    settings: EngineSettings, folder: Path, agree: float, console: SafeConsole
+) -> list[str]:
+    """Print how far a mode agrees with float32 on a folder's images; return where it does not."""
+    from arno.cli.infer import pictures_in
+    from arno.engine.agreement import measure_agreement
+
+    images = pictures_in(folder)
+    if not images:
+        raise click.UsageError(f"--images: there is no image in {folder}")
+    found = measure_agreement(settings, images)
+    table = Table("task", "answers", "agree", "boxes", "mean overlap")
+    for each in found:
+        boxes = (str(each.box_count), f"{each.overlap_mean:.3f}") if each.box_count else ("-", "-")
+        table.add_row(each.task, str(each.answer_count), f"{each.share:.1%}", *boxes)
+    console.print(table)
+    return [
+        f"{each.task}: {each.share:.1%} of the answers agree with float32, {agree:.1%} have to"
+        for each in found
+        if each.share < agree
+    ]
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

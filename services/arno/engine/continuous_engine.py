@@ -20,6 +20,7 @@ from arno.engine.answer_scoring import AnswerScorer, likeliest
 from arno.engine.bisect import run_bisecting
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.tokenizer import END_ID
+from arno.engine.compiled_vision import lay_out_encoders_of
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder
@@ -38,7 +39,6 @@ from arno.engine.interface import (
     SequenceProgress,
     SequenceRequest,
 )
-from arno.engine.linear import lay_out_encoders
 from arno.engine.loops import ends_in_loop
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.self_test import check_answers
@@ -96,7 +96,7 @@ class ContinuousEngine:
         )
         decoder = Decoder(checkpoint.network)
         kinds = TokenKinds(checkpoint.token_table, decoder.token_count, device)
-        lay_out_encoders(checkpoint.network)
+        self._images.fill_up_to(lay_out_encoders_of(checkpoint, settings))
         self._sequences = SequenceTable()
         self._queue = AdmissionQueue(
             self._images,

@@ -115,7 +115,7 @@ class ImageEncoding:
         self._cache = EncodedCache(cache_bytes)
 
     def fill_up_to(self, group_sizes: Sequence[int]) -> None:
-        """Encode these numbers of images only from now on; see `encode_images`."""
+        """Encode these numbers of images at once only from now on; see `encode_images`."""
         self._group_sizes = group_sizes
 
     def keeps(self, sha256: str) -> bool:
@@ -171,10 +171,10 @@ def encode_images(
         network: The model.
         normalise: What it does to pixels.
         pixels: [C=3, H, W] uint8 each.
-        group_sizes: Numbers of images that the encoder is compiled for, in rising order; blank
-            images make up the number.
+        group_sizes: Numbers of images that the encoder takes at once, in rising order; blank images
+            make up the number. None leaves the number free.
     """
-    at_once = _images_at_once(network.device, pixels)
+    at_once = group_sizes[-1] if group_sizes else _images_at_once(network.device, pixels)
     features: list[torch.Tensor] = []
     for first in range(0, len(pixels), at_once):
         batch = list(pixels[first : first + at_once])

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import Florence2ForConditionalGeneration
 from transformers.activations import GELUActivation
 
+from arno.engine.int8 import Int8Linear
 from arno.engine.vision_gpu import lay_out_vision
 
 
@@ -73,30 +74,48 @@ class LinearModule(nn.Module):
         return self._linear(x)
 
 
-def lay_out(module: nn.Module) -> None:
+def lay_out(module: nn.Module, *, int8: bool = False) -> None:
     """Replace every `nn.Linear` below a module, where that pays; for inference only.
 
     The two maps of a transformer's feed-forward part take their GELU into the first one.
+
+    Args:
+        module: Is changed.
+        int8: Multiply 8-bit integers.
     """
     fused = _has_gelu(module)
     for name, child in list(module.named_children()):
         if not isinstance(child, nn.Linear):
-            lay_out(child)
-        elif _blocks_pay(child.weight):
-            linear = Linear(child.weight, child.bias, then_gelu=fused and name == "fc1")
-            setattr(module, name, LinearModule(linear))
-            if fused and name == "fc1":
+            lay_out(child, int8=int8)
+        elif int8 or _blocks_pay(child.weight):
+            then_gelu = fused and name == "fc1"
+            setattr(module, name, _laid_out(child, then_gelu=then_gelu, int8=int8))
+            if then_gelu:
                 untyped: Any = module
                 untyped.activation_fn = nn.Identity()
 
 
-def lay_out_encoders(network: Florence2ForConditionalGeneration) -> None:
+def _laid_out(linear: nn.Linear, *, then_gelu: bool, int8: bool) -> nn.Module:
+    if int8:
+        return Int8Linear(linear, then_gelu=then_gelu)
+    return LinearModule(Linear(linear.weight, linear.bias, then_gelu=then_gelu))
+
+
+def lay_out_encoders(
+    network: Florence2ForConditionalGeneration, *, vision_int8: bool = False
+) -> None:
     """Lay out the vision and the text encoder for their processor.
 
     The decoder is not touched: `Decoder` lays out its own weights.
+
+    Args:
+        network: Is changed.
+        vision_int8: Multiply 8-bit integers in the vision encoder. Nowhere else: their scales are
+            those of all rows of a product, and a prompt's must not depend on other prompts.
     """
     untyped: Any = network.model
-    for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
+    lay_out(untyped.vision_tower, int8=vision_int8)
+    for part in (untyped.multi_modal_projector, untyped.get_encoder()):
         lay_out(part)
     if network.device.type == "cuda":
         lay_out_vision(untyped.vision_tower)

@@ -29,8 +29,16 @@ class EngineSettings(Settings):
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="cpu, cuda, cuda:N, or auto: a GPU if there is one, else the CPU.",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number format of the weights; auto: float32 on CPU, bfloat16 on GPU."
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto",
+        description="Number format of the weights; auto: float32 on CPU, bfloat16 on GPU; int8: "
+        "the products of the vision encoder in 8 bits, on CPUs with VNNI or AMX, inexact.",
+    )
+    image_side: int = Field(
+        0,
+        ge=0,
+        description="Side of the square that images are resized to, pixels; 0: the model's own. A "
+        "smaller one is quicker and inexact.",
     )
     threads: int = Field(
         0,
@@ -63,10 +71,16 @@ class EngineSettings(Settings):
         description="Encode images beside decoding, on a thread of their own; auto: on a CPU, if "
         "the model's threads leave a core free.",
     )
-    vision_compile: Literal["auto", "off"] = Field(
+    vision_compile: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Compile the vision encoder at the start; auto: on a GPU, where it takes a "
-        "minute or more and is then kept in TORCHINDUCTOR_CACHE_DIR.",
+        description="Run the vision encoder compiled; auto: on a CPU, if `arno model compile` was "
+        "run; on a GPU, always (it takes a minute or more, and is then kept in "
+        "TORCHINDUCTOR_CACHE_DIR). on: a start on a CPU compiles it if need be, and waits.",
+    )
+    compiled_folder: str = Field(
+        "",
+        description="Where `arno model compile` keeps what it makes, and starts look for it; if "
+        "empty, ~/.cache/arno/compiled.",
     )
     loop_tokens: int = Field(
         0,

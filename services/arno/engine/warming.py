@@ -69,7 +69,7 @@ def warm_gpu(
     """
     network, side_px = checkpoint.network, checkpoint.recipe.side_px
     sizes = group_sizes(group_max)
-    compiled = settings.vision_compile == "auto" and compile_vision(network, side_px, sizes)
+    compiled = settings.vision_compile != "off" and compile_vision(network, side_px, sizes)
     positions = encode_blank(network, side_px, group_max).shape[1]
     warm_decoding(pool, settings.batch_sequences_max, positions)
     return sizes if compiled else ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -175,6 +176,12 @@ def fingerprint(*folders: Path) -> str:
                     digest.update(chunk)
     prefix = RANDOM_PREFIX if any(map(has_random_weights, folders)) else ""
     return f"{prefix}{digest.hexdigest()}"
+
+
+def with_modes(digest: str, modes: Sequence[str]) -> str:
+    """Return a fingerprint with the inexact modes of a run, such as `int8-`, before its digest."""
+    prefix = RANDOM_PREFIX if digest.startswith(RANDOM_PREFIX) else ""
+    return "".join((prefix, *(f"{mode}-" for mode in modes), digest.removeprefix(prefix)))
 
 
 def has_random_weights(folder: Path) -> bool:

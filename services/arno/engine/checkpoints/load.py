@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,16 @@ from arno.engine.checkpoints.folders import (
     find_model_folders,
     fingerprint,
     has_random_weights,
+    with_modes,
 )
 from arno.engine.checkpoints.stored_weights import read_stored_weights
 from arno.engine.checkpoints.tokenizer import PromptTokenizer, load_tokenizer
+from arno.engine.int8 import INT8, require_int8
 from arno.engine.interface import ModelCard
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 from arno.ops.cpus import available_cpus
+from arno.ops.processor import read_processor
 from arno.vocabulary import TokenTable
 
 logger = logging.getLogger(__name__)
@@ -75,20 +80,27 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         settings.model, base_model=settings.base_model, download=settings.download
     )
     device = choose_device(settings.device)
+    if settings.dtype == INT8:
+        require_int8(read_processor(), device)
     stored = read_stored_config(folders.base)
     older_rows = older_vocabulary_rows(stored)
     tokenizer = load_tokenizer(folders.base, older_rows=older_rows)
     token_table = tokenizer.token_table()
     recipe = read_recipe(folders.base)
+    own_side_px = recipe.side_px
+    recipe = replace(recipe, side_px=settings.image_side or own_side_px)
     torch.set_num_threads(settings.threads or _threads(recipe, device))
     if device.type == "cuda":
         sys.setswitchinterval(_SWITCH_S)
     config = build_config(stored, image_token_id=tokenizer.image_token_id())
+    require_side(config, recipe.side_px, own_side_px)
     dtype = choose_dtype(settings.dtype, device)
     network = load_network(folders, config, dtype, device, grow_from=older_rows)
     if vocabulary_size(network) < len(token_table.pieces):
         raise ModelError(f"model: {folders.base} has a tokenizer with more tokens than the model")
-    card = make_card(settings.model, folders, network, recipe)
+    modes = [INT8] * (settings.dtype == INT8)
+    modes += [f"{recipe.side_px}px"] * (recipe.side_px != own_side_px)
+    card = make_card(settings.model, folders, network, recipe, modes)
     logger.info("loaded model %s on %s", card.name, device, extra={"fingerprint": card.fingerprint})
     return Checkpoint(card, network, tokenizer, token_table, recipe)
 
@@ -98,14 +110,23 @@ def make_card(
     folders: ModelFolders,
     network: Florence2ForConditionalGeneration,
     recipe: PixelRecipe,
+    modes: Sequence[str] = (),
 ) -> ModelCard:
-    """Return the card that results carry; the name of a model with random weights says so."""
+    """Return the card that results carry; the name of a model with random weights says so.
+
+    Args:
+        name: Of the settings.
+        folders: The model's files.
+        network: The model.
+        recipe: What is done to pixels.
+        modes: Ways in which it answers inexactly, such as `int8`; they stand before the digest.
+    """
     random = any(map(has_random_weights, folders.all))
     digest = fingerprint(*folders.all)
     return ModelCard(
         name=f"{name} (random weights)" if random else name,
-        fingerprint=digest,
-        dtype=str(network.dtype).removeprefix("torch."),
+        fingerprint=with_modes(digest, modes),
+        dtype=INT8 if INT8 in modes else str(network.dtype).removeprefix("torch."),
         position_count=position_count(network),
         image_size_px=recipe.side_px,
         calibration=read_calibration(folders.all[-1], digest),
@@ -147,6 +168,8 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the number format of a name; `auto` is float32 on CPU and bfloat16 on GPU."""
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name == INT8:
+        return torch.float32  # of what is not multiplied in 8 bits
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
@@ -197,6 +220,22 @@ def empty_network(config: Florence2Config) -> Florence2ForConditionalGeneration:
             return Florence2ForConditionalGeneration(config)
     except Exception as fault:  # layers raise nearly anything on sizes that do not fit
         raise ModelError(f"model: no model can be built from config.json: {fault}") from fault
+
+
+def require_side(config: Florence2Config, side_px: int, own_side_px: int) -> None:
+    """Return if a vision encoder takes images of this side.
+
+    Raises:
+        ModelError: It is larger than the model's own, or its last stage would have a part of a
+            position.
+    """
+    vision: Any = config.vision_config
+    step_px = math.prod(vision.patch_stride)
+    if side_px != own_side_px and (side_px > own_side_px or side_px % step_px):
+        raise ModelError(
+            f"image_side: {side_px} was sent; this model takes multiples of {step_px}, up to "
+            f"{own_side_px}"
+        )
 
 
 def position_count(network: Florence2ForConditionalGeneration) -> int:

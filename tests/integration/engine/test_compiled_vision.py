@@ -1,0 +1,152 @@
+"""The vision encoder compiled ahead of time: the same tokens, found by a start, or done without."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from arno.cli.main import root
+from arno.engine import DecodingOptions, EngineSettings
+from arno.engine.checkpoints import load_checkpoint
+from arno.engine.compiled_vision import CompiledTower
+from arno.engine.continuous_engine import ContinuousEngine
+from arno.errors import ModelError
+from arno.ops.processor import Processor
+from click.testing import CliRunner
+from support.cpp_compiler import require_cpp_compiler
+from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+
+PROMPTS = ("What?", "Where", "<loc_1><loc_20>", "")
+OPTIONS = (GREEDY, BEAMS, DecodingOptions(num_beams=5, max_new_tokens=25, early_stopping="never"))
+
+
+def run_compile(folder, kept):
+    words = ["model", "compile", str(folder), "--dtype", "float32", "--compiled-folder", str(kept)]
+    return CliRunner().invoke(root, words, standalone_mode=False, catch_exceptions=False).output
+
+
+@pytest.fixture(scope="module")
+def compiled(model_folder, tmp_path_factory):
+    """The folder that `arno model compile` filled, and what it said."""
+    require_cpp_compiler()
+    kept = tmp_path_factory.mktemp("compiled")
+    return kept, run_compile(model_folder, kept)
+
+
+@pytest.fixture
+def start(model_folder, compiled):
+    """Starts an engine with a checkpoint of its own, as a worker does."""
+    engines = []
+
+    def make(**changes):
+        facts = {"model": str(model_folder), "device": "cpu", "compiled_folder": str(compiled[0])}
+        settings = EngineSettings.model_validate(facts | changes)
+        checkpoint = load_checkpoint(settings)
+        engines.append(ContinuousEngine(checkpoint, settings))
+        return engines[-1], checkpoint.network.model.vision_tower
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def test_a_compiled_engine_gives_the_tokens_that_transformers_gives(start, reference):
+    engine, tower = start(batch_sequences_max=8, admit_sequences_max=3)
+    assert isinstance(tower, CompiledTower)
+    images = [engine.prepare(picture(i)) for i in range(4)]
+    requests = [
+        request(f"{image}{prompt}{options}", images[image], prompt, options)
+        for image in range(4)
+        for prompt in PROMPTS
+        for options in OPTIONS
+    ]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    assert engine.statistics().failed_batch_count == 0
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked), asked.sequence_id
+
+
+def test_what_is_kept_is_not_compiled_again(compiled, model_folder):
+    kept, said = compiled
+    assert "compiled in" in said
+    assert "was compiled before" in run_compile(model_folder, kept)
+
+
+def test_a_start_that_finds_nothing_runs_uncompiled_and_says_so(start, tmp_path, caplog):
+    caplog.set_level("INFO")
+    _, tower = start(compiled_folder=str(tmp_path / "empty"))
+    assert not isinstance(tower, CompiledTower)
+    assert "arno model compile" in caplog.text
+    assert not (tmp_path / "empty").exists(), "a start compiles nothing without being asked"
+
+
+@pytest.mark.parametrize("changes", [{"vision_compile": "off"}, {"image_side": 32}])
+def test_a_package_is_used_for_what_it_was_made_for_alone(start, changes):
+    _, tower = start(**changes)
+    assert not isinstance(tower, CompiledTower)
+
+
+def test_a_package_of_another_processor_is_not_found(start, monkeypatch):
+    other = Processor("another", frozenset({"avx2"}))
+    monkeypatch.setattr("arno.engine.compiled_vision.read_processor", lambda: other)
+    _, tower = start()
+    assert not isinstance(tower, CompiledTower)
+
+
+@pytest.mark.parametrize("harm", ["cut short", "writable by others"])
+def test_a_package_that_cannot_be_trusted_is_not_run(start, compiled, tmp_path, caplog, harm):
+    kept = tmp_path / "kept"
+    shutil.copytree(compiled[0], kept)
+    (package,) = kept.glob("*/vision.pt2")
+    if harm == "cut short":
+        package.write_bytes(package.read_bytes()[:1000])
+    else:
+        package.chmod(0o666)
+    _, tower = start(compiled_folder=str(kept))
+    assert not isinstance(tower, CompiledTower)
+    assert "runs uncompiled" in caplog.text
+
+
+def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path, monkeypatch):
+    """`on` compiles at the start; here the compiler is one that makes a mistake."""
+
+    class Wrong(CompiledTower):
+        def __init__(self, package):
+            super(CompiledTower, self).__init__()
+
+        def forward(self, pixel_values, **_):
+            import torch
+            from transformers.modeling_outputs import BaseModelOutput
+
+            return BaseModelOutput(last_hidden_state=torch.zeros(1, 5, 32))
+
+    def compile_nothing(checkpoint, package):
+        package.write_bytes(b"")
+
+    monkeypatch.setattr("arno.engine.compiled_vision._compile", compile_nothing)
+    monkeypatch.setattr("arno.engine.compiled_vision.CompiledTower", Wrong)
+    with pytest.raises(ModelError, match=r"differs by 1\.0e\+00"):
+        start(vision_compile="on", compiled_folder=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_compiler_the_error_says_what_to_install(start, tmp_path, monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def compile_nothing(checkpoint, package):
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr("arno.engine.compiled_vision._compile", compile_nothing)
+    with pytest.raises(ModelError, match="apt-get install g"):
+        start(vision_compile="on", compiled_folder=str(tmp_path))
+
+
+def test_the_facts_of_a_package_are_beside_it(compiled):
+    (facts,) = compiled[0].glob("*/facts.json")
+    found = json.loads(facts.read_text())
+    assert 0 <= found["deviation"] < 1e-4
+    assert found["size_bytes"] == facts.with_name("vision.pt2").stat().st_size
