@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Self
 
 from chaos import schedule
 from chaos.history import History
 from chaos.load import Load
 from chaos.machine import CLAIM_TIMEOUT_S, Machine, MachineOptions
 from chaos.nemeses import Nemeses
-from chaos.schedule import Disruption, Pace
-from chaos.verdict import Verdict, count_in_store, judge
+from chaos.schedule import Disruption, Nemesis, Pace, Part
+from chaos.verdict import StoreCounts, Verdict, count_in_store, judge
 from prometheus_client.parser import text_string_to_metric_families
 
 _TICK_S = 0.05
@@ -51,6 +55,50 @@ class RunOptions:
     disruptions: Sequence[Disruption] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a run beside its history and its schedule.
+
+    Attributes:
+        seconds: How long it was asked and disturbed.
+        seed: Of the schedule.
+        rate_per_s: Requests a second.
+        bus: Its kind.
+        brokers: How many.
+        began_s: When the schedule began, on the history's clock.
+        commit: Of the checkout.
+        core_count: Of the machine.
+        load_average: Of the last minute, at the start and at the end.
+        done: How often each disruption was made.
+        store: What Redis counted.
+    """
+
+    seconds: float
+    seed: int
+    rate_per_s: float
+    bus: str
+    brokers: int
+    began_s: float
+    commit: str
+    core_count: int
+    load_average: tuple[float, float]
+    done: Mapping[tuple[Part, Nemesis], int]
+    store: StoreCounts
+
+    def save(self, path: Path) -> None:
+        """Write them as JSON."""
+        done = [[*kind, count] for kind, count in self.done.items()]
+        path.write_text(json.dumps({**asdict(self), "done": done}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote."""
+        facts = json.loads(path.read_text())
+        facts["done"] = {(Part(part), Nemesis(what)): n for part, what, n in facts["done"]}
+        facts["load_average"] = tuple(facts["load_average"])
+        return cls(**{**facts, "store": StoreCounts(**facts["store"])})
+
+
 def run_chaos(folder: Path, options: RunOptions, say: Callable[[str], None]) -> Verdict:
     """Run it and report its progress; everything that was started has ended when this returns.
 
@@ -65,6 +113,7 @@ def run_chaos(folder: Path, options: RunOptions, say: Callable[[str], None]) -> 
     load = Load(machine.addresses, history, run=secrets.token_hex(4), rate_per_s=options.rate_per_s)
     disruptions = _schedule(machine, options)
     schedule.save(disruptions, folder / "schedule.json")
+    load_before = os.getloadavg()[0]
     try:
         machine.start()
         load.start()
@@ -81,7 +130,25 @@ def run_chaos(folder: Path, options: RunOptions, say: Callable[[str], None]) -> 
         load.stop_asking()
         machine.stop()
         history.close()
+    Facts(
+        seconds=options.seconds,
+        seed=options.seed,
+        rate_per_s=options.rate_per_s,
+        bus=options.machine.bus,
+        brokers=options.machine.brokers,
+        began_s=began_s,
+        commit=_commit(),
+        core_count=os.cpu_count() or 1,
+        load_average=(load_before, os.getloadavg()[0]),
+        done=nemeses.done,
+        store=store,
+    ).save(folder / "run.json")
     return judge(history, disruptions, done=nemeses.done, store=store, began_s=began_s)
+
+
+def _commit() -> str:
+    words = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _schedule(machine: Machine, options: RunOptions) -> list[Disruption]:
