@@ -1,7 +1,7 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-unit check format protos sync rules scaling dashboards chart tiny tiny-smoke bench chaos fuzz \
-  k8s-check audit images kafka install tools clean
+.PHONY: help demo site test test-unit check format protos sync rules scaling dashboards chart tiny tiny-smoke bench chaos bridge-test \
+  fuzz k8s-check audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
@@ -14,6 +14,8 @@ only ?=
 # How long `make chaos` disturbs, in seconds, and the seed of its schedule.
 seconds ?= 600
 seed ?= 1
+# How often `make bridge-test` kills.
+kills ?= 10
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -32,7 +34,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/ruff format --check
 	$(bin)/ruff check
 	$(bin)/typos
-	$(bin)/yamllint --strict deploy k8s docker-compose.yml
+	$(bin)/yamllint --strict deploy k8s docker-compose.yml examples
 	$(bin)/hadolint deploy/docker/*.Dockerfile
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
@@ -53,6 +55,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/python scripts/check_manifests.py
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 	.tools/bin/check_compose docker-compose.yml
+	.tools/bin/check_compose examples/streams/compose.yaml
 
 site: install ## Build the site of docs/ into build/site.
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
@@ -93,6 +96,9 @@ bench: install tools ## Measure Arno and its peers on this CPU, then write docs/
 
 chaos: install tools ## Disturb every part under load for ten minutes (seconds=60 seed=7 for less), and judge the history.
 	PYTHONPATH=tests $(bin)/python -m chaos --seconds $(seconds) --seed $(seed)
+
+bridge-test: install tools ## Kill `arno ingest`, its broker, gateway and worker ten times under load (kills=20 for more), and judge the topics.
+	PYTHONPATH=tests $(bin)/python -m chaos.bridge --kills $(kills) --out benchmarks/results/streams-kills.json
 
 fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated calls to a real gateway (seed=7 for others).
 	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed)

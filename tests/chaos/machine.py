@@ -75,7 +75,7 @@ class Machine:
 
     def __init__(self, folder: Path, options: MachineOptions) -> None:
         """Choose ports and write settings; nothing runs yet."""
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self._networks = ExitStack()
         executable = next(iter(redis_executables().values()))
@@ -85,7 +85,7 @@ class Machine:
         self.metrics_ports = [tied_process.free_port() for _ in range(options.gateways)]
         self.settings = self._worker_settings()
         ports = zip(self.gateway_ports, self.metrics_ports, strict=True)
-        self.kept: Mapping[Part, Sequence[Kept]] = {
+        self.kept: dict[Part, Sequence[Kept]] = {
             Part.REDIS: [Kept(ServerPart(Part.REDIS, self.redis))],
             Part.BROKER: [Kept(ServerPart(Part.BROKER, broker)) for broker in self.brokers],
             Part.GATEWAY: [self._gateway(*pair) for pair in ports],
@@ -128,10 +128,16 @@ class Machine:
                     kept.launch_at_s = now_s + _RESTART_PAUSE_S
                     self.restarts[part] += 1
 
+    def add(self, part: Part, module: Sequence[str | Path], name: str) -> Kept:
+        """Keep one more process running from now on."""
+        kept = self._process(part, module, name)
+        self.kept[part] = [*self.kept.get(part, ()), kept]
+        return kept
+
     def stop(self) -> None:
         """End everything: processes first, so that they can leave in order."""
-        for part in (Part.GATEWAY, Part.WORKER, Part.BROKER, Part.REDIS):
-            for kept in self.kept[part]:
+        for part in (Part.BRIDGE, Part.GATEWAY, Part.WORKER, Part.BROKER, Part.REDIS):
+            for kept in self.kept.get(part, ()):
                 kept.part.stop()
         self._networks.close()
 
@@ -139,8 +145,8 @@ class Machine:
         if self._options.bus != "kafka":
             return []
         if self._options.brokers == 1:
-            return [KafkaBroker(self._folder / "broker")]
-        return make_cluster(self._folder)
+            return [KafkaBroker(self.folder / "broker")]
+        return make_cluster(self.folder)
 
     def _worker_settings(self) -> WorkerSettings:
         return WorkerSettings(
@@ -182,7 +188,7 @@ class Machine:
 
     def _worker(self, number: int) -> Kept:
         network = self._network()
-        file = self._folder / f"worker-{number}.json"
+        file = self.folder / f"worker-{number}.json"
         settings = self.settings.model_copy(update={"redis_url": self._redis_url(network)})
         file.write_text(settings.model_dump_json())
         command: list[str | Path] = [self._options.worker_module, file]
@@ -201,14 +207,14 @@ class Machine:
     def _process(self, part: Part, module: Sequence[str | Path], name: str) -> Kept:
         clock = None
         if Nemesis.CLOCK in self._options.nemeses:
-            clock = self._folder / f"{name}.clock"
+            clock = self.folder / f"{name}.clock"
             module = [skewed.__name__, clock, *module]
         paths = [str(_TESTS), os.environ.get("PYTHONPATH", "")]
         inherited = {key: value for key, value in os.environ.items() if "ARNO_" not in key}
         process = ProcessPart(
             part,
             [sys.executable, "-m", *module],
-            log=self._folder / f"{name}.log",
+            log=self.folder / f"{name}.log",
             environment={**inherited, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         return Kept(process, clock=clock)

@@ -13,7 +13,7 @@ from support import tied_process
 from support.kafka_broker import KafkaBroker
 from support.redis_server import RedisServer
 
-_READY = {Part.GATEWAY: "serving on", Part.WORKER: "takes jobs from"}
+_READY = {Part.GATEWAY: "serving on", Part.WORKER: "takes jobs from", Part.BRIDGE: "reads"}
 
 
 class Running(Protocol):
@@ -50,7 +50,7 @@ class ServerPart:
 
 
 class ProcessPart:
-    """A gateway or a worker."""
+    """A gateway, a worker or a bridge."""
 
     def __init__(
         self,

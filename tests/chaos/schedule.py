@@ -22,6 +22,8 @@ class Part(StrEnum):
     WORKER = "worker"
     BROKER = "broker"
     REDIS = "redis"
+    BRIDGE = "bridge"
+    """`arno ingest` between two topics; only in the runs of `chaos.bridge`."""
 
 
 class Nemesis(StrEnum):
