@@ -123,6 +123,12 @@ class InvalidImageError(InvalidFieldError):
     reason = "INVALID_IMAGE"
 
 
+class ImageUnreachableError(InvalidFieldError):
+    """A reference to an image leads nowhere, or where it may not lead."""
+
+    reason = "IMAGE_UNREACHABLE"
+
+
 class UnauthenticatedError(ArnoError):
     """No API key was shown, or one that does not count."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,14 +112,3 @@ def _until(consumer: Any, ends: dict[TopicPartition, int]) -> Iterator[Found]:
                     [(name, value) for name, value in one.headers],
                     one.timestamp,
                 )
-
-
-def by_key(records: Sequence[Found], name: str) -> dict[bytes, list[str]]:
-    """Return the first occurrence of each value of a header, in order, by the records' keys."""
-    seen: dict[bytes, list[str]] = defaultdict(list)
-    for record in records:
-        assert record.key is not None
-        value = record.header(name)
-        if value not in seen[record.key]:
-            seen[record.key].append(value)
-    return dict(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,14 +31,22 @@ def read_number(image: Image.Image) -> int:
     return sum(1 << bit for bit in range(_BITS) if grey.getpixel((bit * 32 + 16, 32)) > 127)
 
 
-def write_video(path: Path, *, duration_s: int, rate: int, codec: str = "mpeg4") -> Path:
+def write_video(
+    path: Path,
+    *,
+    duration_s: float,
+    rate: int,
+    codec: str = "mpeg4",
+    scale: int = 1,
+    options: Mapping[str, str] | None = None,
+) -> Path:
     """Write a video in which frame n shows the number n."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height = _WIDTH_PX, _HEIGHT_PX
+        stream = container.add_stream(codec, rate=rate, options=dict(options or {}))
+        stream.width, stream.height = scale * _WIDTH_PX, scale * _HEIGHT_PX
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, rate)
-        for number in range(duration_s * rate):
+        for number in range(int(duration_s * rate)):
             frame = av.VideoFrame.from_image(numbered_picture(number))
             frame.pts = number
             container.mux(stream.encode(frame))

@@ -61,8 +61,8 @@ _SERVER: Final = ("kafka", "opentelemetry", "prometheus_client", "redis")
 _EXTRAS: Final = {
     "gateway": ("grpc_reflection", "uvloop", *_SERVER),
     "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", *_SERVER),
-    "ingest": ("av", "yaml", *_SERVER),
-    "track": ("trackers", "av", "yaml", *_SERVER),
+    "ingest": ("aiohttp", "av", "yaml", *_SERVER),
+    "track": ("trackers", "aiohttp", "av", "yaml", *_SERVER),
     "notify": ("aiohttp", "cloudevents", "yaml", *_SERVER),
     "web": ("starlette", "uvicorn", "python_multipart"),
     "mcp": ("mcp", "starlette", "uvicorn", "python_multipart"),

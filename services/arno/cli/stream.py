@@ -95,6 +95,11 @@ _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
 )
 @click.option("--in-flight", type=click.IntRange(1, 64), metavar="N", help="Frames open at once.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N sampled frames.")
+@click.option(
+    "--key-frames",
+    is_flag=True,
+    help="Decode key frames alone, and sample among them: a small part of the work.",
+)
 @click.option("--realtime", is_flag=True, help="Read a file no faster than it plays.")
 @address_options
 def verb(
@@ -110,6 +115,7 @@ def verb(
     zones: tuple[str, ...],
     in_flight: int | None,
     frames: int | None,
+    key_frames: bool,
     realtime: bool,
     gateway: Connection,
     timeout_s: float,
@@ -136,7 +142,12 @@ def verb(
             raise ConfigurationError(f"{flag} {path}: is the source, and would be written over")
     tracking = _tracking(lines, zones) if track or lines or zones else None
     reading = SourceOptions(
-        source, fps=fps, frame_count_max=frames, realtime=realtime, hashed=hold_bits is not None
+        source,
+        fps=fps,
+        frame_count_max=frames,
+        realtime=realtime,
+        hashed=hold_bits is not None,
+        key_frames=key_frames,
     )
     expected = _expected_count(reading)
     console = SafeConsole(stderr=True, highlight=False)

@@ -22,9 +22,11 @@ from arno.bus.kafka.sender import Outgoing
 from arno.bus.ports import ConsumerStatistics, Receipt
 from arno.errors import ArnoError, ConfigurationError, LimitExceededError, UnavailableError
 from arno.ingest.asker import Asker
-from arno.ingest.letters import dead_letters, idempotency_key, image_of, result_record
+from arno.ingest.letters import Keys, dead_letters, image_of, result_record
 from arno.ingest.metrics import BridgeMetrics
+from arno.ingest.references import Fetcher
 from arno.ingest.settings import TopicRoute
+from arno.vocabulary.results import InferResult
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +83,14 @@ class BridgeParts:
         sender: Connected.
         asker: Asks the route's question.
         metrics: Of this bridge.
+        fetcher: Gets the images where values are references.
     """
 
     reader: Reader
     sender: Sender
     asker: Asker
     metrics: BridgeMetrics
+    fetcher: Fetcher | None = None
 
 
 class TopicBridge:
@@ -110,6 +114,7 @@ class TopicBridge:
         """
         self.route = route
         self._parts = parts
+        self._keys = Keys(route)
         self._drain_s = drain_s
         self._pause = pause
         self._stopping = threading.Event()
@@ -216,11 +221,18 @@ class TopicBridge:
     async def _answer(self, found: ForeignDelivery) -> tuple[str, Iterator[Outgoing]]:
         route = self.route
         try:
-            image = image_of(route, found)
-            result = await self._parts.asker.ask(image, idempotency_key(route, found))
+            result = await self._ask(found, image_of(route, found))
         except ArnoError as error:
             return "dead", self._give_up(found, error)
         return "answered", iter([result_record(route, found, result)])
+
+    async def _ask(self, found: ForeignDelivery, value: bytes) -> InferResult:
+        parts = self._parts
+        if parts.fetcher is None:
+            return await parts.asker.ask(value, self._keys.of(found))
+        async with parts.fetcher.slots:
+            image = await parts.fetcher.fetch(value)
+            return await parts.asker.ask(image, self._keys.of(found, image))
 
     def _give_up(self, found: ForeignDelivery, error: ArnoError) -> Iterator[Outgoing]:
         place = {"partition": found.receipt.partition, "offset": found.receipt.position}

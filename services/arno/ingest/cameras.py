@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Final
 
@@ -16,9 +17,11 @@ from arno.errors import ArnoError
 from arno.ingest.events import RunOptions, VideoRun
 from arno.ingest.frames import SourceOptions
 from arno.ingest.ledger import Told
+from arno.ingest.lines import Lines, ManyLines, OpenTopic
 from arno.ingest.metrics import SourceMetrics
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
+from arno.ingest.preview import Preview
 from arno.ingest.settings import VideoSource
 from arno.ingest.tracking import Tracking, Watch
 
@@ -32,15 +35,27 @@ _IN_FLIGHT_ADAPTIVE: Final = 64
 class Camera:
     """One source. ``run`` belongs to one thread; ``stop`` may be called from any."""
 
-    def __init__(self, source: VideoSource, client: Client, metrics: SourceMetrics) -> None:
+    def __init__(
+        self,
+        source: VideoSource,
+        client: Client,
+        metrics: SourceMetrics,
+        *,
+        open_topic: OpenTopic,
+        preview: Preview | None = None,
+    ) -> None:
         """Take what every run shares.
 
         Args:
             source: What is read, asked and written.
             client: Of the gateway.
             metrics: Of this source.
+            open_topic: Opens the topic that gets its lines.
+            preview: Shows what it sees.
         """
         self._source = source
+        self._open_topic = open_topic
+        self._preview = preview
         self._client = client
         self._metrics = metrics
         self._stopping = threading.Event()
@@ -85,13 +100,13 @@ class Camera:
         source = self._source
         with ExitStack() as opened:
             video = opened.enter_context(_video(source))
-            lines = opened.enter_context(source.events.open("a", encoding="utf-8"))
+            lines = ManyLines([opened.enter_context(place) for place in self._places()])
             run = VideoRun(
                 self._client,
                 self._options(),
                 source.specs(),
                 _stream_options(source),
-                beside=_beside(source, video),
+                beside=_beside(source, video, self._preview),
             )
             self._run = run
             if self._stopping.is_set():
@@ -101,6 +116,13 @@ class Camera:
             finally:
                 self._run = None
             return run.counts.answered > 0
+
+    def _places(self) -> Iterator[AbstractContextManager[Lines]]:
+        source = self._source
+        if source.events is not None:
+            yield source.events.open("a", encoding="utf-8")
+        if source.topic:
+            yield self._open_topic(source.topic, source.name)
 
     def _count(self, told: Told, outcome: str) -> None:
         self._metrics.told(outcome, told.latency_s)
@@ -121,6 +143,7 @@ class Camera:
             fps=source.fps,
             realtime=source.realtime,
             hashed=source.hold_bits is not None,
+            key_frames=source.key_frames,
         )
 
 
@@ -128,7 +151,7 @@ def _video(source: VideoSource) -> AbstractContextManager[VideoFile | None]:
     return nullcontext() if source.video is None else VideoFile(source.video)
 
 
-def _beside(source: VideoSource, video: VideoFile | None) -> RunOptions:
+def _beside(source: VideoSource, video: VideoFile | None, preview: Preview | None) -> RunOptions:
     tracked = source.track or source.lines or source.zones
     watch = Watch(source.places(line=True), source.places(line=False), source.lost_s)
     return RunOptions(
@@ -136,6 +159,7 @@ def _beside(source: VideoSource, video: VideoFile | None) -> RunOptions:
         stillness=None if source.hold_bits is None else Stillness(source.hold_bits),
         tracking=Tracking(watch) if tracked else None,
         video=video,
+        preview=preview,
     )
 
 

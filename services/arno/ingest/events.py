@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from arno.client import Client, Frame, FrameResult, InferResult, StreamOptions, TaskLike
 from arno.client.export import frame_line
 from arno.ingest.frames import SampledFrame, SourceOptions, read_source
 from arno.ingest.ledger import Fate, FrameLedger, Told
+from arno.ingest.lines import Lines
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
+from arno.ingest.preview import Preview
 from arno.ingest.tracking import Observed, Tracking
 
 
@@ -47,12 +49,19 @@ class RunOptions:
         stillness: Repeats the last answer for frames that look alike.
         tracking: Follows objects.
         video: Gets the frames with their regions.
+        preview: Likewise, while it is watched.
     """
 
     pace: AdaptivePace | None = None
     stillness: Stillness | None = None
     tracking: Tracking | None = None
     video: VideoFile | None = None
+    preview: Preview | None = None
+
+    @property
+    def pictures(self) -> bool:
+        """Whether anything needs the pictures of frames that are answered."""
+        return self.video is not None or self.preview is not None
 
 
 class VideoRun:
@@ -74,7 +83,7 @@ class VideoRun:
         self._tasks = tasks
         self._options = options
         self._beside = beside
-        self._ledger = FrameLedger(keep_pictures=beside.video is not None)
+        self._ledger = FrameLedger(keep_pictures=beside.pictures)
         self._stopping = threading.Event()
         self._observed = Observed([], [])
 
@@ -82,7 +91,7 @@ class VideoRun:
         """Send no further frames; those on their way are still answered and written."""
         self._stopping.set()
 
-    def write_events(self, out: IO[str], on_frame: Callable[[Told, str], None]) -> None:
+    def write_events(self, out: Lines, on_frame: Callable[[Told, str], None]) -> None:
         """Write every frame's line as soon as it is there.
 
         Args:
@@ -104,7 +113,7 @@ class VideoRun:
             for told in self._ledger.rest():
                 self._tell(told, out, on_frame)
 
-    def _tell(self, told: Told, out: IO[str], on_frame: Callable[[Told, str], None]) -> None:
+    def _tell(self, told: Told, out: Lines, on_frame: Callable[[Told, str], None]) -> None:
         pace = self._beside.pace
         if pace is not None and told.latency_s is not None:
             pace.learn(told.latency_s, time.monotonic())
@@ -112,6 +121,8 @@ class VideoRun:
         out.flush()
         if self._beside.video is not None:
             self._beside.video.add(told.frame.content, told.result)
+        if self._beside.preview is not None:
+            self._beside.preview.show(told.frame.content, told.result)
         on_frame(told, self.counts.add(told))
 
     def _more(self, told: Told) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from arno.errors import ArnoError, InvalidFieldError, MissingExtraError, UnavailableError
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +34,15 @@ _JPEG_QUALITY: Final = 90
 
 _HASH_SIDE: Final = 16
 
+_RATE: Final = Fraction(25)
+"""Of a source that announces none."""
+
+_BEGINS_AGAIN_S: Final = 1
+"""Timestamps that go back by more begin again; by less, frames are out of order."""
+
+_KEY_FRAMES_APART_MAX: Final = 1500
+"""A minute at 25 frames/s. Some cameras refresh their picture bit by bit, and send none at all."""
+
 _PAUSE_S_MIN: Final = 0.5
 _PAUSE_S_MAX: Final = 30.0
 
@@ -47,6 +57,7 @@ class SourceOptions:
         frame_count_max: Number of sampled frames after which to stop; None is no limit.
         realtime: Read a file no faster than it plays.
         hashed: Give each frame its perceptual hash.
+        key_frames: Decode key frames alone, and sample among them.
     """
 
     source: str
@@ -54,6 +65,7 @@ class SourceOptions:
     frame_count_max: int | None = None
     realtime: bool = False
     hashed: bool = False
+    key_frames: bool = False
 
     @property
     def live(self) -> bool:
@@ -121,7 +133,9 @@ class Sampler:
         return True
 
 
-def read_source(options: SourceOptions, wait: Wait) -> Iterator[SampledFrame]:
+def read_source(
+    options: SourceOptions, wait: Wait, *, clock: Clock = SYSTEM_CLOCK
+) -> Iterator[SampledFrame]:
     """Yield the sampled frames of a source; a live one is opened again whenever it breaks off.
 
     Sequence numbers go on over a reconnection, and timestamps by the time that passed.
@@ -134,11 +148,11 @@ def read_source(options: SourceOptions, wait: Wait) -> Iterator[SampledFrame]:
     if not options.live:
         yield from read_frames(options, wait)
         return
-    started_s = time.monotonic()
+    started_s = clock.monotonic_s()
     sequence = 0
     pause_s = _PAUSE_S_MIN
     while not wait(0):
-        offset_ms = round((time.monotonic() - started_s) * 1000) if sequence else 0
+        offset_ms = round((clock.monotonic_s() - started_s) * 1000) if sequence else 0
         try:
             for frame in read_frames(options, wait):
                 pause_s = _PAUSE_S_MIN
@@ -233,18 +247,12 @@ def _pictures(container: Any, options: SourceOptions) -> Iterator[_Picture]:
         problem = "the file has no video stream"
         raise InvalidFieldError(field="source", problem=problem, sent=options.source)
     stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    rate = stream.average_rate or stream.base_rate or Fraction(25)
-    first: Fraction | None = None
+    times = _Times(stream.average_rate or stream.base_rate or _RATE)
     decoded_count = 0
     try:
-        for frame in container.decode(stream):
-            # Some cameras give no timestamps; then the frames are as far apart as announced.
-            known = frame.pts is not None and frame.time_base is not None
-            at = frame.pts * frame.time_base if known else Fraction(decoded_count) / rate
-            first = at if first is None else first
+        for number, frame in _decoded(container, stream, options):
             decoded_count += 1
-            yield _Picture(frame, max(Fraction(0), at - first))
+            yield _Picture(frame, times.of(frame, number))
     except (av.FFmpegError, OSError) as error:
         raise _broke_off(options, decoded_count, error) from error
     if not decoded_count:
@@ -252,6 +260,59 @@ def _pictures(container: Any, options: SourceOptions) -> Iterator[_Picture]:
             raise UnavailableError(f"source: {options.source} ended before its first frame")
         problem = "the video stream holds no frame that can be decoded"
         raise InvalidFieldError(field="source", problem=problem, sent=options.source)
+
+
+def _decoded(container: Any, stream: Any, options: SourceOptions) -> Iterator[tuple[int, Any]]:
+    """Yield the frames that are decoded, each with its number among all frames."""
+    if not options.key_frames:
+        stream.thread_type = "AUTO"
+        yield from enumerate(container.decode(stream))
+        return
+    # Several threads decode as many frames at once, so that each key frame would wait for others.
+    stream.thread_type = "SLICE"
+    decoder = stream.codec_context
+    left_out = 0
+    for number, packet in enumerate(container.demux(stream)):
+        if not packet.size:
+            # The end: nothing is held back.
+            return
+        if not packet.is_keyframe:
+            left_out += 1
+            if left_out > _KEY_FRAMES_APART_MAX:
+                raise _without_key_frames(options)
+            continue
+        left_out = 0
+        # Flushed, or the decoder would wait for frames that may have to be shown before.
+        for frame in (*decoder.decode(packet), *decoder.decode(None)):
+            yield number, frame
+        decoder.flush_buffers()
+
+
+class _Times:
+    """Gives each frame its time after the first, whatever its timestamps are like.
+
+    Frames without timestamps, which some cameras send, are as far apart as announced. Where
+    timestamps begin again, because a camera was restarted or two files were joined, time goes on.
+    """
+
+    def __init__(self, rate: Fraction) -> None:
+        self._rate = rate
+        self._origin: Fraction | None = None
+        self._last = Fraction(0)
+        self._number: int | None = None
+
+    def of(self, frame: Any, number: int) -> Fraction:
+        """Return the time of the next frame, in seconds; never less than the one before."""
+        apart = 0 if self._number is None else number - self._number
+        expected = self._last + Fraction(apart) / self._rate
+        time_s = expected
+        if frame.pts is not None and frame.time_base is not None:
+            at = frame.pts * frame.time_base
+            if self._origin is None or at - self._origin < self._last - _BEGINS_AGAIN_S:
+                self._origin = at - expected
+            time_s = at - self._origin
+        self._last, self._number = max(self._last, time_s), number
+        return self._last
 
 
 def _cannot_open(options: SourceOptions, error: Exception) -> ArnoError:
@@ -263,6 +324,16 @@ def _cannot_open(options: SourceOptions, error: Exception) -> ArnoError:
     else:
         problem = f"not a video that can be read ({said})"
     return InvalidFieldError(field="source", problem=problem, sent=options.source)
+
+
+def _without_key_frames(options: SourceOptions) -> ArnoError:
+    sentence = (
+        f"no key frame among {_KEY_FRAMES_APART_MAX} frames of {options.source}; leave key_frames "
+        "out, or let the camera send key frames more often"
+    )
+    if options.live:
+        return UnavailableError(f"source: {sentence}")
+    return InvalidFieldError(field="key_frames", problem=sentence)
 
 
 def _broke_off(options: SourceOptions, decoded_count: int, error: Exception) -> ArnoError:

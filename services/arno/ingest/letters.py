@@ -19,6 +19,7 @@ from arno.bus.kafka.foreign import ForeignDelivery
 from arno.bus.kafka.sender import Outgoing
 from arno.client.export import to_json
 from arno.errors import ArnoError, InvalidImageError, LimitExceededError
+from arno.ingest.references import without_query
 from arno.ingest.settings import TopicRoute
 from arno.vocabulary.results import InferResult
 
@@ -34,15 +35,27 @@ def record_id(found: ForeignDelivery) -> str:
     return f"{receipt.channel}/{receipt.partition}/{receipt.position}"
 
 
-def idempotency_key(route: TopicRoute, found: ForeignDelivery) -> str:
-    """Return the key with which the gateway is asked about a record.
+class Keys:
+    """The idempotency keys with which the gateway is asked about the records of one route."""
 
-    It is the same for every delivery of the record to one group with the same tasks. With its
-    timestamp, as a topic that was deleted and made again counts from 0 again.
-    """
-    tasks = json.dumps([entry.model_dump() for entry in route.tasks])
-    parts = (route.group, record_id(found), str(found.appended_at_ms), tasks)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    def __init__(self, route: TopicRoute) -> None:
+        """Take the route; its tasks are part of every key."""
+        self._group = route.group
+        self._tasks = json.dumps([entry.model_dump() for entry in route.tasks])
+
+    def of(self, found: ForeignDelivery, image: bytes = b"") -> str:
+        """Return the key of a record.
+
+        It is the same for every delivery of the record to one group with the same tasks. With its
+        timestamp, as a topic that was deleted and made again counts from 0 again.
+
+        Args:
+            found: The record.
+            image: What it refers to, which may be another one at the next delivery.
+        """
+        parts = [self._group, record_id(found), str(found.appended_at_ms), self._tasks]
+        parts += [hashlib.sha256(image).hexdigest()] if image else []
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def image_of(route: TopicRoute, found: ForeignDelivery) -> bytes:
@@ -74,7 +87,13 @@ def result_record(route: TopicRoute, found: ForeignDelivery, result: InferResult
         kind, value = _JSON, json.dumps(to_json(event), ensure_ascii=False).encode()
     else:
         kind, value = _PROTOBUF, event.SerializeToString()
-    added = (("arno-id", event.id.encode()), ("arno-content-type", kind))
+    added: tuple[tuple[str, bytes], ...] = (
+        ("arno-id", event.id.encode()),
+        ("arno-content-type", kind),
+    )
+    if route.references is not None:
+        reference = without_query(found.record.value.decode(errors="replace").strip())
+        added = (*added, ("arno-reference", reference.encode()))
     return _answering(found, route.results, value, added)
 
 

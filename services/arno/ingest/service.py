@@ -20,7 +20,10 @@ from arno.errors import ArnoError, ConfigurationError
 from arno.ingest.asker import Asker, Question
 from arno.ingest.bridge import BridgeParts, TopicBridge
 from arno.ingest.cameras import Camera
+from arno.ingest.lines import LINE_BYTES_MAX, TopicLines
 from arno.ingest.metrics import BridgeMetrics, IngestMetrics, SourceMetrics
+from arno.ingest.preview import PreviewPages
+from arno.ingest.references import Fetcher
 from arno.ingest.settings import IngestSettings, TopicRoute
 from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer, Probes
@@ -85,9 +88,11 @@ class SupervisedBridge:
 
     async def _run_once(self, stop: asyncio.Event) -> bool:
         sender = KafkaSender(self._settings.bus_settings())
+        fetcher = self._fetcher()
         try:
             await asyncio.to_thread(self._connect, sender)
-            bridge = TopicBridge(self._route, self._parts(sender), drain_s=self._settings.drain_s)
+            parts = self._parts(sender, fetcher)
+            bridge = TopicBridge(self._route, parts, drain_s=self._settings.drain_s)
             stopping = asyncio.create_task(_then(stop, bridge.stop))
             self._bridge = bridge
             try:
@@ -97,6 +102,19 @@ class SupervisedBridge:
                 stopping.cancel()
         finally:
             await sender.close()
+            if fetcher is not None:
+                await fetcher.close()
+
+    def _fetcher(self) -> Fetcher | None:
+        route = self._route
+        if route.references is None:
+            return None
+        return Fetcher(
+            route.references,
+            image_bytes_max=route.image_bytes_max,
+            attempts_max=route.attempts_max,
+            on_retry=self._metrics.retried,
+        )
 
     def _connect(self, sender: KafkaSender) -> None:
         names = [self._route.results, self._route.dead_letters]
@@ -107,7 +125,7 @@ class SupervisedBridge:
             admin.close()
         sender.connect(names)
 
-    def _parts(self, sender: KafkaSender) -> BridgeParts:
+    def _parts(self, sender: KafkaSender, fetcher: Fetcher | None) -> BridgeParts:
         route = self._route
         question = Question(route.specs(), route.lane, route.timeout_s, route.attempts_max)
         bus = self._settings.bus_settings(group=route.group, window=route.window)
@@ -118,6 +136,7 @@ class SupervisedBridge:
             sender=sender,
             asker=Asker(self._client.infer, question, on_retry=self._metrics.retried),
             metrics=self._metrics,
+            fetcher=fetcher,
         )
 
 
@@ -134,7 +153,18 @@ async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
     client = AsyncClient(settings.address, tls=settings.encryption(), api_key=settings.key_text())
     bridges = [SupervisedBridge(settings, route, client, metrics) for route in settings.topics]
     asking = Client(settings.address, tls=settings.encryption(), api_key=settings.key_text())
-    cameras = [Camera(one, asking, SourceMetrics(metrics, one.name)) for one in settings.sources]
+    open_topic = partial(_topic_lines, settings, asyncio.get_running_loop())
+    pages = PreviewPages([one.name for one in settings.sources] if settings.preview else [])
+    cameras = [
+        Camera(
+            one,
+            asking,
+            SourceMetrics(metrics, one.name),
+            open_topic=open_topic,
+            preview=pages.previews.get(one.name),
+        )
+        for one in settings.sources
+    ]
     # A thread each for as long as they run, and some for calls that block.
     threads = ThreadPoolExecutor(len(bridges) + len(cameras) + _SPARE_THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
@@ -143,6 +173,7 @@ async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
         port=settings.metrics_port,
         registry=registry,
         probes=Probes(not_ready=partial(_problems, [*bridges, *cameras])),
+        pages=pages if settings.preview else None,
     )
     side_door.start()
     counts = (len(bridges), len(cameras))
@@ -155,9 +186,17 @@ async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
             )
     finally:
         asking.close()
+        pages.close()
         side_door.close()
     logger.info("stopped")
     return all(drained)
+
+
+def _topic_lines(
+    settings: IngestSettings, loop: asyncio.AbstractEventLoop, topic: str, source: str
+) -> TopicLines:
+    bus = settings.bus_settings(record_bytes_max=LINE_BYTES_MAX)
+    return TopicLines(bus, topic, source, loop)
 
 
 async def _run_camera(camera: Camera, stop: asyncio.Event) -> bool:

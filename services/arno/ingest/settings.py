@@ -19,6 +19,7 @@ Topics and sources have parts of their own, and stand only in the configuration 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -68,6 +69,52 @@ class TaskEntry(Settings):
         return TaskSpec(**self.model_dump())
 
 
+class References(Settings):
+    """Where references to images may lead; what is not listed here is refused."""
+
+    hosts: tuple[str, ...] = Field(
+        (), description="Hosts of https:// addresses; *.example.com is every name below it."
+    )
+    http: bool = Field(False, description="Allow http:// addresses of these hosts, too.")
+    buckets: dict[str, str] = Field(
+        {}, description="Buckets of s3:// references: the https:// address of each, without key."
+    )
+    folders: tuple[Path, ...] = Field(
+        (), description="Folders of file:// references and absolute paths."
+    )
+    allow_private: bool = Field(
+        False, description="Allow addresses of private networks and of this machine."
+    )
+    timeout_s: float = Field(10.0, gt=0, le=300, description="Time for one attempt, in seconds.")
+    in_flight: int = Field(
+        16, ge=1, le=1000, description="Images of references that are in memory at once."
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"(\*\.)?[A-Za-z0-9.:_-]+", host):
+                raise ValueError(f"{host}: not a host; allowed: HOST, HOST:PORT or *.DOMAIN")
+        return tuple(host.lower() for host in hosts)
+
+    @field_validator("buckets")
+    @classmethod
+    def _have_addresses(cls, buckets: dict[str, str]) -> dict[str, str]:
+        for name, url in buckets.items():
+            if not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", url):
+                raise ValueError(f"{name}: not an address; allowed: https://HOST/PATH")
+        return buckets
+
+    @field_validator("folders")
+    @classmethod
+    def _are_absolute(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        for folder in folders:
+            if not folder.is_absolute():
+                raise ValueError(f"{folder}: must be absolute")
+        return folders
+
+
 class TopicRoute(Settings):
     """From a topic of images to a topic of results."""
 
@@ -79,6 +126,9 @@ class TopicRoute(Settings):
         pattern=_TOPIC_NAME, description="Topic that gets records that cannot be answered."
     )
     tasks: tuple[TaskEntry, ...] = Field(min_length=1, description="Tasks to run on every image.")
+    references: References | None = Field(
+        None, description="The values are references to images, which lead to what is named here."
+    )
     output: Literal["json", "protobuf"] = Field(
         "json", description="Form of the results: arno.api.v1.ResultEvent as JSON or as protobuf."
     )
@@ -137,9 +187,19 @@ class VideoSource(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Names it in logs and metrics.")
     source: str = Field(min_length=1, description="A file, an address such as rtsp://, a camera.")
     tasks: tuple[TaskEntry, ...] = Field(min_length=1, description="Tasks to run on every frame.")
-    events: Path = Field(description="File that gets a line of JSON for each frame, at its end.")
+    events: Path | None = Field(
+        None, description="File that gets a line of JSON for each frame, at its end."
+    )
+    topic: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,249}$",
+        description="Topic of Kafka that gets these lines, keyed by name.",
+    )
     video: Path | None = Field(None, description="File that gets the answered frames, MP4.")
     fps: float | None = Field(None, gt=0, description="Frames a second that are read; None: all.")
+    key_frames: bool = Field(
+        False, description="Decode key frames alone, and sample among them: costs far less."
+    )
     realtime: bool = Field(False, description="Read a file no faster than it plays.")
     policy: Literal["all", "latest", "adaptive"] = Field(
         "latest", description="When the model is slower: wait, keep the newest, hold latency_s."
@@ -159,6 +219,12 @@ class VideoSource(Settings):
     @classmethod
     def _answerable(cls, tasks: tuple[TaskEntry, ...]) -> tuple[TaskEntry, ...]:
         return _checked(tasks)
+
+    @model_validator(mode="after")
+    def _tells(self) -> VideoSource:
+        if self.events is None and not self.topic:
+            raise ValueError(f"{self.name}: give events, topic, or both")
+        return self
 
     @model_validator(mode="after")
     def _has_places(self) -> VideoSource:
@@ -216,6 +282,11 @@ class IngestSettings(ObservabilitySettings, KafkaClientSettings):
         15.0,
         ge=0.1,
         description="Silence after which a worker counts as dead and its records go to others.",
+    )
+    preview: bool = Field(
+        False,
+        description="Show what the sources see at /preview beside the metrics, to everyone who can "
+        "read those.",
     )
     drain_s: float = Field(
         30.0, ge=0, description="Time for the work in hand after SIGTERM, in seconds."

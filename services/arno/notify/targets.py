@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import hmac
-import ipaddress
-import socket
 import time
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from cloudevents.core.bindings.http import to_structured
 from cloudevents.core.bindings.kafka import to_binary
 from cloudevents.core.formats.json import JSONFormat
@@ -24,6 +19,7 @@ from arno.bus.kafka.sender import KafkaSender, Outgoing
 from arno.errors import ArnoError, LimitExceededError
 from arno.notify.events import JSON, PROTOBUF, cloud_event
 from arno.notify.settings import Subscription, Webhook
+from arno.ops.public_addresses import PublicResolver, require_public_literal
 
 _GONE: Final = 410
 _ANSWER_BYTES_MAX: Final = 4096
@@ -146,57 +142,6 @@ def signature(
         "webhook-timestamp": stamp,
         "webhook-signature": f"v1,{digest}",
     }
-
-
-class PublicResolver(AbstractResolver):
-    """Resolves names, and fails where one of the addresses is not on the public internet.
-
-    The addresses that it returns are those that are connected to: a name that changes its address
-    after the check leads nowhere else.
-    """
-
-    def __init__(self) -> None:
-        """Take the system's resolver."""
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host.
-
-        Raises:
-            OSError: One of them is private, or there is none.
-        """
-        found = await self._resolver.resolve(host, port, family)
-        for one in found:
-            _require_public(one["host"], of=host)
-        return found
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._resolver.close()
-
-
-def require_public_literal(url: str) -> None:
-    """Check an address that is written as a number, which no resolver sees.
-
-    Raises:
-        OSError: It is private.
-    """
-    host = urlsplit(url).hostname or ""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return
-    _require_public(host, of=host)
-
-
-def _require_public(address: str, *, of: str) -> None:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or found
-    if not inner.is_global or inner.is_multicast:
-        sentence = f"{of} is {address}, which is private; allow_private allows it"
-        raise OSError(errno.EPERM, sentence)
 
 
 def _judge(answer: Any) -> None:

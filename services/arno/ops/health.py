@@ -25,6 +25,12 @@ Reasons = Callable[[], Sequence[str]]
 """Returns the reasons against it; empty means yes. Must not block: called on each probe."""
 
 
+Pages = Callable[[BaseHTTPRequestHandler, str], bool]
+"""Answers a request for a page of the process's own, by its path; False where it has no such page.
+
+Called on the server's threads."""
+
+
 def _nothing() -> Sequence[str]:
     return ()
 
@@ -56,6 +62,7 @@ class HealthServer:
         port: int,
         registry: CollectorRegistry,
         probes: Probes,
+        pages: Pages | None = None,
     ) -> None:
         """Bind the address.
 
@@ -64,12 +71,13 @@ class HealthServer:
             port: Port to listen on; 0 takes a free one.
             registry: The metrics of the process; those of process and build are added to it.
             probes: What the process says of itself.
+            pages: What else it shows.
 
         Raises:
             ConfigurationError: The address cannot be had.
         """
         register_process_metrics(registry)
-        handler = _handler(registry, probes)
+        handler = _handler(registry, probes, pages)
         try:
             self._server = _Server((host, port), handler)
         except (OSError, OverflowError) as fault:
@@ -128,7 +136,9 @@ class _Server(ThreadingHTTPServer):
         """Stay silent: a probe that hangs up early is no event."""
 
 
-def _handler(registry: CollectorRegistry, probes: Probes) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    registry: CollectorRegistry, probes: Probes, pages: Pages | None
+) -> type[BaseHTTPRequestHandler]:
     against = {
         "/livez": probes.not_alive,
         "/readyz": probes.not_ready,
@@ -148,7 +158,7 @@ def _handler(registry: CollectorRegistry, probes: Probes) -> type[BaseHTTPReques
                 told = [*(reasons or ["ok"]), *(probes.problems() if path == "/readyz" else ())]
                 body = "".join(f"{line}\n" for line in told)
                 self._answer(503 if reasons else 200, "text/plain; charset=utf-8", body.encode())
-            else:
+            elif pages is None or not pages(self, path):
                 self._answer(404, "text/plain", b"try /metrics, /livez, /readyz or /startupz\n")
 
         def _answer(self, status: int, content_type: str, body: bytes) -> None:

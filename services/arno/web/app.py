@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from arno import __version__
 from arno.client import AsyncClient
 from arno.errors import ArnoError
-from arno.web import calls, chat
+from arno.web import calls, cameras, chat
 from arno.web.guard import Guard
 from arno.web.openapi import openapi_document
 from arno.web.problems import on_error
@@ -46,7 +46,9 @@ def make_app(settings: WebSettings, connect: Callable[[], AsyncClient]) -> Starl
         routes=[
             *calls.ROUTES,
             *chat.ROUTES,
+            *cameras.ROUTES,
             Route("/", _page("index.html")),
+            Route("/cameras", _page("cameras.html")),
             Route("/about.json", _about),
             Route("/livez", _alive),
             Route("/readyz", _ready),
@@ -81,6 +83,7 @@ async def _about(request: Request) -> Response:
         "version": __version__,
         "gateway": client.address,
         "bodyBytesMax": settings.web_body_bytes_max,
+        "cameras": bool(settings.web_previews),
     }
     return JSONResponse(document)
 

@@ -22,6 +22,7 @@ _JOB_ID: Final[Schema] = {
     "required": True,
     "schema": {"type": "string"},
 }
+_CAMERA: Final[Schema] = {**_JOB_ID, "name": "name"}
 _TIMEOUT: Final[Schema] = {
     "name": "timeout_s",
     "in": "query",
@@ -141,6 +142,23 @@ def _paths() -> dict[str, Any]:
                     }
                 },
                 parameters=[_JOB_ID],
+            )
+        },
+        "/v1/cameras": {
+            "get": _operation(
+                "List the cameras that can be watched.", {"200": _answer("Their names.", _ANY)}
+            )
+        },
+        "/v1/cameras/{name}": {
+            "get": _operation(
+                "Watch a camera: motion JPEG, each picture with what was found on it.",
+                {
+                    "200": {
+                        "description": "Pictures.",
+                        "content": {"multipart/x-mixed-replace": {"schema": {"type": "string"}}},
+                    }
+                },
+                parameters=[_CAMERA],
             )
         },
         "/v1/chat/completions": {

@@ -49,6 +49,15 @@ class WebSettings(LogSettings):
     web_drain_s: float = Field(
         10.0, ge=0, description="How long requests in hand may go on after SIGTERM."
     )
+    web_previews: str = Field(
+        "",
+        pattern=r"^(http://[A-Za-z0-9.:\[\]_-]+)?$",
+        description="http://HOST:PORT of the metrics of an `arno ingest` with `preview`: the page "
+        "shows its cameras to everyone whom the gateway serves.",
+    )
+    web_previews_max: int = Field(
+        16, ge=1, description="Most previews that are watched at once; more get status 503."
+    )
     web_model: str = Field(
         "arno",
         min_length=1,

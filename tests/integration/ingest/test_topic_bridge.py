@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import signal
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 from arno.api.v1 import events_pb2, types_pb2
+from arno.bus.settings import BusSettings
+from arno.ingest.lines import TopicLines
 from google.protobuf import json_format
+from grpc_tools import protoc
 from support import images, tied_process
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
 from support.eventually import eventually
 from support.kafka_broker import KafkaBroker
-from support.kafka_topics import Found, Topics, by_key
+from support.kafka_topics import Found, Topics
 from support.redis_server import WAYS_TO_GET_IT, redis_executables
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
-KEYS = [b"door", b"yard", b"gate", b"roof"]
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples" / "streams"
+GUIDE = ROOT / "docs" / "stream-guides.md"
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +87,6 @@ class Bridge:
     def start(self) -> None:
         self.process = start_arno("ingest", "--config", self._config, log=self.log)
 
-    def kill(self) -> None:
-        tied_process.kill(self.process)
-
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -89,7 +98,7 @@ class Bridge:
         return self.topics.lag(self.group, self.source) == 0
 
     def await_finished(self) -> None:
-        eventually(self.finished, timeout_s=60, interval_s=0.1, what="the lag is 0")
+        eventually(self.finished, timeout_s=100, interval_s=0.1, what="the lag is 0")
 
 
 @pytest.fixture
@@ -178,29 +187,26 @@ def test_foreign_records_are_answered_or_become_dead_letters_with_their_reason(b
     assert "16777216 bytes" in too_large.header("arno-message")
 
 
-def test_bridge_that_is_killed_under_load_answers_every_image_and_keeps_the_order_of_keys(
-    bridge, topics
+def test_references_are_followed_and_those_that_lead_elsewhere_are_dead_letters(
+    bridge, topics, tmp_path
 ):
-    running = bridge(partitions=4, window=32)
-    for kills in range(3):
-        records = [
-            {"value": images.png(), "key": KEYS[number % len(KEYS)]} for number in range(200)
-        ]
-        topics.write(running.source, records)
-        wanted = 200 * kills + 60
-        eventually(lambda at=wanted: topics.size(running.results) >= at, timeout_s=60)
-        running.kill()
-        running.start()
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(images.png())
+    running = bridge(partitions=1, references={"folders": [str(folder)]})
+    values = [f"{folder}/a.png", f"file://{folder}/a.png", "/etc/passwd", f"{folder}/absent.png"]
+    topics.write(running.source, [{"value": value.encode()} for value in values])
+    topics.write(running.source, [{"value": None, "key": b"k"}])
     running.await_finished()
-    sources, results = topics.read(running.source), topics.read(running.results)
-    wanted_ids = {f"{running.source}/{one.partition}/{one.offset}" for one in sources}
-    assert set(ids(results)) == wanted_ids
-    assert len(results) >= len(wanted_ids) == 600
-    in_order: dict[bytes, list[str]] = {key: [] for key in KEYS}
-    for one in sources:
-        in_order[one.key].append(f"{running.source}/{one.partition}/{one.offset}")
-    assert by_key(results, "arno-id") == in_order
-    assert topics.size(running.dead) == 0
+    answered = topics.read(running.results)
+    assert [record.header("arno-reference") for record in answered] == values[:2]
+    dead = topics.read(running.dead)
+    assert [record.header("arno-reason") for record in dead] == [
+        "IMAGE_UNREACHABLE",
+        "IMAGE_UNREACHABLE",
+        "INVALID_IMAGE",
+    ]
+    assert (dead[0].value, dead[1].value) == (values[2].encode(), values[3].encode())
 
 
 def test_partition_that_is_added_is_read_and_sigterm_leaves_nothing_behind(bridge, topics):
@@ -217,3 +223,122 @@ def test_partition_that_is_added_is_read_and_sigterm_leaves_nothing_behind(bridg
     running.await_finished()
     found = ids(topics.read(running.results))
     assert len(found) == len(set(found)) == 201
+
+
+def ran(program: str, *flags: str) -> str:
+    """Run one of the examples, or a snippet, to its end; return what it said."""
+    words = ["-c", program] if "\n" in program else [str(EXAMPLES / program)]
+    done = subprocess.run(
+        [sys.executable, *words, *flags], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("output", ["json", "protobuf"])
+def test_plain_consumer_reads_results_by_the_published_schema(bridge, topics, tmp_path, output):
+    running = bridge(output=output)
+    sent = [{"value": images.png()}] * 3 + [{"value": images.png(), "key": b"k"}] * 3
+    topics.write(running.source, sent)
+    running.await_finished()
+    # A repeat, as a bridge that was killed writes it.
+    again = topics.read(running.results)[0]
+    repeat = {"value": again.value, "headers": again.headers, "key": again.key}
+    topics.write(running.results, [repeat])
+    schema = tmp_path / "results.binpb"
+    # A protoc of its own brings Google's protos with it.
+    common = str(files("grpc_tools") / "_proto")
+    protos = ["-I", str(ROOT / "protos"), "-I", common, "--include_imports"]
+    protos.append(f"--descriptor_set_out={schema}")
+    assert protoc.main(["protoc", *protos, "arno/api/v1/events.proto"]) == 0
+    where = ["--bootstrap", topics.bootstrap, "--topic", running.results, "--until-end"]
+    flags = [*where, "--schema", str(schema)] if output == "protobuf" else where
+    lines = ran("consumer.py", *flags).splitlines()
+    wanted = {
+        f"{running.source}/{one.partition}/{one.offset}" for one in topics.read(running.source)
+    }
+    assert sorted(lines) == sorted(f"{record_id}: OD null" for record_id in wanted)
+
+
+def test_consumer_of_the_guide_runs_as_it_is_printed(bridge, topics):
+    running = bridge()
+    topics.write(running.source, [{"value": images.png()}] * 3)
+    running.await_finished()
+    (snippet,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
+    for printed, here in (("127.0.0.1:9092", topics.bootstrap), ("arno.results", running.results)):
+        assert printed in snippet
+        snippet = snippet.replace(printed, here)
+    lines = ran(snippet).splitlines()
+    assert len(lines) == len(set(lines)) == 3
+    assert {line.split()[1] for line in lines} == {"null"}
+
+
+def test_camera_of_the_example_goes_by_a_topic_to_the_dashboard(
+    up, topics, tmp_path, unique_prefix
+):
+    printed = (EXAMPLES / "streams.yaml").read_text()
+    assert f"```yaml\n{printed}```" in GUIDE.read_text()
+    config = tmp_path / "streams.yaml"
+    topic = topics.create(f"{unique_prefix}.seen", partitions=2)
+    for there, here in (
+        ("/examples/gate.mp4", str(EXAMPLES / "gate.mp4")),
+        ("gate.seen", topic),
+        ("fps: 2", "fps: 10"),
+    ):
+        assert there in printed
+        printed = printed.replace(there, here)
+    config.write_text(printed)
+    port = tied_process.free_port()
+    log = tmp_path / "dashboard.log"
+    flags = ["--bootstrap", topics.bootstrap, "--topic", topic, "--listen", f"127.0.0.1:{port}"]
+    dashboard = tied_process.start_tied(
+        [sys.executable, EXAMPLES / "dashboard.py", *flags], log=log
+    )
+    where = ["--address", up.address, "--kafka-bootstrap", topics.bootstrap, "--metrics-port", "0"]
+    ingest = start_arno("ingest", "--config", config, *where, log=tmp_path / "ingest.log")
+    try:
+        tied_process.await_port(dashboard, port, log=log, timeout_s=30)
+        page = f"http://127.0.0.1:{port}"
+        eventually(
+            lambda: answered_frames(f"{page}/counts.json") > 5,
+            timeout_s=60,
+            what="the dashboard shows answers",
+        )
+        with urllib.request.urlopen(page) as answer:
+            shown = answer.read().decode()
+        assert "1 null" in shown
+        assert "appeared" in shown
+    finally:
+        tied_process.stop(ingest, timeout_s=40)
+        tied_process.stop(dashboard, timeout_s=5)
+    found = topics.read(topic)
+    assert {record.key for record in found} == {b"gate"}
+    schema = json.loads((ROOT / "docs/frame-event.schema.json").read_text())
+    lines = [json.loads(record.value) for record in found]
+    for line in lines:
+        jsonschema.validate(line, schema)
+    assert [line["sequence"] for line in lines] == list(range(len(lines)))
+    assert len({record.header("arno-id") for record in found}) == len(found)
+
+
+async def test_line_that_its_topic_does_not_take_says_so_in_its_place(topics, unique_prefix):
+    topic = topics.create(f"{unique_prefix}.small", **{"max.message.bytes": "600"})
+    line = {"sequence": 7, "timestamp_ms": 350, "results": ["x" * 2000]}
+    settings = BusSettings(kafka_bootstrap=topics.bootstrap)
+    loop = asyncio.get_running_loop()
+
+    def write() -> None:
+        with TopicLines(settings, topic, "gate", loop) as lines:
+            lines.write(json.dumps(line) + "\n")
+
+    await asyncio.to_thread(write)
+    (found,) = topics.read(topic)
+    told = json.loads(found.value)
+    assert (told["sequence"], told["timestamp_ms"]) == (7, 350)
+    assert told["error"]["reason"] == "LIMIT_EXCEEDED"
+
+
+def answered_frames(url: str) -> int:
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - of our own child
+        cameras = json.load(answer)["cameras"]
+    return cameras["gate"]["counts"].get("answered", 0) if cameras else 0

@@ -45,6 +45,12 @@ async function detailsOf(response) {
 
 export const about = async () => (await send("/about.json")).json();
 
+/** The names of the cameras that can be watched. */
+export const cameras = async () => (await (await send("/v1/cameras")).json()).sources;
+
+/** The motion JPEG of a camera, as a stream of bytes. */
+export const camera = async (name) => (await send(`/v1/cameras/${encodeURIComponent(name)}`)).body;
+
 function formOf(image, tasks, lane) {
   const form = new FormData();
   form.append("image", image.blob, image.name);

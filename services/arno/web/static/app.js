@@ -349,4 +349,4 @@ addEventListener("paste", (event) => {
 });
 
 enable();
-about().then((found) => { server = found; }, showProblem);
+about().then((found) => { server = found; byId("cameras-link").hidden = !found.cameras; }, showProblem);
