@@ -27,6 +27,7 @@ from benchmarks.report import load_results, page
 from benchmarks.schedule import WORKLOADS
 from benchmarks.soak import Soak, soak
 from benchmarks.stages import Sizes, measure_stages
+from benchmarks.streams.verbs import add_verbs
 from benchmarks.suites import SUITES, Measurement
 from benchmarks.sweep import Sweep, sweep
 
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     outage = verbs.add_parser("outage", help="a thousand requests while Kafka stands still")
     outage.add_argument("--out", type=Path, default=_HERE / "results")
     outage.set_defaults(verb=_outage)
+    add_verbs(verbs, _write, _HERE / "results")
     report = verbs.add_parser("report", help="write the page from the results")
     report.add_argument("--results", type=Path, default=_HERE / "results")
     report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")

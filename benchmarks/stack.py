@@ -37,12 +37,14 @@ class Stack:
         pids: By the part's name: kafka, redis, gateway, worker.
         metrics_urls: Likewise, of the parts that are Arno's.
         folder: With their logs: ``gateway.log`` and so on.
+        kafka_bootstrap: Where Kafka is; empty where none runs.
     """
 
     target: str
     pids: Mapping[str, int]
     metrics_urls: Mapping[str, str]
     folder: Path
+    kafka_bootstrap: str = ""
 
     def busy_s(self) -> dict[str, float]:
         """Return the processor seconds of every part since its start."""
@@ -61,6 +63,7 @@ def running_stack(
     gateway: Mapping[str, Any] | None = None,
     worker: Mapping[str, Any] | None = None,
     worker_module: str = "arno.cli",
+    kafka: bool = False,
 ) -> Iterator[Stack]:
     """Start everything, wait until it is ready, and end it.
 
@@ -70,15 +73,19 @@ def running_stack(
         gateway: Settings of the gateway, by field.
         worker: Settings of the worker; the model is ``null`` where it is not said.
         worker_module: What is run with the verb ``worker``.
+        kafka: Run a broker although the bus does not need it.
     """
     with ExitStack() as stack:
         redis = _redis(folder, stack)
         shared = {"bus": bus, "redis_url": redis.url}
         servers = {"redis": redis.port}
-        if bus == "kafka":
+        bootstrap = ""
+        if bus == "kafka" or kafka:
             broker = _kafka(folder, stack)
-            shared["kafka_bootstrap"] = broker.bootstrap
+            bootstrap = broker.bootstrap
             servers["kafka"] = broker.port
+        if bus == "kafka":
+            shared["kafka_bootstrap"] = bootstrap
         _arno(folder, "topics create", shared).wait()
         ports = {"listen": f"127.0.0.1:{tied_process.free_port()}"}
         parts = {
@@ -96,7 +103,7 @@ def running_stack(
             _await_ready(child, metrics_urls[name], folder / f"{name}.log")
         pids = {name: _pid_of(port) for name, port in servers.items()}
         pids |= {name: child.pid for name, child in children.items()}
-        yield Stack(ports["listen"], pids, metrics_urls, folder)
+        yield Stack(ports["listen"], pids, metrics_urls, folder, bootstrap)
 
 
 def _kafka(folder: Path, stack: ExitStack) -> KafkaBroker:

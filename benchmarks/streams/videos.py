@@ -1,0 +1,252 @@
+"""Measure videos: what reading costs, what painting costs, and whether many share a model fairly.
+
+`measure_reading` and `measure_painting` need no model. `measure_streams` runs ten streams at a real
+one, which they overload, and `measure_tracks` follows objects that cross; both compare what is told
+with the truth of the scene.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from arno.ingest.painter import VideoFile
+from arno.vocabulary import Region
+from support import tied_process
+from support.answered import answered_frame
+
+from benchmarks.machine import BusyTime, describe
+from benchmarks.stack import Stack, running_stack
+from benchmarks.streams.scenes import Film, alone, crossing
+from benchmarks.streams.truth import Line, painted_iou, told_iou, track_figures
+
+AIMS: Final = {"four_cameras_cores": 1.0, "painted_per_s": 25.0, "iou": 0.6, "share_error": 0.2}
+
+_HD: Final = (1280, 720)
+_NOISE: Final = 8
+"""Shades: a camera in poor light; the result says to how many Mbit/s of H.264 that comes."""
+_LABELS: Final = ("car", "cat", "bus", "dog", "apple", "house", "cup", "flower", "boat", "clock")
+_CAMERAS: Final = 4
+_FPS: Final = 5
+_TICK_S: Final = 0.1
+_WATCH_S: Final = 5.0
+_SETTLES_S: Final = 120.0
+_PAINTED: Final = 250
+
+
+def measure_reading(*, seconds: float) -> dict[str, Any]:
+    """Return how many cores four cameras of 720p at 30 frames/s cost, sampled once a second."""
+    film = Film(crossing().walkers, size_px=_HD, rate=30, key_every=30, noise=_NOISE)
+    with tempfile.TemporaryDirectory() as name, running_stack(Path(name), bus="redis") as stack:
+        video = film.write(Path(name) / "hd.mp4", seconds=seconds)
+        turns = [
+            {"decoded": decoded, **_read(stack, video, seconds, key_frames=decoded == "key frames")}
+            for decoded in ("every frame", "key frames")
+        ]
+        bits_per_s = 8 * video.stat().st_size / seconds
+    return _result(
+        "streams-reading",
+        seconds=seconds,
+        cameras=_CAMERAS,
+        mbit_per_s=bits_per_s / 1e6,
+        turns=turns,
+    )
+
+
+def _read(stack: Stack, video: Path, seconds: float, *, key_frames: bool) -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(dir=stack.folder))
+    sources = {
+        f"camera{number}": {"source": str(video), "fps": 1, "key_frames": key_frames}
+        for number in range(_CAMERAS)
+    }
+    with _ingest(stack, folder, sources) as process:
+        began_s = _when_answered(folder, sources, process)
+        used_s = spent_s = _busy_s(process)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            spent_s = max(spent_s, _busy_s(process))
+            time.sleep(_TICK_S)
+    played_s = min(seconds, time.monotonic() - began_s)
+    return {
+        "cores": (spent_s - used_s) / played_s,
+        "answered": [len(_answered(_lines(folder, name))) for name in sources],
+    }
+
+
+def measure_painting() -> dict[str, Any]:
+    """Return how fast one core writes annotated pictures of 720p."""
+    film = Film(crossing().walkers, size_px=_HD, rate=25, noise=_NOISE)
+    frames = []
+    for number in range(25):
+        file = io.BytesIO()
+        film.picture(number / 25).save(file, "JPEG", quality=90)
+        boxes = film.truth(number / 25).values()
+        regions = [Region("object", box, score=0.9) for box in boxes]
+        frames.append((file.getvalue(), regions))
+    with tempfile.TemporaryDirectory() as folder, VideoFile(Path(folder) / "seen.mp4") as video:
+        began_s, cpu_s = time.monotonic(), time.process_time()
+        for number in range(_PAINTED):
+            picture, regions = frames[number % len(frames)]
+            video.add(picture, answered_frame(number, 40 * number, *regions))
+        cpu_s = time.process_time() - cpu_s
+        elapsed_s = time.monotonic() - began_s
+    return _result(
+        "streams-painting",
+        pictures=_PAINTED,
+        per_core_s=_PAINTED / cpu_s,
+        per_s=_PAINTED / elapsed_s,
+        cpu_ms=1000 * cpu_s / _PAINTED,
+    )
+
+
+def measure_streams(*, seconds: float) -> dict[str, Any]:
+    """Return the order, the shares, the memory and the boxes of ten streams at arno-tiny."""
+    films = {f"{label}{number}": alone(label) for number, label in enumerate(_LABELS)}
+    with tempfile.TemporaryDirectory() as name, _tiny(Path(name)) as stack:
+        folder = Path(tempfile.mkdtemp(dir=name))
+        sources: dict[str, dict[str, Any]] = {
+            each: {"source": str(film.write(folder / f"{each}.mp4", seconds=seconds)), "fps": _FPS}
+            for each, film in films.items()
+        }
+        painted = next(iter(sources))
+        sources[painted]["video"] = str(folder / "seen.mp4")
+        with _ingest(stack, folder, sources) as process:
+            began_s = _when_answered(folder, sources, process)
+            machine, memory = BusyTime.now((process.pid, *stack.pids.values())), []
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                memory.append({**stack.rss_bytes(), "ingest": _rss(process)})
+                time.sleep(_WATCH_S)
+            elapsed_s = time.monotonic() - began_s
+            later = BusyTime.now((process.pid, *stack.pids.values()))
+        told = {each: _lines(folder, each) for each in sources}
+        boxes = painted_iou(films[painted], folder / "seen.mp4", _LABELS[0])
+    counts = {each: len(_answered(lines)) for each, lines in told.items()}
+    mean = sum(counts.values()) / len(counts)
+    ious = [found for each, lines in told.items() for found in told_iou(films[each], lines)]
+    return _result(
+        "streams-ten",
+        seconds=seconds,
+        fps=_FPS,
+        streams={each: _order(lines) for each, lines in told.items()},
+        share_error=max(abs(count - mean) / mean for count in counts.values()),
+        answers_per_s=sum(counts.values()) / elapsed_s,
+        told_iou=sum(ious) / len(ious),
+        painted_iou=sum(boxes) / max(1, len(boxes)),
+        painted=len(boxes),
+        memory=memory,
+        others_cores=machine.others_cores(later, elapsed_s),
+    )
+
+
+def measure_tracks(*, seconds: float) -> dict[str, Any]:
+    """Return how well objects that cross are followed, at several rates of sampling."""
+    film = crossing()
+    turns = []
+    with tempfile.TemporaryDirectory() as name, _tiny(Path(name)) as stack:
+        video = film.write(Path(name) / "crossing.mp4", seconds=seconds)
+        for fps in (10, 5, 2):
+            folder = Path(tempfile.mkdtemp(dir=name))
+            source = {"source": str(video), "fps": fps, "policy": "all", "realtime": False}
+            with _ingest(stack, folder, {"crossing": {**source, "track": True}}) as process:
+                process.wait(_SETTLES_S + 60 * seconds)
+            lines = _answered(_lines(folder, "crossing"))
+            overlaps = told_iou(film, lines)
+            turns.append(
+                {
+                    "fps": fps,
+                    **track_figures(film, lines),
+                    "iou": sum(overlaps) / len(overlaps),
+                }
+            )
+    return _result("streams-tracks", seconds=seconds, turns=turns)
+
+
+def _result(name: str, **found: Any) -> dict[str, Any]:
+    return {"name": name, "kind": name, "machine": describe("cpu"), "aims": AIMS, **found}
+
+
+@contextmanager
+def _tiny(folder: Path) -> Iterator[Stack]:
+    with running_stack(folder / "stack", bus="redis", worker={"model": "tiny"}) as stack:
+        yield stack
+
+
+@contextmanager
+def _ingest(
+    stack: Stack, folder: Path, sources: Mapping[str, Mapping[str, Any]]
+) -> Iterator[psutil.Process]:
+    config = folder / "streams.yaml"
+    given = [
+        {
+            "name": name,
+            "events": str(folder / f"{name}.jsonl"),
+            "tasks": ["OD"],
+            "realtime": True,
+            **one,
+        }
+        for name, one in sources.items()
+    ]
+    # JSON is YAML.
+    config.write_text(json.dumps({"address": stack.target, "metrics_port": 0, "sources": given}))
+    child = tied_process.start_tied(
+        [sys.executable, "-m", "arno.cli", "ingest", "--config", config], log=folder / "ingest.log"
+    )
+    try:
+        yield psutil.Process(child.pid)
+    finally:
+        tied_process.stop(child, timeout_s=_SETTLES_S)
+
+
+def _when_answered(folder: Path, sources: Mapping[str, object], process: psutil.Process) -> float:
+    """Return the moment at which every source has its first line."""
+    until_s = time.monotonic() + _SETTLES_S
+    while not all((folder / f"{name}.jsonl").exists() for name in sources):
+        if time.monotonic() > until_s or not process.is_running():
+            raise RuntimeError((folder / "ingest.log").read_text()[-2000:])
+        time.sleep(_TICK_S)
+    return time.monotonic()
+
+
+def _lines(folder: Path, name: str) -> list[Line]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def _answered(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if "results" in line]
+
+
+def _order(lines: Sequence[Line]) -> dict[str, int]:
+    """Return the counts of one stream's lines, and how many are missing or out of order."""
+    steps = [after["sequence"] - before["sequence"] for before, after in pairwise(lines)]
+    times = [after["timestamp_ms"] - before["timestamp_ms"] for before, after in pairwise(lines)]
+    return {
+        "frames": len(lines),
+        "answered": len(_answered(lines)),
+        "dropped": sum("dropped" in line for line in lines),
+        "failed": sum("error" in line for line in lines),
+        "missing": sum(step - 1 for step in steps if step > 1),
+        "out_of_order": sum(step < 1 for step in steps) + sum(step <= 0 for step in times),
+    }
+
+
+def _busy_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
