@@ -104,27 +104,33 @@ class BridgeMetrics:
 
     def __init__(self, metrics: IngestMetrics, topic: str) -> None:
         """Take the topic that is read."""
-        self._metrics = metrics
+        # Looked up once: they are used with every record and every poll.
+        self._outcomes = {
+            outcome: metrics.records.labels(topic, outcome) for outcome in ("answered", "dead")
+        }
+        self._seconds = metrics.record_seconds.labels(topic)
+        self._retries = metrics.retries
         self._topic = topic
-        for outcome in ("answered", "dead"):
-            metrics.records.labels(topic, outcome)
+        self._in_hand_records = metrics.in_hand_records.labels(topic)
+        self._in_hand_bytes = metrics.in_hand_bytes.labels(topic)
+        self._lag_records = metrics.lag_records.labels(topic)
+        self._partitions = metrics.partitions.labels(topic)
+        self._paused = metrics.paused.labels(topic)
 
     def finished(self, outcome: str, *, appended_at_ms: int) -> None:
         """Count a record that is answered or dead."""
-        self._metrics.records.labels(self._topic, outcome).inc()
+        self._outcomes[outcome].inc()
         if appended_at_ms >= 0:
-            age_s = max(0.0, time.time() - appended_at_ms / 1000)
-            self._metrics.record_seconds.labels(self._topic).observe(age_s)
+            self._seconds.observe(max(0.0, time.time() - appended_at_ms / 1000))
 
     def retried(self, reason: str) -> None:
         """Count an attempt that is repeated."""
-        self._metrics.retries.labels(self._topic, reason).inc()
+        self._retries.labels(self._topic, reason).inc()
 
     def observe(self, numbers: ConsumerStatistics, bytes_in_hand: int) -> None:
         """Show the numbers of a consumer."""
-        shown = self._metrics
-        shown.in_hand_records.labels(self._topic).set(numbers.unfinished_count)
-        shown.in_hand_bytes.labels(self._topic).set(bytes_in_hand)
-        shown.lag_records.labels(self._topic).set(sum(numbers.lag.values()))
-        shown.partitions.labels(self._topic).set(numbers.partition_count)
-        shown.paused.labels(self._topic).set(numbers.paused)
+        self._in_hand_records.set(numbers.unfinished_count)
+        self._in_hand_bytes.set(bytes_in_hand)
+        self._lag_records.set(sum(numbers.lag.values()))
+        self._partitions.set(numbers.partition_count)
+        self._paused.set(numbers.paused)

@@ -1,6 +1,6 @@
 """Get the images that the values of a topic refer to: https, s3 and file, from listed places only.
 
-A reference comes from whoever writes to the topic, so it is trusted with nothing: its host, bucket
+References come from those who write to the topic, and are trusted with nothing: host, bucket
 or folder must be listed, addresses of private networks are refused where they are not allowed, and
 every redirect is a reference of its own.
 """

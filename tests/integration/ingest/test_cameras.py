@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 import urllib.error
 import urllib.request
 from itertools import pairwise
 
 import pytest
+from arno.ingest import frames
+from arno.ingest.frames import SourceOptions, read_source, undisturbed
 from support import tied_process
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
@@ -104,3 +108,25 @@ def test_camera_that_dies_and_returns_goes_on_and_disturbs_no_other_source(up, c
     finally:
         assert service.stop() == 0
     assert (tmp_path / "seen.mp4").stat().st_size > 1000
+
+
+def test_camera_that_stalls_and_goes_on_is_read_again_with_the_time_that_passed(
+    camera, monkeypatch
+):
+    # Half a minute on the clock is in tests/unit/ingest/test_bad_videos.py; this is the real thing.
+    monkeypatch.setattr(frames, "_READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(frames, "_CONNECT_TIMEOUT_S", 1.0)
+    camera.start()
+    source = read_source(SourceOptions(camera.url, fps=5), undisturbed)
+    before = [next(source) for _ in range(5)]
+    os.kill(camera.pid, signal.SIGSTOP)
+    thaw = threading.Timer(2.5, os.kill, (camera.pid, signal.SIGCONT))
+    thaw.start()
+    try:
+        # What had arrived before the stall may still be on its way.
+        after = next(one for one in source if one.timestamp_ms - before[-1].timestamp_ms > 1500)
+    finally:
+        thaw.join()
+        source.close()
+    assert after.sequence > before[-1].sequence
+    assert after.timestamp_ms - before[-1].timestamp_ms < 30_000
