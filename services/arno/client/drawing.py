@@ -57,12 +57,12 @@ def draw_regions(image: ImageLike, regions: Sequence[Region]) -> Image.Image:
     Raises:
         InvalidImageError: The image cannot be decoded here.
     """
-    picture = _decode(image).convert("RGBA")
-    ink = Image.new("RGBA", picture.size)
+    picture = _decode(image).convert("RGB")
     shorter_px = min(picture.size)
     font_px = round(min(max(shorter_px * _FONT_SIZE_SHARE, _FONT_SIZE_PX_MIN), _FONT_SIZE_PX_MAX))
     pen = _Pen(
-        canvas=ImageDraw.Draw(ink),
+        # Blends what is translucent as it is drawn: a layer of its own costs as much as encoding.
+        canvas=ImageDraw.Draw(picture, "RGBA"),
         font=_font(font_px),
         line_px=max(2, round(shorter_px / 240)),
         size_px=Point(*picture.size),
@@ -72,7 +72,7 @@ def draw_regions(image: ImageLike, regions: Sequence[Region]) -> Image.Image:
     # Labels last: no outline may cross out a name.
     for region in regions:
         _label(pen, region, colour_of(region.label))
-    return Image.alpha_composite(picture, ink).convert("RGB")
+    return picture
 
 
 def colour_of(label: str) -> Colour:
