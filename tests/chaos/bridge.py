@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from chaos.bridge_judge import BridgeVerdict, judge_topics, repeats
@@ -228,13 +228,25 @@ def main(out: Path | None, **given: float) -> None:
     """Kill bridge, broker, gateway and worker in turn under load, and judge the topics."""
     if not kafka_available():
         raise click.ClickException(WAYS_TO_GET_IT)
+    # It brings torch, for which the tests of this module have no use.
+    from benchmarks.machine import describe
+
+    machine = describe("cpu")
     with tempfile.TemporaryDirectory(prefix="arno-bridge-") as folder:
         verdict = run_bridge(Path(folder), BridgeRun(**given), click.echo)
     for line in verdict.lines():
         click.echo(line)
     if out:
-        out.write_text(json.dumps({**dataclasses.asdict(verdict), **given}, indent=1) + "\n")
+        out.write_text(json.dumps(_result(verdict, given, machine), indent=1) + "\n")
     sys.exit(0 if verdict.kept else 1)
+
+
+def _result(
+    verdict: BridgeVerdict, given: dict[str, float], machine: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what `benchmarks.streams.page` shows."""
+    found = {**given, **dataclasses.asdict(verdict)}
+    return {"name": "streams-kills", "kind": "streams-kills", "machine": machine, **found}
 
 
 if __name__ == "__main__":
