@@ -29,7 +29,9 @@ def test_cameras_are_listed_and_watched(cameras, gateway):
     with cameras.stream("GET", "/v1/cameras/gate", headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
-        assert b"\xff\xd8\xff" in next(answer.iter_bytes())
+        pieces, seen = answer.iter_bytes(), b""
+        while b"\xff\xd8\xff" not in seen:
+            seen += next(pieces)
         # One place, which is taken.
         assert cameras.get("/v1/cameras/yard").json()["reason"] == "OVERLOADED"
     assert gateway.keys[-2] == "a-key"
@@ -48,7 +50,7 @@ def test_caller_whom_the_gateway_refuses_sees_nothing(cameras, gateway, path):
 
 
 def test_name_that_would_be_a_part_of_another_request_is_refused(cameras):
-    answer = cameras.get("/v1/cameras/gate%20HTTP%2F1.0%0D%0AX:%20y")
+    answer = cameras.get("/v1/cameras/gate%20HTTP%0D%0AX:%20y")
     assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_FIELD")
 
 
