@@ -25,7 +25,6 @@ from support.browser import (
     screenshot,
 )
 from support.images import png
-from support.previews import previews
 from support.scripted_gateway import ScriptedGateway, refusal, scripted_gateway
 from support.videos import read_number, write_video
 from support.web_server import web_server
@@ -399,22 +398,3 @@ def test_page_of_the_api_shows_what_is_served(context, web_up):
     expect(page.locator("#TaskSpec")).to_contain_text("inputFrom")
     screenshot(page, "docs")
     assert watch.faults == []
-
-
-def test_cameras_of_arno_ingest_are_shown_as_they_see(context: BrowserContext):
-    with (
-        scripted_gateway() as gateway,
-        previews("gate") as (_, door),
-        web_server(gateway.address, web_previews=door) as url,
-    ):
-        page = context.new_page()
-        watch = PageWatch(page)
-        page.goto(url)
-        page.get_by_role("link", name="Cameras").click()
-        shown = page.get_by_role("img", name="What gate sees")
-        expect(shown).to_be_visible()
-        # The picture is blue, and as large as its frames are.
-        page.wait_for_function("document.querySelector('canvas')?.width === 64")
-        screenshot(page, "cameras")
-        assert watch.faults == []
-        page.close()

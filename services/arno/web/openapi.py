@@ -98,6 +98,28 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
+def _cameras() -> dict[str, Any]:
+    return {
+        "/v1/cameras": {
+            "get": _operation(
+                "List the cameras that can be watched.", {"200": _answer("Their names.", _ANY)}
+            )
+        },
+        "/v1/cameras/{name}": {
+            "get": _operation(
+                "Watch a camera: motion JPEG, each picture with what was found on it.",
+                {
+                    "200": {
+                        "description": "Pictures.",
+                        "content": {"multipart/x-mixed-replace": {"schema": {"type": "string"}}},
+                    }
+                },
+                parameters=[_CAMERA],
+            )
+        },
+    }
+
+
 def _paths() -> dict[str, Any]:
     job = reference(job_pb2.Job.DESCRIPTOR)
     job_request = _image_request(reference(job_pb2.SubmitJobRequest.DESCRIPTOR))
@@ -144,23 +166,7 @@ def _paths() -> dict[str, Any]:
                 parameters=[_JOB_ID],
             )
         },
-        "/v1/cameras": {
-            "get": _operation(
-                "List the cameras that can be watched.", {"200": _answer("Their names.", _ANY)}
-            )
-        },
-        "/v1/cameras/{name}": {
-            "get": _operation(
-                "Watch a camera: motion JPEG, each picture with what was found on it.",
-                {
-                    "200": {
-                        "description": "Pictures.",
-                        "content": {"multipart/x-mixed-replace": {"schema": {"type": "string"}}},
-                    }
-                },
-                parameters=[_CAMERA],
-            )
-        },
+        **_cameras(),
         "/v1/chat/completions": {
             "post": _operation(
                 "OpenAI-compatible: an image as a data URL, and a text with a task tag.",
