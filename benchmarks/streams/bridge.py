@@ -133,7 +133,7 @@ def _bridge(stack: Stack, name: str) -> Iterator[psutil.Process]:
     settings = {"address": stack.target, "kafka_bootstrap": stack.kafka_bootstrap}
     # JSON is YAML.
     config.write_text(json.dumps({**settings, "metrics_port": 0, "topics": [route]}))
-    command = [sys.executable, "-m", "arno.cli", "ingest", "--config", config]
+    command: list[str | Path] = [sys.executable, "-m", "arno.cli", "ingest", "--config", config]
     child = tied_process.start_tied(command, log=stack.folder / f"{name}.log")
     try:
         yield psutil.Process(child.pid)

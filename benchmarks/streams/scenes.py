@@ -99,8 +99,9 @@ class Film:
 
     def _encoded(self, stream: Any) -> Iterator[tuple[bytes, bool]]:
         """Yield the packets of a period, which begins with a key frame; none waits for a later."""
+        new_frame: Any = av.VideoFrame.from_image
         for number in range(int(PERIOD_S * self.rate)):
-            frame = av.VideoFrame.from_image(self.picture(number / self.rate))
+            frame = new_frame(self.picture(number / self.rate))
             frame.pts = number
             for packet in stream.encode(frame):
                 yield bytes(packet), packet.is_keyframe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +66,8 @@ def painted_iou(film: Film, path: Path, label: str) -> list[float]:
     """
     found = []
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
+        frames: Iterator[Any] = container.decode(video=0)
+        for frame in frames:
             (true,) = film.truth(float(frame.time)).values()
             painted = outline(frame.to_image(), colour_of(label))
             found.append(0.0 if painted is None else iou(true, painted))
@@ -105,10 +106,11 @@ def track_figures(film: Film, lines: Sequence[Line]) -> dict[str, float]:
         boxes = boxes_of(line)
         told += [_mot(number, each["id"] + 1, boxes[each["region"]][1]) for each in line["tracks"]]
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("true.txt", "told.txt")]
-        for file, rows in zip(files, (true, told), strict=True):
-            file.write_text("\n".join(rows) + "\n")
-        found = evaluate_mot_sequence(*files, metrics=["CLEAR", "HOTA", "Identity"])
+        truth, answers = (Path(folder) / name for name in ("true.txt", "told.txt"))
+        truth.write_text("\n".join(true) + "\n")
+        answers.write_text("\n".join(told) + "\n")
+        # Each kind of figure is there, as it was asked for.
+        found: Any = evaluate_mot_sequence(truth, answers, metrics=["CLEAR", "HOTA", "Identity"])
     return {
         "hota": float(found.HOTA.HOTA),
         "idf1": float(found.Identity.IDF1),
