@@ -34,7 +34,7 @@ AIMS: Final = {"four_cameras_cores": 1.0, "painted_per_s": 25.0, "iou": 0.6, "sh
 _HD: Final = (1280, 720)
 _NOISE: Final = 8
 """Shades: a camera in poor light; the result says to how many Mbit/s of H.264 that comes."""
-_LABELS: Final = ("car", "cat", "bus", "dog", "apple", "house", "cup", "flower", "boat", "clock")
+_LABELS: Final = ("cat", "car", "bus", "dog", "apple", "house", "cup", "flower", "boat", "clock")
 _CAMERAS: Final = 4
 _FPS: Final = 5
 _TICK_S: Final = 0.1
