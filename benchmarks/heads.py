@@ -37,6 +37,7 @@ _MEASURES: Final = {
     "segmentation": {"miou": "mean IoU"},
     "detection": {"box_map": "box mAP", "mask_map": "mask mAP"},
 }
+_STOPPED: Final = 130
 _COLOURS: Final = {"arno-tiny": "tab:blue", "random": "tab:orange"}
 
 
@@ -94,7 +95,8 @@ def _run(head: str, start: str, seed: int, work: Path) -> dict[str, Any]:
     """Do a run, or what is missing of it, and return its curve."""
     settings = _settings(head, start, seed, work)
     started_s = time.process_time()
-    train_head(settings, ProcessGroup(), Console(stderr=True, quiet=True))
+    if not train_head(settings, ProcessGroup(), Console(stderr=True, quiet=True)):
+        raise SystemExit(_STOPPED)
     lines = [json.loads(line) for line in (settings.out / LOG_FILE).read_text().splitlines()]
     names = [*_MEASURES[head], *(f"{name}_50" for name in _MEASURES[head] if name != "miou")]
     curve = [
@@ -154,7 +156,10 @@ def _write_table(document: dict[str, Any]) -> None:
 def _draw(runs: Sequence[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
-    panels = [(head, name) for head, named in _MEASURES.items() for name in named]
+    measured = {run["head"] for run in runs}
+    panels = [
+        (head, name) for head, named in _MEASURES.items() for name in named if head in measured
+    ]
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     for place, (head, name) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), place)

@@ -16,7 +16,11 @@ from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.local import open_model
 from arno.training.world import Split
 from arno.vocabulary import Answer
-from transformers import AutoProcessor, Florence2ForConditionalGeneration
+from transformers import (
+    AutoProcessor,
+    CLIPImageProcessorPil,
+    Florence2ForConditionalGeneration,
+)
 
 from models.arno_tiny.recipe import Recipe, launch
 from models.arno_tiny.scorecard import answer, question_of
@@ -85,6 +89,8 @@ def _answers_of_transformers(folder: Path, asked: Sequence[Sample]) -> dict[str,
     model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.train(mode=False)
     processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    # Where torchvision is installed, transformers would resize with it, and to other levels.
+    processor.image_processor = CLIPImageProcessorPil.from_pretrained(folder)
     limit = _DECODING.max_new_tokens or 0
     said = answer(model, processor, asked, beams=_DECODING.num_beams, tokens_max=limit)
     return {sample.sample_id: one.raw_text for sample, one in zip(asked, said, strict=True)}

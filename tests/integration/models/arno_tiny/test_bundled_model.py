@@ -10,7 +10,12 @@ import torch
 from arno.training.data import Sample
 from arno.vocabulary import CATALOGUE, Box, DetectionAnswer, ImageSize, Task, TaskSpec, iou
 from PIL import Image, ImageOps
-from transformers import AutoProcessor, Florence2ForConditionalGeneration, Florence2Processor
+from transformers import (
+    AutoProcessor,
+    CLIPImageProcessorPil,
+    Florence2ForConditionalGeneration,
+    Florence2Processor,
+)
 
 from models.arno_tiny.scorecard import answer
 
@@ -29,7 +34,10 @@ def model() -> Florence2ForConditionalGeneration:
 
 @pytest.fixture(scope="module")
 def processor() -> Florence2Processor:
-    return AutoProcessor.from_pretrained(MODEL)
+    found = AutoProcessor.from_pretrained(MODEL)
+    # Where torchvision is installed, transformers would resize with it, and to other levels.
+    found.image_processor = CLIPImageProcessorPil.from_pretrained(MODEL)
+    return found
 
 
 def _shown(name: str) -> Image.Image:
