@@ -16,7 +16,7 @@ import torch
 from arno.ops.processor import read_processor
 
 _ROOT = Path(__file__).resolve().parent.parent
-_LIBRARIES = ("torch", "transformers", "litserve", "mosec", "ray")
+_LIBRARIES = ("torch", "transformers", "onnxruntime", "litserve", "mosec", "ray")
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[Result], str]]]] = MappingProxyT
         "comparison": ("Engines compared", tables.comparison),
         "sweep": ("By requests at once", tables.sweep),
         "stages": ("What a stage costs", tables.stages),
-        "precision": ("What bfloat16 changes", tables.precision),
+        "precision": ("What quicker number formats change", tables.precision),
         "soak": ("Memory over many requests", tables.soak),
         "overhead": ("What all the rest costs", tables.overhead),
     }
@@ -77,7 +77,7 @@ synchronises threads most often, which is transformers.
 Random weights find all tokens about equally likely, so that the last bits of a sum decide: their
 answers are seldom `equal` in bfloat16, and not always in float32, where batches sum in another
 order (also those of transformers: see `static`). arno-tiny's are what `equal` is there for; what
-bfloat16 changes in them has a chapter of its own.
+bfloat16 and int8 change in them has a chapter of its own.
 
 vLLM is not among the peers: its plugin for Florence-2 (`vllm-bart-plugin`) has no beam search,
 which all of this is about, and its wheels on PyPI need a GPU."""

@@ -14,10 +14,10 @@ from benchmarks.soak import Soak
 from benchmarks.stages import Sizes
 from benchmarks.sweep import Sweep
 
-_PEERS: Final = ("transformers", "static", "litserve", "mosec", "ray-serve", "arno")
+_PEERS: Final = ("transformers", "static", "onnxruntime", "litserve", "mosec", "ray-serve", "arno")
 _OWN: Final = ("transformers", "static", "arno")
 _BATCHING: Final = ("static", "arno")
-_FASTEST: Final = ("transformers", "static", "arno", "arno-bfloat16")
+_FASTEST: Final = ("transformers", "static", "onnxruntime", "arno", "arno-bfloat16", "arno-int8")
 
 Work: TypeAlias = Plan | Sweep | Sizes | Precision | Soak | Overhead
 
@@ -56,6 +56,9 @@ def _cpu() -> tuple[Measurement, ...]:
     return (
         Measurement("tiny-stages", "tiny", Sizes(), 30),
         Measurement("tiny-precision", "tiny", Precision("tiny-precision"), 60),
+        Measurement(
+            "tiny-precision-int8", "tiny", Precision("tiny-precision-int8", dtype="int8"), 60
+        ),
         _compared(Plan("tiny-mix", "tiny", "mix", _PEERS, 96, 3), seconds=240),
         *(
             _compared(Plan(f"tiny-{name}", "tiny", name, _OWN, 96, 2), seconds=90)

@@ -6,8 +6,12 @@ import queue
 import threading
 import traceback
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from benchmarks.ask import Answerer, Ask, Reply, Serving
+
+if TYPE_CHECKING:
+    from benchmarks.engines.florence import Florence
 
 
 class StaticBatches:
@@ -15,11 +19,9 @@ class StaticBatches:
 
     _WAIT_S = 0.01
 
-    def __init__(self, serving: Serving, reply: Reply, *, batch_max: int) -> None:
-        """Load the model."""
-        from benchmarks.engines.florence import Florence
-
-        self._florence = Florence(serving)
+    def __init__(self, florence: Florence, reply: Reply, *, batch_max: int) -> None:
+        """Take a loaded model."""
+        self._florence = florence
         self._reply = reply
         self._batch_max = batch_max
         self._queue: queue.SimpleQueue[Ask] = queue.SimpleQueue()
@@ -77,6 +79,11 @@ def _answerer(name: str, serving: Serving, reply: Reply) -> Answerer:
         from benchmarks.engines.arno_engine import ArnoAnswerer
 
         return ArnoAnswerer(serving, reply)
-    return StaticBatches(
-        serving, reply, batch_max=1 if name == "transformers" else serving.batch_max
-    )
+    if name == "onnxruntime":
+        from benchmarks.engines.onnx_florence import OnnxFlorence
+
+        return StaticBatches(OnnxFlorence(serving), reply, batch_max=1)
+    from benchmarks.engines.florence import Florence
+
+    batch_max = 1 if name == "transformers" else serving.batch_max
+    return StaticBatches(Florence(serving), reply, batch_max=batch_max)

@@ -65,6 +65,13 @@ ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
                 "static", "transformers `generate` over padded batches of whatever has arrived"
             ),
             EngineKind(
+                "onnxruntime",
+                "ONNX Runtime on four exported parts (vision, embedding, encoder, decoder with its "
+                "past), float32, under `generate`, request by request",
+                "onnxruntime",
+                dtype="float32",
+            ),
+            EngineKind(
                 "litserve",
                 "LitServe with `max_batch_size` and `batch_timeout`, over `generate`",
                 "litserve",

@@ -12,7 +12,7 @@ from arno import TaskRequest, load
 from arno.cli.main import root
 from arno.engine.checkpoints import load_checkpoint
 from arno.engine.settings import EngineSettings
-from arno.errors import ConfigurationError, InvalidFieldError
+from arno.errors import ConfigurationError, InvalidFieldError, ModelError
 from arno.training.heads.run import train_head
 from arno.training.trainer.loop import TrainingRun
 from arno.training.trainer.process_group import ProcessGroup
@@ -95,6 +95,12 @@ def test_head_is_asked_as_any_model_in_process(trained, tmp_path):
         assert isinstance(wrong.tasks[0].error, InvalidFieldError)
         assert f"{kind_of(trained)} head, which does not answer it" in str(wrong.tasks[0].error)
         assert wrong.tasks[1].ok
+
+
+@pytest.mark.parametrize("mode", [{"dtype": "int8"}, {"image_side": 64}])
+def test_modes_of_models_that_write_are_refused_and_not_ignored(trained, mode):
+    with pytest.raises(ModelError, match="int8, and image_side, are for models that answer with"):
+        load(str(trained / "model"), **mode)
 
 
 def test_head_is_judged_by_arno_eval(trained, tmp_path):

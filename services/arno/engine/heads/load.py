@@ -17,6 +17,7 @@ from arno.engine.heads.description import HeadDescription, HeadKind, read_descri
 from arno.engine.heads.detection import DetectionHead
 from arno.engine.heads.segmentation import SegmentationHead
 from arno.engine.heads.stages import DavitStages, build_tower
+from arno.engine.int8 import INT8
 from arno.engine.interface import ModelCard
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
@@ -83,6 +84,11 @@ def load_head(folder: Path, settings: EngineSettings) -> Head:
     except (OSError, SafetensorError, RuntimeError) as fault:
         raise ModelError(f"model: {path} cannot be loaded: {fault}") from fault
     device = choose_device(settings.device)
+    if settings.dtype == INT8 or settings.image_side:
+        raise ModelError(
+            "dtype: int8, and image_side, are for models that answer with words; a head takes "
+            f"bfloat16, and images of {description.recipe.side_px} pixels a side"
+        )
     dtype = choose_dtype(settings.dtype, device)
     torch.set_num_threads(settings.threads or 1)
     network.to(device)
