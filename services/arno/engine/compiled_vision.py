@@ -17,6 +17,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +36,14 @@ from arno.ops.processor import read_processor
 
 logger = logging.getLogger(__name__)
 
-_PACKAGE: Final = "vision.pt2"
 _FACTS: Final = "facts.json"
-_FORMS: Final = "1"
+_FORMS: Final = "2"
 """Counts up where Arno compiles otherwise than before, so that older packages are not found."""
+
+_SMALL_SIDE_PX: Final = 256
+_SMALL_GROUP: Final = 4
+"""A small model's encoder is also compiled for this many images: arno-tiny's take 23.8 ms then, and
+38 one after the other. A large one gains nothing, and would be compiled for twice as long."""
 
 _DEVIATION_MAX: Final = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 """Largest difference from the plain encoder that is kept, over the largest feature."""
@@ -52,13 +57,15 @@ class CompiledFacts:
         model: Name of the model when it was compiled.
         took_s: Seconds that compiling took.
         deviation: Largest difference from the plain encoder, over the largest feature.
-        size_bytes: Of the package.
+        size_bytes: Of the packages.
+        counts: Numbers of images that there is a package for, in rising order, 1 the first.
     """
 
     model: str
     took_s: float
     deviation: float
     size_bytes: int
+    counts: tuple[int, ...]
 
 
 def compiled_folder(checkpoint: Checkpoint, settings: EngineSettings) -> Path:
@@ -74,12 +81,18 @@ def compiled_folder(checkpoint: Checkpoint, settings: EngineSettings) -> Path:
 
 
 def read_facts(folder: Path) -> CompiledFacts | None:
-    """Return what is known of a package; None where none is kept there."""
+    """Return what is known of the packages of a folder; None where one is missing."""
     try:
         facts = CompiledFacts(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))
+        there = [package_of(folder, count).is_file() for count in facts.counts]
     except (OSError, ValueError, TypeError):
         return None
-    return facts if (folder / _PACKAGE).is_file() else None
+    return facts if there and all(there) else None
+
+
+def package_of(folder: Path, count: int) -> Path:
+    """Return the package for a number of images."""
+    return folder / f"vision-{count}.pt2"
 
 
 def lay_out_encoders_of(checkpoint: Checkpoint, settings: EngineSettings) -> tuple[int, ...]:
@@ -91,11 +104,11 @@ def lay_out_encoders_of(checkpoint: Checkpoint, settings: EngineSettings) -> tup
     Raises:
         ModelError: It was to be compiled, and cannot be.
     """
-    compiled = use_compiled(checkpoint, settings)
+    use_compiled(checkpoint, settings)
     int8 = checkpoint.card.dtype == INT8
     lay_out_encoders(checkpoint.network, vision_int8=int8)
     # Of 8-bit products the scales are those of all rows, which must be of one image.
-    return (1,) if compiled or int8 else ()
+    return (1,) if int8 else ()
 
 
 def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
@@ -131,7 +144,7 @@ def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
 
 
 def compile_and_keep(checkpoint: Checkpoint, folder: Path) -> CompiledFacts:
-    """Compile a model's vision encoder for one image, compare it, and keep it in a folder.
+    """Compile a model's vision encoder, compare it, and keep it in a folder.
 
     Raises:
         ModelError: There is no C++ compiler, compiling failed, or what it made computes something
@@ -143,15 +156,20 @@ def compile_and_keep(checkpoint: Checkpoint, folder: Path) -> CompiledFacts:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".compiling-") as name:
         made = Path(name) / folder.name
         made.mkdir(mode=0o700)
+        small = checkpoint.recipe.side_px <= _SMALL_SIDE_PX
+        counts = (1, _SMALL_GROUP) if small else (1,)
+        packages = {count: package_of(made, count) for count in counts}
         try:
-            _compile(checkpoint, made / _PACKAGE)
+            for count, package in packages.items():
+                _compile(checkpoint, package, count)
         except Exception as fault:
             raise ModelError(f"model: compiling failed: {_reason(fault)}") from fault
         facts = CompiledFacts(
             model=checkpoint.card.name,
             took_s=round(time.monotonic() - began_s, 1),
-            deviation=_deviation(checkpoint, made),
-            size_bytes=(made / _PACKAGE).stat().st_size,
+            deviation=_deviation(checkpoint, packages),
+            size_bytes=sum(package.stat().st_size for package in packages.values()),
+            counts=counts,
         )
         (made / _FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # what lacked a part
@@ -160,23 +178,32 @@ def compile_and_keep(checkpoint: Checkpoint, folder: Path) -> CompiledFacts:
 
 
 class CompiledTower(nn.Module):
-    """A package in the place of a vision tower; its projection is part of it."""
+    """Packages in the place of a vision tower; its projection is part of them."""
 
-    def __init__(self, package: Path) -> None:
-        """Load a package.
+    def __init__(self, packages: Mapping[int, Path]) -> None:
+        """Load packages.
+
+        Args:
+            packages: By the numbers of images that they take, 1 among them.
 
         Raises:
-            PermissionError: Another user than this one or root could have written it.
+            PermissionError: Another user than this one or root could have written one.
         """
         super().__init__()
-        for path in (package, package.parent):
-            _require_own(path)
         load: Any = torch._inductor.aoti_load_package
-        self._run = load(str(package))
+        for package in packages.values():
+            for path in (package, package.parent):
+                _require_own(path)
+        self._runs = {count: load(str(package)) for count, package in packages.items()}
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutput:
-        """Return [B, V, D] of [B, C=3, H, W]; each image by itself."""
-        features = [self._run(image) for image in torch.split(pixel_values, 1)]
+        """Return [B, V, D] of [B, C=3, H, W], as many images at once as there are packages for."""
+        features, first = [], 0
+        while first < len(pixel_values):
+            left = len(pixel_values) - first
+            count = max(each for each in self._runs if each <= left)
+            features.append(self._runs[count](pixel_values[first : first + count].contiguous()))
+            first += count
         return BaseModelOutput(last_hidden_state=torch.cat(features))
 
 
@@ -191,9 +218,9 @@ class _Encoder(nn.Module):
         return features
 
 
-def _compile(checkpoint: Checkpoint, package: Path) -> None:
+def _compile(checkpoint: Checkpoint, package: Path, count: int) -> None:
     with torch.no_grad():
-        program = torch.export.export(_Encoder(checkpoint.network), (_noise(checkpoint),))
+        program = torch.export.export(_Encoder(checkpoint.network), (_noise(checkpoint, count),))
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(package),
@@ -203,16 +230,18 @@ def _compile(checkpoint: Checkpoint, package: Path) -> None:
 
 
 def _put_in_place(network: Florence2ForConditionalGeneration, folder: Path) -> None:
-    tower = CompiledTower(folder / _PACKAGE)
+    facts = read_facts(folder)
+    counts = facts.counts if facts is not None else ()
+    tower = CompiledTower({count: package_of(folder, count) for count in counts})
     untyped: Any = network.model
     untyped.vision_tower, untyped.multi_modal_projector = tower, nn.Identity()
 
 
 @torch.inference_mode()
-def _deviation(checkpoint: Checkpoint, folder: Path) -> float:
-    noise = _noise(checkpoint)
+def _deviation(checkpoint: Checkpoint, packages: Mapping[int, Path]) -> float:
+    noise = _noise(checkpoint, sum(packages))  # so that each of them has its turn
     plain: torch.Tensor = checkpoint.network.get_image_features(noise).pooler_output
-    compiled: Any = CompiledTower(folder / _PACKAGE)(noise).last_hidden_state
+    compiled: Any = CompiledTower(packages)(noise).last_hidden_state
     deviation = float((compiled - plain).abs().max() / plain.abs().max())
     if not deviation <= _DEVIATION_MAX[plain.dtype]:
         raise ModelError(
@@ -222,10 +251,10 @@ def _deviation(checkpoint: Checkpoint, folder: Path) -> float:
     return deviation
 
 
-def _noise(checkpoint: Checkpoint) -> torch.Tensor:
+def _noise(checkpoint: Checkpoint, count: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     side_px = checkpoint.recipe.side_px
-    noise = torch.randn((1, 3, side_px, side_px), generator=generator)
+    noise = torch.randn((count, 3, side_px, side_px), generator=generator)
     return noise.to(checkpoint.network.dtype)
 
 

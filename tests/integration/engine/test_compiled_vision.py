@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from arno.cli.main import root
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.checkpoints import load_checkpoint
@@ -33,7 +34,9 @@ def compiled(model_folder, tmp_path_factory):
     """The folder that `arno model compile` filled, and what it said."""
     require_cpp_compiler()
     kept = tmp_path_factory.mktemp("compiled")
-    return kept, run_compile(model_folder, kept)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arno.engine.compiled_vision._SMALL_GROUP", 3)
+        return kept, run_compile(model_folder, kept)
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def test_a_package_of_another_processor_is_not_found(start, monkeypatch):
 def test_a_package_that_cannot_be_trusted_is_not_run(start, compiled, tmp_path, caplog, harm):
     kept = tmp_path / "kept"
     shutil.copytree(compiled[0], kept)
-    (package,) = kept.glob("*/vision.pt2")
+    (package,) = kept.glob("*/vision-1.pt2")
     if harm == "cut short":
         package.write_bytes(package.read_bytes()[:1000])
     else:
@@ -115,16 +118,15 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
     """`on` compiles at the start; here the compiler is one that makes a mistake."""
 
     class Wrong(CompiledTower):
-        def __init__(self, package):
+        def __init__(self, packages):
             super(CompiledTower, self).__init__()
 
         def forward(self, pixel_values, **_):
-            import torch
             from transformers.modeling_outputs import BaseModelOutput
 
-            return BaseModelOutput(last_hidden_state=torch.zeros(1, 5, 32))
+            return BaseModelOutput(last_hidden_state=torch.zeros(len(pixel_values), 5, 32))
 
-    def compile_nothing(checkpoint, package):
+    def compile_nothing(checkpoint, package, count):
         package.write_bytes(b"")
 
     monkeypatch.setattr("arno.engine.compiled_vision._compile", compile_nothing)
@@ -137,7 +139,7 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
 def test_without_a_compiler_the_error_says_what_to_install(start, tmp_path, monkeypatch):
     from torch._inductor.exc import InvalidCxxCompiler
 
-    def compile_nothing(checkpoint, package):
+    def compile_nothing(checkpoint, package, count):
         raise InvalidCxxCompiler
 
     monkeypatch.setattr("arno.engine.compiled_vision._compile", compile_nothing)
@@ -149,4 +151,22 @@ def test_the_facts_of_a_package_are_beside_it(compiled):
     (facts,) = compiled[0].glob("*/facts.json")
     found = json.loads(facts.read_text())
     assert 0 <= found["deviation"] < 1e-4
-    assert found["size_bytes"] == facts.with_name("vision.pt2").stat().st_size
+    assert found["counts"] == [1, 3]
+    packages = [facts.with_name(f"vision-{count}.pt2") for count in found["counts"]]
+    assert found["size_bytes"] == sum(package.stat().st_size for package in packages)
+
+
+def test_images_are_taken_as_many_at_once_as_there_are_packages_for(start, model_folder):
+    """Whatever comes together, each image gets what it gets alone."""
+    _, tower = start()
+    pixels = torch.randn(7, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    sizes = []
+    with torch.inference_mode():
+        alone = torch.cat([tower(image).last_hidden_state for image in pixels.split(1)])
+        tower._runs = {
+            count: lambda batch, run=run: sizes.append(len(batch)) or run(batch)
+            for count, run in tower._runs.items()
+        }
+        together = tower(pixels).last_hidden_state
+    assert sizes == [3, 3, 1]
+    torch.testing.assert_close(together, alone)
