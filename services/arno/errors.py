@@ -251,6 +251,14 @@ class ImageLostError(UnavailableError):
         )
 
 
+class ImageNotFetchedError(ArnoError):
+    """The image of a task could not be fetched from where the task says that it is."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "IMAGE_NOT_FETCHED"
+    retryable = True
+
+
 class DeadlineExceededError(ArnoError):
     """The deadline passed before the work was done."""
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
-from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2, vision_pb2_grpc
+from arno.api.v1 import job_pb2, job_pb2_grpc, types_pb2, vision_pb2, vision_pb2_grpc
 from google.protobuf.any_pb2 import Any
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -47,6 +47,7 @@ class ScriptedGateway(
         keys: The keys that calls showed.
         requests: The messages of `Infer` and `SubmitJob`.
         left: Set once a caller hung up.
+        models: What `ListModels` answers.
         deleted: Ids of jobs that were deleted.
     """
 
@@ -60,6 +61,7 @@ class ScriptedGateway(
         self.answer_to: Callable[[bytes], vision_pb2.InferResponse] | None = None
         self.refuse: grpc.Status | None = None
         self.hang = False
+        self.models = [types_pb2.Model(name="arno-tiny", fingerprint="f" * 64, dtype="float32")]
         self.keys: list[str] = []
         self.requests: list[vision_pb2.InferRequest | job_pb2.SubmitJobRequest] = []
         self.left = threading.Event()
@@ -78,6 +80,10 @@ class ScriptedGateway(
         self._begin(request, context)
         self._wait(context)
         return self.answer if self.answer_to is None else self.answer_to(request.image.content)
+
+    def ListModels(self, request, context):
+        self._begin(None, context)
+        return vision_pb2.ListModelsResponse(models=self.models)
 
     def SubmitJob(self, request, context):
         self._begin(request, context)

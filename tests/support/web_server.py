@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from arno.client import AsyncClient
 from arno.web.app import make_app
 from arno.web.main import WebServer, listening
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 from starlette.types import ASGIApp
 from support.background import Background
 from support.eventually import eventually
@@ -18,7 +18,7 @@ from support.eventually import eventually
 class WebThread(Background):
     """Serves from ``with`` to its end."""
 
-    def __init__(self, settings: WebSettings, app: ASGIApp) -> None:
+    def __init__(self, settings: AppSettings, app: ASGIApp) -> None:
         super().__init__("web")
         self._settings = settings
         self._server = WebServer(settings, app)
@@ -38,9 +38,9 @@ class WebThread(Background):
 
 
 @contextmanager
-def served(make: Callable[[WebSettings], ASGIApp], **fields: object) -> Iterator[str]:
+def served(make: Callable[[AppSettings], ASGIApp], **fields: object) -> Iterator[str]:
     """Serve an application; give the URL."""
-    settings = WebSettings(**{"web_listen": "127.0.0.1:0", **fields})
+    settings = AppSettings(**{"web_listen": "127.0.0.1:0", **fields})
     with WebThread(settings, make(settings)) as thread:
         thread.await_started()
         yield thread.url
@@ -50,7 +50,7 @@ def served(make: Callable[[WebSettings], ASGIApp], **fields: object) -> Iterator
 def web_server(gateway: str, **fields: object) -> Iterator[str]:
     """Serve the web process's application in front of a gateway; give the URL."""
 
-    def make(settings: WebSettings) -> ASGIApp:
+    def make(settings: AppSettings) -> ASGIApp:
         return make_app(settings, lambda: AsyncClient(gateway))
 
     with served(make, **fields) as url:

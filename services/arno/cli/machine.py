@@ -27,7 +27,7 @@ from arno.ops.embedded_redis import (
     redis_server_command,
     write_redis_files,
 )
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 from arno.worker.settings import WorkerSettings
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -192,7 +192,7 @@ def check_settings(options: MachineOptions, machine: Machine) -> None:
         load_settings(model, _sources(name, options, machine))
     if machine.web is not None:
         web_flags = {"web_listen": machine.web.address.removeprefix("http://")}
-        load_settings(WebSettings, replace(_sources("web", options, machine), flags=web_flags))
+        load_settings(AppSettings, replace(_sources("web", options, machine), flags=web_flags))
 
 
 def require_model(options: MachineOptions, machine: Machine) -> None:

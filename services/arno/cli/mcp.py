@@ -41,8 +41,9 @@ def verb(settings: WebSettings, gateway: Connection, http: bool, folders: tuple[
       arno mcp --folder ~/Pictures
       arno mcp --http --web-listen 127.0.0.1:8090
     """
+    from arno.web.image_files import ImageFiles
     from arno.web.main import run
-    from arno.web.mcp_server import ImageFiles, make_mcp_server, over_http
+    from arno.web.mcp_server import make_mcp_server, over_http
 
     readable = folders or (() if http else (Path.cwd(),))
     files = ImageFiles(readable, bytes_max=settings.web_body_bytes_max)

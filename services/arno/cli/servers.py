@@ -12,7 +12,7 @@ from arno.ingest.settings import IngestSettings
 from arno.notify.settings import NotifySettings
 from arno.ops.flags import settings_options
 from arno.training.trainer.settings import TrainSettings
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 from arno.worker.settings import WorkerSettings
 
 CONNECTION_NAMES: Final = frozenset(
@@ -26,7 +26,7 @@ KNOWN_SETTINGS: Final = frozenset(
         *WorkerSettings.model_fields,
         *TrainSettings.model_fields,
         *FilterSettings.model_fields,
-        *WebSettings.model_fields,
+        *AppSettings.model_fields,
         *IngestSettings.model_fields,
         *NotifySettings.model_fields,
         *CONNECTION_NAMES,

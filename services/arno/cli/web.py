@@ -8,13 +8,13 @@ from arno.cli.connecting import Connection, connection_options
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.client import DEFAULT_ADDRESS
 from arno.ops.flags import settings_options
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 
 
 @click.command("web")
-@settings_options(WebSettings, process="web", known_elsewhere=KNOWN_SETTINGS)
+@settings_options(AppSettings, process="web", known_elsewhere=KNOWN_SETTINGS)
 @connection_options(default=DEFAULT_ADDRESS)
-def verb(settings: WebSettings, gateway: Connection) -> None:
+def verb(settings: AppSettings, gateway: Connection) -> None:
     """Serve a page, HTTP/JSON and an OpenAI-compatible API, as a client of a gateway.
 
     Callers' API keys go on to the gateway; callers without one use this process's, if it was given

@@ -14,7 +14,7 @@ from typing import Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2_grpc
+from arno.api.v1 import job_pb2, job_pb2_grpc, vision_pb2, vision_pb2_grpc
 from arno.client import requests
 from arno.client.base import ClientBase
 from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel, with_key
@@ -24,9 +24,9 @@ from arno.client.requests import StreamOptions
 from arno.ops.image_input import ImageLike
 from arno.vocabulary import TaskLike
 from arno.vocabulary.answers import ScoredCandidate
-from arno.vocabulary.results import FrameResult, InferResult, Job
+from arno.vocabulary.results import FrameResult, InferResult, Job, Model
 from arno.vocabulary.spec import CandidateLike, scoring_spec
-from arno.vocabulary.wire_results import frame_result, infer_result, job_result
+from arno.vocabulary.wire_results import frame_result, infer_result, job_result, model_result
 
 _NO_OPTIONS = StreamOptions()
 
@@ -333,6 +333,18 @@ class Client(ClientBase):
         request = job_pb2.DeleteJobRequest(job_id=requests.checked_id(job_id))
         with self._translated():
             self._jobs.DeleteJob(request, timeout=self._limit(timeout_s))
+
+    def models(self, *, timeout_s: float | None = None) -> tuple[Model, ...]:
+        """Return the models that answer: one, except while workers are replaced or none is there.
+
+        Raises:
+            ArnoError: The call failed; a gateway of an older version does not know it.
+        """
+        with self._translated():
+            reply = self._vision.ListModels(
+                vision_pb2.ListModelsRequest(), timeout=self._limit(timeout_s)
+            )
+        return tuple(model_result(model) for model in reply.models)
 
     def ready(self, *, timeout_s: float = 5.0) -> bool:
         """Return whether the gateway answers and accepts work; raise nothing."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from arno.api.v1 import vision_pb2
+from arno.api.v1 import types_pb2, vision_pb2
 from arno.errors import DeadlineExceededError, UnknownJobError
 from arno.gateway.calls import note_job, require_tenant, store_lost_job_error
 from arno.gateway.lifecycle import Canceller
@@ -93,6 +94,10 @@ class Inference:
                 self._canceller.cancel_in_background(job_id)
             raise
         return final_response(snapshot, submission.request.tasks, submission.request.image)
+
+    async def models(self) -> Sequence[types_pb2.Model]:
+        """Return the models of the workers that are there, each once."""
+        return await self._store.models()
 
     async def _wait(self, job_id: str, submission: Submission, until_s: float) -> JobSnapshot:
         try:

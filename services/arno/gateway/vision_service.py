@@ -28,7 +28,7 @@ _FRAME_FIELDS: Final = FieldNames(image="frame.image.content", tasks="config.tas
 
 
 class VisionService(vision_pb2_grpc.VisionServiceServicer):
-    """Serves `Infer` and `InferStream`. Lives in the server's loop."""
+    """Serves `Infer`, `InferStream` and `ListModels`. Lives in the server's loop."""
 
     def __init__(
         self,
@@ -111,6 +111,12 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
             async for response in stream.responses(request_iterator):
                 self._metrics.frames.labels(_outcome(response)).inc()
                 yield response
+
+    async def ListModels(
+        self, request: vision_pb2.ListModelsRequest, context: Any
+    ) -> vision_pb2.ListModelsResponse:
+        """Name the models of the workers that are there."""
+        return vision_pb2.ListModelsResponse(models=await self._inference.models())
 
 
 class FrameRunner:

@@ -99,7 +99,7 @@ class WebhookTarget:
         self._key = webhook.key()
         self._source = source
         self._allow_private = webhook.allow_private
-        resolver = None if webhook.allow_private else PublicResolver()
+        resolver = None if webhook.allow_private else PublicResolver(setting="allow_private")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=resolver, limit=0, use_dns_cache=False),
             timeout=aiohttp.ClientTimeout(total=webhook.timeout_s),
@@ -113,7 +113,7 @@ class WebhookTarget:
         headers = {**message.headers, **signature(self._key, event.id, message.body)}
         try:
             if not self._allow_private:
-                require_public_literal(self._url)
+                require_public_literal(self._url, setting="allow_private")
             async with self._session.post(
                 self._url, data=message.body, headers=headers, allow_redirects=False
             ) as answer:

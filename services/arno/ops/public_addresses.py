@@ -1,7 +1,7 @@
 """Keep calls to addresses that others name away from private networks.
 
 The check is on the address that is connected to: a name that changes its meaning after a check
-leads nowhere else. Needs aiohttp, which the extras ``notify`` and ``ingest`` bring.
+leads nowhere else. Needs aiohttp, which the extras ``notify``, ``ingest`` and ``web`` bring.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ class PublicResolver(AbstractResolver):
     The addresses that it returns are those that are connected to.
     """
 
-    def __init__(self) -> None:
-        """Take the system's resolver."""
+    def __init__(self, *, setting: str = "allow_private") -> None:
+        """Take the name of the setting that allows private addresses, for messages."""
+        self._setting = setting
         self._resolver = aiohttp.ThreadedResolver()
 
     async def resolve(
@@ -35,7 +36,7 @@ class PublicResolver(AbstractResolver):
         """
         found = await self._resolver.resolve(host, port, family)
         for one in found:
-            _require_public(one["host"], of=host)
+            _require_public(one["host"], of=host, setting=self._setting)
         return found
 
     async def close(self) -> None:
@@ -43,7 +44,7 @@ class PublicResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def require_public_literal(url: str) -> None:
+def require_public_literal(url: str, *, setting: str = "allow_private") -> None:
     """Check an address that is written as a number, which no resolver sees.
 
     Raises:
@@ -54,12 +55,12 @@ def require_public_literal(url: str) -> None:
         ipaddress.ip_address(host)
     except ValueError:
         return
-    _require_public(host, of=host)
+    _require_public(host, of=host, setting=setting)
 
 
-def _require_public(address: str, *, of: str) -> None:
+def _require_public(address: str, *, of: str, setting: str) -> None:
     found = ipaddress.ip_address(address.partition("%")[0])
     inner = getattr(found, "ipv4_mapped", None) or found
     if not inner.is_global or inner.is_multicast:
-        sentence = f"{of} is {address}, which is private; allow_private allows it"
+        sentence = f"{of} is {address}, which is private; {setting} allows it"
         raise OSError(errno.EPERM, sentence)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from arno.api.v1 import types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.errors import (
     BackendUnavailableError,
@@ -85,6 +86,7 @@ class GatewayStore:
         self._note_published_script = register(script_text("note_published"))
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
+        self._models_script = register(script_text("models"))
         self._blobs = BlobWriter(self._redis, self._keys, self._connections)
 
     async def start(self) -> None:
@@ -319,6 +321,15 @@ class GatewayStore:
                 self._paces_script, keys=[self._keys.paces()], args=[PACE_TIME_TO_LIVE_S]
             )
         return [float(pace) for pace in found]
+
+    async def models(self) -> Sequence[types_pb2.Model]:
+        """Return the models of the live workers, each once, by name."""
+        with translated("read the workers' models"):
+            found: Any = await self._batcher.run(
+                self._models_script, keys=[self._keys.models()], args=[PACE_TIME_TO_LIVE_S]
+            )
+        models = [types_pb2.Model.FromString(bytes(one)) for one in sorted(set(found))]
+        return sorted(models, key=lambda model: model.name)
 
     async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:
         self._waiters.forget(job_id)

@@ -20,7 +20,7 @@ arno:outbox                    stream until it is removed;     every script that
                                       1,000,000 entries       where the stream is there
 arno:undelivered               stream until it is removed;    `arno notify`
                                       10,000 entries
-arno:paces                     hash   5 s after its newest    workers: report_pace
+arno:paces, arno:models        hash   5 s after its newest    workers: report_pace
                                       field
 arno:worker:{worker}           string half a claim timeout    workers: begin, report_alive,
                                       after its newest sign,  report_gone
@@ -60,6 +60,8 @@ stored               The bytes that its tenant's account counts for it, the minu
 
 ``arno:paces`` maps each worker to the cost that it gets done in a second, and to the Unix time at
 which it reported it.
+
+``arno:models`` maps each worker to the Unix time of the same report and a serialized ``Model``.
 
 ``arno:worker:{worker}`` is ``alive`` while the worker gives signs of life, ``left`` after it left
 in order, and ``died`` where it could still report its own failure. A holder of a job without such
@@ -140,6 +142,10 @@ class KeySpace:
     def paces(self) -> str:
         """Return the key of the hash of the workers' paces."""
         return f"{self.prefix}:paces"
+
+    def models(self) -> str:
+        """Return the key of the hash of the workers' models."""
+        return f"{self.prefix}:models"
 
     def worker(self, worker: str) -> str:
         """Return the key that holds whether a worker is alive."""

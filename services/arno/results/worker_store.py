@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from arno.api.v1 import types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.results.connection import (
     holds_foreign_type,
@@ -164,11 +165,17 @@ class WorkerStore:
                 args=["left" if in_order else "died", 1000 * WORKER_END_TIME_TO_LIVE_S],
             )
 
-    def report_pace(self, worker: str, cost_per_s: float) -> None:
-        """Record the cost that this worker gets done in a second; call it every second."""
+    def report_pace(self, worker: str, cost_per_s: float, model: types_pb2.Model) -> None:
+        """Record what this worker gets done in a second, and its model; call it every second."""
         with translated("take the pace of this worker"):
             self._pace_script(
-                keys=[self._keys.paces()], args=[worker, f"{cost_per_s:g}", PACE_TIME_TO_LIVE_S]
+                keys=[self._keys.paces(), self._keys.models()],
+                args=[
+                    worker,
+                    f"{cost_per_s:g}",
+                    PACE_TIME_TO_LIVE_S,
+                    model.SerializeToString(deterministic=True),
+                ],
             )
 
     def get_blob(self, sha256: str) -> bytes | None:

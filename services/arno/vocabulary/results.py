@@ -63,6 +63,11 @@ class Model:
     fingerprint: str
     dtype: str
 
+    @property
+    def version(self) -> str:
+        """Its name, and as much of its fingerprint as tells weights apart."""
+        return f"{self.name} {self.fingerprint[:12]}"
+
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:

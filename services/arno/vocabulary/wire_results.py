@@ -96,12 +96,15 @@ def infer_result(message: vision_pb2.InferResponse, *, source: Any = None) -> In
         image=ImageDescription(image.width_px, image.height_px, image.mime_type, image.sha256)
         if message.HasField("image")
         else None,
-        model=Model(model.name, model.fingerprint, model.dtype)
-        if message.HasField("model")
-        else None,
+        model=model_result(model) if message.HasField("model") else None,
         message=message,
         source=source,
     )
+
+
+def model_result(message: types_pb2.Model) -> Model:
+    """Return the model that a message names."""
+    return Model(message.name, message.fingerprint, message.dtype)
 
 
 def response_to_wire(

@@ -1,5 +1,5 @@
-"""The page, HTTP/JSON and an OpenAI-compatible API: a plain client of the gateway, without torch.
+"""The page, HTTP/JSON, an OpenAI-compatible API and a backend of Label Studio, without torch.
 
-Nothing here knows of keys, quotas or models: a caller's API key goes on to the gateway, and what
-the gateway answers or refuses comes back with the same reasons.
+A plain client of the gateway: nothing here knows of keys or quotas. A caller's API key goes on to
+the gateway, and what the gateway answers or refuses comes back with the same reasons.
 """

@@ -20,15 +20,16 @@ from arno.client import AsyncClient
 from arno.errors import ArnoError
 from arno.web import calls, cameras, chat
 from arno.web.guard import Guard
+from arno.web.label_studio import backend as label_studio
 from arno.web.openapi import openapi_document
 from arno.web.problems import on_error
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 
 STATIC: Final = Path(__file__).with_name("static")
 _READY_TIMEOUT_S: Final = 2.0
 
 
-def make_app(settings: WebSettings, connect: Callable[[], AsyncClient]) -> Starlette:
+def make_app(settings: AppSettings, connect: Callable[[], AsyncClient]) -> Starlette:
     """Return the application.
 
     Args:
@@ -38,8 +39,8 @@ def make_app(settings: WebSettings, connect: Callable[[], AsyncClient]) -> Starl
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with connect() as client:
-            app.state.client = client
+        async with connect() as client, label_studio.Backend.open(settings) as backend:
+            app.state.client, app.state.label_studio = client, backend
             yield
 
     app = Starlette(
@@ -47,6 +48,7 @@ def make_app(settings: WebSettings, connect: Callable[[], AsyncClient]) -> Starl
             *calls.ROUTES,
             *chat.ROUTES,
             *cameras.ROUTES,
+            *label_studio.ROUTES,
             Route("/", _page("index.html")),
             Route("/cameras", _page("cameras.html")),
             Route("/about.json", _about),
@@ -77,7 +79,7 @@ async def _ready(request: Request) -> Response:
 
 async def _about(request: Request) -> Response:
     """Say what the page cannot know: where the gateway is, and how large a request may be."""
-    settings: WebSettings = request.app.state.settings
+    settings: AppSettings = request.app.state.settings
     client: AsyncClient = request.app.state.client
     document = {
         "version": __version__,

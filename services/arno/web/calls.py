@@ -5,6 +5,7 @@ Every answer is the API's own message in protobuf's JSON form, as `arno infer --
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Mapping
 from typing import Final, cast
 
@@ -15,14 +16,16 @@ from starlette.routing import Route
 from arno.api.v1 import job_pb2, vision_pb2
 from arno.client import AsyncClient
 from arno.client.export import to_json
-from arno.errors import ArnoError
+from arno.errors import ArnoError, Code, UnauthenticatedError
 from arno.vocabulary.catalogue import CATALOGUE
-from arno.vocabulary.results import Job
+from arno.vocabulary.results import Job, Model
 from arno.web.asked import Asked, read_asked, timeout_of
 from arno.web.events import EventResponse, ServerEvent, unless_gone
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 
 _BEARER: Final = "bearer "
+_BASIC: Final = "basic "
+"""What Label Studio shows: the password is the key, the user's name does not matter."""
 
 
 def client_of(request: Request) -> AsyncClient:
@@ -32,15 +35,39 @@ def client_of(request: Request) -> AsyncClient:
 
 def client_for(shared: AsyncClient, headers: Mapping[str, str]) -> AsyncClient:
     """Return the client, showing the API key of these headers if there is one."""
-    header = headers.get("authorization", "")
-    key = header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""
-    key = key or headers.get("x-api-key", "")
+    key = _shown(headers.get("authorization", "")) or headers.get("x-api-key", "")
     return shared.with_key(key) if key else shared
 
 
-def settings_of(request: Request) -> WebSettings:
+def _shown(authorization: str) -> str:
+    if authorization.lower().startswith(_BEARER):
+        return authorization[len(_BEARER) :].strip()
+    if authorization.lower().startswith(_BASIC):
+        try:
+            pair = base64.b64decode(authorization[len(_BASIC) :], validate=True).decode()
+        except ValueError as error:
+            raise UnauthenticatedError("authorization: not Basic as RFC 7617 has it") from error
+        return pair.partition(":")[2]
+    return ""
+
+
+def settings_of(request: Request) -> AppSettings:
     """Return the settings of the process."""
-    return cast("WebSettings", request.app.state.settings)
+    return cast("AppSettings", request.app.state.settings)
+
+
+async def models_of(request: Request) -> tuple[Model, ...]:
+    """Return the models that answer; none where the gateway is too old to name them.
+
+    Raises:
+        ArnoError: The gateway cannot say.
+    """
+    try:
+        return await client_of(request).models()
+    except ArnoError as error:
+        if error.code is Code.UNIMPLEMENTED:
+            return ()
+        raise
 
 
 async def infer(request: Request) -> Response:

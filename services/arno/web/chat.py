@@ -24,7 +24,7 @@ from arno.vocabulary import FinishReason, Region, TextAnswer, bounding_box
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import region_to_wire
 from arno.web.asked import decode_image, read_json, timeout_of
-from arno.web.calls import client_of, settings_of
+from arno.web.calls import client_of, models_of, settings_of
 from arno.web.chat_prompt import task_of_prompt
 from arno.web.events import EventResponse, ServerEvent, unless_gone
 
@@ -50,7 +50,9 @@ async def complete(request: Request) -> Response:
     """Run the task of a chat on its image."""
     settings = settings_of(request)
     timeout_s = timeout_of(request, settings)
-    chat = _read(await read_json(request), settings.web_model)
+    document = await read_json(request)
+    await _check_model(request, document.get("model"))
+    chat = _read(document)
     client = client_of(request)
     if chat.stream:
         chunks = _chunks(client, chat, timeout_s)
@@ -61,18 +63,15 @@ async def complete(request: Request) -> Response:
 
 
 async def list_models(request: Request) -> Response:
-    """List the one model that is served, under the name that requests give it."""
-    name = settings_of(request).web_model
-    model = {"id": name, "object": "model", "created": 0, "owned_by": "arno"}
-    return JSONResponse({"object": "list", "data": [model]})
+    """List the name that always means the served model, and the model's own."""
+    models = [_listed(name) for name in await _names(request)]
+    return JSONResponse({"object": "list", "data": models})
 
 
 async def get_model(request: Request) -> Response:
     """Describe the model."""
-    name = settings_of(request).web_model
-    if request.path_params["model"] != name:
-        raise UnknownModelError(request.path_params["model"], name)
-    return JSONResponse({"id": name, "object": "model", "created": 0, "owned_by": "arno"})
+    await _check_model(request, request.path_params["model"])
+    return JSONResponse(_listed(request.path_params["model"]))
 
 
 ROUTES: Final = [
@@ -159,10 +158,24 @@ def _short(regions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _read(document: dict[str, Any], served: str) -> _Chat:
-    model = document.get("model")
-    if model != served:
-        raise UnknownModelError(str(model), served)
+async def _names(request: Request) -> list[str]:
+    own = [model.name for model in await models_of(request)]
+    return list(dict.fromkeys([settings_of(request).web_model, *own]))
+
+
+async def _check_model(request: Request, name: object) -> None:
+    if name == settings_of(request).web_model:
+        return  # nothing to ask the gateway for
+    names = await _names(request)
+    if name not in names:
+        raise UnknownModelError(str(name), ", ".join(names))
+
+
+def _listed(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "arno"}
+
+
+def _read(document: dict[str, Any]) -> _Chat:
     if document.get("n") not in (None, 1):
         problem = "there is one answer"
         raise InvalidFieldError(field="n", problem=problem, limit="1", sent=str(document["n"]))
@@ -177,7 +190,7 @@ def _read(document: dict[str, Any], served: str) -> _Chat:
             task = replace(task, max_new_tokens=limit)
     options = document.get("stream_options")
     wanted = isinstance(options, dict) and options.get("include_usage") is True
-    return _Chat(image, task, served, document.get("stream") is True, wanted)
+    return _Chat(image, task, str(document["model"]), document.get("stream") is True, wanted)
 
 
 def _read_messages(messages: object) -> tuple[str, bytes]:

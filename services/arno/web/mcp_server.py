@@ -7,9 +7,8 @@ operator listed; an address is never fetched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
 from mcp.server import MCPServer
@@ -21,13 +20,13 @@ from starlette.types import ASGIApp
 
 from arno import __version__
 from arno.client import AsyncClient
-from arno.errors import ArnoError, InvalidFieldError, LimitExceededError
+from arno.errors import ArnoError
 from arno.vocabulary import Box, FinishReason, QuadBox, Region, Task, bounding_box
 from arno.vocabulary.results import InferResult
 from arno.vocabulary.spec import TaskSpec
-from arno.web.asked import decode_image
 from arno.web.calls import client_for
 from arno.web.guard import Guard
+from arno.web.image_files import ImageFiles
 from arno.web.settings import WebSettings
 
 _INSTRUCTIONS: Final = (
@@ -72,38 +71,6 @@ class Seen(BaseModel):
     width_px: int
     height_px: int
     complete: bool
-
-
-class ImageFiles:
-    """Reads images for tools: data URLs, and files below the listed folders."""
-
-    def __init__(self, folders: Sequence[Path], *, bytes_max: int) -> None:
-        """Take the folders that may be read, none for none, and the largest file."""
-        self._folders = [folder.resolve() for folder in folders]
-        self._bytes_max = bytes_max
-
-    def read(self, image: str) -> bytes:
-        """Return the bytes of an image file.
-
-        Raises:
-            InvalidFieldError: It is an address, or a path that may not be read or leads nowhere.
-            LimitExceededError: The file is too large.
-        """
-        if image.startswith(("data:", "http:", "https:", "file:")):
-            return decode_image("image", image)
-        # Links are followed first: one inside a folder may lead out of it.
-        paths = [(folder / image).resolve() for folder in self._folders]
-        inside = [path for path in paths if any(path.is_relative_to(one) for one in self._folders)]
-        found = next((path for path in inside if path.is_file()), None)
-        if found is None:
-            listed = ", ".join(map(str, self._folders)) or "none; send a data URL"
-            problem = "no such file in a folder that may be read (--folder)"
-            raise InvalidFieldError(field="image", problem=problem, limit=listed, sent=image)
-        size_bytes = found.stat().st_size
-        if size_bytes > self._bytes_max:
-            limit, sent = f"{self._bytes_max} bytes", f"{size_bytes} bytes"
-            raise LimitExceededError(field="image", problem="too large", limit=limit, sent=sent)
-        return found.read_bytes()
 
 
 class Tools:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from arno.ops.config import LogSettings
+from arno.ops.secret_text import secret_text
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -96,6 +99,84 @@ class WebSettings(LogSettings):
     def port(self) -> int:
         """The port of the address."""
         return int(self.web_listen.rpartition(":")[2])
+
+
+class AppSettings(WebSettings):
+    """What `arno web` takes beside what every HTTP server of Arno does."""
+
+    web_image_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts from which images of Label Studio's tasks are fetched, each as HOST or "
+        "HOST:PORT; none else is asked.",
+    )
+    web_image_private: bool = Field(
+        False,
+        description="Allow these hosts to have addresses of private networks and of this machine.",
+    )
+    web_image_folders: tuple[Path, ...] = Field(
+        (), description="Folders that hold what Label Studio serves from its local storage."
+    )
+    web_image_bytes_max: int = Field(
+        16 * _MIB, ge=1, description="Largest image that is fetched or read for a task."
+    )
+    web_fetch_timeout_s: float = Field(
+        20.0, gt=0, description="How long an image may take to arrive."
+    )
+    web_fetches_max: int = Field(
+        8, ge=1, description="Images of tasks that are in hand at once; more wait."
+    )
+    web_label_studio_url: str = Field(
+        "",
+        description="Address of Label Studio: its uploads are fetched there, and late predictions "
+        "sent there.",
+    )
+    web_label_studio_key: SecretStr | None = Field(
+        None, description="Access token of Label Studio, legacy or personal."
+    )
+    web_label_studio_key_file: Path | None = Field(None, description="File that holds it.")
+    web_label_studio_wait_s: float = Field(
+        30.0,
+        gt=0,
+        description="How long a request of Label Studio waits for predictions. It gives up after "
+        "100 s, and proxies before it often after 60 s.",
+    )
+    web_label_studio_tasks_max: int = Field(
+        1000, ge=1, description="Most tasks of a request of Label Studio."
+    )
+    web_label_studio_late_max: int = Field(
+        4096, ge=0, description="Most predictions that are sent to Label Studio when they are done."
+    )
+    web_label_studio_score_min: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Least score of a region in a prediction, where the label config does not say.",
+    )
+
+    @field_validator("web_label_studio_url")
+    @classmethod
+    def _is_an_origin(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+            raise ValueError("must be https://HOST or http://HOST, with a path at most")
+        return url.rstrip("/")
+
+    @field_validator("web_image_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if "/" in host or "*" in host or not urlsplit(f"//{host}").hostname:
+                raise ValueError(f"{host!r} is no HOST or HOST:PORT")
+        return tuple(host.lower() for host in hosts)
+
+    def label_studio_key(self) -> str:
+        """Return the access token of Label Studio; empty for none.
+
+        Raises:
+            ConfigurationError: Its file cannot be read, or both ways were used.
+        """
+        key, file = self.web_label_studio_key, self.web_label_studio_key_file
+        return secret_text(key, file, name="web_label_studio_key")
 
 
 def is_loopback(host: str) -> bool:

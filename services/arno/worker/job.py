@@ -195,7 +195,7 @@ class Job:
         response = vision_pb2.InferResponse(
             job_id=self.id,
             results=results,
-            model=types_pb2.Model(name=card.name, fingerprint=card.fingerprint, dtype=card.dtype),
+            model=model_to_wire(card),
         )
         if self.record.HasField("image_description"):
             response.image.CopyFrom(self.record.image_description)
@@ -211,3 +211,8 @@ def split_sequence_id(sequence_id: str) -> tuple[int, str]:
     """Return the serial of the job and the id of the result that a sequence is for."""
     serial, _, result_id = sequence_id.partition("/")
     return int(serial), result_id
+
+
+def model_to_wire(card: ModelCard) -> types_pb2.Model:
+    """Return the message that names a model."""
+    return types_pb2.Model(name=card.name, fingerprint=card.fingerprint, dtype=card.dtype)

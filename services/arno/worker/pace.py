@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from arno.api.v1 import types_pb2
 from arno.batching import Pace
 from arno.errors import BackendUnavailableError
 from arno.ops.clock import Clock
@@ -19,11 +20,19 @@ _LOOKS_A_REPORT: Final = 4
 class PaceReporter:
     """Measures while work waits: time without a queue does not show what could be done in it."""
 
-    def __init__(self, writer: WorkerStore, clock: Clock, *, waiting: Callable[[], bool]) -> None:
-        """Take the store, the time, and a function that returns whether work waits."""
+    def __init__(
+        self,
+        writer: WorkerStore,
+        clock: Clock,
+        *,
+        waiting: Callable[[], bool],
+        model: types_pb2.Model,
+    ) -> None:
+        """Take the store, the time, what returns whether work waits, and the model's name."""
         self._writer = writer
         self._clock = clock
         self._waiting = waiting
+        self._model = model
         self._worker = secrets.token_hex(8)
         self._measuring = threading.Lock()
         self._pace = Pace(cost_per_s=0.0)
@@ -56,6 +65,6 @@ class PaceReporter:
 
     def _report(self) -> None:
         try:
-            self._writer.report_pace(self._worker, self._pace.cost_per_s)
+            self._writer.report_pace(self._worker, self._pace.cost_per_s, self._model)
         except BackendUnavailableError:
             return  # the next second will do

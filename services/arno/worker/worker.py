@@ -19,6 +19,7 @@ from arno.results.worker_store import WorkerStore
 from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.heartbeat import Heartbeat
 from arno.worker.intake import Intake, PrepareClock
+from arno.worker.job import model_to_wire
 from arno.worker.job_table import CancellationPoll, JobTable, Messages
 from arno.worker.metrics import Readings, WorkerMetrics
 from arno.worker.pace import PaceReporter
@@ -82,7 +83,9 @@ class Worker:
             parts.make_publisher, dead_letter_bus, parts.metrics, clock
         )
         self._prepare_queue = PrepareQueue(clock)
-        self._pace = PaceReporter(parts.writer, clock, waiting=self._work_waits)
+        self._pace = PaceReporter(
+            parts.writer, clock, waiting=self._work_waits, model=model_to_wire(parts.engine.card)
+        )
         effects = EndEffects(self._quarantine, self._pace, parts.metrics, self._dead_letters)
         self._results = ResultWriter(parts.writer, self._store, effects, clock)
         self._messages: Messages = queue.SimpleQueue()

@@ -12,7 +12,8 @@ import pytest
 from arno.api.v1 import types_pb2
 from arno.client import AsyncClient
 from arno.errors import InvalidFieldError, LimitExceededError
-from arno.web.mcp_server import ImageFiles, make_mcp_server, over_http
+from arno.web.image_files import ImageFiles
+from arno.web.mcp_server import make_mcp_server, over_http
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from support.answers import caption, detection, response

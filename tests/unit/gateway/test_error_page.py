@@ -11,7 +11,7 @@ from arno.errors import ArnoError
 from arno.gateway.settings import GatewayLimits, GatewaySettings
 from arno.ingest.settings import TopicRoute
 from arno.notify.settings import Subscription, Webhook
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -45,15 +45,15 @@ def test_page_of_limits_states_the_defaults_of_settings_that_exist():
         re.findall(r"^\| `(\w+)`", page, re.M)
     )
     assert named
-    assert named <= GatewaySettings.model_fields.keys() | WebSettings.model_fields.keys()
+    assert named <= GatewaySettings.model_fields.keys() | AppSettings.model_fields.keys()
     for name in ("image_bytes_max", "image_pixels_max", "bytes_in_flight_max", "text_bytes_max"):
         (line,) = [line for line in page.splitlines() if f"| `{name}` |" in line]
         assert str(GatewayLimits.model_fields[name].default) in line
-    for name in set(WebSettings.model_fields) & named:
+    for name in set(AppSettings.model_fields) & named:
         (line,) = [line for line in page.splitlines() if f"| `{name}` |" in line]
         assert (
-            f"{WebSettings.model_fields[name].default:g}" in line
-            or str(WebSettings.model_fields[name].default) in line
+            f"{AppSettings.model_fields[name].default:g}" in line
+            or str(AppSettings.model_fields[name].default) in line
         )
 
 

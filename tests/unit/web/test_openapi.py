@@ -9,12 +9,12 @@ from arno.api.v1 import types_pb2
 from arno.client import AsyncClient
 from arno.web.app import make_app
 from arno.web.openapi import openapi_document
-from arno.web.settings import WebSettings
+from arno.web.settings import AppSettings
 from starlette.routing import Route
 
 
 def test_every_route_of_the_api_is_described_and_no_other():
-    app = make_app(WebSettings(), lambda: AsyncClient("127.0.0.1:1"))
+    app = make_app(AppSettings(), lambda: AsyncClient("127.0.0.1:1"))
     served = {
         (route.path, method.lower())
         for route in app.routes

@@ -48,6 +48,11 @@ class VisionServiceStub:
                 request_serializer=arno_dot_api_dot_v1_dot_vision__pb2.InferStreamRequest.SerializeToString,
                 response_deserializer=arno_dot_api_dot_v1_dot_vision__pb2.InferStreamResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/arno.api.v1.VisionService/ListModels',
+                request_serializer=arno_dot_api_dot_v1_dot_vision__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=arno_dot_api_dot_v1_dot_vision__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
 
 
 class VisionServiceServicer:
@@ -74,6 +79,13 @@ class VisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListModels(self, request, context):
+        """Names the models that answer: those of all workers that are there now, each once. One, except while workers are replaced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +98,11 @@ def add_VisionServiceServicer_to_server(servicer, server):
                     servicer.InferStream,
                     request_deserializer=arno_dot_api_dot_v1_dot_vision__pb2.InferStreamRequest.FromString,
                     response_serializer=arno_dot_api_dot_v1_dot_vision__pb2.InferStreamResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=arno_dot_api_dot_v1_dot_vision__pb2.ListModelsRequest.FromString,
+                    response_serializer=arno_dot_api_dot_v1_dot_vision__pb2.ListModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -146,6 +163,33 @@ class VisionService:
             '/arno.api.v1.VisionService/InferStream',
             arno_dot_api_dot_v1_dot_vision__pb2.InferStreamRequest.SerializeToString,
             arno_dot_api_dot_v1_dot_vision__pb2.InferStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arno.api.v1.VisionService/ListModels',
+            arno_dot_api_dot_v1_dot_vision__pb2.ListModelsRequest.SerializeToString,
+            arno_dot_api_dot_v1_dot_vision__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

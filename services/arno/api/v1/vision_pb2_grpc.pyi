@@ -46,6 +46,8 @@ class VisionServiceStub:
     """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
     When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
     """
+    ListModels: _grpc.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]
+    """Names the models that answer: those of all workers that are there now, each once. One, except while workers are replaced."""
 
 @_typing.type_check_only
 class VisionServiceAsyncStub(VisionServiceStub):
@@ -65,6 +67,8 @@ class VisionServiceAsyncStub(VisionServiceStub):
     """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
     When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
     """
+    ListModels: _aio.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]  # type: ignore[assignment]
+    """Names the models that answer: those of all workers that are there now, each once. One, except while workers are replaced."""
 
 class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Florence-2's tasks on images and on video frames.
@@ -93,5 +97,13 @@ class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
         When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
         """
+
+    @_abc_1.abstractmethod
+    def ListModels(
+        self,
+        request: _vision_pb2.ListModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_vision_pb2.ListModelsResponse, _abc.Awaitable[_vision_pb2.ListModelsResponse]]:
+        """Names the models that answer: those of all workers that are there now, each once. One, except while workers are replaced."""
 
 def add_VisionServiceServicer_to_server(servicer: VisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -114,7 +114,7 @@ def to_label_studio(
             entries.append(_textarea(outcome, value.text, to_name))
     prediction: dict[str, Any] = {"result": entries, "score": _mean_score(result, task)}
     if result.model is not None:
-        prediction["model_version"] = f"{result.model.name} {result.model.fingerprint[:12]}"
+        prediction["model_version"] = result.model.version
     return {"data": {"image": image_url or result.file_name}, "predictions": [prediction]}
 
 
