@@ -12,6 +12,7 @@ from arno.ingest.metrics import IngestMetrics
 from arno.notify.metrics import NotifyMetrics
 from arno.ops.health import register_process_metrics
 from arno.training.trainer.metrics import TrainMetrics
+from arno.web.metrics import WebMetrics
 from arno.worker.metrics import Readings, WorkerMetrics
 from prometheus_client import CollectorRegistry
 
@@ -52,6 +53,7 @@ def fresh_registry() -> CollectorRegistry:
     TrainMetrics(registry)
     IngestMetrics(registry)
     NotifyMetrics(registry)
+    WebMetrics(registry)
     register_process_metrics(registry)
     return registry
 

@@ -160,6 +160,7 @@ def _process(name: str, flags: Sequence[str], metrics: dict[str, str], address: 
 def _web(port: int, gateway: str) -> ChildSpec:
     url = f"http://{_LOOPBACK}:{port}"
     flags = ["--address", gateway, "--web-listen", f"{_LOOPBACK}:{port}", "--log-format", "json"]
+    flags += ["--metrics-host", _LOOPBACK, "--metrics-port", "0"]
     return ChildSpec(
         name="web",
         command=[sys.executable, "-m", "arno.cli", "web", *flags],

@@ -26,7 +26,6 @@ def verb(settings: AppSettings, gateway: Connection) -> None:
       arno web
       arno web --address gateway.example:50051 --tls --web-listen 127.0.0.1:8080
     """
-    from arno.web.app import make_app
-    from arno.web.main import run
+    from arno.web.main import run_app
 
-    run(settings, make_app(settings, gateway.async_client))
+    run_app(settings, gateway.async_client)

@@ -7,17 +7,45 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from arno.client import AsyncClient
 from arno.errors import ConfigurationError
 from arno.ops.config import chosen, effective
+from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
-from arno.web.settings import WebSettings
+from arno.web.app import GatewayWatch, make_app
+from arno.web.settings import AppSettings, WebSettings
 
 logger = logging.getLogger(__name__)
+
+
+def run_app(settings: AppSettings, connect: Callable[[], AsyncClient]) -> None:
+    """Run the web process, with its metrics and probes on a port of their own.
+
+    Args:
+        settings: Its settings.
+        connect: Makes the client of the gateway; called in the loop that serves.
+
+    Raises:
+        ConfigurationError: An address cannot be had.
+    """
+    registry, watch = CollectorRegistry(), GatewayWatch()
+    side_door = HealthServer(
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        registry=registry,
+        probes=Probes(not_ready=watch.problems),
+    )
+    side_door.start()
+    try:
+        run(settings, make_app(settings, connect, registry=registry, watch=watch))
+    finally:
+        side_door.close()
 
 
 def run(settings: WebSettings, app: ASGIApp, *, process: str = "web") -> None:

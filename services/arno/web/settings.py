@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from arno.ops.config import LogSettings
+from arno.ops.config import LogSettings, ObservabilitySettings
 from arno.ops.secret_text import secret_text
 
 _KIB: Final = 1024
@@ -101,7 +101,7 @@ class WebSettings(LogSettings):
         return int(self.web_listen.rpartition(":")[2])
 
 
-class AppSettings(WebSettings):
+class AppSettings(WebSettings, ObservabilitySettings):
     """What `arno web` takes beside what every HTTP server of Arno does."""
 
     web_image_hosts: tuple[str, ...] = Field(

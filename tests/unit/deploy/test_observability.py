@@ -57,7 +57,7 @@ def test_the_page_lists_every_metric_and_no_other() -> None:
 def test_names_carry_their_process_and_counters_end_in_total() -> None:
     for metric in declared_metrics():
         assert re.match(
-            r"(arno_(gateway|worker|ingest|notify|train)_[a-z_]+|arno_build_info|(process|python)_[a-z_]+)$",
+            r"(arno_(gateway|worker|ingest|notify|web|train)_[a-z_]+|arno_build_info|(process|python)_[a-z_]+)$",
             metric.name,
         )
         assert metric.name.endswith("_total") == (metric.kind == "counter")

@@ -78,6 +78,11 @@ class Backend:
             await images.close()
             await studio.close()
 
+    @property
+    def late_count(self) -> int:
+        """How many predictions are awaited that will be sent to Label Studio."""
+        return len(self._late)
+
     async def predict(
         self,
         client: AsyncClient,
