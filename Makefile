@@ -1,6 +1,6 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-unit check format protos sync rules scaling dashboards chart tiny tiny-smoke bench chaos bridge-test \
+.PHONY: help demo site test test-unit check format protos reference sync rules scaling dashboards chart tiny tiny-smoke bench chaos bridge-test \
   fuzz k8s-check audit images kafka install tools clean
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
@@ -41,6 +41,7 @@ check: install tools ## Check format, lint, types, architecture, protos, manifes
 	$(bin)/python scripts/check_breaking.py
 	$(bin)/python scripts/generate_protos.py --check
 	$(bin)/python scripts/generate_sync.py --check
+	$(bin)/python scripts/generate_reference.py --check
 	$(bin)/python scripts/generate_rules.py --check
 	$(bin)/python scripts/generate_scaling.py --check
 	$(bin)/python scripts/generate_dashboards.py --check
@@ -67,6 +68,9 @@ format: install ## Format and fix what can be fixed by machine.
 
 protos: install ## Generate the Python modules of protos/.
 	$(bin)/python scripts/generate_protos.py
+
+reference: install ## Write docs/reference/grpc.md from the comments of protos/.
+	$(bin)/python scripts/generate_reference.py
 
 sync: install ## Generate the blocking client from the asyncio client.
 	$(bin)/python scripts/generate_sync.py

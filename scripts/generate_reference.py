@@ -1,0 +1,149 @@
+"""Write docs/reference/grpc.md from the comments of protos/arno/api; ``--check`` only compares.
+
+The protos are the source: each service, message, field and value has a comment there (buf lint).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    ServiceDescriptorProto,
+)
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reference" / "grpc.md"
+_HEAD = """# The gRPC API, field by field
+
+Generated from `protos/arno/api/v1` by `make reference`; [the guide](../api.md) says how calls go together.
+"""
+_KINDS = {
+    value: name.removeprefix("TYPE_").lower() for name, value in FieldDescriptorProto.Type.items()
+}
+# Numbers of fields in descriptor.proto, of which paths to comments are made.
+_SERVICES, _MESSAGES, _ENUMS, _NESTED = 6, 4, 5, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page, or say that it is not as it would be written."""
+    text = page(_files())
+    if "--check" not in arguments:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(text)
+        return 0
+    if PAGE.exists() and PAGE.read_text() == text:
+        return 0
+    sys.stderr.write("docs/reference/grpc.md is not what the protos say: make reference\n")
+    return 1
+
+
+def page(files: Sequence[FileDescriptorProto]) -> str:
+    """Return the page."""
+    lines = [_HEAD]
+    for file in files:
+        told = _comments(file)
+        for number, service in enumerate(file.service):
+            lines += _service(service, told, (_SERVICES, number))
+    for file in files:
+        told = _comments(file)
+        for number, message in enumerate(file.message_type):
+            lines += _message(message, told, (_MESSAGES, number))
+        for number, kind in enumerate(file.enum_type):
+            lines += _enum(kind, told, (_ENUMS, number))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _files() -> list[FileDescriptorProto]:
+    folder = ROOT / "protos"
+    names = sorted(str(path.relative_to(folder)) for path in folder.glob("arno/api/v1/*.proto"))
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "protos"
+        flags = [f"-I{folder}", f"-I{Path(protoc.__file__).parent / '_proto'}"]
+        words = ["protoc", *flags, "--include_source_info", f"--descriptor_set_out={out}", *names]
+        if protoc.main(words):
+            raise SystemExit(1)
+        return list(FileDescriptorSet.FromString(out.read_bytes()).file)
+
+
+Comments = dict[tuple[int, ...], str]
+
+
+def _comments(file: FileDescriptorProto) -> Comments:
+    return {
+        tuple(place.path): " ".join(place.leading_comments.split())
+        for place in file.source_code_info.location
+        if place.leading_comments
+    }
+
+
+def _service(
+    service: ServiceDescriptorProto, told: Comments, path: tuple[int, ...]
+) -> Iterator[str]:
+    yield f"## {service.name}\n"
+    yield f"{_text(told, path)}\n"
+    yield "| call | takes | answers | |"
+    yield "| --- | --- | --- | --- |"
+    for number, method in enumerate(service.method):
+        takes = _streamed(method.client_streaming, method.input_type)
+        answers = _streamed(method.server_streaming, method.output_type)
+        yield f"| `{method.name}` | {takes} | {answers} | {_text(told, (*path, 2, number))} |"
+    yield ""
+
+
+def _message(message: DescriptorProto, told: Comments, path: tuple[int, ...]) -> Iterator[str]:
+    yield f"## {message.name}\n"
+    yield f"{_text(told, path)}\n"
+    if message.field:
+        yield "| field | type | number | |"
+        yield "| --- | --- | --- | --- |"
+    for number, field in enumerate(message.field):
+        text = _text(told, (*path, 2, number))
+        if field.HasField("oneof_index") and not field.proto3_optional:
+            text = f"One of `{message.oneof_decl[field.oneof_index].name}`. {text}"
+        yield f"| `{field.name}` | {_type(field)} | {field.number} | {text} |"
+    yield ""
+
+
+def _enum(kind: EnumDescriptorProto, told: Comments, path: tuple[int, ...]) -> Iterator[str]:
+    yield f"## {kind.name}\n"
+    yield f"{_text(told, path)}\n"
+    yield "| value | number | |"
+    yield "| --- | --- | --- |"
+    for number, value in enumerate(kind.value):
+        text = _text(told, (*path, _NESTED, number))
+        yield f"| `{value.name}` | {value.number} | {text} |"
+    yield ""
+
+
+def _type(field: Any) -> str:
+    kind = _named(field.type_name) if field.type_name else f"`{_KINDS[field.type]}`"
+    if field.label == FieldDescriptorProto.LABEL_REPEATED:
+        return f"repeated {kind}"
+    return f"optional {kind}" if field.proto3_optional else kind
+
+
+def _named(name: str) -> str:
+    own = name.removeprefix(".arno.api.v1.")
+    return f"[{own}](#{own.lower()})" if own != name else f"`{name.lstrip('.')}`"
+
+
+def _streamed(streams: bool, name: str) -> str:
+    return f"{'stream of ' if streams else ''}{_named(name)}"
+
+
+def _text(told: Comments, path: tuple[int, ...]) -> str:
+    return told.get(path, "").replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
