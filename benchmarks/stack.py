@@ -34,6 +34,7 @@ class Stack:
 
     Attributes:
         target: The gateway's address.
+        targets: Those of all gateways; the second one is called ``gateway-2``, and so on.
         pids: By the part's name: kafka, redis, gateway, worker.
         metrics_urls: Likewise, of the parts that are Arno's.
         folder: With their logs: ``gateway.log`` and so on.
@@ -45,6 +46,7 @@ class Stack:
     metrics_urls: Mapping[str, str]
     folder: Path
     kafka_bootstrap: str = ""
+    targets: tuple[str, ...] = ()
 
     def busy_s(self) -> dict[str, float]:
         """Return the processor seconds of every part since its start."""
@@ -56,7 +58,7 @@ class Stack:
 
 
 @contextmanager
-def running_stack(
+def running_stack(  # noqa: PLR0913 - one for each part
     folder: Path,
     *,
     bus: Literal["kafka", "redis"] = "kafka",
@@ -64,6 +66,7 @@ def running_stack(
     worker: Mapping[str, Any] | None = None,
     worker_module: str = "arno.cli",
     kafka: bool = False,
+    gateways: int = 1,
 ) -> Iterator[Stack]:
     """Start everything, wait until it is ready, and end it.
 
@@ -74,6 +77,7 @@ def running_stack(
         worker: Settings of the worker; the model is ``null`` where it is not said.
         worker_module: What is run with the verb ``worker``.
         kafka: Run a broker although the bus does not need it.
+        gateways: How many, all with the same settings.
     """
     with ExitStack() as stack:
         redis = _redis(folder, stack)
@@ -87,11 +91,16 @@ def running_stack(
         if bus == "kafka":
             shared["kafka_bootstrap"] = bootstrap
         _arno(folder, "topics create", shared).wait()
-        ports = {"listen": f"127.0.0.1:{tied_process.free_port()}"}
+        targets = tuple(f"127.0.0.1:{tied_process.free_port()}" for _ in range(gateways))
         parts = {
-            "gateway": {**shared, **ports, **(gateway or {})},
-            "worker": {**shared, "model": "null", **(worker or {})},
+            "gateway" if number == 0 else f"gateway-{number + 1}": {
+                **shared,
+                "listen": target,
+                **(gateway or {}),
+            }
+            for number, target in enumerate(targets)
         }
+        parts["worker"] = {**shared, "model": "null", **(worker or {})}
         metrics_urls, children = {}, {}
         for name, settings in parts.items():
             port = tied_process.free_port()
@@ -103,7 +112,7 @@ def running_stack(
             _await_ready(child, metrics_urls[name], folder / f"{name}.log")
         pids = {name: _pid_of(port) for name, port in servers.items()}
         pids |= {name: child.pid for name, child in children.items()}
-        yield Stack(ports["listen"], pids, metrics_urls, folder, bootstrap)
+        yield Stack(targets[0], pids, metrics_urls, folder, bootstrap, targets)
 
 
 def _kafka(folder: Path, stack: ExitStack) -> KafkaBroker:
@@ -126,13 +135,14 @@ def _redis(folder: Path, stack: ExitStack) -> RedisServer:
 
 
 def _arno(
-    folder: Path, verb: str, settings: Mapping[str, Any], module: str = "arno.cli"
+    folder: Path, name: str, settings: Mapping[str, Any], module: str = "arno.cli"
 ) -> Popen[bytes]:
-    command = [sys.executable, "-m", module, *verb.split()]
+    """Start the verb of a name: ``gateway-2`` is a gateway with a log of its own."""
+    command = [sys.executable, "-m", module, *name.partition("-")[0].split()]
     named = {f"ARNO_{field.upper()}": str(value) for field, value in settings.items()}
     return tied_process.start_tied(
         command,
-        log=folder / f"{verb.split(maxsplit=1)[0]}.log",
+        log=folder / f"{name.split(maxsplit=1)[0]}.log",
         environment={**os.environ, **named},
     )
 

@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "grpc.md"
 _HEAD = """# The gRPC API, field by field
 
-Generated from `protos/arno/api/v1` by `make reference`; [the guide](../api.md) says how calls go together.
+Generated from `protos/arno/api/v1` by `make reference`; [the guide](../api.md) says how calls go
+together.
 """
 _KINDS = {
     value: name.removeprefix("TYPE_").lower() for name, value in FieldDescriptorProto.Type.items()

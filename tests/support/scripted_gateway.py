@@ -134,9 +134,9 @@ class ScriptedGateway(
 
 
 @contextmanager
-def scripted_gateway() -> Iterator[ScriptedGateway]:
-    """Serve on a free port."""
-    gateway = ScriptedGateway()
+def scripted_gateway(gateway: ScriptedGateway | None = None) -> Iterator[ScriptedGateway]:
+    """Serve on a free port; another gateway than the plain one where it is given."""
+    gateway = gateway or ScriptedGateway()
     server = grpc.server(ThreadPoolExecutor(16))
     vision_pb2_grpc.add_VisionServiceServicer_to_server(gateway, server)
     job_pb2_grpc.add_JobServiceServicer_to_server(gateway, server)
