@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from generated_files import write_or_check
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
@@ -20,8 +21,8 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 from grpc_tools import protoc
+from sources import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "grpc.md"
 _HEAD = """# The gRPC API, field by field
 
@@ -35,17 +36,9 @@ _KINDS = {
 _SERVICES, _MESSAGES, _ENUMS, _NESTED = 6, 4, 5, 2
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the page, or say that it is not as it would be written."""
-    text = page(_files())
-    if "--check" not in arguments:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(text)
-        return 0
-    if PAGE.exists() and PAGE.read_text() == text:
-        return 0
-    sys.stderr.write("docs/reference/grpc.md is not what the protos say: make reference\n")
-    return 1
+def generated() -> Mapping[Path, str]:
+    """Return the page, by its path."""
+    return {PAGE: page(_files())}
 
 
 def page(files: Sequence[FileDescriptorProto]) -> str:
@@ -111,7 +104,7 @@ def _message(message: DescriptorProto, told: Comments, path: tuple[int, ...]) ->
         text = _text(told, (*path, 2, number))
         if field.HasField("oneof_index") and not field.proto3_optional:
             text = f"One of `{message.oneof_decl[field.oneof_index].name}`. {text}"
-        yield f"| `{field.name}` | {_type(field)} | {field.number} | {text} |"
+        yield f"| `{field.name}` | {_type(field, message)} | {field.number} | {text} |"
     yield ""
 
 
@@ -126,7 +119,11 @@ def _enum(kind: EnumDescriptorProto, told: Comments, path: tuple[int, ...]) -> I
     yield ""
 
 
-def _type(field: Any) -> str:
+def _type(field: Any, message: DescriptorProto) -> str:
+    for nested in message.nested_type:
+        if nested.options.map_entry and field.type_name.endswith(f".{nested.name}"):
+            key, value = (_type(part, nested).strip("`") for part in nested.field)
+            return f"map of `{key}` to `{value}`"
     kind = _named(field.type_name) if field.type_name else f"`{_KINDS[field.type]}`"
     if field.label == FieldDescriptorProto.LABEL_REPEATED:
         return f"repeated {kind}"
@@ -147,4 +144,4 @@ def _text(told: Comments, path: tuple[int, ...]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(__doc__, generated, "reference"))

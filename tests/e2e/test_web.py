@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
 from support.eventually import eventually
+from support.label_studio import judged_by_sdk
 
 pytestmark = [pytest.mark.redis, pytest.mark.model]
 
@@ -58,6 +60,31 @@ def test_answer_is_the_one_that_the_command_line_prints(web_up: ArnoUp) -> None:
     labels = [one["label"] for one in answer["results"][0]["answer"]["detection"]["regions"]]
     assert sorted(labels) == ["cat", "cup"]
     assert answer["model"]["name"] == "tiny"
+
+
+def test_label_studio_gets_predictions_of_the_model(web_up: ArnoUp) -> None:
+    config = """<View><Image name="image" value="$image"/>
+      <RectangleLabels name="what" toName="image">
+        <Label value="Cat"/><Label value="Cup"/>
+      </RectangleLabels>
+      <TextArea name="caption" toName="image"/>
+      <Choices name="kind" toName="image"><Choice value="cat"/><Choice value="house"/></Choices>
+    </View>"""
+    image = "data:image/jpeg;base64," + base64.b64encode(IMAGE.read_bytes()).decode()
+    body = {"tasks": [{"id": 1, "data": {"image": image}}], "label_config": config}
+    setup = {"project": "1.1", "schema": config}
+    version = httpx2.post(f"{web_up.web}/setup", json=setup).json()["model_version"]
+    assert version.startswith("tiny ")
+    answer = httpx2.post(f"{web_up.web}/predict", json=body, timeout=60).json()
+    (prediction,) = answer["results"]
+    assert judged_by_sdk(config, prediction) == [[]]
+    assert prediction["model_version"] == version
+    assert 0 < prediction["score"] <= 1
+    boxes = [one["value"] for one in prediction["result"] if one["type"] == "rectanglelabels"]
+    assert sorted(one["rectanglelabels"][0] for one in boxes) == ["Cat", "Cup"]
+    assert {one["type"] for one in prediction["result"]} == {
+        *("rectanglelabels", "textarea", "choices")
+    }
 
 
 def test_state_and_words_of_arno_up_name_the_page(web_up: ArnoUp) -> None:

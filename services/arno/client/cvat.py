@@ -22,6 +22,7 @@ from arno.client.sync import Client
 from arno.errors import InvalidFieldError
 from arno.ops.secret_text import secret_text
 from arno.vocabulary import ImageSize, Region, Task, bounding_box
+from arno.vocabulary.prompts import phrase_of
 from arno.vocabulary.regions import corners
 from arno.vocabulary.results import InferResult
 from arno.vocabulary.spec import TaskSpec
@@ -65,7 +66,7 @@ class ArnoFunction:
             sent = ",".join(labels) or "none"
             raise InvalidFieldError(field="labels", problem="not so many", limit=limit, sent=sent)
         self._client = client
-        self._labels = tuple(labels)
+        self._phrases = tuple(phrase_of(label) for label in labels)
         self._shape = shape
         self._score_min = score_min
         self.spec = cvataa.DetectionFunctionSpec(
@@ -98,13 +99,13 @@ class ArnoFunction:
         match self._shape:
             case "rectangle":
                 task = Task.OPEN_VOCABULARY_DETECTION
-                classes = self._labels
+                classes = self._phrases
                 return [TaskSpec(task, classes=classes, constrained=True, min_score=score_min)]
             case "polygon":
                 task = Task.REFERRING_EXPRESSION_SEGMENTATION
-                return [TaskSpec(task, text=name, min_score=score_min) for name in self._labels]
+                return [TaskSpec(task, text=name, min_score=score_min) for name in self._phrases]
             case "tag":
-                return [TaskSpec(Task.CAPTION, candidates=self._labels)]
+                return [TaskSpec(Task.CAPTION, candidates=self._phrases)]
             case _:
                 return [TaskSpec(Task.OCR_WITH_REGION, min_score=score_min)]
 
@@ -115,12 +116,12 @@ class ArnoFunction:
             yield cvataa.tag(best)
 
     def _shapes(self, result: InferResult, size: ImageSize) -> Iterator[Annotation]:
-        numbers = {name.lower(): number for number, name in enumerate(self._labels)}
+        numbers = {name: number for number, name in enumerate(self._phrases)}
         for index, task in enumerate(result.tasks):
             for region in task.regions:
                 match self._shape:
                     case "rectangle":
-                        number = numbers.get(region.label.lower())
+                        number = numbers.get(region.label)
                         if number is not None and region.shape:
                             yield _rectangle(number, region, size)
                     case "polygon":

@@ -16,6 +16,11 @@ CLASS_SEPARATOR: Final = "<and>"
 """What stands between classes. The model knows it as one token; with commas it finds less."""
 
 
+def phrase_of(label: str) -> str:
+    """Return a label of an annotation tool, such as ``Traffic_light``, as the model writes it."""
+    return " ".join(label.replace("_", " ").lower().split())
+
+
 def build_prompt(
     task: Task,
     *,

@@ -90,12 +90,12 @@ def annotate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., models.PatchedLab
 
 
 def test_command_line_loads_it_and_rectangles_are_uploaded(gateway, annotate):
-    words = [f"address=str:{gateway.address}", "labels=str:cat, dog", "score_min=float:0.5"]
+    words = [f"address=str:{gateway.address}", "labels=str:Cat, Guide_dog", "score_min=float:0.5"]
     loader = FunctionLoader("arno.client.cvat", None, dict(map(parse_function_parameter, words)))
     function = loader.load()
     found = [region("cat", 1, 2, 30, 40, score=0.75), region("cow", 0, 0, 9, 9)]
-    gateway.answer = response(detection(*found, region("dog", 100, 50, 201, 90, score=0.5)))
-    upload = annotate(function, "dog", "cat", kind="rectangle")
+    gateway.answer = response(detection(*found, region("guide dog", 100, 50, 201, 90, score=0.5)))
+    upload = annotate(function, "Guide_dog", "Cat", kind="rectangle")
     function._client.close()
     assert [
         (shape.frame, shape.label_id, list(shape.points), shape.score, shape.source)
@@ -104,7 +104,7 @@ def test_command_line_loads_it_and_rectangles_are_uploaded(gateway, annotate):
     assert [shape.frame for shape in upload.shapes] == [0, 0, 1, 1]
     (task,) = gateway.requests[0].tasks
     assert task.task == types_pb2.TASK_OPEN_VOCABULARY_DETECTION
-    assert list(task.classes) == ["cat", "dog"]
+    assert list(task.classes) == ["cat", "guide dog"]
     assert task.min_score == 0.5
 
 

@@ -94,8 +94,7 @@ def request(config: str, *images: object) -> dict[str, Any]:
         for number, image in enumerate(images)
     ]
     params = {"login": None, "password": None, "context": None}
-    project = "1.1764000000"
-    return {"tasks": tasks, "project": project, "label_config": config, "params": params}
+    return {"tasks": tasks, "project": "1.17", "label_config": config, "params": params}
 
 
 def predicted(http: httpx2.Client, config: str) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def test_rectangles_have_labels_scores_and_the_version_of_the_model(http, gatewa
     assert dog["value"]["x"] + dog["value"]["width"] == 100.0
     (task,) = gateway.requests[0].tasks
     assert task.task == types_pb2.TASK_OPEN_VOCABULARY_DETECTION
-    assert list(task.classes) == ["Cat", "dog", "puppy"]
+    assert list(task.classes) == ["cat", "dog", "puppy"]
     assert task.min_score == pytest.approx(0.3)
     assert gateway.requests[0].image.content == PNG
 
@@ -166,8 +165,8 @@ def test_outlines_are_asked_for_label_by_label(http, gateway):
     assert entry["value"]["points"] == [[10.0, 10.0], [30.0, 10.0], [20.0, 60.0]]
     asked = gateway.requests[0].tasks
     assert [(task.text, round(task.min_score, 2)) for task in asked] == [
-        ("Cat", 0.6),
-        ("Dog", 0.6),
+        ("cat", 0.6),
+        ("dog", 0.6),
     ]
 
 
@@ -269,10 +268,10 @@ def test_request_is_refused_as_a_whole_by_the_gateways_reason(http, gateway):
     answer = http.post("/predict", json=request(BOXES, DATA_URL))
     assert (answer.status_code, answer.json()["reason"]) == (429, "QUOTA_EXCEEDED")
     gateway.refuse = None
-    many = http.post("/predict", json=request(BOXES, *4 * [DATA_URL]))
-    assert "tasks: too many (web_label_studio_tasks_max); allowed: 3" in many.json()["detail"]
-    none = http.post("/predict", json={"label_config": BOXES})
-    assert "tasks: must be a list" in none.json()["detail"]
+    many = http.post("/predict", json=request(BOXES, *4 * [DATA_URL])).json()
+    assert "tasks: too many (web_label_studio_tasks_max); allowed: 3" in many["detail"]
+    none = http.post("/predict", json={"label_config": BOXES}).json()
+    assert "tasks: must be a list" in none["detail"]
 
 
 def test_key_may_be_the_password_of_label_studios_basic_authentication(http, gateway):

@@ -13,6 +13,7 @@ from typing import Final
 
 from arno.errors import InvalidFieldError, LimitExceededError
 from arno.vocabulary.inputs import quoted
+from arno.vocabulary.prompts import phrase_of
 
 FIELD: Final = "label_config"
 _CHARACTERS_MAX: Final = 1 << 20
@@ -153,6 +154,6 @@ def _labels_of(element: ET.Element) -> Iterator[Label]:
         name = attributes.get("alias") or attributes.get("value")
         if one.tag.lower() not in _LABELS or not name:
             continue
-        given = attributes.get(PHRASES_ATTRIBUTE) or attributes.get("value") or name
-        phrases = given.split(",") if PHRASES_ATTRIBUTE in attributes else [given]
-        yield Label(name, tuple(phrase.strip() for phrase in phrases if phrase.strip()))
+        given = attributes.get(PHRASES_ATTRIBUTE, "")
+        phrases = tuple(phrase.strip() for phrase in given.split(",") if phrase.strip())
+        yield Label(name, phrases or (phrase_of(attributes.get("value") or name),))
