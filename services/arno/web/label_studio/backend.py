@@ -102,7 +102,8 @@ class Backend:
             for task in tasks:
                 if late := self._late.pop(task.get("id"), None):
                     late.cancel()  # this request brings it
-            await asyncio.wait(work, timeout=self._settings.web_label_studio_wait_s)
+            if work:
+                await asyncio.wait(work, timeout=self._settings.web_label_studio_wait_s)
         except asyncio.CancelledError:
             for one in work:
                 one.cancel()
