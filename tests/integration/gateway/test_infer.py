@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from arno.api.v1 import job_pb2, types_pb2
+from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.gateway.settings import GatewaySettings
+from arno.results.worker_store import WorkerStore
 from support import images
 from support.eventually import eventually_async
 from support.gateway_calls import caption, fault_of, infer_request
@@ -195,3 +196,14 @@ async def test_metrics_count_calls_by_method_and_code(arno, worker):
 
     await eventually_async(counted)
     assert arno.registry.get_sample_value("arno_gateway_jobs_in_flight") == 0
+
+
+async def test_models_are_those_that_workers_report(arno):
+    model = types_pb2.Model(name="tiny", fingerprint="ab12", dtype="float32")
+    worker = WorkerStore(arno.settings)
+    try:
+        await asyncio.to_thread(worker.report_pace, "one", 1.0, model)
+    finally:
+        worker.close()
+    answer = await arno.vision.ListModels(vision_pb2.ListModelsRequest(), timeout=20)
+    assert model in list(answer.models)

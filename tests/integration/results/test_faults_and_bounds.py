@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from arno.api.v1 import types_pb2
 from arno.errors import BackendUnavailableError
 from arno.results import gateway_store
 from arno.results.connection import reading_client
@@ -21,6 +22,8 @@ from support.stored_jobs import WAIT_S, StoreFactory, outcome, progress, run_job
 from support.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.redis
+
+TINY = types_pb2.Model(name="tiny", fingerprint="\u00ff", dtype="float32")
 
 
 @pytest.mark.usefixtures("no_sweeps")
@@ -135,11 +138,11 @@ async def test_every_key_has_a_time_to_live(
     worker.begin(new_job())
     worker.begin(new_job(deadline_at_ms=1))
     await anext(store.watch(records[5].id))
-    worker.report_pace("worker", 1.0)
+    worker.report_pace("worker", 1.0, TINY)
     keys = list(raw.scan_iter(f"{unique_prefix}:*"))
     kinds = {key.decode().split(":")[1] for key in keys}
     lasting = {"job", "watchers", "idempotency", "blob", "stored"}
-    assert kinds == lasting | {"done", "paces", "since", "worker"}
+    assert kinds == lasting | {"done", "models", "paces", "since", "worker"}
     left_ms = {key.decode().split(":", 1)[1]: raw.pttl(key) for key in keys}
     assert not [name for name, left in left_ms.items() if left < 0]
     assert 600_000 < left_ms[f"job:{records[0].id}"] <= 660_000
@@ -151,12 +154,26 @@ async def test_worker_that_is_silent_for_long_counts_as_gone(
     new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
 ) -> None:
     store = await new_store("g1")
-    worker.report_pace("live", 250.5)
-    worker.report_pace("new", 0.0)
+    worker.report_pace("live", 250.5, TINY)
+    worker.report_pace("new", 0.0, TINY)
     raw.hset(f"{unique_prefix}:paces", "gone", "100 1700000000")
     raw.hset(f"{unique_prefix}:paces", "foreign", "no pace")
     assert sorted(await store.paces()) == [0.0, 250.5]
     assert raw.hlen(f"{unique_prefix}:paces") == 2
+
+
+async def test_models_of_live_workers_are_listed_once(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store = await new_store("g1")
+    assert await store.models() == []
+    base = types_pb2.Model(name="base", fingerprint="0a" * 32, dtype="bfloat16")
+    for name, model in (("one", TINY), ("two", TINY), ("three", base)):
+        worker.report_pace(name, 1.0, model)
+    raw.hset(f"{unique_prefix}:models", "gone", b"1700000000 " + base.SerializeToString())
+    raw.hset(f"{unique_prefix}:models", "foreign", "no report")
+    assert await store.models() == [base, TINY]
+    assert raw.hlen(f"{unique_prefix}:models") == 3
 
 
 async def test_later_ends_are_counted(
