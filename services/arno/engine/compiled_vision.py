@@ -157,7 +157,7 @@ def compile_and_keep(checkpoint: Checkpoint, folder: Path) -> CompiledFacts:
         made = Path(name) / folder.name
         made.mkdir(mode=0o700)
         small = checkpoint.recipe.side_px <= _SMALL_SIDE_PX
-        counts = (1, _SMALL_GROUP) if small else (1,)
+        counts = tuple(sorted({1, _SMALL_GROUP if small else 1}))
         packages = {count: package_of(made, count) for count in counts}
         try:
             for count, package in packages.items():
