@@ -28,6 +28,23 @@ def caption(text: str, id: str = "caption") -> types_pb2.TaskResult:
     return types_pb2.TaskResult(id=id, task=types_pb2.TASK_CAPTION, answer=answer)
 
 
+def candidates(*scored: tuple[str, float], id: str = "caption") -> types_pb2.TaskResult:
+    """What a model thinks of given captions: each with its score."""
+    answers = [
+        types_pb2.Answer(
+            text=types_pb2.TextAnswer(text=text),
+            score=score,
+            finish_reason=types_pb2.FINISH_REASON_STOP,
+        )
+        for text, score in scored
+    ]
+    best = max(answers, key=lambda answer: answer.score)
+    whole = types_pb2.Answer()
+    whole.CopyFrom(best)
+    whole.candidates.extend(types_pb2.ScoredCandidate(answer=answer) for answer in answers)
+    return types_pb2.TaskResult(id=id, task=types_pb2.TASK_CAPTION, answer=whole)
+
+
 def failure(reason: str, message: str, id: str = "ocr") -> types_pb2.TaskResult:
     error = types_pb2.Error(code=13, reason=reason, message=message)
     return types_pb2.TaskResult(id=id, task=types_pb2.TASK_OCR, error=error)

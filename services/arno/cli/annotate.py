@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from arno.bulk import Answerer, GatewayAnswerer, LocalAnswerer, open_source
 from arno.bulk.gateway_answerer import GatewayOptions
+from arno.cli.annotator_names import NAMED, open_annotator
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.dataset_flags import format_option, out_option, print_counts, progress, shard_option
@@ -20,15 +19,11 @@ from arno.cli.main import EXIT_FAILURE
 from arno.cli.terminal import SafeConsole
 from arno.client import TaskRequest
 from arno.data_engine.annotation import FAILURES_FILE, WINDOW, RunOptions, Sources, annotate
-from arno.data_engine.annotators import Annotator, FunctionAnnotator, TaskAnnotator
+from arno.data_engine.annotators import Annotator, TaskAnnotator
 from arno.dataset import Dataset
 from arno.dataset.shards import ShardFormat
 from arno.errors import InvalidFieldError
 from arno.training.data.annotated import is_data_set
-
-_NAMED: Final = (
-    "detector:FOLDER or python:MODULE:FUNCTION, with NAME= before it where two are alike"
-)
 
 
 @click.command("annotate")
@@ -40,8 +35,13 @@ _NAMED: Final = (
     "others",
     multiple=True,
     metavar="[NAME=]KIND:WHAT",
-    help="Also annotate with detector:FOLDER (a detector of transformers) or "
-    "python:MODULE:FUNCTION (takes a picture, returns findings); repeatable.",
+    help=f"Also annotate with {NAMED}; repeatable.",
+)
+@click.option(
+    "--region-texts",
+    is_flag=True,
+    help="Give each category region a text by Florence-2: its class, a caption of its crop, or a "
+    "noun chunk of the texts, whichever the model finds likeliest there.",
 )
 @click.option("--no-florence", is_flag=True, help="Annotate with --annotator alone.")
 @click.option(
@@ -75,6 +75,7 @@ def verb(
     sources: tuple[str, ...],
     out: Path,
     others: tuple[str, ...],
+    region_texts: bool,
     no_florence: bool,
     model: str | None,
     name: str,
@@ -98,6 +99,7 @@ def verb(
     Examples:
       arno annotate photos/ --task CAPTION --task CAPTION_TO_PHRASE_GROUNDING@CAPTION --out seen
       arno annotate photos/ --task OD --model tiny --annotator detector:./detr --out seen
+      arno annotate photos/ --task OD --annotator tesseract --annotator captioner:./blip --out seen
       arno annotate labels --no-florence --annotator python:mine:find --out more
     """
     found = _sources(sources, fps)
@@ -105,23 +107,36 @@ def verb(
     options = RunOptions(ShardFormat(form), shard_records, window, failures_max)
     with contextlib.ExitStack() as stack:
         annotators: list[Annotator] = []
+        answerer_of: Callable[[Sequence[TaskRequest], str], Answerer] | None = None
         if not no_florence:
             tasks = TaskFlags(**flags).requests()
             options_of = GatewayOptions(in_flight_max=in_flight)
-            answerer = stack.enter_context(
-                _answerer(model, gateway, timeout_s, tasks, out, options_of)
+            answerer_of = stack.enter_context(
+                _answerers(model, gateway, timeout_s, out, options_of)
             )
-            annotators.append(TaskAnnotator(answerer, tasks, name=name))
-        annotators += [_annotator(written) for written in others]
+            annotators.append(TaskAnnotator(answerer_of(tasks, ""), tasks, name=name))
+        annotators += [open_annotator(written) for written in others]
         if not annotators:
             problem = "none is left to annotate"
-            raise InvalidFieldError(field="--annotator", problem=problem, limit=_NAMED)
+            raise InvalidFieldError(field="--annotator", problem=problem, limit=NAMED)
+        if region_texts:
+            if answerer_of is None:
+                problem = "needs Florence-2: leave out --no-florence"
+                raise InvalidFieldError(field="--region-texts", problem=problem)
+            annotators.append(_region_texts(answerer_of((), "region texts")))
         on_progress = stack.enter_context(progress("annotating", "images"))
         counts = annotate(found, annotators, out, options, on_progress=on_progress)
     print_counts(counts, f"{out}")
     if counts["failures"]:
         console.print(f"failures: {out / FAILURES_FILE}")
     return EXIT_FAILURE if counts["failures"] else 0
+
+
+def _region_texts(answerer: Answerer) -> Annotator:
+    from arno.data_engine.region_texts import RegionTexts
+    from arno.dataset.text_analysis import NounChunks
+
+    return RegionTexts(answerer, NounChunks())
 
 
 def _sources(names: Sequence[str], fps: float | None) -> Sources:
@@ -131,48 +146,26 @@ def _sources(names: Sequence[str], fps: float | None) -> Sources:
 
 
 @contextlib.contextmanager
-def _answerer(
+def _answerers(
     model: str | None,
     gateway: Connection,
     timeout_s: float,
-    tasks: Sequence[TaskRequest],
     out: Path,
     options: GatewayOptions,
-) -> Iterator[Answerer]:
+) -> Iterator[Callable[[Sequence[TaskRequest], str], Answerer]]:
+    """Yield what makes an answerer of tasks and a purpose: each may be asked while another is."""
     if model is None:
         with gateway.client(timeout_s=timeout_s) as client:
-            # Given again, the command meets the jobs that it left open; another question does not.
-            run_id = f"{out.absolute()} {tasks}"
-            yield GatewayAnswerer(client, tasks, run_id=run_id, options=options)
+            yield lambda tasks, purpose: GatewayAnswerer(
+                client,
+                tasks,
+                # Given again, the command meets the jobs that it left open; another question
+                # does not.
+                run_id=f"{out.absolute()} {purpose or tasks}",
+                options=options,
+            )
         return
     from arno.engine.florence import load
 
     with load(model) as florence:
-        yield LocalAnswerer(florence, tasks)
-
-
-def _annotator(written: str) -> Annotator:
-    name, equals, what = written.partition("=")
-    if not equals:
-        name, what = "", written
-    kind, colon, subject = what.partition(":")
-    if kind == "detector" and subject:
-        from arno.data_engine.detector import Detector
-
-        detector = Detector(subject)
-        return FunctionAnnotator(detector, name=name or kind, model=detector.fingerprint)
-    if kind == "python" and colon:
-        return FunctionAnnotator(_function(subject, written), name=name or subject)
-    raise InvalidFieldError(field="--annotator", problem="unknown", limit=_NAMED, sent=written)
-
-
-def _function(subject: str, written: str) -> Callable[..., Any]:
-    module, _, function = subject.partition(":")
-    sys.path.insert(0, str(Path.cwd()))  # the user's own modules, as `python -m` finds them
-    try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidFieldError(
-            field="--annotator", problem=f"cannot be imported: {error}", limit=_NAMED, sent=written
-        ) from error
-    return found
+        yield lambda tasks, purpose: LocalAnswerer(florence, tasks)

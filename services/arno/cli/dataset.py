@@ -1,4 +1,7 @@
-"""`arno dataset`: make data sets of annotated images; `dataset_making` has the further verbs."""
+"""`arno dataset`: make data sets of annotated images.
+
+`dataset_making` and `dataset_review` have the further verbs.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from arno.cli.dataset_flags import (
     shard_option,
 )
 from arno.cli.dataset_making import VERBS
+from arno.cli.dataset_review import VERBS as REVIEW_VERBS
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo
@@ -60,20 +64,38 @@ def verb() -> None:
     help="What the provenance of each annotation says.",
 )
 def import_data(data: str, out: Path, form: str, shard_records: int, annotator: str) -> None:
-    """Make a data set of labels that exist: DATA is what `arno train --data` takes.
+    """Make a data set of labels that exist.
 
-    Equal images become one record with all their annotations. Broken samples are left out and
-    counted.
+    DATA is what `arno train --data` takes, or what another tool exported: yolo:data.yaml,
+    label-studio:FILE.json, cvat:annotations.xml or fiftyone:DIR, each with ,images=DIR where the
+    images are elsewhere. Equal images become one record with all their annotations. What is broken
+    is left out and counted.
 
     \b
     Example:
       arno dataset import 'coco:instances.json,images=photos,tasks=OD' --out labels
-      arno dataset import boxes.jsonl --out labels --format jsonl
+      arno dataset import label-studio:project-1.json --annotator people --out corrected
+      arno dataset import cvat:annotations.xml,images=photos --out labels
       arno dataset import world:seed=7,n=200 --out scenes
     """
+    from arno.data_engine.imports import open_foreign
+    from arno.data_engine.imports.images import import_images
     from arno.data_engine.labels import import_labels
     from arno.training.data import open_data
 
+    foreign = open_foreign(data)
+    if foreign is not None:
+        with progress("importing", "images") as on_foreign:
+            counts = import_images(
+                foreign,
+                out,
+                annotator=annotator,
+                form=ShardFormat(form),
+                shard_records=shard_records,
+                on_progress=on_foreign,
+            )
+        print_counts(counts, f"{out}")
+        return
     notes = SafeConsole(stderr=True, highlight=False)
     with notes.status("reading the labels"):
         source = open_data(data)
@@ -184,5 +206,5 @@ def schema() -> None:
     echo(json.dumps(record_schema(), indent=2))
 
 
-for _command in VERBS:
+for _command in (*VERBS, *REVIEW_VERBS):
     verb.add_command(_command)

@@ -14,7 +14,7 @@ from arno.cli.terminal import SafeConsole, echo
 from arno.dataset import Dataset
 from arno.errors import InvalidFieldError
 
-_FORMATS = ("coco", "yolo", "jsonl", "label-studio", "cvat")
+_FORMATS = ("coco", "yolo", "jsonl", "label-studio", "fiftyone", "cvat")
 
 
 @click.command("merge")
@@ -36,7 +36,20 @@ _FORMATS = ("coco", "yolo", "jsonl", "label-studio", "cvat")
     show_default=True,
     help="Likeness from which texts support each other.",
 )
-def merge(datasets: tuple[Path, ...], out: Path, overlap_min: float, similarity_min: float) -> None:
+@click.option(
+    "--unscored",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="What annotations without a score count: less than 1 lets a sure model beat labels.",
+)
+def merge(
+    datasets: tuple[Path, ...],
+    out: Path,
+    overlap_min: float,
+    similarity_min: float,
+    unscored: float,
+) -> None:
     """Merge what several annotators said of the same images, within and across data sets.
 
     Places of one kind that overlap become one, by weighted boxes fusion; its text is the one that
@@ -51,7 +64,7 @@ def merge(datasets: tuple[Path, ...], out: Path, overlap_min: float, similarity_
     from arno.data_engine.merged import merge_datasets
     from arno.dataset.merging import MergeSettings
 
-    settings = MergeSettings(overlap_min, similarity_min)
+    settings = MergeSettings(overlap_min, similarity_min, unscored)
     with progress("merging", "images") as on_progress:
         counts = merge_datasets(
             [Dataset(path) for path in datasets], out, settings, on_progress=on_progress
@@ -234,6 +247,8 @@ def dedup(dataset: Path, out: Path, distance_max: int, against: Path | None) -> 
 @click.option("--as", "form", type=click.Choice(_FORMATS), required=True, help="Format.")
 def export(dataset: Path, out: Path, form: str) -> None:
     """Write a data set in the format of another tool; what it cannot say is counted.
+
+    A work list of `arno dataset doubts` goes to Label Studio and FiftyOne with its doubts.
 
     \b
     Example:

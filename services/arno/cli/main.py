@@ -59,6 +59,7 @@ _VERBS: Final[dict[str, str]] = {
     "top": "Show lanes, gateways and workers, live.",
     "doctor": "Check what is installed, what is reachable and what is wrong.",
     "annotate": "Annotate many images and keep a data set of what was found.",
+    "refine": "Train on a data set, annotate it again, merge and filter, in rounds.",
     "dataset": "Make data sets of annotated images, filter, merge, measure and export them.",
     "train": "Fine-tune a model on your samples, all weights or by LoRA.",
     "model": "Inspect, convert or verify a checkpoint, or create a random one.",
@@ -261,6 +262,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> ArnoError:
         "web": "web",
         "mcp": "mcp",
         "annotate": "data",
+        "refine": "data",
         "dataset": "data",
     }.get(verb, "all")
     return MissingExtraError(

@@ -7,7 +7,9 @@ an image that one annotator fails at is still shown to the others.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -139,7 +141,7 @@ class TaskAnnotator:
             annotator=self.name,
             model=outcome.model.fingerprint if outcome.model is not None else "",
             task=str(result.task),
-            score=_share(result.answer.score),
+            score=share(result.answer.score),
             round=self._round,
         )
         work.annotations.add(spec, result.answer.value, provenance)
@@ -149,7 +151,12 @@ class FunctionAnnotator:
     """Annotates by a function of the image: the user's own, or another library's model."""
 
     def __init__(
-        self, function: Callable[[Image], Iterable[Finding]], *, name: str, model: str = ""
+        self,
+        function: Callable[[Image], Iterable[Finding]],
+        *,
+        name: str,
+        model: str = "",
+        parallel: int = 1,
     ) -> None:
         """Take a function.
 
@@ -157,27 +164,42 @@ class FunctionAnnotator:
             function: Takes an upright RGB picture and returns findings.
             name: Stands in the provenance.
             model: Fingerprint of the model behind it.
+            parallel: Images that it looks at at once, each on a thread of its own: for functions
+                that wait for another machine.
         """
         self.name = name
         self.identity: Mapping[str, Any] = {"model": model}
         self._function = function
         self._model = model
+        self._parallel = parallel
 
     def annotate(self, works: Iterable[Work]) -> Iterator[Work]:
         """Yield each work once, in order."""
-        for work in works:
-            try:
-                content = work.item.open_image()
-                picture = decode_image(content, LIMITS, field="image").picture
-                found = self._found(picture)
-            except ArnoError as error:
-                work.failures.append((self.name, error))
-            else:
-                for text in found.texts:
-                    name = f"t{len(work.annotations.texts)}"
-                    work.annotations.texts.append(text.model_copy(update={"id": name}))
-                work.annotations.regions += found.regions
-            yield work
+        if self._parallel == 1:
+            yield from map(self._look, works)
+            return
+        under_way: deque[Future[Work]] = deque()
+        with ThreadPoolExecutor(self._parallel) as pool:
+            for work in works:
+                under_way.append(pool.submit(self._look, work))
+                if len(under_way) == self._parallel:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+
+    def _look(self, work: Work) -> Work:
+        try:
+            content = work.item.open_image()
+            picture = decode_image(content, LIMITS, field="image").picture
+            found = self._found(picture)
+        except ArnoError as error:
+            work.failures.append((self.name, error))
+            return work
+        for text in found.texts:
+            name = f"t{len(work.annotations.texts)}"
+            work.annotations.texts.append(text.model_copy(update={"id": name}))
+        work.annotations.regions += found.regions
+        return work
 
     def _found(self, picture: Image) -> Annotations:
         """Return what the function finds, all of it or nothing."""
@@ -210,5 +232,6 @@ class FunctionAnnotator:
             raise InvalidFieldError(field=place, problem=str(error)) from error
 
 
-def _share(score: float | None) -> float | None:
+def share(score: float | None) -> float | None:
+    """Return a score as a data set has it: from 0 to 1, or none."""
     return None if score is None else min(max(score, 0.0), 1.0)

@@ -1,7 +1,4 @@
-"""Detectors of transformers as annotators: any model of `AutoModelForObjectDetection`.
-
-Stands alone: it alone needs torch and transformers.
-"""
+"""Detectors of transformers as annotators: any model of `AutoModelForObjectDetection`."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ class Detector:
             problem = str(error).splitlines()[0]
             raise ModelError(f"{model}: no detector of transformers: {problem}") from error
         self._score_min = score_min
-        self.fingerprint = _fingerprint(model, self._model)
+        self.fingerprint = fingerprint_of(model, self._model)
 
     def __call__(self, image: Image) -> Iterator[Finding]:
         """Yield the objects of an image."""
@@ -64,7 +61,7 @@ class Detector:
             }
 
 
-def _fingerprint(name: str, model: Any) -> str:
+def fingerprint_of(name: str, model: Any) -> str:
     """Return the hub's commit of a model, or the SHA-256 of a folder's weights."""
     folder = Path(name)
     if not folder.is_dir():

@@ -43,10 +43,13 @@ class MergeSettings:
     Attributes:
         overlap_min: Intersection over union above which places are one.
         similarity_min: Similarity of two texts, 0..1, from which they support each other.
+        unscored: What an annotation without a score counts, 0..1. At 1, what a person said beats
+            every model; labels that are often wrong should count less than a sure model.
     """
 
     overlap_min: float = 0.55
     similarity_min: float = 0.6
+    unscored: float = 1.0
 
 
 def voters_of(records: Iterable[ImageRecord]) -> dict[RegionKind, frozenset[str]]:
@@ -143,7 +146,7 @@ def _merge_places(
     keys = [(at, kind_of(one), one.polygons is None) for at, one in zip(owners, items, strict=True)]
     groups = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
     boxes = np.array([item.bounds for item in items], np.float64).reshape(len(items), 4)
-    scores = np.array([_score(item) for item in items], np.float64)
+    scores = np.array([_score(item, settings) for item in items], np.float64)
     clusters = fuse(boxes, scores, groups, settings.overlap_min)
     merged: list[list[Any]] = [[] for _ in records]
     for number, members in _members(clusters):
@@ -178,9 +181,13 @@ def _merged(
 ) -> Any:
     """Return one place for several: the best supported item, with the fused box."""
     likeness = _likeness(items)
-    support = [sum(_score(other) * likeness(one, other) for other in items) for one in items]
+    scores = [_score(one, settings) for one in items]
+    support = [
+        sum(score * likeness(one, other) for other, score in zip(items, scores, strict=True))
+        for one in items
+    ]
     # Of equal support, the surer; of equally sure, the first.
-    best = max(range(len(items)), key=lambda at: (support[at], _score(items[at])))
+    best = max(range(len(items)), key=lambda at: (support[at], scores[at]))
     chosen = items[best]
     backers = [one for one in items if likeness(chosen, one) >= settings.similarity_min]
     provenance = _provenance(chosen, backers, voters)
@@ -250,7 +257,6 @@ def _sayers(item: Text | RegionText | Triplet) -> tuple[str, ...]:
     return item.provenance.merged or (item.provenance.annotator,)
 
 
-def _score(item: RegionText | Triplet) -> float:
-    # What has no score was said by a person, or as sure as that.
+def _score(item: RegionText | Triplet, settings: MergeSettings) -> float:
     score = item.provenance.score
-    return 1.0 if score is None else score
+    return settings.unscored if score is None else score

@@ -82,6 +82,7 @@ def test_run_killed_three_times_annotates_every_image_once(place):
         ("python:absent:find", "cannot be imported"),
         ("sorcerer:x", "unknown; allowed: detector:FOLDER"),
         ("detector:photos", "no detector of transformers"),
+        ("chat:http://127.0.0.1/v1", "needs a model"),
     ],
 )
 def test_unknown_annotator_is_refused_in_a_sentence(place, annotator, sentence):

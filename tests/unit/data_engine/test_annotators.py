@@ -6,11 +6,13 @@ import pytest
 import torch
 from arno.bulk import Answered, Item
 from arno.data_engine.annotators import FunctionAnnotator, TaskAnnotator, Work
+from arno.data_engine.text_scores import TextScorer
 from arno.errors import InvalidFieldError, ModelError
 from arno.vocabulary import TaskSpec
 from arno.vocabulary.wire_results import infer_result
 from PIL import Image
-from support.answers import caption, detection, failure, region, response
+from support.annotated import text
+from support.answers import candidates, caption, detection, failure, region, response
 from support.bulk import ChosenAnswerer
 from support.images import png
 
@@ -159,3 +161,30 @@ def test_folder_without_a_detector_is_refused(tmp_path):
 
     with pytest.raises(ModelError, match="no detector of transformers"):
         Detector(str(tmp_path))
+
+
+def test_texts_of_labels_get_the_score_that_the_model_gives_them():
+    known, scored, bare = work(0), work(1), work(2)
+    known.annotations.texts += [text("A cat.", "t0"), text("A dog.", "t1", score=0.25)]
+    scored.annotations.texts.append(text("A dog.", "t0", score=0.25))
+    asked = []
+
+    def answer(item):
+        asked.extend(item.tasks)
+        return infer_result(response(candidates(("A cat.", 0.75))))
+
+    answerer = ChosenAnswerer(answer)
+    done = {one.position: one for one in TextScorer(answerer).annotate([known, scored, bare])}
+    assert [one.provenance.score for one in done[0].annotations.texts] == [0.75, 0.25]
+    assert [one.provenance.score for one in done[1].annotations.texts] == [0.25]
+    assert sorted(done) == [0, 1, 2]
+    assert [(spec.task, spec.candidates) for spec in asked] == [("CAPTION", ("A cat.",))]
+
+
+def test_text_that_cannot_be_scored_is_a_failure_and_stays():
+    one = work()
+    one.annotations.texts.append(text("A cat."))
+    error = InvalidFieldError(field="image", problem="broken")
+    (done,) = TextScorer(ChosenAnswerer(lambda item: error)).annotate([one])
+    assert done.failures == [("scorer", error)]
+    assert [found.provenance.score for found in done.annotations.texts] == [None]

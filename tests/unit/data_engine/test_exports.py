@@ -80,6 +80,19 @@ def test_yolo_has_shares_of_the_image(dataset, tmp_path):
     assert [open_image.rpartition("/")[2] for open_image in images] == ["0.png", "1.png"]
 
 
+def test_yolo_names_labels_as_trainers_look_for_them(tmp_path):
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    Image.new("RGB", (200, 100)).save(tmp_path / "set" / "images" / "a.png")
+    with DatasetWriter(tmp_path / "set", Manifest(format=ShardFormat.JSONL)) as writer:
+        writer.write(record(0, file="images/a.png", regions=(region("dog"),)))
+    export(Dataset(tmp_path / "set"), tmp_path / "yolo", "yolo")
+    (name,) = (tmp_path / "yolo" / "images.txt").read_text().split()
+    image = tmp_path / "yolo" / name
+    assert image.is_file()
+    labels = "/labels/".join(str(image).rsplit("/images/", 1)).replace(".png", ".txt")
+    assert (tmp_path / labels).read_text().startswith("0 ")
+
+
 def test_label_studio_has_per_cents_and_a_label_for_each_text(dataset, tmp_path):
     export(dataset, tmp_path / "studio", "label-studio")
     tasks = json.loads((tmp_path / "studio" / "tasks.json").read_text())

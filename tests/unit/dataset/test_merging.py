@@ -131,3 +131,11 @@ def test_records_of_one_image_are_joined_and_spans_follow_their_text():
 def test_images_of_different_sizes_are_not_one():
     with pytest.raises(ValueError, match="image image-0 has different sizes: 200 x 100, 7 x 100"):
         join([record(), record(width_px=7)])
+
+
+@pytest.mark.parametrize(("unscored", "winner"), [(1.0, "dog"), (0.5, "cat")])
+def test_sure_model_beats_labels_only_where_they_count_less(unscored, winner):
+    one = record(0, regions=(region("dog", annotator="labels"), region("cat", score=0.8)))
+    settings = MergeSettings(unscored=unscored)
+    (merged,) = merge([one], voters_of([one]), settings)
+    assert [found.text for found in merged.regions] == [winner]

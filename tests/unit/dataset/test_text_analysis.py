@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arno.dataset.text_analysis import TextAnalyser, find_spacy_model
+from arno.dataset.text_analysis import (
+    PartsOfSpeech,
+    TextAnalyser,
+    find_spacy_model,
+    load_language,
+)
 from arno.errors import MissingExtraError
 from support.spacy_model import spacy_analyser
 
@@ -64,3 +69,21 @@ def test_no_text_is_no_figure(analyser):
 def test_missing_model_is_asked_for_with_the_command_that_brings_it():
     with pytest.raises(MissingExtraError, match="python -m spacy download xx_no_such_model"):
         find_spacy_model("xx_no_such_model")
+
+
+def test_remembered_parts_of_speech_are_those_of_the_pipeline(analyser):
+    language = load_language(find_spacy_model("en_core_web_sm"))
+    parts = PartsOfSpeech(language)
+    assert parts.disabled == ["attribute_ruler"]
+    texts = [
+        "A small red car is driving next to two cats sitting on a green bench.",
+        "There is a cat that was sleeping, but it didn't have to.",
+        "The man who is riding had been there; something fell.",
+        "He does what he has to do and they've done it, if that matters.",
+        "",
+        "  two   dogs\n run ",
+    ]
+    wanted = [[token.pos for token in doc] for doc in language.pipe(texts)]
+    for _ in range(2):  # first by the rules, then from memory
+        docs = language.pipe(texts, disable=parts.disabled)
+        assert [parts(doc).tolist() for doc in docs] == wanted

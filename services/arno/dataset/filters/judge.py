@@ -19,7 +19,13 @@ from arno.dataset.filters.place_rules import (
     judge_places,
 )
 from arno.dataset.filters.settings import FilterSettings
-from arno.dataset.filters.text_rules import PHRASE_RULES, TEXT_RULES, judge_phrases, judge_texts
+from arno.dataset.filters.text_rules import (
+    PHRASE_RULES,
+    TEXT_RULES,
+    compare_texts,
+    judge_phrases,
+    judge_texts,
+)
 from arno.dataset.records import ImageRecord, Place, RegionText, Text, Triplet
 from arno.dataset.text_analysis import TextAnalyser
 
@@ -72,7 +78,7 @@ class Filter:
 
         Args:
             settings: What is kept.
-            analyser: Computes the figures of texts; None leaves texts alone.
+            analyser: Computes the figures of texts; None leaves out the rules that need them.
         """
         self._settings = settings
         self._analyser = analyser
@@ -102,10 +108,13 @@ class Filter:
 
     def _judge_texts(self, records: Sequence[ImageRecord]) -> Codes:
         texts = [text for record in records for text in record.texts]
-        if self._analyser is None:
-            return np.full(len(texts), KEPT, dtype=np.int8)
         owners = [number for number, record in enumerate(records) for _ in record.texts]
-        return judge_texts(texts, owners, self._settings, self._analyser)
+        if self._analyser is None:
+            codes = np.full(len(texts), KEPT, dtype=np.int8)
+        else:
+            codes = judge_texts(texts, owners, self._settings, self._analyser)
+        compare_texts(texts, owners, codes, self._settings)
+        return codes
 
     def _judge_triplets(
         self, records: Sequence[ImageRecord], kept_texts: Sequence[set[str]]

@@ -63,6 +63,16 @@ class FilterSettings(Settings):
     action_complexity_min: int = Field(
         default=0, ge=0, description="Least largest degree of an action in the dependency tree."
     )
+    text_ratio_min: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Least score of a text, as a part of the best of its image and granularity; "
+        "texts without a score stay.",
+    )
+    texts_max: int = Field(
+        default=100, ge=1, description="Texts of an image and granularity; the first are kept."
+    )
     score_min: float = Field(
         default=0.3, ge=0, le=1, description="Least score of a region or triplet that has one."
     )

@@ -25,6 +25,8 @@ TEXT_RULES: Final = (
     "too few actions",
     "simple objects",
     "simple actions",
+    "unlikely",
+    "spare",
 )
 PHRASE_RULES: Final = ("text dropped", "long phrase", "pronoun or abstract")
 _GRANULARITIES: Final = tuple(Granularity)
@@ -87,6 +89,33 @@ def _judge_form(
         return TEXT_RULES.index("said twice")
     seen.add(key)
     return KEPT
+
+
+def compare_texts(
+    texts: Sequence[Text], records: Sequence[int], codes: Codes, settings: FilterSettings
+) -> None:
+    """Note the rule that drops a text because of the other texts of its image and granularity.
+
+    Args:
+        texts: The texts of a batch of records.
+        records: The number of each text's record.
+        codes: The rule that has dropped each so far, or `KEPT`; changed. [N]
+        settings: What is kept.
+    """
+    rivals: dict[tuple[int, Granularity], list[int]] = {}
+    for number in np.flatnonzero(codes == KEPT).tolist():
+        rivals.setdefault((records[number], texts[number].granularity), []).append(number)
+    for numbers in rivals.values():
+        scores = [texts[number].provenance.score for number in numbers]
+        floor = settings.text_ratio_min * max((one for one in scores if one is not None), default=0)
+        kept = 0
+        for number, score in zip(numbers, scores, strict=True):
+            if score is not None and score < floor:
+                codes[number] = TEXT_RULES.index("unlikely")
+            elif kept == settings.texts_max:
+                codes[number] = TEXT_RULES.index("spare")
+            else:
+                kept += 1
 
 
 def latin_share(text: str) -> float:

@@ -69,3 +69,32 @@ def test_triplets_fall_with_their_text(analyser):
     result = Filter(FilterSettings(), analyser).apply([one])
     assert [dropped.rule for dropped in result.dropped] == ["too few objects", "text dropped"]
     assert result.empty_count == 1
+
+
+def test_text_that_is_far_less_likely_than_the_best_of_its_image_is_dropped():
+    said = (
+        text("A dog.", "t0", score=0.2),
+        text("A cat.", "t1", score=0.9),
+        text("A cat on a mat.", "t2", granularity=Granularity.DETAILED, score=0.2),
+        text("A bird.", "t3"),
+    )
+    rules = Filter(FilterSettings(text_rules=False, text_ratio_min=0.3), None)
+    result = rules.apply([record(0, texts=said), record(1, texts=said[:1])])
+    assert [(one.rule, one.item.text, one.record.position) for one in result.dropped] == [
+        ("unlikely", "A dog.", 0)
+    ]
+
+
+def test_texts_beyond_the_number_of_a_granularity_are_dropped_the_last_first():
+    said = (
+        text("A dog.", "t0", score=0.1),
+        text("A cat.", "t1"),
+        text("A bird.", "t2", score=0.9),
+        text("A bird on a mat.", "t3", granularity=Granularity.DETAILED),
+    )
+    rules = Filter(FilterSettings(text_rules=False, text_ratio_min=0.5, texts_max=1), None)
+    result = rules.apply([record(0, texts=said)])
+    assert [(one.rule, one.item.text) for one in result.dropped] == [
+        ("unlikely", "A dog."),
+        ("spare", "A bird."),
+    ]
