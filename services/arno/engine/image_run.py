@@ -7,14 +7,14 @@ one task hides no other. Tasks that follow another one (`input_from`) wait for i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from arno.engine.interface import PreparedImage, SequenceFinished, SequenceRequest
 from arno.engine.task_sequences import read_answer, task_request
-from arno.errors import ArnoError, InputUnavailableError
+from arno.errors import ArnoError
 from arno.vocabulary import Answer, Lane, TaskSpec, TokenTable
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration
-from arno.vocabulary.cascade import TaskInput, followed_inputs, given_input
+from arno.vocabulary.cascade import with_inputs
 from arno.vocabulary.results import TaskResult, Timings
 
 
@@ -46,6 +46,10 @@ class _TaskRun:
     @property
     def results(self) -> list[TaskResult]:
         return [part.result for part in self.parts or () if part.result is not None]
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [one.outcome for one in self.results if isinstance(one.outcome, Answer)]
 
 
 class ImageRun:
@@ -122,40 +126,23 @@ class ImageRun:
 
     def _start(self, task: _TaskRun) -> Iterator[SequenceRequest]:
         task.parts = []
+        source = self._source(task.spec)
+        answers = source.answers if source is not None else ()
         try:
-            inputs = self._inputs(task.spec)
+            specs = with_inputs(task.spec, answers, self.image.size)
         except ArnoError as error:
             refused = _Part(task.spec)
             refused.end(error)
             task.parts.append(refused)
             return
-        for given in inputs:
-            part = _Part(_with_input(task.spec, given))
+        for spec in specs:
+            part = _Part(spec)
             task.parts.append(part)
-            sequence_id = f"{self._name}/{given.result_id}"
+            sequence_id = f"{self._name}/{spec.id}"
             try:
-                request = task_request(sequence_id, part.spec, self.image, lane=self._lane)
+                request = task_request(sequence_id, spec, self.image, lane=self._lane)
             except ArnoError as error:
                 part.end(error)
             else:
                 self._running[sequence_id] = part
                 yield request
-
-    def _inputs(self, spec: TaskSpec) -> tuple[TaskInput, ...]:
-        source = self._source(spec)
-        if source is None:
-            return (given_input(spec),)
-        answers = [
-            result.outcome for result in source.results if isinstance(result.outcome, Answer)
-        ]
-        if not answers:
-            raise InputUnavailableError(
-                f"input_from: task {spec.input_from!r} gave no answer", input_from=spec.input_from
-            )
-        return followed_inputs(spec, answers, self.image.size)
-
-
-def _with_input(spec: TaskSpec, given: TaskInput) -> TaskSpec:
-    return replace(
-        spec, id=given.result_id, text=given.text, classes=given.classes, region=given.region
-    )

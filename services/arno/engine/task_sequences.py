@@ -7,6 +7,7 @@ an engine of its own process goes through here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from arno.engine.interface import (
@@ -37,15 +38,6 @@ from arno.vocabulary.grammars import Constraint
 _LOCAL_TENANT: Final = "local"
 
 
-def decoding_options(spec: TaskSpec) -> DecodingOptions:
-    """Return how to decode a task: as its client asked, else by the defaults."""
-    default = DecodingOptions()
-    return DecodingOptions(
-        num_beams=spec.num_beams or default.num_beams,
-        max_new_tokens=spec.max_new_tokens or default.max_new_tokens,
-    )
-
-
 def task_request(
     sequence_id: str,
     spec: TaskSpec,
@@ -66,20 +58,47 @@ def task_request(
     Raises:
         InvalidFieldError: The task cannot use its inputs, or lacks one.
     """
-    task, text, classes, region = spec.task, spec.text, spec.classes, spec.region
-    size = image.size
-    check_inputs(task, text=text, classes=classes, region=region, size=size)
-    return SequenceRequest(
+    bare = SequenceRequest(
         sequence_id=sequence_id,
         image=image,
-        prompt=build_prompt(task, text=text, classes=classes, region=region, size=size),
-        options=options or decoding_options(spec),
+        prompt="",
+        options=DecodingOptions(),
         deadline_s=None,
         lane=lane,
         tenant=_LOCAL_TENANT,
-        expected_token_count=expected_tokens(task),
+        expected_token_count=expected_tokens(spec.task),
+    )
+    asked = with_task(bare, spec)
+    return asked if options is None else replace(asked, options=options)
+
+
+def with_task(bare: SequenceRequest, spec: TaskSpec) -> SequenceRequest:
+    """Return a sequence with the fields that follow from its task: prompt, options, form.
+
+    Args:
+        bare: The sequence, of which the image counts.
+        spec: The task; its `input_from` has been followed already.
+
+    Raises:
+        InvalidFieldError: The task cannot use its inputs, or lacks one.
+    """
+    task, text, classes, region = spec.task, spec.text, spec.classes, spec.region
+    size = bare.image.size
+    check_inputs(task, text=text, classes=classes, region=region, size=size)
+    return replace(
+        bare,
+        prompt=build_prompt(task, text=text, classes=classes, region=region, size=size),
+        options=_decoding_options(spec),
         constraint=Constraint(task, classes) if spec.constrained else None,
         candidates=write_candidates(task, spec.candidates, size),
+    )
+
+
+def _decoding_options(spec: TaskSpec) -> DecodingOptions:
+    default = DecodingOptions()
+    return DecodingOptions(
+        num_beams=spec.num_beams or default.num_beams,
+        max_new_tokens=spec.max_new_tokens or default.max_new_tokens,
     )
 
 

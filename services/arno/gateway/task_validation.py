@@ -1,15 +1,14 @@
-"""Check the tasks of a request or a stream: ids, texts, regions, options, who follows whom."""
+"""Read the tasks of a request or a stream from the wire, within the limits of the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from arno.api.v1 import types_pb2
-from arno.errors import InvalidFieldError, LimitExceededError
+from arno.errors import LimitExceededError
 from arno.gateway.settings import RequestLimits
-from arno.vocabulary import ImageSize, Task, check_inputs
-from arno.vocabulary.checks import check_id, check_options, check_source, inside
+from arno.vocabulary import ImageSize, check_inputs
+from arno.vocabulary.checks import inside, read_specs
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import spec_from_wire
 
@@ -28,25 +27,14 @@ def parse_tasks(
         InvalidFieldError: Naming the first field at fault. Not retryable.
         LimitExceededError: The same for sizes. Not retryable.
     """
-    allowed = f"1 to {limits.tasks_max}"
-    if not messages:
-        raise InvalidFieldError(field=field, problem="there is no task", limit=allowed, sent="0")
-    if len(messages) > limits.tasks_max:
-        sent = str(len(messages))
-        raise LimitExceededError(field=field, problem="too many tasks", limit=allowed, sent=sent)
-    earlier: dict[str, Task] = {}
-    specs = []
-    for index, message in enumerate(messages):
-        with inside(f"{field}[{index}]"):
-            task_id = check_id(message.id or str(index), earlier)
-            spec = replace(spec_from_wire(message), id=task_id)
-            _check_sizes(spec, limits)
-            _check_candidate_sizes(message, limits)
-            check_options(spec)
-            check_source(spec, earlier)
-        earlier[task_id] = spec.task
-        specs.append(spec)
-    return tuple(specs)
+
+    def read(message: types_pb2.TaskSpec) -> TaskSpec:
+        spec = spec_from_wire(message)
+        _check_sizes(spec, limits)
+        _check_candidate_sizes(message, limits)
+        return spec
+
+    return read_specs(messages, read, count_max=limits.tasks_max, field=field)
 
 
 def check_regions(specs: Sequence[TaskSpec], size: ImageSize, *, field: str = "tasks") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 from arno.errors import InputUnavailableError, InvalidFieldError
@@ -22,75 +22,67 @@ FAN_OUT_LIMIT: Final = 64
 """The most results that one task of a request may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskInput:
-    """What one sequence of a task is about.
+def with_inputs(spec: TaskSpec, answers: Sequence[Answer], size: ImageSize) -> tuple[TaskSpec, ...]:
+    """Return the task once for each of its inputs, at least once.
 
-    Attributes:
-        result_id: Names the result: the task's id, or ``ID.n`` for the n-th followed one.
-        text: The caption, phrase or prompt.
-        classes: Names to look for, instead of the text.
-        region: The box asked about, in pixels.
-    """
-
-    result_id: str
-    text: str = ""
-    classes: tuple[str, ...] = ()
-    region: Box | None = None
-
-
-def given_input(spec: TaskSpec) -> TaskInput:
-    """Return the input that the client gave with the task."""
-    return TaskInput(spec.id, text=spec.text, classes=spec.classes, region=spec.region)
-
-
-def followed_inputs(
-    spec: TaskSpec, answers: Sequence[Answer], size: ImageSize
-) -> tuple[TaskInput, ...]:
-    """Return what the answers of the followed task give to this one; at least one input.
+    Of a task that follows several inputs, the n-th has the id ``ID.n``.
 
     Args:
-        spec: The follower.
+        spec: The task; it is returned as it is where it follows none.
         answers: The answers of the task that it follows, in the order of their results.
         size: The image, to which regions are cut.
 
     Raises:
-        InputUnavailableError: The answers hold nothing that this task could use.
+        InputUnavailableError: There is no answer, or the answers hold nothing that this task takes.
         InvalidFieldError: The task takes no input at all.
     """
+    if not spec.input_from:
+        return (spec,)
+    if not answers:
+        raise InputUnavailableError(
+            f"input_from: task {spec.input_from!r} gave no answer", input_from=spec.input_from
+        )
     extra_input = CATALOGUE[spec.task].extra_input
     if extra_input is ExtraInput.NONE:
         raise InvalidFieldError(
             field="input_from", problem=f"{spec.task} takes no input", sent=spec.input_from
         )
     if extra_input is ExtraInput.REGION:
-        return _followed_regions(spec, answers, size)
-    return _followed_texts(spec, answers)
+        return _with_regions(spec, answers, size)
+    return _with_texts(spec, answers)
 
 
-def _followed_regions(
+def _with_regions(
     spec: TaskSpec, answers: Sequence[Answer], size: ImageSize
-) -> tuple[TaskInput, ...]:
+) -> tuple[TaskSpec, ...]:
     regions = [region for answer in answers for region in answer.regions]
     boxes = [_cut(bounding_box(region.shape), size) for region in sorted(regions, key=_rank)]
     usable = [box for box in boxes if area(box) > 0]
     if not usable:
         raise _unavailable(spec, "has no regions to follow")
     return tuple(
-        TaskInput(f"{spec.id}.{n}", region=box) for n, box in enumerate(usable[: _limit(spec)])
+        _with_input(spec, f"{spec.id}.{n}", region=box)
+        for n, box in enumerate(usable[: _limit(spec)])
     )
 
 
-def _followed_texts(spec: TaskSpec, answers: Sequence[Answer]) -> tuple[TaskInput, ...]:
+def _with_texts(spec: TaskSpec, answers: Sequence[Answer]) -> tuple[TaskSpec, ...]:
     texts = [answer.value.text for answer in answers if isinstance(answer.value, TextAnswer)]
     usable = [text for text in texts if text.strip()]
     if not usable:
         raise _unavailable(spec, "has no text to follow")
     if len(answers) == 1:
-        return (TaskInput(spec.id, text=usable[0]),)
+        return (_with_input(spec, spec.id, text=usable[0]),)
     return tuple(
-        TaskInput(f"{spec.id}.{n}", text=text) for n, text in enumerate(usable[: _limit(spec)])
+        _with_input(spec, f"{spec.id}.{n}", text=text)
+        for n, text in enumerate(usable[: _limit(spec)])
     )
+
+
+def _with_input(
+    spec: TaskSpec, result_id: str, *, text: str = "", region: Box | None = None
+) -> TaskSpec:
+    return replace(spec, id=result_id, text=text, classes=(), region=region)
 
 
 def _rank(region: Region) -> float:

@@ -1,15 +1,16 @@
 """Check the tasks of a request: ids, options, inputs, and which task follows which.
 
-The gateway adds the limits of its settings on sizes; an engine of this process has none.
+The gateway reads the tasks from the wire and adds the limits of its settings on sizes; an engine of
+this process has none.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
-from arno.errors import InvalidFieldError
+from arno.errors import InvalidFieldError, LimitExceededError
 from arno.vocabulary.candidates import check_candidates
 from arno.vocabulary.cascade import FAN_OUT_LIMIT
 from arno.vocabulary.catalogue import CATALOGUE, AnswerKind, ExtraInput
@@ -20,6 +21,8 @@ from arno.vocabulary.task import Task
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BEAMS_MAX: Final = 8
 _NEW_TOKENS_MIN: Final = 2
+
+ItemT = TypeVar("ItemT")
 
 
 def check_specs(specs: Sequence[TaskSpec], *, field: str = "tasks") -> tuple[TaskSpec, ...]:
@@ -32,18 +35,47 @@ def check_specs(specs: Sequence[TaskSpec], *, field: str = "tasks") -> tuple[Tas
     Raises:
         InvalidFieldError: Naming the first field at fault.
     """
-    if not specs:
-        raise InvalidFieldError(field=field, problem="name at least one task", limit="1 or more")
+    return read_specs(specs, lambda spec: spec, field=field)
+
+
+def read_specs(
+    items: Sequence[ItemT],
+    read: Callable[[ItemT], TaskSpec],
+    *,
+    count_max: int | None = None,
+    field: str = "tasks",
+) -> tuple[TaskSpec, ...]:
+    """Read the tasks of a request from another form, and check them as `check_specs` does.
+
+    Args:
+        items: The tasks as they were sent.
+        read: Returns the task of an item, or raises InvalidFieldError naming a field of it.
+        count_max: How many tasks a request may have; None for any number.
+        field: The name of the list in error messages.
+
+    Raises:
+        InvalidFieldError: Naming the first field at fault.
+        LimitExceededError: There are too many tasks.
+    """
+    limit = f"1 to {count_max}" if count_max is not None else "1 or more"
+    if not items:
+        raise InvalidFieldError(
+            field=field, problem="name at least one task", limit=limit, sent="0"
+        )
+    if count_max is not None and len(items) > count_max:
+        sent = str(len(items))
+        raise LimitExceededError(field=field, problem="too many tasks", limit=limit, sent=sent)
     earlier: dict[str, Task] = {}
-    checked = []
-    for index, spec in enumerate(specs):
+    specs = []
+    for index, item in enumerate(items):
         with inside(f"{field}[{index}]"):
-            task_id = check_id(spec.id or str(index), earlier)
-            check_options(spec)
-            check_source(spec, earlier)
-        earlier[task_id] = spec.task
-        checked.append(replace(spec, id=task_id))
-    return tuple(checked)
+            spec = read(item)
+            spec = replace(spec, id=_checked_id(spec.id or str(index), earlier))
+            _check_options(spec)
+            _check_source(spec, earlier)
+        earlier[spec.id] = spec.task
+        specs.append(spec)
+    return tuple(specs)
 
 
 @contextmanager
@@ -60,8 +92,7 @@ def inside(prefix: str) -> Iterator[None]:
         ) from None
 
 
-def check_id(task_id: str, earlier: Mapping[str, Task]) -> str:
-    """Return the id of a task, which must be an id and not that of an earlier task."""
+def _checked_id(task_id: str, earlier: Mapping[str, Task]) -> str:
     if not _ID.fullmatch(task_id):
         raise InvalidFieldError(
             field="id", problem="not an id", limit=_ID.pattern, sent=quoted(task_id)
@@ -72,8 +103,7 @@ def check_id(task_id: str, earlier: Mapping[str, Task]) -> str:
     return task_id
 
 
-def check_options(spec: TaskSpec) -> None:
-    """Refuse options of a task that are out of range."""
+def _check_options(spec: TaskSpec) -> None:
     if spec.num_beams is not None and not 1 <= spec.num_beams <= _BEAMS_MAX:
         raise InvalidFieldError(
             field="options.num_beams",
@@ -95,8 +125,7 @@ def check_options(spec: TaskSpec) -> None:
         )
 
 
-def check_source(spec: TaskSpec, earlier: Mapping[str, Task]) -> None:
-    """Check that input and candidates fit the task, and that the input is given or followed."""
+def _check_source(spec: TaskSpec, earlier: Mapping[str, Task]) -> None:
     check_candidates(spec)
     if spec.fan_out_max is not None:
         _check_fan_out(spec, spec.fan_out_max)

@@ -15,13 +15,12 @@ from google.protobuf.duration_pb2 import Duration
 from arno.api.v1 import types_pb2
 from arno.batching import AnswerLengths
 from arno.engine.interface import SequenceFinished, SequenceRequest
-from arno.engine.task_sequences import decoding_options, parse_end
+from arno.engine.task_sequences import parse_end, with_task
 from arno.errors import (
     ArnoError,
     CancelledError,
     DeadlineExceededError,
     EngineError,
-    InputUnavailableError,
     InvalidFieldError,
 )
 from arno.vocabulary import (
@@ -31,13 +30,9 @@ from arno.vocabulary import (
     Task,
     TaskSpec,
     TokenTable,
-    build_prompt,
-    check_inputs,
 )
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration
-from arno.vocabulary.candidates import write_candidates
-from arno.vocabulary.cascade import FAN_OUT_LIMIT, TaskInput, followed_inputs, given_input
-from arno.vocabulary.grammars import Constraint
+from arno.vocabulary.cascade import FAN_OUT_LIMIT, with_inputs
 from arno.vocabulary.wire import answer_to_wire, box_to_wire, spec_from_wire, task_to_wire
 from arno.vocabulary.wire_results import error_to_wire
 
@@ -73,8 +68,7 @@ class Part:
 
     Attributes:
         index: Its place among the job's results.
-        spec: The task.
-        given: The input.
+        spec: The task, with its input and the id of the result.
         token_count: Tokens so far.
         answer: Set when the sequence ended with an answer.
         result: Set when the sequence ended.
@@ -82,7 +76,6 @@ class Part:
 
     index: int
     spec: TaskSpec
-    given: TaskInput
     token_count: int = 0
     answer: Answer | None = None
     result: types_pb2.TaskResult | None = None
@@ -97,26 +90,12 @@ class Part:
         Raises:
             InvalidFieldError: The task cannot use its input.
         """
-        given, task, size = self.given, self.spec.task, template.image.size
-        check_inputs(task, text=given.text, classes=given.classes, region=given.region, size=size)
-        prompt = build_prompt(
-            task, text=given.text, classes=given.classes, region=given.region, size=size
-        )
-        return replace(
+        bare = replace(
             template,
-            sequence_id=f"{template.sequence_id}/{given.result_id}",
-            prompt=prompt,
-            options=decoding_options(self.spec),
-            expected_token_count=lengths.expect(task),
-            constraint=Constraint(task, given.classes) if self.spec.constrained else None,
-            candidates=write_candidates(task, self.spec.candidates, size),
+            sequence_id=f"{template.sequence_id}/{self.spec.id}",
+            expected_token_count=lengths.expect(self.spec.task),
         )
-
-    @property
-    def asked(self) -> TaskSpec:
-        """The task with its input."""
-        given = self.given
-        return replace(self.spec, text=given.text, classes=given.classes, region=given.region)
+        return with_task(bare, self.spec)
 
     def read(self, answer: Answer, timings: types_pb2.Timings) -> None:
         """End with an answer, and with the durations of all stages."""
@@ -130,11 +109,11 @@ class Part:
         self._blank_result().error.CopyFrom(error_to_wire(error))
 
     def _blank_result(self) -> types_pb2.TaskResult:
-        region = self.given.region
+        region = self.spec.region
         self.result = types_pb2.TaskResult(
-            id=self.given.result_id,
+            id=self.spec.id,
             task=task_to_wire(self.spec.task),
-            text=self.given.text,
+            text=self.spec.text,
             region=None if region is None else box_to_wire(region),
         )
         return self.result
@@ -296,7 +275,7 @@ class JobRun:
         self._note(part)
 
     def _read(self, part: Part, end: SequenceFinished) -> None:
-        answer = parse_end(part.asked, end, self._token_table, self._size, self._calibration)
+        answer = parse_end(part.spec, end, self._token_table, self._size, self._calibration)
         part.read(answer, self._times.of_sequence(end.encode_s, end.decode_s))
 
     def _plan(self, task: TaskRun) -> Iterator[SequenceRequest]:
@@ -305,16 +284,15 @@ class JobRun:
             return
         try:
             self._check_name(task)
-            spec = spec_from_wire(task.message)
-            inputs = self._inputs(spec, source)
+            specs = self._with_inputs(spec_from_wire(task.message), source)
         except ArnoError as error:
             self._new[task.index * FAN_OUT_LIMIT] = task.refuse(error)
             return
         task.planned = True
-        for n, given in enumerate(inputs):
-            part = Part(task.index * FAN_OUT_LIMIT + n, spec, given)
+        for n, spec in enumerate(specs):
+            part = Part(task.index * FAN_OUT_LIMIT + n, spec)
             task.parts.append(part)
-            self._parts[given.result_id] = part
+            self._parts[spec.id] = part
             try:
                 yield part.plan(self._template, self._lengths)
             except ArnoError as error:
@@ -332,17 +310,11 @@ class JobRun:
         earlier = self._tasks[: task.index] if name else []
         return next((run for run in earlier if run.message.id == name), None)
 
-    def _inputs(self, spec: TaskSpec, source: TaskRun | None) -> tuple[TaskInput, ...]:
-        if not spec.input_from:
-            return (given_input(spec),)
-        if self._stopped_by is not None:
+    def _with_inputs(self, spec: TaskSpec, source: TaskRun | None) -> tuple[TaskSpec, ...]:
+        if spec.input_from and self._stopped_by is not None:
             self._cut_by = self._cut_by or self._stopped_by
             raise self._stopped_by
-        if source is None or not source.answers:
-            raise InputUnavailableError(
-                f"input_from: task {spec.input_from!r} gave no answer", input_from=spec.input_from
-            )
-        return followed_inputs(spec, source.answers, self._size)
+        return with_inputs(spec, source.answers if source is not None else (), self._size)
 
     def _note(self, part: Part) -> None:
         if part.result is not None:
