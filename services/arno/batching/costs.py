@@ -1,7 +1,7 @@
 """Predict what work will cost, and learn from what it took.
 
 The unit of cost is one token of one beam: a sequence costs its tokens in all beams, and encoding an
-image costs as much as a number of tokens. `Pace` is how much cost a worker gets done in a second.
+image costs as much as a number of tokens. `Pace` is the cost that a worker completes in a second.
 Nothing here is thread-safe.
 """
 

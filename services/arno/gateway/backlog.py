@@ -108,7 +108,7 @@ class Prediction:
         return self.updated_at_s is not None and now_s - self.updated_at_s <= self.stale_after_s
 
     def pace(self, now_s: float) -> float | None:
-        """Return the cost that one worker gets done in a second; None: not known."""
+        """Return the cost that one worker completes in a second; None: not known."""
         known = [pace for pace in self.paces if pace > 0.0]
         return sum(known) / len(known) if known and self.fresh(now_s) else None
 

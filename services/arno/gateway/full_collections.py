@@ -1,15 +1,15 @@
-"""Choose when the interpreter looks for rings among all objects: seldom, and while little is open.
+"""Choose when the garbage collector visits all objects: seldom, and while few calls are open.
 
-A full collection visits every object that has lived for a while, and nothing else runs meanwhile.
-By itself it comes when the objects have grown by a quarter, which is when calls pile up: with 1,000
-calls open it took 150 to 330 ms (two cores, busy), so that refusals in an outage came that late.
+A full collection visits every object of the oldest generation and stops all threads meanwhile. The
+interpreter starts one when the number of objects has grown by a quarter, which is when calls pile
+up: with 1,000 calls open it took 150 to 330 ms (two cores, busy), and delayed refusals by as much.
 
-Three things keep it out of the way. What is there after the start (half of all objects: modules,
-classes, descriptors) is never visited again. The interpreter starts none by itself: it still looks
-among young objects, in some 5 ms. And one runs here every ``CALM_INTERVAL_S`` while few calls are
-open, where it takes some 5 ms, or after ``INTERVAL_S_MAX`` whatever is open: gRPC leaves a ring of
-1 kB with each call, so that at 600 calls a second 36 MB wait for it at most. Calls of Arno leave
-none (``interceptor``), or their images would wait with them.
+Three measures bound that. Objects that exist after the start (half of all: modules, classes,
+descriptors) are frozen. The interpreter starts no full collection; those of young objects take some
+5 ms. One runs here every ``CALM_INTERVAL_S`` while few calls are open, where it takes some 5 ms, or
+after ``INTERVAL_S_MAX`` in any case: gRPC leaves a reference cycle of 1 kB with each call, so that
+at 600 calls a second 36 MB wait for it at most. Calls of Arno leave none (``interceptor``), because
+their images would wait with them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NEVER: Final = 2**31 - 1
 
 
 class FullCollections:
-    """Runs full collections when it is their time. Lives in one asyncio loop."""
+    """Runs full collections when they are due. Lives in one asyncio loop."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class FullCollections:
         self._collected_at_s = clock.monotonic_s()
 
     def look(self) -> None:
-        """Collect if it is time to."""
+        """Collect if a full collection is due."""
         calm = self._open_count() <= CALM_CALLS_MAX
         interval_s = CALM_INTERVAL_S if calm else INTERVAL_S_MAX
         if self._clock.monotonic_s() - self._collected_at_s >= interval_s:
@@ -54,7 +54,7 @@ class FullCollections:
             self._collected_at_s = self._clock.monotonic_s()
 
     async def run(self) -> None:
-        """Look for ever. To be begun when everything has been started, once in a process."""
+        """Collect until cancelled. Start it once in a process, after everything else."""
         take_over()
         while True:
             await asyncio.sleep(_LOOK_INTERVAL_S)
@@ -62,7 +62,7 @@ class FullCollections:
 
 
 def take_over() -> None:
-    """Leave what there is out of all collections, and let none that is full begin by itself."""
+    """Freeze the objects that exist, and disable automatic full collections."""
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()

@@ -1,4 +1,4 @@
-"""Publish each job once, whatever calls with its idempotency key come, leave and fail meanwhile.
+"""Publish each job once, while calls with its idempotency key arrive, leave and fail.
 
 What happens when a step fails:
 

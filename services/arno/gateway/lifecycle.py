@@ -107,7 +107,7 @@ class LoopHeartbeat:
         self._beat_s = float("inf")
 
     def problems(self) -> list[str]:
-        """Return why the loop is thought blocked; empty while it turns."""
+        """Return why the loop counts as blocked; empty while it turns."""
         silence_s = self._clock.monotonic_s() - self._beat_s
         if silence_s <= self._silence_s_max:
             return []

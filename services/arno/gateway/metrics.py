@@ -118,7 +118,7 @@ class GatewayMetrics:
 
     @contextmanager
     def job(self, lane: Lane) -> Iterator[None]:
-        """Count what becomes of a job of a lane while the block runs, and how long it took."""
+        """Count the outcome of a job of a lane that runs in the block, and how long it took."""
         started_s = time.monotonic()
         outcome = _EXCUSED
         try:
@@ -141,7 +141,7 @@ class GatewayMetrics:
         self._image_bytes.observe(image_bytes)
 
     def show_store_memory(self, used_bytes: int, limit_bytes: int) -> None:
-        """Show how full the result store is, as it last said."""
+        """Show how full the result store was at its last answer."""
         self._store_memory.labels("used").set(used_bytes)
         self._store_memory.labels("limit").set(limit_bytes)
 

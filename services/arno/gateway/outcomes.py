@@ -1,4 +1,4 @@
-"""Turn what the store knows of a job into messages of the API.
+"""Turn what the store holds of a job into messages of the API.
 
 One rule decides how a call ends: a job that succeeded is answered as it is; of one that did not,
 what has been answered is handed out and each other task carries the job's error; where nothing has

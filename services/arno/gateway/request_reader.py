@@ -1,4 +1,4 @@
-"""Read the messages of calls, a limited number at once and none without a time limit.
+"""Read the messages of calls: a limited number at once, each with a time limit.
 
 gRPC reads the message of a unary call before any limit is checked, and waits for a slow one as long
 as the call lasts: with ten thousand callers and 20 MB each, 200 GB. Therefore the server takes

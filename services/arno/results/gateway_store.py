@@ -315,7 +315,7 @@ class GatewayStore:
             await self._batcher.run(self._cancel_script, keys=keys, args=[job_id, outcome])
 
     async def paces(self) -> Sequence[float]:
-        """Return the cost per second that each live worker gets done; 0.0: never busy yet."""
+        """Return the cost per second that each live worker completes; 0.0: never busy yet."""
         with translated("read the workers' paces"):
             found: Any = await self._batcher.run(
                 self._paces_script, keys=[self._keys.paces()], args=[PACE_TIME_TO_LIVE_S]

@@ -58,7 +58,7 @@ stored               The bytes that its tenant's account counts for it, the minu
                      expires, and the key of that account; absent in a job made again
 ==================== ============================================================================
 
-``arno:paces`` maps each worker to the cost that it gets done in a second, and to the Unix time at
+``arno:paces`` maps each worker to the cost that it completes in a second, and to the Unix time at
 which it reported it.
 
 ``arno:models`` maps each worker to the Unix time of the same report and a serialized ``Model``.

@@ -131,7 +131,7 @@ class Outbox:
         with translated("say what waits"):
             for group in await self._groups():
                 if group["name"] == name.encode():
-                    # `lag` is of Redis 7; what is there and was not read, in any version.
+                    # Redis 7 has `lag`; unread entries can be counted in any version.
                     unread: Any = await self._redis.xrange(
                         self._stream, f"({group['last-delivered-id'].decode()}", "+", count=10_000
                     )

@@ -9,7 +9,7 @@ one's device or network:
     engine           submits sequences, steps, cancels
     store-N          writes progress and outcomes; only then is a delivery done
     cancellations    asks the store which running jobs are cancelled
-    pace             reports to the gateways how much work gets done in a second
+    pace             reports to the gateways how much work is completed in a second
     dead-letters     publishes records that are given up
     heartbeat        gives signs of life, so that only a death counts against a job; ends last
 """

@@ -1,4 +1,4 @@
-"""Report how much work this worker gets done in a second, so that gateways can predict waits."""
+"""Report how much work this worker completes in a second, so that gateways can predict waits."""
 
 from __future__ import annotations
 
