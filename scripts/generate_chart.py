@@ -7,7 +7,6 @@ compares them.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from generated_files import write_or_check
+from sources import ROOT
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "deploy/helm/arno"
 KUBECTL: Final = Path(sys.executable).parent / "kubectl"
 
@@ -29,22 +29,6 @@ _VALUES: Final = {
     "ARNO_KAFKA_BOOTSTRAP": ".Values.kafka.bootstrap",
     "ARNO_REDIS_URL": ".Values.redis.url",
 }
-
-
-def main() -> int:
-    """Run the command line; 1 where ``--check`` finds a difference."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
-    different = 0
-    for path, text in generated().items():
-        if check and (not path.exists() or path.read_text() != text):
-            sys.stderr.write(f"{path.relative_to(ROOT)} differs from its source: make chart\n")
-            different = 1
-        elif not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    return different
 
 
 def generated() -> dict[Path, str]:
@@ -240,4 +224,4 @@ _Dumper.add_representer(str, _text)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__doc__, generated, "chart"))
