@@ -16,9 +16,8 @@ from arno.vocabulary.answers import (
 )
 from arno.vocabulary.catalogue import CATALOGUE, AnswerKind, ExtraInput, TaskDefinition
 from arno.vocabulary.costs import EXPECTED_TOKENS, expected_tokens
-from arno.vocabulary.decoded import Decoded
+from arno.vocabulary.decoded import Decoded, FinishReason
 from arno.vocabulary.encode import encode
-from arno.vocabulary.finish import FinishReason
 from arno.vocabulary.inputs import check_inputs
 from arno.vocabulary.job import DEFAULT_TENANT, JobState, Lane, StreamPolicy
 from arno.vocabulary.locations import BIN_COUNT, dequantise, quantise, render_bins, shape_bins

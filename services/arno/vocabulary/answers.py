@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from arno.vocabulary.finish import FinishReason
+from arno.vocabulary.decoded import FinishReason
 from arno.vocabulary.regions import Region
 
 

@@ -23,9 +23,14 @@ from arno.vocabulary.answers import (
 from arno.vocabulary.blocks import Block, split_blocks
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.decoded import Decoded
-from arno.vocabulary.parse_boxes import read_detections, read_proposals, read_quads
 from arno.vocabulary.parse_phrases import read_phrases
-from arno.vocabulary.parse_polygons import read_masks, read_open_detections
+from arno.vocabulary.parse_regions import (
+    read_detections,
+    read_masks,
+    read_open_detections,
+    read_proposals,
+    read_quads,
+)
 from arno.vocabulary.parse_text import read_about, read_any_regions, read_text
 from arno.vocabulary.regions import Box, ImageSize
 from arno.vocabulary.scores import geometric_mean

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from arno.vocabulary.answers import TextAnswer
-from arno.vocabulary.blocks import Block
-from arno.vocabulary.labelled import NO_LABEL, label_region
+from arno.vocabulary.blocks import NO_LABEL, Block, label_region
 from arno.vocabulary.locations import shape_bins
-from arno.vocabulary.parse_boxes import read_boxes
-from arno.vocabulary.parse_polygons import read_outlines
+from arno.vocabulary.parse_regions import read_boxes, read_outlines
 from arno.vocabulary.regions import Box, ImageSize, Region
 from arno.vocabulary.segments import LocationRun, Segment, TextRun
 

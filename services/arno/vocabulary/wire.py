@@ -20,7 +20,7 @@ from arno.vocabulary.answers import (
     SegmentationAnswer,
     TextAnswer,
 )
-from arno.vocabulary.finish import FinishReason
+from arno.vocabulary.decoded import FinishReason
 from arno.vocabulary.job import JobState, Lane, StreamPolicy
 from arno.vocabulary.regions import Box, Point, Polygon, QuadBox, Region, Shape
 from arno.vocabulary.spec import Candidate, TaskSpec

@@ -15,10 +15,10 @@ def test_answers_are_read_as_the_reference_reads_them(task: Task, reference: Ref
 
 # Each breaks one thing in Arno. A comparison that lets one pass would prove nothing.
 BREAKAGES = {
-    "boxes of five locations": (Task.OD, "arno.vocabulary.parse_boxes:BOX_BINS", 5),
+    "boxes of five locations": (Task.OD, "arno.vocabulary.parse_regions:BOX_BINS", 5),
     "quad boxes of six locations": (
         Task.OCR_WITH_REGION,
-        "arno.vocabulary.parse_boxes:QUAD_BINS",
+        "arno.vocabulary.parse_regions:QUAD_BINS",
         6,
     ),
     "coordinates one bin too far": (
@@ -28,12 +28,12 @@ BREAKAGES = {
     ),
     "four points at least": (
         Task.REGION_TO_SEGMENTATION,
-        "arno.vocabulary.parse_polygons:POLYGON_BINS_MIN",
+        "arno.vocabulary.parse_regions:POLYGON_BINS_MIN",
         8,
     ),
     "separators that part masks": (
         Task.REFERRING_EXPRESSION_SEGMENTATION,
-        "arno.vocabulary.parse_polygons:POLYGON_START",
+        "arno.vocabulary.parse_regions:POLYGON_START",
         "<sep>",
     ),
     "empty phrases kept": (
