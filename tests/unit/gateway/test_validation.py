@@ -92,7 +92,7 @@ BAD_TASKS = {
         [wire_task("OD", candidates=[pb.Candidate(), pb.Candidate(regions=[pb.Region()])])],
         "tasks[0].candidates[1].regions",
     ),
-    "following nobody": ([wire_task("PROMPT", input_from="x")], "tasks[0].input_from"),
+    "following no task": ([wire_task("PROMPT", input_from="x")], "tasks[0].input_from"),
     "following itself": ([wire_task("PROMPT", id="x", input_from="x")], "tasks[0].input_from"),
     "following a later task": (
         [wire_task("PROMPT", input_from="c"), CAPTION],

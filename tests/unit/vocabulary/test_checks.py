@@ -42,7 +42,7 @@ def test_missing_ids_are_filled_in_with_the_index_and_nothing_else_changes():
         (TaskSpec(Task.PROMPT, input_from="1"), "input_from"),
         (TaskSpec(Task.PROMPT, input_from="0", text="x"), "text"),
         (TaskSpec(Task.REGION_TO_OCR, input_from="0"), "input_from"),
-        (TaskSpec(Task.CAPTION, candidates=[""]), "candidates[0]"),
+        (TaskSpec(Task.CAPTION, candidates=["a</s>"]), "candidates[0]"),
     ],
 )
 def test_the_field_at_fault_is_named_with_its_task(spec, field):

@@ -1,4 +1,4 @@
-"""How detections, proposals, phrases and quad boxes are read from tokens."""
+"""How boxes are read from tokens: detections, proposals, phrases and quad boxes."""
 
 import pytest
 from arno.vocabulary import (

@@ -1,4 +1,4 @@
-"""How masks and open vocabulary detections are read from tokens."""
+"""How outlines are read from tokens: masks and open vocabulary detections."""
 
 import pytest
 from arno.vocabulary import Box, Point, Region, Task, parse

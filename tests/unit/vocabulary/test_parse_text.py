@@ -1,4 +1,4 @@
-"""How text is read from tokens, and the regions in and around it."""
+"""How text is read from tokens, with the regions in it and around it."""
 
 import pytest
 from arno.vocabulary import Box, Decoded, FinishReason, ImageSize, Task, TextAnswer, parse

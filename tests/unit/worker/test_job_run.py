@@ -1,3 +1,5 @@
+"""The tasks of one job: which sequences start when, and what each end becomes."""
+
 import math
 
 import pytest
