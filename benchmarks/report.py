@@ -28,8 +28,9 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[Result], str]]]] = MappingProxyT
 
 
 def load_results(folder: Path) -> list[Result]:
-    """Read all results, in the order of their names."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    """Read the results of this page, in the order of their names; others have their own pages."""
+    found = (json.loads(path.read_text()) for path in sorted(folder.glob("*.json")))
+    return [result for result in found if result.get("kind") in _KINDS]
 
 
 def page(results: Sequence[Result], plots: Mapping[str, str]) -> str:
@@ -79,8 +80,9 @@ answers are seldom `equal` in bfloat16, and not always in float32, where batches
 order (also those of transformers: see `static`). arno-tiny's are what `equal` is there for; what
 bfloat16 and int8 change in them has a chapter of its own.
 
-vLLM is not among the peers: its plugin for Florence-2 (`vllm-bart-plugin`) has no beam search,
-which all of this is about, and its wheels on PyPI need a GPU."""
+vLLM and TensorRT-LLM are not among the peers: their packages need a GPU. TensorRT-LLM searches
+with beams for BART, the text half of Florence-2, and has no Florence-2; vLLM's plugin for
+Florence-2 (`vllm-bart-plugin`) has no beam search, which all of this is about."""
 
 _AIMS = """## What was aimed at
 

@@ -1,11 +1,12 @@
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.plots import draw_plots
-from benchmarks.report import page
+from benchmarks.report import load_results, page
 from benchmarks.tables import comparison, comparison_rows, figure, stages, sweep, table
 from benchmarks.targets import target_rows
 
@@ -170,3 +171,15 @@ def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
     drawn = draw_plots([RESULT, SWEPT], tmp_path)
     assert sorted(drawn.values()) == ["tiny-concurrency.png", "tiny-ratios.png"]
     assert all((tmp_path / name).stat().st_size > 0 for name in drawn.values())
+
+
+def test_results_that_have_a_page_of_their_own_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "tiny-mix.json").write_text(json.dumps(RESULT))
+    (tmp_path / "heads.json").write_text(json.dumps({"machine": MACHINE, "runs": []}))
+    (tmp_path / "streams.json").write_text(json.dumps({"kind": "streams", "machine": MACHINE}))
+    assert [result["name"] for result in load_results(tmp_path)] == ["tiny-mix"]
+
+
+def test_instructions_of_the_processor_stand_beside_its_name() -> None:
+    machine = MACHINE | {"instructions": "AVX2, AVX-VNNI"}
+    assert "P with AVX2, AVX-VNNI, 2 cores" in comparison(RESULT | {"machine": machine})
