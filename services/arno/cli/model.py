@@ -107,22 +107,25 @@ def convert(model: str, base_model: str, download: bool, out: Path, dtype: str) 
     echo(f"wrote {out}: {card.dtype}, {card.position_count} positions")
 
 
-def _mode_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--image-side", default=0, metavar="PX", help="Side of images; if absent, the model's own."
-    )(command)
+def _dtype_option(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(
         "--dtype",
-        type=click.Choice(("auto", *_FORMATS, "int8")),
+        type=click.Choice(("auto", *formats)),
         default="auto",
         show_default=True,
         help="Number format to compute in.",
-    )(command)
+    )
+
+
+_image_side = click.option(
+    "--image-side", default=0, metavar="PX", help="Side of images; if absent, the model's own."
+)
 
 
 @verb.command("compile")
 @_model_options
-@_mode_options
+@_dtype_option("float32", "bfloat16")
+@_image_side
 @click.option("--again", is_flag=True, help="Also where one is kept.")
 @click.option(
     "--compiled-folder",
@@ -177,7 +180,8 @@ def compile_(
 @verb.command("verify")
 @_model_options
 @click.option("--device", default="auto", show_default=True, help="As of a worker.")
-@_mode_options
+@_dtype_option(*_FORMATS, "int8")
+@_image_side
 @click.option("--allow-untrained", is_flag=True, help="Accept answers that mean nothing.")
 @click.option("--fingerprint", "expected", metavar="HEX", help="Fail unless it is this one.")
 @click.option("--record", is_flag=True, help="Keep the answers beside the weights, to compare.")

@@ -36,6 +36,9 @@ from arno.ops.processor import read_processor
 
 logger = logging.getLogger(__name__)
 
+COMPILED_DTYPES: Final = ("float32", "bfloat16")
+"""Number formats that are compiled on a CPU."""
+
 _FACTS: Final = "facts.json"
 _FORMS: Final = "2"
 """Counts up where Arno compiles otherwise than before, so that older packages are not found."""
@@ -122,7 +125,10 @@ def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
     """
     if settings.vision_compile == "off" or checkpoint.network.device.type != "cpu":
         return False
-    if checkpoint.card.dtype not in ("float32", "bfloat16"):
+    if checkpoint.card.dtype not in COMPILED_DTYPES:
+        if settings.vision_compile == "on":
+            wanted = " or ".join(COMPILED_DTYPES)
+            raise ModelError(f"vision_compile: on takes {wanted}, not {checkpoint.card.dtype}")
         return False
     folder = compiled_folder(checkpoint, settings)
     if read_facts(folder) is None:

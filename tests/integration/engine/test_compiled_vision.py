@@ -137,6 +137,14 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mode_that_is_not_compiled_is_refused_where_it_is_asked_for(start, monkeypatch):
+    other = Processor("new", frozenset({"avx2", "avx_vnni"}))
+    monkeypatch.setattr("arno.engine.checkpoints.load.read_processor", lambda: other)
+    with pytest.raises(ModelError, match="on takes float32 or bfloat16, not int8"):
+        start(dtype="int8", vision_compile="on")
+    assert not isinstance(start(dtype="int8")[1], CompiledTower)
+
+
 def test_without_a_compiler_the_error_says_what_to_install(start, tmp_path, monkeypatch):
     from torch._inductor.exc import InvalidCxxCompiler
 
