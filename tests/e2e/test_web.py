@@ -82,6 +82,8 @@ def test_label_studio_gets_predictions_of_the_model(web_up: ArnoUp) -> None:
     assert 0 < prediction["score"] <= 1
     boxes = [one["value"] for one in prediction["result"] if one["type"] == "rectanglelabels"]
     assert sorted(one["rectanglelabels"][0] for one in boxes) == ["Cat", "Cup"]
+    (kind,) = [one["value"] for one in prediction["result"] if one["type"] == "choices"]
+    assert kind == {"choices": ["cat"]}
     assert {one["type"] for one in prediction["result"]} == {
         *("rectanglelabels", "textarea", "choices")
     }

@@ -43,18 +43,22 @@ def run_app(settings: AppSettings, connect: Callable[[], AsyncClient]) -> None:
     )
     side_door.start()
     try:
-        run(settings, make_app(settings, connect, registry=registry, watch=watch))
+        app = make_app(settings, connect, registry=registry, watch=watch)
+        run(settings, app, metrics_port=side_door.port)
     finally:
         side_door.close()
 
 
-def run(settings: WebSettings, app: ASGIApp, *, process: str = "web") -> None:
+def run(
+    settings: WebSettings, app: ASGIApp, *, process: str = "web", metrics_port: int | None = None
+) -> None:
     """Run the process until it is told to end.
 
     Args:
         settings: Where to listen, and limits.
         app: What to serve.
         process: The process's name in its logs.
+        metrics_port: Where its metrics are, for the log.
 
     Raises:
         ConfigurationError: The address cannot be had.
@@ -65,7 +69,8 @@ def run(settings: WebSettings, app: ASGIApp, *, process: str = "web") -> None:
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     with listening(settings) as listener:
         port = listener.getsockname()[1]
-        logger.info("serving on http://%s:%d", settings.host, port, extra={"port": port})
+        ports = {"port": port, "metrics_port": metrics_port}
+        logger.info("serving on http://%s:%d", settings.host, port, extra=ports)
         asyncio.run(_serve_until_signal(WebServer(settings, app), listener))
     logger.info("stopped")
 

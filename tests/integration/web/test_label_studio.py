@@ -198,13 +198,13 @@ def test_captions_and_choices_are_about_the_whole_image(http, gateway):
     for posterior in (0.2, 0.8):
         judged.answer.candidates.add(posterior=posterior, answer=caption("a photo").answer)
     seen = detection(region("dog", 1, 2, 30, 40, score=0.6), id="2")
-    gateway.answer = response(caption("A cat on a mat."), judged, seen)
+    gateway.answer = response(caption("A cat on a mat."), detection(), judged, seen)
     text, kind, several = predicted(http, WHOLE)["result"]
     assert (text["type"], text["value"]) == ("textarea", {"text": ["A cat on a mat."]})
     assert kind["value"] == {"choices": ["drawing"]}
     assert kind["score"] == pytest.approx(0.8)
     assert several["value"] == {"choices": ["dog"]}
-    told, asked, listed = gateway.requests[0].tasks
+    told, _, asked, listed = gateway.requests[0].tasks
     assert told.task == types_pb2.TASK_DETAILED_CAPTION
     assert [one.text for one in asked.candidates] == ["a photo", "a drawing"]
     assert list(listed.classes) == ["cat", "dog"]

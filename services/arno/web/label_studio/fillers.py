@@ -185,24 +185,33 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class OneChoice:
-    """The choice that the model holds likeliest, as the caption of the image."""
+    """The choice that is seen best; where none is, the likeliest as the caption of the image."""
 
     control: Control
+    score_min: float
 
     @property
     def specs(self) -> tuple[TaskSpec, ...]:
         """Its tasks."""
-        phrases = [phrase for label in labelled(self.control) for phrase in label.phrases]
-        return (TaskSpec(Task.CAPTION, candidates=phrases),)
+        labels = labelled(self.control)
+        phrases = [phrase for label in labels for phrase in label.phrases]
+        seen = _detections(labels, self.control.score_min(self.score_min))
+        return (*seen, TaskSpec(Task.CAPTION, candidates=phrases))
 
     def entries(self, answers: Answers, size: ImageSize) -> Iterator[Entry]:
         """Yield the results."""
-        scores: dict[str, float] = {}
-        names = [label.name for label in self.control.labels for _ in label.phrases]
-        for name, candidate in zip(names, answers[0].answer.candidates, strict=True):
-            scores[name] = scores.get(name, 0.0) + candidate.posterior
+        scores = _best_scores(self.control.labels, answers[:-1])
+        if not scores:
+            scores = self._likelihoods(answers[-1])
         best = max(scores, key=lambda name: scores[name])
         yield _whole(self.control, {"choices": [best]}, min(scores[best], 1.0))
+
+    def _likelihoods(self, caption: TaskResult) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        names = [label.name for label in self.control.labels for _ in label.phrases]
+        for name, candidate in zip(names, caption.answer.candidates, strict=True):
+            scores[name] = scores.get(name, 0.0) + candidate.posterior
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +229,7 @@ class Several:
 
     def entries(self, answers: Answers, size: ImageSize) -> Iterator[Entry]:
         """Yield the results."""
-        found: dict[str, float] = {}
-        for name, region, _ in _named(self.control.labels, answers):
-            found[name] = max(found.get(name, 0.0), region.score or 0.0)
+        found = _best_scores(self.control.labels, answers)
         if found:
             chosen = [label.name for label in self.control.labels if label.name in found]
             yield _whole(self.control, {"choices": chosen}, sum(found.values()) / len(found))
@@ -260,6 +267,14 @@ def _named(labels: Sequence[Label], answers: Answers) -> Iterator[tuple[str, Reg
             name = names.get(region.label.lower())
             if name is not None and region.shape:
                 yield name, region, f"{number}/{index}"
+
+
+def _best_scores(labels: Sequence[Label], answers: Answers) -> dict[str, float]:
+    """Return the names of labels that were detected, each with its best score."""
+    found: dict[str, float] = {}
+    for name, region, _ in _named(labels, answers):
+        found[name] = max(found.get(name, 0.0), region.score or 0.0)
+    return found
 
 
 def _task_of(control: Control, default: Task, allowed: Callable[[AnswerKind], bool]) -> Task:

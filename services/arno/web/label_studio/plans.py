@@ -8,7 +8,7 @@ PolygonLabels; Polygon with Labels          REFERRING_EXPRESSION_SEGMENTATION, o
 a TextArea with perRegion, and a place      OCR_WITH_REGION, or the task of its ``arno_task``
 Rectangle alone                             REGION_PROPOSAL
 TextArea                                    CAPTION, or the task of its ``arno_task``
-Choices for one choice                      the choices as candidates of CAPTION
+Choices for one choice                      OPEN_VOCABULARY_DETECTION, else candidates of CAPTION
 Choices for several                         OPEN_VOCABULARY_DETECTION of the choices
 =========================================== =======================================================
 """
@@ -147,7 +147,7 @@ def _fillers_of(controls: _Controls, score_min: float) -> Iterator[Filler]:
         yield Text(control)
     for control in controls.all("choices"):
         several = control.attributes.get("choice", "single").lower() == "multiple"
-        yield Several(control, score_min) if several else OneChoice(control)
+        yield Several(control, score_min) if several else OneChoice(control, score_min)
 
 
 def _words(controls: _Controls, score_min: float) -> Iterator[Filler]:
