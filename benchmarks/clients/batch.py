@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arno.bulk import read_records
-from support.arno_up import arno, start_arno
+from support.arno_up import start_arno
 from support.images import encoded
 from support.videos import numbered_picture
 
@@ -19,6 +19,7 @@ _IMAGES: Final = 2000
 _KILLS: Final = 3
 _SHARD: Final = 100
 _MIXED: Final = 1000
+_RUN_S: Final = 600.0
 _BROKEN_EVERY: Final = 10
 
 
@@ -48,14 +49,14 @@ def measure_batch() -> dict[str, Any]:
             started_s = time.monotonic()
             for kills in range(1, _KILLS + 1):
                 _run_and_kill(words, out, kills, folder / "batch.log")
-            last = arno(*words)
+            exit_code = start_arno(*words, log=folder / "batch.log").wait(_RUN_S)
             elapsed_s = time.monotonic() - started_s
             broken = _with_broken_files(folder, stack.target)
         times = Counter(record.key for record in read_records(out))
     return {
         "images": _IMAGES,
         "kills": _KILLS,
-        "exit_code": last.exit_code,
+        "exit_code": exit_code,
         "answered": len(times),
         "answered_more_than_once": sum(count > 1 for count in times.values()),
         "elapsed_s": elapsed_s,
@@ -72,13 +73,14 @@ def _with_broken_files(folder: Path, target: str) -> dict[str, Any]:
         if number % _BROKEN_EVERY == 0:
             content = content[: len(content) // 2] if number % 20 else b"no image"
         (photos / f"{number:04d}.png").write_bytes(content)
-    said = arno("batch", photos, "--task", "OD", "--out", out, "--address", target)
+    words: list[str | Path] = ["batch", photos, "--task", "OD", "--out", out, "--address", target]
+    exit_code = start_arno(*words, log=folder / "mixed.log").wait(_RUN_S)
     failures = (out / "failures.jsonl").read_text().splitlines()
     return {
         "files": _MIXED,
         "answered": sum(1 for _ in read_records(out)),
         "failures": len(failures),
-        "exit_code": said.exit_code,
+        "exit_code": exit_code,
     }
 
 
