@@ -132,7 +132,8 @@ def _rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
                 yield f"| {head} | {words} | {seed} | {one:.3f} | {other:.3f} |"
             if pairs:
                 means = [fmean(column) for column in zip(*pairs, strict=True)]
-                yield f"| {head} | {words} | mean | **{means[0]:.3f}** | **{means[1]:.3f}** |"
+                columns = " | ".join(f"**{mean:.3f}**" for mean in means)
+                yield f"| {head} | {words} | mean of {len(pairs)} | {columns} |"
 
 
 def _write_table(document: dict[str, Any]) -> None:
