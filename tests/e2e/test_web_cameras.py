@@ -25,6 +25,6 @@ def test_cameras_of_arno_ingest_are_shown_as_they_see():
         shown = page.get_by_role("img", name="What gate sees")
         expect(shown).to_be_visible()
         # As large as the frames are, from the first picture on.
-        page.wait_for_function("document.querySelector('canvas')?.width === 64")
+        expect(shown).to_have_js_property("width", 64)
         screenshot(page, "cameras")
         assert watch.faults == []
