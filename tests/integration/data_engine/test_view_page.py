@@ -34,7 +34,7 @@ def test_filters_and_orders_of_the_page(page_file):
         page = browser.new_page()
         requests, errors = [], []
         page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(page_file.as_uri())
         ids = lambda: [one.inner_text() for one in page.query_selector_all("article .id")]  # noqa: E731
         assert ids() == ["image-2", "image-1", "image-0"]
