@@ -86,6 +86,21 @@ def test_round_mends_labels_and_says_what_it_did(whole):
     assert "<figcaption>now</figcaption>" in page
 
 
+def said(out):
+    """What round 1 has kept; the last digits of a place depend on what was decoded together."""
+    return [
+        (
+            record.image_id,
+            [text.text for text in record.texts],
+            [
+                (one.text, one.provenance.model, [round(side, 2) for side in one.bounds])
+                for one in record.regions
+            ],
+        )
+        for record in Dataset(out / "round-1" / "kept")
+    ]
+
+
 def test_run_killed_in_every_step_ends_with_the_same_data(data, whole, tmp_path):
     chosen = settings(data, tmp_path / "run")
     for step in STEPS:
@@ -100,10 +115,9 @@ def test_run_killed_in_every_step_ends_with_the_same_data(data, whole, tmp_path)
         with pytest.raises(Killed):
             run(chosen, kill)
     state = run(chosen)
-    kept = Dataset(chosen.out / "round-1" / "kept")
-    assert kept.digest == Dataset(whole[0].out / "round-1" / "kept").digest
+    assert said(chosen.out) == said(whole[0].out)
     assert [one.agreement for one in state.rounds] == [one.agreement for one in whole[1].rounds]
-    assert state.rounds[1].held_out == whole[1].rounds[1].held_out
+    assert state.rounds[1].held_out == pytest.approx(whole[1].rounds[1].held_out)
 
 
 def test_run_that_has_ended_does_nothing_again(whole):
