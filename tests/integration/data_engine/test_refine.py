@@ -126,9 +126,10 @@ def test_run_that_has_ended_does_nothing_again(whole):
     assert again == state
 
 
-def test_more_rounds_go_on_until_one_is_no_better(data, whole, tmp_path):
-    shutil.copytree(whole[0].out, tmp_path / "more", symlinks=True)
-    state = run(settings(data, tmp_path / "more", rounds=5))
+def test_more_rounds_go_on_until_one_is_no_better(data, whole):
+    out = whole[0].out.with_name("more")  # beside it: images are named relative to the data
+    shutil.copytree(whole[0].out, out, symlinks=True)
+    state = run(settings(data, out, rounds=5))
     assert state.ended == "round 2 is no better on held-out data"
     assert state.best.number == 1
 
