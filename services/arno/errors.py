@@ -17,7 +17,7 @@ the gateway translates once, in ``arno.gateway.status``.
     +-- UnknownModelError            NOT_FOUND
     +-- IdempotencyConflictError     ALREADY_EXISTS
     +-- UnavailableError             UNAVAILABLE, with a retry delay
-    |   +-- OverloadedError          a bound on work in hand is reached
+    |   +-- OverloadedError          a bound on work in flight is reached
     |   +-- BackendUnavailableError  the bus or the result store cannot be reached
     |   |   +-- BackendFullError     the result store has no memory left
     |   +-- DrainingError            the process is leaving
@@ -62,7 +62,7 @@ class Code(IntEnum):
 
 
 class ArnoError(Exception):
-    """Base of every fault that a caller is told about.
+    """Base of every error that a caller can get.
 
     Attributes:
         code: Canonical status code.
@@ -215,7 +215,7 @@ class UnavailableError(ArnoError):
 
 
 class OverloadedError(UnavailableError):
-    """A bound on work in hand is reached."""
+    """A bound on work in flight is reached."""
 
     reason = "OVERLOADED"
 
@@ -281,7 +281,7 @@ class InputUnavailableError(ArnoError):
 
 
 class PoisonedJobError(ArnoError):
-    """Too many workers died with the job in hand, so it was given up."""
+    """Too many workers died with the job in flight, so it was given up."""
 
     code = Code.ABORTED
     reason = "POISONED_JOB"

@@ -3,7 +3,7 @@
 The rule is short: commit the lowest unfinished offset, or one past the highest received when all
 are finished. Everything below a committed offset has then been finished, so nothing is lost when
 the worker dies; what was finished above it is done again. Only offsets that were received count,
-so gaps in the log (compaction, transaction markers) need no care.
+so gaps in the log (compaction, transaction markers) need no special case.
 
 This module is pure: no clock, no lock, no Kafka.
 """
@@ -24,7 +24,7 @@ class OffsetTracker:
     __slots__ = ("_heap", "_next", "_unfinished", "committed", "epoch")
 
     def __init__(self, epoch: int) -> None:
-        """Begin an assignment; its epoch tells its receipts from those of earlier ones."""
+        """Begin an assignment; its epoch distinguishes its receipts from those of earlier ones."""
         self.epoch = epoch
         self.committed: int | None = None
         self._unfinished: set[int] = set()

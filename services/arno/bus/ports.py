@@ -1,7 +1,7 @@
 """What every bus can do: carry records from gateways to workers, at least once.
 
 Two adapters stand behind these ports: ``arno.bus.kafka`` and ``arno.bus.redis_streams``; one
-contract suite runs on both. A bus knows nothing of jobs: a record is bytes with headers, on a lane.
+contract suite runs on both. To a bus a record is bytes with headers, on a lane.
 There is one topic (or stream) for each lane and one for dead letters: records that were given up.
 """
 

@@ -55,7 +55,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
     "--notify",
     multiple=True,
     metavar="NAME",
-    help="Subscription of `arno notify` that is told of the end; may be repeated.",
+    help="Subscription of `arno notify` that gets an event at the end; may be repeated.",
 )
 @address_options
 def submit(

@@ -78,7 +78,7 @@ def ingest(settings: IngestSettings) -> int:
 
     Topics, sources and their tasks stand in the configuration file, TOML or YAML
     (docs/streams.md). An offset is committed once the result is written. On SIGTERM or Ctrl-C
-    what is in hand is finished first.
+    what is in flight is finished first.
 
     \b
     Example:

@@ -246,7 +246,7 @@ class AsyncClient(ClientBase):
                 job. If empty, a random key is used, so that a retry of this call never creates a
                 second job.
             time_to_live_s: Time within which the job must end, in seconds; None means one day.
-            notify: Names of subscriptions of `arno notify` that are told of the end.
+            notify: Names of subscriptions of `arno notify` that get an event at the end.
             timeout_s: Time limit of this call, not of the job, in seconds; None uses the client's.
 
         Raises:

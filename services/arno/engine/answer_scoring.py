@@ -1,7 +1,7 @@
 """Compute the probabilities of given answers: one pass of the decoder over whole rows of tokens.
 
 The tokens are known, so the decoder reads them all at once (teacher forcing) and no search is run.
-Answers of several sequences are read together; each sees its own image and prompt alone.
+Answers of several sequences are read together; each attends to its own image and prompt alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The thread that owns an engine: it submits, steps and cancels, and passes events on.
 
-It knows sequences and nothing of jobs, so that only the model runs between two steps.
+It handles sequences and no jobs, so that only the model runs between two steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The interface of an engine: prepare images, submit sequences, step, cancel.
 
 It returns token ids and their log-probabilities. ``prepare`` runs on the caller's CPU threads,
-everything else on the one thread that owns the engine. An engine knows nothing of jobs, buses or
+everything else on the one thread that owns the engine. An engine does not depend on jobs, buses or
 stores; a sequence is one task of a job, under an id that the caller chose.
 """
 

@@ -1,7 +1,7 @@
 """A sequence from submission to its end, and the table of all sequences of an engine.
 
 A sequence is one mutable object. The scheduler's queues, the group whose images are being encoded
-and the slots of the decode batches hold the object itself, and its `stage` tells which of them.
+and the slots of the decode batches hold the object itself; its `stage` says which.
 """
 
 from __future__ import annotations

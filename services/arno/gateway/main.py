@@ -99,7 +99,7 @@ async def _until(stop: asyncio.Event, collections: FullCollections) -> None:
 
 
 def run(settings: GatewaySettings) -> None:
-    """Run the process until it is told to end.
+    """Run the process until a signal ends it.
 
     Raises:
         ArnoError: It cannot be started.

@@ -104,9 +104,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
     backlog_interval_s: float = Field(
         1.0, gt=0, description="How often the bus and the workers are asked how much work waits."
     )
-    overload_retry_s: float = Field(
-        1.0, gt=0, description="Retry delay told to callers that are refused for overload."
-    )
+    overload_retry_s: float = Field(1.0, gt=0, description="Retry delay in refusals for overload.")
     default_deadline_s: float = Field(
         30.0, gt=0, description="How long Infer may take where the call has no deadline."
     )
@@ -136,7 +134,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
         1.0, gt=0, description="How often the bus and the store are asked whether they answer."
     )
     backend_check_timeout_s: float = Field(
-        2.0, gt=0, description="How long they may take to say so."
+        2.0, gt=0, description="How long they may take to acknowledge it."
     )
     loop_silence_s_max: float = Field(
         5.0,
@@ -144,7 +142,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
         description="A gateway whose event loop has not turned for longer is not alive.",
     )
     drain_s: float = Field(
-        30.0, ge=0, description="How long calls in hand may go on after SIGTERM."
+        30.0, ge=0, description="How long calls in flight may go on after SIGTERM."
     )
     drain_notice_s: float = Field(
         0.0, ge=0, description="How long to say NOT_SERVING, and serve, before calls are refused."
@@ -187,7 +185,7 @@ class GatewayLimits(RequestLimits, StreamLimits):
     @field_validator("listen")
     @classmethod
     def _has_a_port(cls, listen: str) -> str:
-        # gRPC takes an address without a port, and listens where nobody looks for it.
+        # gRPC takes an address without a port, and listens on a port of its own choice.
         host, _, port = listen.rpartition(":")
         if listen.startswith("unix:") or (host and port.isdecimal() and int(port) < _PORTS):
             return listen
@@ -240,7 +238,7 @@ class AccessSettings(Settings):
         "result store where its limits do not say; with API keys only.",
     )
     reflection: Literal["open", "key", "off"] = Field(
-        "open", description="Who may ask for the API's description: all, holders of a key, nobody."
+        "open", description="Access to the API's description: for all, with a key, or off."
     )
 
 

@@ -36,7 +36,7 @@ class Submission:
         work_s: How long the job may take from now.
         idempotency_key: The caller's key, or empty.
         waited_for: Whether this gateway will wait for the end.
-        notify: Subscriptions that are told of the end.
+        notify: Subscriptions that get an event at the end.
     """
 
     request: CheckedRequest

@@ -109,7 +109,7 @@ class TopicBridge:
         Args:
             route: From where to where.
             parts: The reader, and so on.
-            drain_s: How long records in hand may take after ``stop``.
+            drain_s: How long records in flight may take after ``stop``.
             pause: Waits a number of seconds.
         """
         self.route = route
@@ -134,11 +134,11 @@ class TopicBridge:
         return self._join_problem or "joins its group"
 
     def stop(self) -> None:
-        """Take nothing more, finish what is in hand, and leave. Any thread."""
+        """Take nothing more, finish what is in flight, and leave. Any thread."""
         self._stopping.set()
 
     async def run(self) -> bool:
-        """Work until stopped; return whether everything in hand was finished.
+        """Work until stopped; return whether everything in flight was finished.
 
         Raises:
             ArnoError: Kafka refuses us for good.

@@ -135,7 +135,7 @@ class VideoRun:
             if told.held_from is None:
                 self._observed = self._beside.tracking.observe(told.result)
             more["tracks"] = self._observed.tracks
-            # What happened is told once, not again with each frame that looks the same.
+            # An event is sent once, not again with each frame that looks the same.
             more["events"] = [] if told.held_from is not None else self._observed.events
         return more
 

@@ -19,7 +19,7 @@ from arno.client import FrameResult, InferResult
 from arno.ingest.frames import SampledFrame
 
 _PICTURES_MAX: Final = 256
-"""Pictures that wait for their results at most; of further frames only the results are told."""
+"""Pictures that wait for their results at most; of further frames only the results are printed."""
 
 
 class Fate(Enum):
@@ -58,7 +58,7 @@ class FrameLedger:
     """The frames whose outcome is not told yet. One thread adds, another one settles."""
 
     def __init__(self, *, keep_pictures: bool) -> None:
-        """Begin empty; pictures are kept only where somebody draws on them."""
+        """Begin empty; pictures are kept only where they are drawn on."""
         self._keep_pictures = keep_pictures
         self._lock = threading.Lock()
         self._entries: deque[_Entry] = deque()

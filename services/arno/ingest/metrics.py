@@ -39,7 +39,7 @@ class IngestMetrics:
             buckets=_RECORD_BUCKETS_S,
             registry=registry,
         )
-        self.in_hand_records = self._gauge(registry, "in_hand_records", "Records in hand.")
+        self.in_hand_records = self._gauge(registry, "in_hand_records", "Records in flight.")
         self.in_hand_bytes = self._gauge(registry, "in_hand_bytes", "Bytes of those records.")
         self.lag_records = self._gauge(
             registry, "lag_records", "Records of assigned partitions not yet finished."

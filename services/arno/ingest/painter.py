@@ -32,7 +32,7 @@ _KEY_EVERY: Final = 50
 
 
 class VideoFile:
-    """An MP4 file with H.264; opened at once, so that a bad path is told before the first frame."""
+    """An MP4 file with H.264; opened at once, so that a bad path fails before the first frame."""
 
     def __init__(self, path: Path) -> None:
         """Open the file.

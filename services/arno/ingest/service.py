@@ -69,7 +69,7 @@ class SupervisedBridge:
         return problem and f"{self._route.topic}: {problem}"
 
     async def run(self, stop: asyncio.Event) -> bool:
-        """Run until stopped; return whether everything in hand was finished."""
+        """Run until stopped; return whether everything in flight was finished."""
         pause_s = _PAUSE_S_MIN
         while not stop.is_set():
             try:
@@ -141,7 +141,7 @@ class SupervisedBridge:
 
 
 async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
-    """Run everything until ``stop`` is set; return whether everything in hand was finished.
+    """Run everything until ``stop`` is set; return whether everything in flight was finished.
 
     A process whose sources are all files, without topics, ends with the last of them.
 

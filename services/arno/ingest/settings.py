@@ -137,9 +137,11 @@ class TopicRoute(Settings):
         "earliest", description="Where a group begins that has committed nothing."
     )
     lane: Lane = Field(Lane.BATCH, description="Priority class of the work.")
-    window: int = Field(64, ge=1, le=10_000, description="Records in hand at once, at most.")
+    window: int = Field(64, ge=1, le=10_000, description="Records in flight at once, at most.")
     bytes_in_hand_max: int = Field(
-        256 * 1024**2, ge=1, description="Bytes of the records in hand above which reading pauses."
+        256 * 1024**2,
+        ge=1,
+        description="Bytes of the records in flight above which reading pauses.",
     )
     image_bytes_max: int = Field(
         16 * 1024**2,
@@ -289,7 +291,7 @@ class IngestSettings(ObservabilitySettings, KafkaClientSettings):
         "read those.",
     )
     drain_s: float = Field(
-        30.0, ge=0, description="Time for the work in hand after SIGTERM, in seconds."
+        30.0, ge=0, description="Time for the work in flight after SIGTERM, in seconds."
     )
 
     @field_validator("topics")

@@ -44,7 +44,7 @@ class Deliverer:
         """Take the parts.
 
         Args:
-            subscription: Who is told of what.
+            subscription: The receiver, and the events that it gets.
             outbox: Of the store.
             target: Takes the events.
             metrics: Of the process.
@@ -65,7 +65,7 @@ class Deliverer:
         """What keeps it from reading the outbox; empty where nothing does."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until stopped; what is in hand then is taken over by the next process."""
+        """Work until stopped; what is in flight then is taken over by the next process."""
         try:
             while not stop.is_set():
                 try:

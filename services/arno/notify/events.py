@@ -21,7 +21,7 @@ PROTOBUF: Final = "application/protobuf"
 
 
 def result_event(job: JobSnapshot) -> events_pb2.ResultEvent:
-    """Return the event of a job; its id is the job's, however often it is told."""
+    """Return the event of a job; its id is the job's, however often it is sent."""
     event = events_pb2.ResultEvent(id=job.job_id)
     origin = events_pb2.JobOrigin(id=job.job_id, state=state_to_wire(job.state), tenant=job.tenant)
     origin.submit_time.FromMilliseconds(job.submitted_at_ms)

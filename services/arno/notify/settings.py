@@ -1,4 +1,4 @@
-"""Settings of ``arno notify``: the store, Kafka, and who is told of what.
+"""Settings of ``arno notify``: the store, Kafka, and the subscriptions.
 
 redis_url: redis://127.0.0.1:6379/0
 subscriptions:
@@ -62,7 +62,7 @@ class Webhook(Settings):
 
 
 class Subscription(Settings):
-    """Who is told of which ends."""
+    """A receiver, and the ends of jobs that are sent to it."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Names it, also in requests that want it."
@@ -99,7 +99,7 @@ class Subscription(Settings):
         return self
 
     def wants(self, tenant: str, state: JobState, named: tuple[str, ...]) -> bool:
-        """Return whether it is told of a job's end."""
+        """Return whether it gets the event of a job's end."""
         return (
             (not self.on_request or self.name in named)
             and (not self.tenants or tenant in self.tenants)
@@ -112,7 +112,7 @@ class NotifySettings(ObservabilitySettings, ResultSettings, KafkaClientSettings)
 
     subscriptions: tuple[Subscription, ...] = Field(
         (),
-        description="Who is told; in the configuration file only.",
+        description="The subscriptions; in the configuration file only.",
         json_schema_extra=FILE_ONLY,
     )
     events_source: str = Field(
@@ -124,7 +124,7 @@ class NotifySettings(ObservabilitySettings, ResultSettings, KafkaClientSettings)
     silence_s: float = Field(
         180.0,
         ge=1,
-        description="Silence after which the events in hand of a process go to others; the longest "
+        description="Silence after which events of a process go to others; the longest "
         "pause between two attempts is a third of it.",
     )
 

@@ -56,7 +56,7 @@ class LogSettings(Settings):
 
 
 class ObservabilitySettings(LogSettings):
-    """What every server process tells about itself."""
+    """What every server process reports about itself."""
 
     metrics_host: str = Field(
         "127.0.0.1", description="Where /metrics, /livez and /readyz are served."

@@ -39,7 +39,7 @@ def settings_options(
         known_elsewhere: Names of other processes' fields, which may stand in a shared environment
             or file.
     """
-    # Secrets have no flag: everybody on a machine can read command lines.
+    # Secrets have no flag: every user of a machine can read command lines.
     open_fields = {
         name: declared
         for name, declared in model.model_fields.items()

@@ -29,7 +29,7 @@ _PNG_MODES: Final = frozenset({"RGB", "RGBA", "L", "LA", "P", "1", "I;16"})
 _WIDE_MODES: Final = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 _PIXEL_TYPES: Final = frozenset({"|u1", "|b1"})
-"""Numpy's names of bytes and truth values. Of other numbers nobody knows which of them is white."""
+"""Numpy's names of bytes and truth values. Other numbers have no defined white."""
 
 
 @runtime_checkable

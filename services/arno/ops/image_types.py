@@ -1,4 +1,4 @@
-"""Tell the type of an image file from its first bytes, never from a name that somebody gave it."""
+"""Tell the type of an image file from its first bytes, never from its name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ACCEPTED: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF"
 FILE_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 )
-"""Pictures in folders are found by name; whoever decodes them judges their content."""
+"""Pictures in folders are found by name; their content is judged when they are decoded."""
 
 _SIGNATURES: Final = (
     (b"\xff\xd8\xff", JPEG),

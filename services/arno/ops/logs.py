@@ -2,7 +2,7 @@
 
 Every line carries the process's name and, where there is one, the trace id; whatever a caller gives
 through ``extra=`` becomes a field of its own (``job_id``, ``partition``, ``offset``, ...).
-Passwords in addresses, bearer tokens and API keys are masked, whoever wrote them there.
+Passwords in addresses, bearer tokens and API keys are masked, those of libraries included.
 """
 
 from __future__ import annotations

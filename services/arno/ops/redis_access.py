@@ -1,4 +1,4 @@
-"""Where Redis is, who we are there, and how to encrypt: for the store and for the bus on Redis."""
+"""Address, user and encryption of Redis, for the store and for the bus on Redis."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class RedisAccessSettings(Settings):
 class RedisCredentials:
     """What redis-py asks for each new connection: a rotated password needs no restart.
 
-    Satisfies its ``CredentialProvider`` by the names of the methods; this layer knows no client.
+    Satisfies its ``CredentialProvider`` by the names of the methods; this layer imports no client.
     """
 
     username: str

@@ -1,4 +1,4 @@
-"""Secrets of settings: given as they are, or as files that somebody else keeps."""
+"""Secrets of settings: given as they are, or as paths of files."""
 
 from __future__ import annotations
 

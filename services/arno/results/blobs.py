@@ -1,6 +1,6 @@
 """Large images in the result store: put there once, and counted for each tenant that sends them.
 
-Stands alone: the jobs of ``gateway_store`` know nothing of it.
+Stands alone: the jobs of ``gateway_store`` do not depend on it.
 """
 
 from __future__ import annotations

@@ -156,7 +156,8 @@ class GatewayStore:
             waited_for: Whether the end of the job shall wake this gateway.
             publishing_s: How long only the claimant may publish a job with a key. 0: the next
                 caller may.
-            terms: How long the job is kept, how much its tenant may store, who is told of its end.
+            terms: How long the job is kept, how much its tenant may store, which subscriptions
+                get its end.
 
         Raises:
             IdempotencyConflictError: The key is known with another body.
@@ -208,7 +209,7 @@ class GatewayStore:
             for_s: How long the turn may last.
         """
         keys = [self._keys.job(job_id)]
-        with translated(f"say who publishes job {job_id}"):
+        with translated(f"take over the publication of job {job_id}"):
             turn: Any = await self._batcher.run(
                 self._take_publication_script, keys=keys, args=[by, round(1000 * for_s)]
             )
@@ -246,7 +247,7 @@ class GatewayStore:
         await self._forget(job_id, "delete")
 
     async def get(self, job_id: str) -> JobSnapshot | None:
-        """Return the job, or None where the store does not know it."""
+        """Return the job, or None where the store does not hold it."""
         # First come, first served, however many read.
         async with self._connections:
             return await self._jobs.get(job_id)
@@ -264,7 +265,7 @@ class GatewayStore:
 
         Raises:
             TimeoutError: It has not ended in time.
-            UnknownJobError: The store does not know it, or no longer.
+            UnknownJobError: The store does not hold it, or no longer.
             BackendUnavailableError: The time is over, and Redis did not answer the last read.
         """
         error: BackendUnavailableError | None = None
@@ -291,7 +292,7 @@ class GatewayStore:
         also where Redis lost the job meanwhile and a worker made it again.
 
         Raises:
-            UnknownJobError: The store does not know it, or no longer.
+            UnknownJobError: The store does not hold it, or no longer.
         """
         with self._waiters.register(job_id, WakeOn.CHANGE, self._clock.monotonic_s()) as waiter:
             snapshot = await self._read(waiter)

@@ -52,7 +52,7 @@ class JobReader:
         self._expire_script = client.register_script(script_text("expire"))
 
     async def get(self, job_id: str) -> JobSnapshot | None:
-        """Return the job, or None where the store does not know it."""
+        """Return the job, or None where the store does not hold it."""
         snapshot = await self._get(job_id)
         if snapshot is not None and await self._expire_overdue(snapshot):
             return await self._get(job_id)

@@ -1,4 +1,4 @@
-"""What both sides of the result store know about a job: its state, and an attempt at it."""
+"""What both sides of the result store share of a job: its state, and an attempt at it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class JobSnapshot:
             ended, in the order of the tasks. Empty once the job has ended: the outcome holds all.
         outcome: Set when the state is terminal.
         revision: Counts the changes of the job in the store.
-        notify: Subscriptions that the caller named to be told of the end.
+        notify: Subscriptions that the caller named to get an event at the end.
         incarnation: Names the creation from which the revision counts; empty where a version
             before this field created the job.
     """
@@ -72,7 +72,7 @@ class JobTerms:
     Attributes:
         time_to_live_s: Of the job after its deadline; None: ``result_time_to_live_s``.
         stored_bytes_max: Of the tenant's jobs, results and large images together; None: no limit.
-        notify: Subscriptions that are told of the end, checked.
+        notify: Subscriptions that get an event at the end, checked.
     """
 
     time_to_live_s: int | None = None

@@ -1,4 +1,4 @@
-"""The jobs that have ended, for those who are told of it: a stream, and a group a subscription.
+"""The jobs that have ended: a stream, with a consumer group for each subscription.
 
 A script that ends a job appends its id here in the same step. Each subscription takes every entry,
 at its own pace; an entry leaves the stream when all of them are done with it. An entry that a
@@ -26,7 +26,7 @@ _UNDELIVERED_COUNT_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An entry of the outbox that one subscription has in hand.
+    """An entry of the outbox that one subscription holds.
 
     Attributes:
         id: Of the entry: MILLISECONDS-NUMBER, by the clock of Redis.
@@ -88,7 +88,7 @@ class Outbox:
         return _entries(reply[1])
 
     async def renew(self, name: str, entry: Ended) -> None:
-        """Say that the entry is still in hand."""
+        """Renew the hold on the entry."""
         with translated(f"renew for the subscription {name}"):
             await self._redis.xclaim(self._stream, name, self._member, 0, [entry.id], justid=True)
 

@@ -110,7 +110,7 @@ class ScriptBatcher:
             answers = await pipeline.execute(raise_on_error=False)
         for call, answer in zip(batch, answers, strict=True):
             if isinstance(answer, NoScriptError):
-                # A Redis that was started anew does not know the scripts; this call loads its own.
+                # A restarted Redis has lost the scripts; this call loads its own.
                 await _run_alone(call)
             else:
                 _settle(call.answer, answer)

@@ -1,4 +1,4 @@
-"""Where the result store is, and how long it keeps things."""
+"""Address of the result store, and how long it keeps jobs and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How callers of one gateway wait for jobs: who waits for what, and the loop that wakes them.
+"""How callers of one gateway wait for jobs: a table of waiters, and the loop that wakes them.
 
 The loop reads the gateway's stream of wake-ups, and sweeps. It keeps its position in the stream
 itself, not in the connection, so a cut connection loses nothing. What a stream can lose (trimmed
@@ -68,7 +68,7 @@ class Waiter:
 
 
 class Waiters:
-    """The waiters of one gateway. Owned by one asyncio loop; knows no Redis.
+    """The waiters of one gateway. Owned by one asyncio loop; does not use Redis.
 
     A waiter costs an event and an entry of a dictionary, never a connection or a timer of its own,
     so thousands of them are cheap.

@@ -4,7 +4,7 @@ This table is the one place to read about a task and, with `task`, the table in 
 enum, one of the four to touch when a task is added.
 
 Source: the training prompts of Florence-2 as kept by transformers' `Florence2Processor`. They must
-reach the model exactly so: it knows no others.
+reach the model exactly so: it was trained on no others.
 """
 
 from collections.abc import Mapping

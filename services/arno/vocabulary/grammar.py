@@ -1,6 +1,6 @@
 """Say which rows of tokens are well-formed, by an automaton over what tokens are.
 
-A grammar knows kinds of tokens, not ids; only labels that must be chosen from a list are spelled
+A grammar is of kinds of tokens, not of ids; only labels that must be chosen from a list are spelled
 out in ids. `grammars` has one for each task.
 """
 
@@ -118,7 +118,7 @@ class Draft:
 def symbol_of(token_table: TokenTable, token_id: int) -> Symbol | None:
     """Return what a token is; None if it has no place in an answer.
 
-    The end token is told by its id, which the vocabulary does not know: it is None here.
+    The end token is identified by its id, which is not in the vocabulary: it is None here.
     """
     if token_table.is_special(token_id):
         return None

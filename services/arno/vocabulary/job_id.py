@@ -1,6 +1,6 @@
 """Ids of jobs: the time they were made, followed by random digits that cannot be guessed.
 
-The time tells of a job that the store does not know whether it is older than the store's memory.
+By the time, a job that the store does not hold can be found to be older than the store's data.
 """
 
 from __future__ import annotations

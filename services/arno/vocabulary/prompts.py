@@ -13,7 +13,7 @@ from arno.vocabulary.regions import Box, ImageSize
 from arno.vocabulary.task import Task
 
 CLASS_SEPARATOR: Final = "<and>"
-"""What stands between classes. The model knows it as one token; with commas it finds less."""
+"""What stands between classes. It is one token of the model; with commas it finds less."""
 
 
 def phrase_of(label: str) -> str:

@@ -1,7 +1,7 @@
 """Describe places in an image: points, boxes, quad boxes, polygons and labelled regions.
 
 All coordinates are float pixels of the image as a viewer shows it (EXIF orientation applied), with
-the origin at the top left corner, x to the right and y downwards. Nothing here knows of tokens.
+the origin at the top left corner, x to the right and y downwards. Nothing here depends on tokens.
 """
 
 from collections.abc import Iterable, Sequence
@@ -142,7 +142,7 @@ def area(shape: Shape) -> float:
 def outline_area(points: Sequence[Point]) -> float:
     """Return the area inside a closed outline, its last edge (from last to first point) included.
 
-    Source: the shoelace formula. The reference forgets that edge: docs/parsing-differences.md.
+    Source: the shoelace formula. The reference leaves that edge out: docs/parsing-differences.md.
     """
     return abs(sum(_cross(a, b) for a, b in _edges(points))) / 2
 

@@ -199,7 +199,7 @@ class InferResult:
         """Return the image with every region on it; by default the image that was sent.
 
         Raises:
-            InvalidFieldError: The result does not know its image, and none is given.
+            InvalidFieldError: The result holds no image, and none is given.
             InvalidImageError: The image cannot be decoded here.
         """
         picture: Image.Image = _exports().draw_result(self, image)
@@ -304,7 +304,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the server knows it at one moment.
+    """The state of a job on the server at one moment.
 
     Attributes:
         id: Names the job.

@@ -12,7 +12,7 @@ The published processors score a place by the geometric mean of its bins' probab
 kept as `Region.official_location_score`. How the two compare: docs/scores.md.
 
 Tokens that the decoder forced carry a log-probability of 0, that is certainty: they never lower a
-score. They cannot be told from tokens of which the model was certain, so they are not left out.
+score. They look like tokens of which the model was certain, so they are not left out.
 """
 
 import math

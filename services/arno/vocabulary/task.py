@@ -1,4 +1,4 @@
-"""Name the sixteen things Florence-2 can be asked.
+"""Name the sixteen tasks of Florence-2.
 
 Owns the names and nothing else: prompts, inputs and answers are in `catalogue`. The names are
 those of the API enum, so the wire translation needs no table.

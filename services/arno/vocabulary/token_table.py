@@ -33,7 +33,7 @@ _MARKER_PIECES: Final = {marker.encode(): marker for marker in MARKERS}
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
-    """What the parsers know about token ids. Immutable, so threads share it.
+    """What the parsers use of token ids. Immutable, so threads share it.
 
     Ids that the table does not hold (a model's output matrix is often padded with rows that no
     token has) are nothing at all: not locations, not markers, and without bytes.

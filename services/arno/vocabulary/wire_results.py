@@ -1,6 +1,6 @@
 """Translate errors, results and jobs to and from the messages of the API.
 
-The neighbour of `wire`, which translates tasks and answers.
+Tasks and answers are translated by `wire`.
 """
 
 from __future__ import annotations

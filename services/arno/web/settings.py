@@ -35,7 +35,7 @@ class WebSettings(LogSettings):
         description="Largest body of a request: an image of 16 MiB in base64, and its tasks.",
     )
     web_bodies_bytes_max: int = Field(
-        256 * _MIB, ge=1, description="Most bytes of the bodies of all requests in hand."
+        256 * _MIB, ge=1, description="Most bytes of the bodies of all requests in flight."
     )
     web_receive_timeout_s: float = Field(
         30.0, gt=0, description="How long a body may take to arrive."
@@ -50,7 +50,7 @@ class WebSettings(LogSettings):
         1024, ge=1, description="Most connections and requests open at once; more get status 503."
     )
     web_drain_s: float = Field(
-        10.0, ge=0, description="How long requests in hand may go on after SIGTERM."
+        10.0, ge=0, description="How long requests in flight may go on after SIGTERM."
     )
     web_previews: str = Field(
         "",
@@ -85,8 +85,8 @@ class WebSettings(LogSettings):
         if not self.web_public and not is_loopback(self.host):
             raise ValueError(
                 f"--web-listen (ARNO_WEB_LISTEN): {self.web_listen} is not a loopback address; "
-                "whoever reaches it may use this server with plain HTTP: put a proxy with TLS in "
-                "front of it, or allow it by --web-public"
+                "every client that reaches it may use this server with plain HTTP: put a proxy "
+                "with TLS in front of it, or allow it by --web-public"
             )
         return self
 
@@ -123,7 +123,7 @@ class AppSettings(WebSettings, ObservabilitySettings):
         20.0, gt=0, description="How long an image may take to arrive."
     )
     web_fetches_max: int = Field(
-        8, ge=1, description="Images of tasks that are in hand at once; more wait."
+        8, ge=1, description="Images of tasks that are in flight at once; more wait."
     )
     web_label_studio_url: str = Field(
         "",

@@ -53,7 +53,7 @@ def read_job(value: bytes) -> JobRecord:
         record = JobRecord.FromString(value)
     except DecodeError as error:
         raise UnreadableRecordError("the record's value is not a JobRecord") from error
-    # Foreign bytes may parse, because fields that the format does not know are skipped.
+    # Foreign bytes may parse, because unknown fields are skipped.
     present = {
         "id": bool(record.id),
         "deadline_at_ms": record.deadline_at_ms > 0,

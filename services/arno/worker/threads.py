@@ -1,6 +1,6 @@
 """Run the threads of a process, and notice when one dies.
 
-Stands alone: it knows nothing of jobs.
+Stands alone: it does not depend on jobs.
 """
 
 from __future__ import annotations

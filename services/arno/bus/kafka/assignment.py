@@ -24,7 +24,7 @@ Points = Mapping[TopicPartition, CommitPoint]
 
 
 def offsets_of(points: Points) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Return commit points as the client wants them."""
+    """Return commit points in the form that the client takes."""
     return {
         partition: OffsetAndMetadata(point.position, "", -1) for partition, point in points.items()
     }

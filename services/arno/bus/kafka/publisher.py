@@ -108,7 +108,7 @@ class TenantPartitioner:
 
     A record waits for all records before it in its partition. So each tenant uses only some of the
     partitions, which its name alone decides, and among these the one with the fewest unfinished
-    records. Two tenants seldom share all of theirs. Not thread-safe; knows no clock and no Kafka.
+    records. Two tenants seldom share all of theirs. Not thread-safe; uses neither clock nor Kafka.
     """
 
     def __init__(self, partitions: Collection[int], share: float) -> None:

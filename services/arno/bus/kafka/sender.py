@@ -1,4 +1,4 @@
-"""Sends records to topics of any name, and tells when Kafka has them.
+"""Sends records to topics of any name, and reports when Kafka has them.
 
 The client has threads and futures of its own; the sender carries their outcomes into the loop. A
 record counts as sent when every in-sync replica has it.

@@ -112,7 +112,7 @@ def make_card(
     recipe: PixelRecipe,
     modes: Sequence[str] = (),
 ) -> ModelCard:
-    """Return the card that results carry; the name of a model with random weights says so.
+    """Return the card that results carry; the name of a model with random weights is marked.
 
     Args:
         name: Of the settings.
@@ -245,7 +245,7 @@ def position_count(network: Florence2ForConditionalGeneration) -> int:
 
 
 def vocabulary_size(network: Florence2ForConditionalGeneration) -> int:
-    """Return how many token ids the model knows."""
+    """Return how many token ids the model has."""
     text_config: Any = network.config.text_config
     return int(text_config.vocab_size)
 

@@ -1,6 +1,6 @@
 """Write checkpoints of Florence-2's real shapes with random weights, for load tests and benchmarks.
 
-Their answers mean nothing, and everything about them says so: a field of `config.json`, the
+Their answers mean nothing, so they are marked everywhere: a field of `config.json`, the
 fingerprint and the name in every result, and the self-test, which refuses them unless the operator
 allows untrained models.
 

@@ -133,7 +133,7 @@ class SlotCache:
         self.reserve(0, longest, used=count)
         places = positions[:, None] * self._beams + self._each_beam  # [S, K]
         own = self._own[:count, :, : longest * self._beams]
-        fresh = places[:, :, None]  # each beam sees its own new token
+        fresh = places[:, :, None]  # each beam attends to its own new token
         own.scatter_(2, fresh, True)
         hidden = torch.zeros(own.shape, dtype=self._dtype, device=self._device)
         hidden.masked_fill_(~own, -torch.inf)

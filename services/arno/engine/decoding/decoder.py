@@ -181,7 +181,7 @@ class Decoder:
         padding: torch.Tensor | None,
         update_cache: CacheUpdate,
     ) -> torch.Tensor:
-        """Run tokens from the first position on, each of which sees those before it."""
+        """Run tokens from the first position on, each of which attends to those before it."""
         count, device = ids.shape[1], ids.device
         positions = torch.arange(count, device=device).expand(ids.shape[0], -1)
         future = torch.full((count, count), -torch.inf, dtype=self.dtype, device=device)

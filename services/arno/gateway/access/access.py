@@ -88,8 +88,8 @@ def exposure_warnings(listen: str, settings: AccessSettings) -> list[str]:
         )
     if settings.keys_file is None and settings.tls_client_ca is None:
         warnings.append(
-            f"listening on {listen} without API keys: whoever reaches this port may use it; set "
-            "--keys-file (made by `arno keys create`)"
+            f"listening on {listen} without API keys: every client that reaches this port may use "
+            "it; set --keys-file (made by `arno keys create`)"
         )
     return warnings
 

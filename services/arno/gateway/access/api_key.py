@@ -1,10 +1,10 @@
-"""What an API key looks like, and the one way to compare it with what is kept of it.
+"""The form of an API key, and the one way to compare it with its stored digest.
 
     arno_k7m2q9xw_8sJx...43 characters
          |        a secret of 256 random bits
          the id: public, for log lines, listings and revocation
 
-A file holds the SHA-256 of the whole key. No slow hash is needed: nobody picks these keys, so there
+A file holds the SHA-256 of the whole key. No slow hash is needed: keys are generated, so there
 is no dictionary to try (docs/decisions/0008-api-keys.md).
 """
 
@@ -44,12 +44,12 @@ class ApiKey:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def matches(self, sha256: str) -> bool:
-        """Say whether this is the key of that digest, in a time that tells nothing."""
+        """Say whether this is the key of that digest, in constant time."""
         return hmac.compare_digest(self.sha256, sha256)
 
 
 def new_key() -> ApiKey:
-    """Return a key that nobody has."""
+    """Return a new random key."""
     key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARS))
     return ApiKey(key_id, f"arno_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}")
 
