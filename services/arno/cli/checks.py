@@ -58,14 +58,15 @@ class Finding:
 
 
 _SERVER: Final = ("kafka", "opentelemetry", "prometheus_client", "redis")
+_WEB: Final = ("aiohttp", "prometheus_client", "python_multipart", "starlette", "uvicorn")
 _EXTRAS: Final = {
     "gateway": ("grpc_reflection", "uvloop", *_SERVER),
     "worker": ("torch", "transformers", "tokenizers", "safetensors", "numpy", *_SERVER),
     "ingest": ("aiohttp", "av", "yaml", *_SERVER),
     "track": ("trackers", "aiohttp", "av", "yaml", *_SERVER),
     "notify": ("aiohttp", "cloudevents", "yaml", *_SERVER),
-    "web": ("starlette", "uvicorn", "python_multipart"),
-    "mcp": ("mcp", "starlette", "uvicorn", "python_multipart"),
+    "web": _WEB,
+    "mcp": ("mcp", *_WEB),
 }
 _WORKER_EXTRA: Final = "pip install 'arno[worker]'"
 _PYTHON_MIN: Final = (3, 11)
