@@ -145,12 +145,18 @@ def check_model(model: str) -> Finding:
     """Look whether a model's files are there and can be read; nothing is loaded."""
     if model == "null":
         return Finding(Level.OK, "model", "null: answers nothing real")
+    if importlib.util.find_spec("torch") is None:
+        return Finding(Level.WARN, "model", "cannot look: torch is not installed", _WORKER_EXTRA)
     try:
         folder = find_model(model)
     except ArnoError as error:
         return Finding(Level.FAIL, "model", error.message, "name one that is here: --model")
     except ModuleNotFoundError as error:
         return Finding(Level.WARN, "model", f"cannot look: no {error.name}", _WORKER_EXTRA)
+    return _check_weights(model, folder)
+
+
+def _check_weights(model: str, folder: Path) -> Finding:
     weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
     if not weights:
         advice = "name the folder with config.json and model.safetensors"
@@ -164,7 +170,7 @@ def check_model(model: str) -> Finding:
 
 
 def check_redis(settings: RedisAccessSettings) -> Finding:
-    """Ask the Redis of these settings whether it answers; its password is not tried."""
+    """Ask the Redis of these settings whether it answers."""
     url = urlsplit(settings.redis_url)
     advice = "start it, or correct --redis-url; rediss:// and ARNO_REDIS_CA for TLS"
     try:
@@ -201,6 +207,22 @@ def check_kafka(bootstrap: str) -> Iterator[Finding]:
             yield Finding(Level.FAIL, "kafka", f"{host}:{port}: {probe.said}", advice)
 
 
+def check_login(settings: BusSettings) -> Finding:
+    """Ask Kafka, or Redis where it is the bus of these settings, as the user that they name."""
+    what = settings.bus
+    try:
+        with contextlib.closing(make_admin(settings)) as admin:
+            topics = admin.describe()
+    except ArnoError as error:
+        advice = f"correct user, password and TLS: ARNO_{what.upper()}_*"
+        return Finding(Level.FAIL, what, error.message, advice)
+    user = settings.kafka_username if what == "kafka" else settings.redis_username
+    found = f"answers the user {user}" if user else "answers"
+    if what == "kafka" and not topics:
+        return Finding(Level.WARN, what, f"{found}; it has no topics", "arno topics create")
+    return Finding(Level.OK, what, f"{found}, {len(topics)} topics" if topics else found)
+
+
 def check_retention(settings: BusSettings) -> Iterator[Finding]:
     """Look whether the topics of Kafka keep records for as long as jobs may wait."""
     try:
@@ -228,11 +250,14 @@ def check_port(port: int) -> Finding:
     return Finding(Level.OK, "port", f"{port} is free")
 
 
-def check_disk(folder: Path) -> Finding:
-    """Look whether the data folder can be written and has room."""
+def check_disk(folder: Path, *, named: bool) -> Finding:
+    """Look whether the data folder can be written and has room; only `arno up` needs it."""
     existing = next(
         path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
     )
+    if not os.access(existing, os.W_OK) and not named:
+        found = f"{existing} cannot be written"
+        return Finding(Level.WARN, "data", found, "for `arno up` name another: --data")
     if not os.access(existing, os.W_OK):
         return Finding(Level.FAIL, "data", f"{existing} cannot be written", "name another: --data")
     free = shutil.disk_usage(existing).free

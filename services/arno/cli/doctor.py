@@ -27,6 +27,7 @@ from arno.ops.redis_access import RedisAccessSettings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
+_FOLDER: Final = Path(".arno")
 _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
@@ -43,9 +44,7 @@ _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold re
     "--data",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".arno"),
-    show_default=True,
-    help="Data folder of `arno up`; where one runs, it is asked as well.",
+    help="[default: .arno] Data folder of `arno up`; where one runs, it is asked as well.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a finding.")
 def verb(
@@ -53,20 +52,21 @@ def verb(
     redis_url: str | None,
     kafka_bootstrap: str | None,
     model: str,
-    folder: Path,
+    folder: Path | None,
     as_json: bool,
 ) -> int:
     """Look at everything that Arno needs, and say what to do about what is wrong.
 
-    Servers are asked only where they are named, or where `arno up` runs here. Exit code 1 where
-    anything is a FAIL.
+    Servers are asked only where they are named, or where `arno up` runs here; Kafka and Redis as
+    the user that ARNO_KAFKA_* and ARNO_REDIS_* name, as in a pod. Exit code 1 where anything is a
+    FAIL.
 
     \b
     Examples:
       arno doctor
       arno doctor --address gateway:50051 --redis-url redis://redis:6379/0 --json
     """
-    running = _running(folder)
+    running = _running(folder or _FOLDER)
     if not gateway.address:
         gateway = dataclasses.replace(gateway, address=running.get("address", ""))
     redis_url = redis_url or running.get("redis_url")
@@ -82,14 +82,14 @@ def verb(
     return EXIT_FAILURE if any(finding.level is Level.FAIL for finding in findings) else 0
 
 
-def _installed(model: str, folder: Path) -> Iterator[Finding]:
+def _installed(model: str, folder: Path | None) -> Iterator[Finding]:
     yield checks.check_python()
     yield from checks.check_extras()
     yield checks.check_redis_server()
     yield checks.check_java()
     yield checks.check_device()
     yield checks.check_model(model)
-    yield checks.check_disk(folder)
+    yield checks.check_disk(folder or _FOLDER, named=folder is not None)
     yield from _variables()
 
 
@@ -101,13 +101,19 @@ def _reachable(
     else:
         yield checks.check_port(int(DEFAULT_ADDRESS.rsplit(":", 1)[1]))
     if redis_url:
-        yield checks.check_redis(_settings(RedisAccessSettings, {"redis_url": redis_url}))
+        named = {"redis_url": redis_url}
+        yield (found := checks.check_redis(access := _settings(RedisAccessSettings, named)))
+        # Where no user is named, as beside `arno up`, nothing is tried.
+        if found.level is Level.OK and (access.redis_password or access.redis_password_file):
+            yield checks.check_login(_settings(BusSettings, {**named, "bus": "redis"}))
     if kafka_bootstrap:
         brokers = list(checks.check_kafka(kafka_bootstrap))
         yield from brokers
         if any(broker.level is Level.OK for broker in brokers):
-            given = {"kafka_bootstrap": kafka_bootstrap}
-            yield from checks.check_retention(_settings(BusSettings, given))
+            settings = _settings(BusSettings, {"kafka_bootstrap": kafka_bootstrap, "bus": "kafka"})
+            yield (found := checks.check_login(settings))
+            if found.level is Level.OK:
+                yield from checks.check_retention(settings)
 
 
 def _settings(kind: type[SettingsT], named: dict[str, str]) -> SettingsT:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -18,6 +20,11 @@ _OUT_OF_MEMORY: Final = (
     "CUDNN_STATUS_ALLOC_FAILED",
 )
 """Allocators outside torch's own report a lack of memory by these words only."""
+
+_DRIVERS: Final = {12: 525, 13: 580}
+"""The oldest driver of NVIDIA for Linux that each major version of CUDA runs with."""
+
+_DRIVER_FILE: Final = Path("/proc/driver/nvidia/version")
 
 
 class DeviceLostError(Exception):
@@ -83,3 +90,19 @@ def release_memory() -> None:
 def _on_gpu() -> bool:
     initialized: Any = torch.cuda.is_initialized
     return bool(initialized())
+
+
+def why_no_gpu() -> str:
+    """Return, for a machine on which torch uses no GPU, what is missing or too old."""
+    cuda = torch.version.cuda
+    if cuda is None:
+        return "this torch is one for CPUs; the image arno/worker-cuda has one for GPUs"
+    needed = _DRIVERS.get(int(cuda.partition(".")[0]), max(_DRIVERS.values()))
+    asked = f"CUDA {cuda} needs NVIDIA's driver {needed} or newer"
+    try:
+        found = re.search(r"\b(\d+)\.\d+", _DRIVER_FILE.read_text())
+    except OSError:
+        return f"{asked}, and there is none; a container must be given a GPU"
+    if found is not None and int(found[1]) < needed:
+        return f"{asked}, and this is {found[0]}"
+    return "the driver is there; is a GPU given to this container (nvidia-smi lists them)?"

@@ -54,7 +54,9 @@ class Admission:
         backends: BackendMonitor,
         predicted_wait_s: Callable[[Lane], float | None] = lambda lane: None,
         on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
-        counted: Callable[[Lane], AbstractContextManager[None]] = lambda lane: nullcontext(),
+        counted: Callable[[Lane, str], AbstractContextManager[None]] = (
+            lambda lane, tenant: nullcontext()
+        ),
     ) -> None:
         """Start with nothing in flight.
 
@@ -65,7 +67,8 @@ class Admission:
             predicted_wait_s: Returns how long a new job of a lane will wait for workers; None:
                 unknown.
             on_refused: Called with the lane and the exhausted budget (one of `BUDGETS`).
-            counted: Returns what surrounds each job, refused ones included, to count its outcome.
+            counted: Returns what surrounds each job of a lane and a tenant, refused ones included,
+                to count its outcome.
         """
         self._quotas = quotas
         self._backends = backends
@@ -109,7 +112,7 @@ class Admission:
             OverloadedError: A budget of the gateway is exhausted. Retryable.
             BackendUnavailableError: The bus or the store does not answer. Retryable.
         """
-        with self._counted(demand.lane), self._quotas.hold(tenant, demand.size_bytes):
+        with self._counted(demand.lane, tenant), self._quotas.hold(tenant, demand.size_bytes):
             with stage("admit"):
                 self._check_jobs(demand)
                 self._check_bytes(demand)

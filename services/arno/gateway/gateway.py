@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 _KEY_CHECKS_S_MIN: Final = 0.05
 """Each check looks at every open call."""
 
+_SHARES_S: Final = 1.0
+"""How often gateways are counted, between which quotas are divided."""
+
 _STORE_MEMORY_S: Final = 10.0
 """How often the result store is asked how full it is: it fills in minutes, not in seconds."""
 
@@ -86,7 +89,7 @@ class Gateway:
             paces=store.paces,
             interval_s=settings.backlog_interval_s,
         )
-        self._metrics = GatewayMetrics(registry)
+        self._metrics = GatewayMetrics(registry, tenants_max=settings.metrics_tenants_max)
         self._admission = Admission(
             settings,
             quotas=self._access.quotas,
@@ -103,6 +106,9 @@ class Gateway:
         )
         self._store_memory = PeriodicTask(
             "the query of the store's memory", self._ask_memory, interval_s=_STORE_MEMORY_S
+        )
+        self._shares = PeriodicTask(
+            "the count of the gateways", self._share_quotas, interval_s=_SHARES_S
         )
         self._call_limit = ConcurrencyLimit(
             "calls",
@@ -145,6 +151,9 @@ class Gateway:
         await self._backlog.start()
         self._key_checks.start()
         self._store_memory.start()
+        if self._settings.keys_file is not None and not self._settings.quota_share:
+            await self._share_quotas()
+            self._shares.start(delay_s=_SHARES_S)
         await self._server.start()
         # Also where no backend has answered yet: calls get an answer from now on.
         await self._update_health()
@@ -155,6 +164,8 @@ class Gateway:
         Open calls have `drain_s` to end; then the gateway disconnects.
         """
         await self._serving.leave()
+        # The others divide its part of the quotas among themselves.
+        await self._shares.close()
         notice_s, drain_s = self._settings.drain_notice_s, self._settings.drain_s
         logger.info("draining", extra={"drain_notice_s": notice_s, "drain_s": drain_s})
         # Callers need a moment to learn of it; a refusal before that would reach them all.
@@ -190,6 +201,11 @@ class Gateway:
             memory = await self._store.memory_bytes()
             if memory is not None:
                 self._metrics.show_store_memory(*memory)
+
+    async def _share_quotas(self) -> None:
+        # Without the store the newest count stays: the other gateways are still there.
+        with suppress(BackendUnavailableError):
+            self._access.quotas.grant(1 / await self._store.gateway_count())
 
     def _build_submitter(self) -> Submitter:
         return Submitter(

@@ -25,7 +25,7 @@ from arno.gateway.lifecycle import Drain
 from arno.gateway.metrics import GatewayMetrics
 from arno.gateway.request_reader import Messages, RequestReader, tolerant_deserializer
 from arno.gateway.status import fault_to_wire, wire_to_grpc
-from arno.ops.tracing import span, stage
+from arno.ops.tracing import exemplar, span, stage
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +136,12 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         started_s = time.monotonic()
         code = "OK"
         reason = ""
+        sample: dict[str, str] | None = None
         open_requests = self._metrics.open_requests.labels(method)
         open_requests.inc()
         try:
-            with span(f"gateway {method}", kind=SpanKind.SERVER, carrier=metadata):
+            with span(f"gateway {method}", kind=SpanKind.SERVER, carrier=metadata) as own:
+                sample = exemplar(own)
                 try:
                     if self._drain.begun:
                         raise self._drain.refuse_new()
@@ -163,7 +165,8 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         finally:
             open_requests.dec()
             self._metrics.requests.labels(method, code).inc()
-            self._metrics.request_seconds.labels(method).observe(time.monotonic() - started_s)
+            took_s = time.monotonic() - started_s
+            self._metrics.request_seconds.labels(method).observe(took_s, sample)
             if reason:
                 self._metrics.faults.labels(reason).inc()
 

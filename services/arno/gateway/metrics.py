@@ -15,7 +15,10 @@ from arno.errors import ArnoError, Code
 from arno.gateway.admission import BUDGETS, Admission
 from arno.gateway.backlog import Backlog
 from arno.gateway.status import JobFailedError
+from arno.ops.tenant_labels import TenantLabels
+from arno.ops.tracing import exemplar
 from arno.vocabulary import Lane
+from arno.vocabulary.job import DEFAULT_TENANT
 
 # From a null engine on one machine to a long queue: 2 ms to 10 min.
 _REQUEST_BUCKETS_S = (
@@ -45,8 +48,15 @@ _CALLERS_CODES: Final = frozenset(
 class GatewayMetrics:
     """The gateway's instruments, in the registry passed in."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register all of them."""
+    def __init__(self, registry: CollectorRegistry, *, tenants_max: int = 100) -> None:
+        """Register all of them.
+
+        Args:
+            registry: Where they go.
+            tenants_max: Tenants that have labels of their own.
+        """
+        self._tenants = TenantLabels(count_max=tenants_max)
+        self._tenant_jobs = _tenant_jobs(registry)
         self.requests = Counter(
             "arno_gateway_requests_total",
             "Calls that ended, by method and canonical code.",
@@ -103,33 +113,23 @@ class GatewayMetrics:
             registry=registry,
         )
         self._keys_ok = _keys_ok(registry)
-        self._store_memory = Gauge(
-            "arno_gateway_store_memory_bytes",
-            "Memory of the result store: used, and its limit; absent where it may not be asked.",
-            ["of"],
-            registry=registry,
-        )
-        self._backend_up = Gauge(
-            "arno_gateway_backend_up",
-            "Whether a backend answered when it was last asked, and was not full.",
-            ["backend"],
-            registry=registry,
-        )
+        self._store_memory, self._backend_up = _backends(registry)
 
     @contextmanager
-    def job(self, lane: Lane) -> Iterator[None]:
-        """Count the outcome of a job of a lane that runs in the block, and how long it took."""
+    def job(self, lane: Lane, tenant: str = DEFAULT_TENANT) -> Iterator[None]:
+        """Count the outcome of a job that runs in the block, and how long it took."""
         started_s = time.monotonic()
         outcome = _EXCUSED
         try:
             yield
             outcome = _SERVED
-            self._job_seconds.labels(lane).observe(time.monotonic() - started_s)
+            self._job_seconds.labels(lane).observe(time.monotonic() - started_s, exemplar())
         except Exception as error:
             outcome = _EXCUSED if _code(error) in _CALLERS_CODES else _FAILED
             raise
         finally:
             self._jobs.labels(lane, outcome).inc()
+            self._tenant_jobs.labels(self._tenants.label(tenant), outcome).inc()
 
     def count_refusal(self, lane: Lane, budget: str) -> None:
         """Count a refused job by its lane and the exhausted budget."""
@@ -168,6 +168,31 @@ def _code(error: Exception) -> int:
             return error.code
         case _:
             return Code.INTERNAL
+
+
+def _tenant_jobs(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "arno_gateway_tenant_jobs_total",
+        "Jobs asked for, by tenant: served, failed, or excused.",
+        ["tenant", "outcome"],
+        registry=registry,
+    )
+
+
+def _backends(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    memory = Gauge(
+        "arno_gateway_store_memory_bytes",
+        "Memory of the result store: used, and its limit; absent where it may not be asked.",
+        ["of"],
+        registry=registry,
+    )
+    up = Gauge(
+        "arno_gateway_backend_up",
+        "Whether a backend answered when it was last asked, and was not full.",
+        ["backend"],
+        registry=registry,
+    )
+    return memory, up
 
 
 def _keys_ok(registry: CollectorRegistry) -> Gauge:

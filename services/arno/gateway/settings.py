@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import Field, field_validator
 
 from arno.bus.settings import BusSettings
-from arno.ops.config import ObservabilitySettings, Settings
+from arno.ops.config import ObservabilitySettings, Settings, TenantMetricsSettings
 from arno.results.settings import ResultSettings
 
 _KIB: Final = 1024
@@ -219,10 +219,11 @@ class AccessSettings(Settings):
         1.0, gt=0, le=60, description="How often that file is looked at for changes, in seconds."
     )
     quota_share: float = Field(
-        1.0,
-        gt=0,
+        0.0,
+        ge=0,
         le=1,
-        description="Part of every tenant's quota that this gateway grants: 1 / their number.",
+        description="Part of every tenant's quota that this gateway grants; 0: 1 / the number of "
+        "gateways on its result store, counted every second.",
     )
     tenant_open_share: float = Field(
         0.5,
@@ -243,6 +244,11 @@ class AccessSettings(Settings):
 
 
 class GatewaySettings(
-    GatewayLimits, AccessSettings, BusSettings, ResultSettings, ObservabilitySettings
+    GatewayLimits,
+    AccessSettings,
+    BusSettings,
+    ResultSettings,
+    TenantMetricsSettings,
+    ObservabilitySettings,
 ):
     """All settings of the gateway process."""

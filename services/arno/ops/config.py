@@ -66,6 +66,17 @@ class ObservabilitySettings(LogSettings):
     )
 
 
+class TenantMetricsSettings(Settings):
+    """What gateways and workers tell about tenants."""
+
+    metrics_tenants_max: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        description="Tenants that metrics name; later ones are counted together, as (others).",
+    )
+
+
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 

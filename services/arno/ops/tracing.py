@@ -156,6 +156,18 @@ def trace_headers() -> dict[str, bytes]:
     return {key: value.encode("ascii") for key, value in text.items()}
 
 
+def exemplar(of: trace.Span | None = None) -> dict[str, str] | None:
+    """Return what leads from an observed time to its trace; None where the trace is not sent.
+
+    Args:
+        of: The span of the work; None: the present one.
+    """
+    found = of or trace.get_current_span()
+    if not found.is_recording():
+        return None
+    return {"trace_id": format_trace_id(found.get_span_context().trace_id)}
+
+
 def current_trace_id() -> str | None:
     """Return the trace that the calling code works on, as 32 hex digits, or None."""
     found = trace.get_current_span().get_span_context()

@@ -25,7 +25,7 @@ from arno.results.connection import (
 )
 from arno.results.job_reader import JobReader
 from arno.results.jobs import PLAIN_TERMS, JobSnapshot, JobTerms
-from arno.results.keys import PACE_TIME_TO_LIVE_S, KeySpace
+from arno.results.keys import GATEWAY_TIME_TO_LIVE_S, PACE_TIME_TO_LIVE_S, KeySpace
 from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
@@ -60,6 +60,7 @@ class GatewayStore:
         """
         self._keys = KeySpace(settings.redis_key_prefix)
         self._time_to_live_s = settings.result_time_to_live_s
+        self._gateway = gateway
         self._stream = self._keys.wake_ups(gateway)
         self._clock = clock
         self._waiters = Waiters()
@@ -87,6 +88,7 @@ class GatewayStore:
         self._forget_script = register(script_text("forget"))
         self._paces_script = register(script_text("paces"))
         self._models_script = register(script_text("models"))
+        self._gateways_script = register(script_text("gateways"))
         self._blobs = BlobWriter(self._redis, self._keys, self._connections)
 
     async def start(self) -> None:
@@ -331,6 +333,15 @@ class GatewayStore:
             )
         models = [types_pb2.Model.FromString(bytes(one)) for one in sorted(set(found))]
         return sorted(models, key=lambda model: model.name)
+
+    async def gateway_count(self) -> int:
+        """Note that this gateway serves, and return how many do, itself among them."""
+        args: list[str | int] = [self._gateway, GATEWAY_TIME_TO_LIVE_S]
+        with translated("count the gateways"):
+            count: Any = await self._batcher.run(
+                self._gateways_script, keys=[self._keys.gateways()], args=args
+            )
+        return int(count)
 
     async def _forget(self, job_id: str, verb: str, *, tombstone: bool = True) -> None:
         self._waiters.forget(job_id)

@@ -22,6 +22,8 @@ arno:undelivered               stream until it is removed;    `arno notify`
                                       10,000 entries
 arno:paces, arno:models        hash   5 s after its newest    workers: report_pace
                                       field
+arno:gateways                  hash   5 s after its newest    gateways: gateways
+                                      field
 arno:worker:{worker}           string half a claim timeout    workers: begin, report_alive,
                                       after its newest sign,  report_gone
                                       30 days after its end
@@ -63,6 +65,8 @@ which it reported it.
 
 ``arno:models`` maps each worker to the Unix time of the same report and a serialized ``Model``.
 
+``arno:gateways`` maps each gateway that shares quotas to the Unix time at which it noted itself.
+
 ``arno:worker:{worker}`` is ``alive`` while the worker gives signs of life, ``left`` after it left
 in order, and ``died`` where it could still report its own failure. A holder of a job without such
 a key has died while it held the job.
@@ -91,6 +95,9 @@ from urllib.parse import quote
 
 PACE_TIME_TO_LIVE_S: Final = 5
 """A worker that has not reported its pace for this time counts as gone."""
+
+GATEWAY_TIME_TO_LIVE_S: Final = 5
+"""A gateway that has not noted itself for this time has no part in quotas."""
 
 WORKER_END_TIME_TO_LIVE_S: Final = 30 * 86_400
 """How long a worker's end is remembered: a job that it has handed back may wait meanwhile."""
@@ -146,6 +153,10 @@ class KeySpace:
     def models(self) -> str:
         """Return the key of the hash of the workers' models."""
         return f"{self.prefix}:models"
+
+    def gateways(self) -> str:
+        """Return the key of the hash of the gateways that share quotas."""
+        return f"{self.prefix}:gateways"
 
     def worker(self, worker: str) -> str:
         """Return the key that holds whether a worker is alive."""

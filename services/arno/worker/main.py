@@ -80,7 +80,7 @@ def run_worker(
     departure = _Departure()
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     registry = CollectorRegistry()
-    metrics = WorkerMetrics(registry)
+    metrics = WorkerMetrics(registry, tenants_max=settings.metrics_tenants_max)
     current: list[Worker] = []
     health = HealthServer(
         host=settings.metrics_host,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,11 +15,16 @@ from arno.bus.ports import ConsumerStatistics
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.engine.interface import EngineStatistics
 from arno.errors import PoisonedJobError, StoredJobError
+from arno.ops.tenant_labels import TenantLabels
+from arno.ops.tracing import exemplar
 from arno.vocabulary import JobState, Lane
 from arno.worker.job import Job, UnreadableRecordError
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
+
+Exemplar: TypeAlias = "dict[str, str] | None"
+"""Leads from an observed time to its trace."""
 
 # From a null engine's answer to a batch job that waited for hours.
 _JOB_BUCKETS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
@@ -30,9 +35,15 @@ _STAGE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 class WorkerMetrics:
     """The metrics of one worker process. Any thread."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register the metrics that are counted; `follow` registers those that are read."""
+    def __init__(self, registry: CollectorRegistry, *, tenants_max: int = 100) -> None:
+        """Register the metrics that are counted; `follow` registers those that are read.
+
+        Args:
+            registry: Where they go.
+            tenants_max: Tenants that have labels of their own.
+        """
         self._registry = registry
+        self._tenants = TenantLabels(count_max=tenants_max)
         self.cold_start = Gauge(
             "arno_worker_cold_start_seconds",
             "From the start of the process to a warm model.",
@@ -52,6 +63,12 @@ class WorkerMetrics:
         )
         self.jobs = self._counter("jobs", "Jobs ended, by state.", "state")
         self.dead_letters = self._counter("dead_letters", "Records given up, by reason.", "reason")
+        self._tenant_tokens = self._counter(
+            "tenant_tokens", "Tokens of stored answers: a tenant's part of the decoding.", "tenant"
+        )
+        self._tenant_images = self._counter(
+            "tenant_images", "Images of ended jobs: a tenant's part of the encoding.", "tenant"
+        )
         self.duplicates = self._counter("duplicates", "Ends dropped: the job had ended before.")
         self.repeated_deliveries = self._counter("repeated_deliveries", "Deliveries of ended jobs.")
         self.store_failures = self._counter("store_failures", "Calls that missed the store.")
@@ -80,13 +97,20 @@ class WorkerMetrics:
             self.duplicates.inc()
             return
         self.jobs.labels(state.value).inc()
-        lane = job.lane
-        self._job.labels(lane).observe((outcome.ended_at_ms - job.record.submitted_at_ms) / 1000)
-        self._queue.labels(lane).observe(job.queue_s)
-        for n, result in enumerate(outcome.response.results):
-            self._observe_result(lane, result, first=n == 0)
+        lane, sample = job.lane, exemplar(job.span)
+        job_s = (outcome.ended_at_ms - job.record.submitted_at_ms) / 1000
+        self._job.labels(lane).observe(job_s, sample)
+        self._queue.labels(lane).observe(job.queue_s, sample)
+        tenant = self._tenants.label(job.record.tenant)
+        results = outcome.response.results
+        self._tenant_images.labels(tenant).inc()
+        self._tenant_tokens.labels(tenant).inc(sum(one.answer.token_count for one in results))
+        for n, result in enumerate(results):
+            self._observe_result(lane, result, sample, first=n == 0)
 
-    def _observe_result(self, lane: str, result: types_pb2.TaskResult, *, first: bool) -> None:
+    def _observe_result(
+        self, lane: str, result: types_pb2.TaskResult, sample: Exemplar, *, first: bool
+    ) -> None:
         task = _task_name(result.task)
         self._tasks.labels(task, result.WhichOneof("outcome")).inc()
         if not result.HasField("answer"):
@@ -96,11 +120,11 @@ class WorkerMetrics:
             reason = types_pb2.FinishReason.Name(answer.finish_reason)
             self._truncations.labels(task, reason.removeprefix("FINISH_REASON_")).inc()
         if first:
-            self._prepare.labels(lane).observe(_seconds(answer.timings.prepare))
+            self._prepare.labels(lane).observe(_seconds(answer.timings.prepare), sample)
         encode_s = _seconds(answer.timings.encode)
         if encode_s > 0:
-            self._encode.labels(lane).observe(encode_s)
-        self._decode.labels(lane).observe(_seconds(answer.timings.decode))
+            self._encode.labels(lane).observe(encode_s, sample)
+        self._decode.labels(lane).observe(_seconds(answer.timings.decode), sample)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"arno_worker_{name}_total", meaning, labels, registry=self._registry)

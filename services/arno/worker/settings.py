@@ -8,11 +8,13 @@ from pydantic import Field
 
 from arno.bus.settings import BusSettings
 from arno.engine.settings import EngineSettings
-from arno.ops.config import ObservabilitySettings
+from arno.ops.config import ObservabilitySettings, TenantMetricsSettings
 from arno.results.settings import ResultSettings
 
 
-class WorkerSettings(BusSettings, ResultSettings, EngineSettings, ObservabilitySettings):
+class WorkerSettings(
+    BusSettings, ResultSettings, EngineSettings, TenantMetricsSettings, ObservabilitySettings
+):
     """Settings of a worker, with those of its bus, its store and its engine.
 
     A prepared image takes about 7 MB, and each lane may hold ``window`` of them.

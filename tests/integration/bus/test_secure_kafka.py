@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 from pathlib import Path
@@ -22,8 +23,10 @@ from arno.bus import (
     make_publisher,
 )
 from arno.bus.kafka import settings as kafka_settings
+from arno.cli.main import root
 from arno.errors import ArnoError, BackendUnavailableError, ConfigurationError
 from arno.vocabulary import Lane
+from click.testing import CliRunner
 from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,
@@ -235,3 +238,25 @@ def test_who_lacks_anything_is_not_let_in_and_says_no_secret(
 def test_settings_that_contradict_each_other_stop_the_start(fields, said):
     with pytest.raises(ConfigurationError, match=said):
         make_admin(BusSettings(**fields)).describe()
+
+
+@pytest.mark.usefixtures("topics")
+def test_doctor_finds_a_wrong_password_and_passes_with_the_environment_of_a_pod(
+    settings_of, tmp_path, monkeypatch
+):
+    # As in an image: the folder cannot be written, and nothing says where data would go.
+    monkeypatch.chdir("/proc")
+    settings, password = settings_of("gateway"), tmp_path / "kafka-password"
+    names = [f"kafka_{name}" for name in ("bootstrap", "security_protocol", "username")]
+    names += [f"kafka_{name}" for name in ("ca", "client_cert", "client_key")]
+    variables = {f"ARNO_{name.upper()}": str(getattr(settings, name)) for name in names}
+    variables["ARNO_KAFKA_PASSWORD_FILE"] = str(password)
+    for word, level in ((USERS["gateway"], "OK"), ("another-password", "FAIL")):
+        password.write_text(word)
+        done = CliRunner(env=variables).invoke(root, ["doctor", "--json"])
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        levels = [one["level"] for one in found if one["subject"] == "kafka"]
+        assert levels == ["OK", level], found
+        faults = [one["subject"] for one in found if one["level"] == "FAIL"]
+        assert faults == ([] if level == "OK" else ["kafka"]), found
+        assert word not in done.output

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import grpc
 import pytest
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from arno.errors import QuotaExceededError
 from arno.gateway.access.api_key import new_key
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from support.eventually import eventually
+from support.eventually import eventually, eventually_async
 from support.gateway_calls import config, fault_of, frame, infer_request
 from support.stand_in_worker import StandInWorker
 
@@ -45,6 +47,38 @@ def worker(guarded):
 def patient_worker(guarded):
     with StandInWorker(guarded.settings, answers=False) as worker:
         yield worker
+
+
+async def test_gateways_divide_quotas_by_their_number(keys, gateway_settings, running_gateway):
+    keys.key("acme", jobs_in_flight=4)
+    settings = gateway_settings(keys_file=keys.path)
+
+    def granted(gateway) -> int:
+        """Return how many jobs of the tenant this gateway holds before it refuses one."""
+        with ExitStack() as jobs:
+            for count in range(10):
+                try:
+                    jobs.enter_context(gateway.gateway._access.quotas.hold("acme", 1))
+                except QuotaExceededError:
+                    return count
+        raise AssertionError("it refuses none")
+
+    async def grants(gateway, count) -> None:
+        async def does():
+            return granted(gateway) == count
+
+        await eventually_async(does)
+
+    async with running_gateway(settings, "one") as one:
+        assert granted(one) == 4
+        async with running_gateway(settings, "two") as two:
+            assert granted(two) == 2
+            await grants(one, 2)
+        # The one that has left is silent, and counts for five seconds more.
+        await grants(one, 4)
+    fixed = settings.model_copy(update={"quota_share": 0.25})
+    async with running_gateway(fixed, "three") as three:
+        assert granted(three) == 1
 
 
 async def call(channel, method, request=None, **options):

@@ -280,10 +280,14 @@ async def test_gateway_sees_how_full_redis_is_where_its_user_may_ask(settings_of
         await store.close()
 
 
-def redis_finding(**variables: str) -> dict[str, str]:
+def all_redis_findings(**variables: str) -> list[dict[str, str]]:
     done = CliRunner(env=variables).invoke(root, ["doctor", "--json", "--data", "absent"])
     findings = [json.loads(line) for line in done.output.splitlines()]
-    return next(one for one in findings if one["subject"] == "redis")
+    return [one for one in findings if one["subject"] == "redis"]
+
+
+def redis_finding(**variables: str) -> dict[str, str]:
+    return all_redis_findings(**variables)[0]
 
 
 def test_doctor_reaches_redis_as_the_servers_would(settings_of, server):
@@ -292,6 +296,9 @@ def test_doctor_reaches_redis_as_the_servers_would(settings_of, server):
     variables = {f"ARNO_{name.upper()}": str(getattr(settings, name)) for name in names}
     found = redis_finding(**variables)
     assert (found["level"], found["found"]) == ("OK", f"127.0.0.1:{server.port} answers, over TLS")
+    wrong = all_redis_findings(**{**variables, "ARNO_REDIS_PASSWORD_FILE": __file__})
+    assert [one["level"] for one in wrong] == ["OK", "FAIL"]
+    assert [one["level"] for one in all_redis_findings(**variables)] == ["OK", "OK"]
     distrust = redis_finding(**{**variables, "ARNO_REDIS_CA": str(settings.redis_client_cert)})
     assert distrust["level"] == "FAIL"
     assert "certificate" in distrust["found"]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -15,12 +16,17 @@ import grpc
 import pytest
 from arno.api.v1 import vision_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support import builders, tied_process
 from support.eventually import eventually
 from support.gateway_calls import infer_request
 
 pytestmark = [pytest.mark.redis, pytest.mark.model, pytest.mark.timeout(240)]
 
+HISTOGRAMS = {
+    *("arno_gateway_request_seconds", "arno_gateway_job_seconds", "arno_worker_job_seconds"),
+    *(f"arno_worker_{stage}_seconds" for stage in ("queue", "prepare", "encode", "decode")),
+}
 STAGES = {"receive", "admit", "publish", "queue", "prepare", "encode", "decode", "store"}
 
 
@@ -95,6 +101,24 @@ class Processes:
         return eventually(found, timeout_s=90, what=f"{verb}: {words}")
 
 
+def exemplars_of(processes: Processes, line: str) -> dict[str, str]:
+    """Read /metrics as Prometheus does; return the trace that each histogram leads to."""
+    verb = "gateway" if line == "serving on" else "worker"
+    said = processes.line(verb, line)
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{said.get('metrics_port') or said['port']}/metrics",
+        headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - http
+        families = list(text_string_to_metric_families(response.read().decode()))
+    return {
+        family.name: sample.exemplar.labels["trace_id"]
+        for family in families
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+
+
 async def ask(port: int) -> Any:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = vision_pb2_grpc.VisionServiceStub(channel)
@@ -113,9 +137,17 @@ def test_a_request_is_one_trace_with_every_stage(
             timeout_s=20,
             what=f"every stage: {[span.name for _, span in sink.spans]}",
         )
+        exemplars = {
+            name: trace_id
+            for line in ("serving on", "probes and metrics")
+            for name, trace_id in exemplars_of(processes, line).items()
+        }
     assert processes.exit_codes == [0, 0]
     calls = [span for _, span in sink.spans if span.name == "gateway Infer"]
     assert len(calls) == 1
+    # Each histogram of the request's way leads to its trace.
+    assert exemplars.keys() >= HISTOGRAMS
+    assert set(exemplars.values()) == {calls[0].trace_id.hex()}
     ours = [(service, span) for service, span in sink.spans if span.trace_id == calls[0].trace_id]
     stages = {span.name: (service, span) for service, span in ours}
     assert stages.keys() >= STAGES | {"gateway Infer", "arno.job"}

@@ -176,6 +176,20 @@ async def test_models_of_live_workers_are_listed_once(
     assert raw.hlen(f"{unique_prefix}:models") == 3
 
 
+async def test_gateways_count_each_other_and_forget_one_that_is_silent(
+    new_store: StoreFactory, raw: redis.Redis, unique_prefix: str
+) -> None:
+    one, other = await new_store("g1"), await new_store("g2")
+    assert await one.gateway_count() == 1
+    assert await other.gateway_count() == 2
+    assert await one.gateway_count() == 2
+    raw.hset(f"{unique_prefix}:gateways", "g2", "1700000000")
+    raw.hset(f"{unique_prefix}:gateways", "foreign", "no time")
+    assert await one.gateway_count() == 1
+    assert raw.hkeys(f"{unique_prefix}:gateways") == [b"g1"]
+    assert 0 < raw.ttl(f"{unique_prefix}:gateways") <= 5
+
+
 async def test_later_ends_are_counted(
     worker: WorkerStore, raw: redis.Redis, unique_prefix: str
 ) -> None:

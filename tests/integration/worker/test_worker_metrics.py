@@ -31,6 +31,8 @@ def test_series_say_what_became_of_jobs_and_tasks(
         'arno_worker_partitions{lane="interactive"}',
         'arno_worker_rebalances_total{lane="interactive"}',
         "arno_worker_busy_seconds_total",
+        'arno_worker_tenant_images_total{tenant="default"} 2.0',
+        'arno_worker_tenant_tokens_total{tenant="default"}',
         "arno_worker_duplicates_total 0.0",
         # There from the start: an alert on its increase sees the first one.
         'arno_worker_dead_letters_total{reason="POISONED_JOB"} 0.0',

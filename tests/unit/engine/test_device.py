@@ -6,7 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from arno.engine.device import DeviceLostError, out_of_memory, require_device  # noqa: E402
+from arno.engine import device  # noqa: E402
+from arno.engine.device import (  # noqa: E402
+    DeviceLostError,
+    out_of_memory,
+    require_device,
+    why_no_gpu,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +75,25 @@ def test_a_lost_gpu_stays_lost_on_its_way_up():
 
 def test_without_a_gpu_every_failure_is_the_callers():
     require_device(RuntimeError("no GPU is in use"))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "said"),
+    [
+        (None, "580.65.06", "one for CPUs"),
+        ("13.2", None, "driver 580 or newer, and there is none"),
+        ("13.2", "570.124.06", "driver 580 or newer, and this is 570.124"),
+        ("12.8", "520.61.05", "driver 525 or newer, and this is 520.61"),
+        ("12.8", "570.124.06", "the driver is there"),
+        ("15.0", "570.124.06", "driver 580 or newer"),
+    ],
+)
+def test_a_machine_without_a_usable_gpu_says_which_driver_it_needs(
+    monkeypatch, tmp_path, cuda, driver, said
+):
+    file = tmp_path / "version"
+    if driver is not None:
+        file.write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Tue 2025\n")
+    monkeypatch.setattr(device, "_DRIVER_FILE", file)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    assert said in why_no_gpu()

@@ -21,6 +21,7 @@ from arno.gateway.backends import BackendMonitor
 from arno.gateway.metrics import GatewayMetrics
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.status import JobFailedError
+from arno.ops.tenant_labels import OTHER_TENANTS
 from arno.vocabulary import Lane
 from prometheus_client import CollectorRegistry
 
@@ -54,6 +55,16 @@ def test_a_served_job_counts_with_its_time(metrics, registry):
     assert counts(registry) == {"served": 1, "failed": 0, "excused": 0}
     lane = {"lane": "interactive"}
     assert registry.get_sample_value("arno_gateway_job_seconds_count", lane) == 1
+
+
+def test_jobs_count_for_their_tenant_and_those_of_later_ones_together(registry):
+    metrics = GatewayMetrics(registry, tenants_max=1)
+    for tenant in ("acme", "later", "acme", "latest"):
+        with metrics.job(Lane.BATCH, tenant):
+            pass
+    for tenant in ("acme", OTHER_TENANTS):
+        labels = {"tenant": tenant, "outcome": "served"}
+        assert registry.get_sample_value("arno_gateway_tenant_jobs_total", labels) == 2
 
 
 @pytest.mark.parametrize(

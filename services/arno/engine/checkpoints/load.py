@@ -34,6 +34,7 @@ from arno.engine.checkpoints.folders import (
 )
 from arno.engine.checkpoints.stored_weights import read_stored_weights
 from arno.engine.checkpoints.tokenizer import PromptTokenizer, load_tokenizer
+from arno.engine.device import why_no_gpu
 from arno.engine.int8 import INT8, require_int8
 from arno.engine.interface import ModelCard
 from arno.engine.settings import EngineSettings
@@ -159,7 +160,11 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if count else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
-        found = f"its last GPU is cuda:{count - 1}" if count else "it has no usable GPU"
+        found = (
+            f"its last GPU is cuda:{count - 1}"
+            if count
+            else f"it has no usable GPU: {why_no_gpu()}"
+        )
         raise ModelError(f"device: {name} was asked for of this machine, and {found}")
     return device
 

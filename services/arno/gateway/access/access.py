@@ -50,7 +50,7 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
     keys = None if path is None else KeyRing(path, check_interval_s=interval_s)
     quotas = TenantQuotas(
         keys.limits if keys else _no_limits,
-        share=settings.quota_share,
+        share=settings.quota_share or 1.0,
         retry_delay_s=limits.overload_retry_s,
         open_defaults=_open_defaults(limits, settings.tenant_open_share) if keys else None,
         stored_bytes_default=settings.tenant_stored_bytes_max if keys else None,

@@ -1,6 +1,6 @@
 """The quotas of tenants: calls and frames per second, jobs and bytes in flight, open calls.
 
-Each gateway counts by itself; `quota_share` is the part of a quota that it grants. Nothing waits: a
+Each gateway counts by itself and grants a part of each quota (`quota_share`). Nothing waits: a
 caller above its quota is refused at once, with a retry delay.
 """
 
@@ -75,6 +75,10 @@ class TenantQuotas:
         self._stored_bytes_default = stored_bytes_default
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
+
+    def grant(self, share: float) -> None:
+        """Grant this part of each quota from now on; what is held already stays."""
+        self._share = share
 
     def spend_request(self, tenant: str) -> None:
         """Count one call, or one frame of a stream.

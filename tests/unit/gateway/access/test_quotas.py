@@ -103,6 +103,19 @@ def test_share_divides_every_quota_and_never_down_to_nothing():
         pass
 
 
+def test_a_share_that_changes_counts_from_the_next_job_on():
+    book = quotas(share=1.0, acme=TenantLimits(jobs_in_flight=4))
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(book.hold("acme", 1))
+        book.grant(0.5)
+        with pytest.raises(QuotaExceededError, match="allowed: 2"), book.hold("acme", 1):
+            pass
+        book.grant(1.0)
+        with book.hold("acme", 1):
+            pass
+
+
 @pytest.mark.parametrize("quota", ["calls_open", "streams_open"])
 def test_open_calls_are_bounded_by_a_default_that_the_tenants_own_limit_replaces(quota):
     book = TenantQuotas(
