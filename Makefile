@@ -1,7 +1,7 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-unit check format protos reference sync rules scaling dashboards chart tiny tiny-smoke bench chaos bridge-test \
-  fuzz k8s-check audit images kafka install tools clean
+.PHONY: help demo site test test-unit check format protos reference sync rules scaling dashboards chart tiny tiny-smoke bench \
+  chaos bridge-test fuzz k8s-check audit images kafka install tools clean observe-test image-test
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
@@ -106,6 +106,12 @@ bridge-test: install tools ## Kill `arno ingest`, its broker, gateway and worker
 
 fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated calls to a real gateway (seed=7 for others).
 	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed)
+
+observe-test: install tools ## Break real installations under a real Prometheus: exactly the right alert fires (ten minutes; `only=poison` for one).
+	PYTHONPATH=tests $(bin)/python -m observe $(if $(only),--only $(only))
+
+image-test: install ## Build the gateway's image with buildah on a stand-in base and run it as a cluster would (needs root, buildah, podman, runc, debootstrap).
+	scripts/image_lab
 
 k8s-check: install tools ## Check each component on each overlay, each pair of components, kube-score, and that the chart equals the overlays.
 	scripts/install_test_tools kubernetes

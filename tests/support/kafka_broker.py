@@ -63,7 +63,7 @@ class KafkaBroker(Server):
 
     def await_ready(self) -> None:
         """Return once a launched broker accepts."""
-        self._await_port(timeout_s=60)
+        self._await_port(timeout_s=120)
 
     def stop(self) -> None:
         """End it in order (SIGTERM), and keep its class-data archive for later brokers."""
@@ -88,7 +88,7 @@ class KafkaBroker(Server):
         properties.write_text(self._properties())
         command = [*self._java(), "kafka.tools.StorageTool", "format", *self._identity()]
         command += ["-c", str(properties)]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=180)
         # What the tool loads is not what a broker loads.
         self._new_archive.unlink(missing_ok=True)
 

@@ -60,3 +60,15 @@ def test_advice_is_shown_as_it_must_be_typed():
     Console(file=out, width=120).print(_table([finding]))
     assert "pip install 'arno[worker]'" in out.getvalue()
     assert "no [torch]" in out.getvalue()
+
+
+@pytest.mark.parametrize(("named", "level"), [(False, Level.WARN), (True, Level.FAIL)])
+def test_a_folder_that_cannot_be_written_fails_only_where_it_was_named(monkeypatch, named, level):
+    # As in a pod, whose file system is read-only.
+    monkeypatch.setattr(checks.os, "access", lambda *_: False)
+    assert checks.check_disk(Path(".arno"), named=named).level is level
+
+
+def test_without_torch_no_model_is_looked_for(monkeypatch):
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None)
+    assert checks.check_model("tiny").level is Level.WARN
