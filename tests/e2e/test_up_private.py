@@ -22,21 +22,23 @@ _NOBODY = 65_534
 # The interpreter may stand where another user cannot read it, so the child begins as root.
 _ATTACK = """
 import os, pathlib, socket, sys
-folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+data, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+kept = [data, *map(pathlib.Path, sys.argv[4:])]
 os.setgroups([])
 os.setgid(int(sys.argv[3]))
 os.setuid(int(sys.argv[3]))
-for name in (".", "redis.conf", "password", "appendonlydir", "appendonly.aof"):
-    try:
-        found = folder / name
-        print("open:", name, list(found.iterdir()) if name == "." else found.read_bytes()[:20])
-    except PermissionError:
-        pass
-try:
-    (folder / "planted").write_text("x")
-    print("written")
-except PermissionError:
-    pass
+for path, folder in ((path, folder) for path in kept for folder in (False, True)):
+    attempts = {
+        "listed": lambda: os.listdir(path) if folder else path.open("rb").read(20),
+        "written": lambda: (path / "planted" if folder else path).open("ab"),
+        "removed": lambda: path.unlink(),
+    }
+    for deed, attempt in attempts.items():
+        try:
+            attempt()
+            print(deed, path)
+        except (PermissionError, IsADirectoryError, NotADirectoryError):
+            pass
 for command in ("KEYS *", "SET a b", "CONFIG SET dir /", "FLUSHALL"):
     with socket.socket() as connection:
         connection.connect(("127.0.0.1", port))
@@ -63,8 +65,10 @@ def test_other_user_reads_nothing_and_writes_nothing(tmp_path: Path) -> None:
     try:
         state = json.loads((up.data / "up.json").read_text())
         port = urlsplit(state["redis_url"]).port
+        kept = sorted(up.data.rglob("*"))
+        assert {"password", "up.json", "logs"} <= {path.name for path in kept}
         attack = subprocess.run(
-            [sys.executable, "-c", _ATTACK, up.data / "redis", str(port), str(_NOBODY)],
+            [sys.executable, "-c", _ATTACK, up.data, str(port), str(_NOBODY), *kept],
             capture_output=True,
             text=True,
             check=False,
