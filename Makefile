@@ -16,6 +16,8 @@ seconds ?= 600
 seed ?= 1
 # How often `make bridge-test` kills.
 kills ?= 10
+# Mutated inputs that `make fuzz` gives to each parser.
+inputs ?= 20000
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -104,8 +106,8 @@ chaos: install tools ## Disturb every part under load for ten minutes (seconds=6
 bridge-test: install tools ## Kill `arno ingest`, its broker, gateway and worker ten times under load (kills=20 for more), and judge the topics.
 	PYTHONPATH=tests $(bin)/python -m chaos.bridge --kills $(kills) --out benchmarks/results/streams-kills.json
 
-fuzz: install tools ## Decode 20,000 mutated images and send 20,000 mutated calls to a real gateway (seed=7 for others).
-	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed)
+fuzz: install tools ## Give 20,000 mutated inputs to every parser and send as many mutated calls to a real gateway (seed=7 for others, inputs=100000 for more, only=keys for one).
+	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed) --inputs $(inputs) --only "$(only)"
 
 observe-test: install tools ## Break real installations under a real Prometheus: exactly the right alert fires (ten minutes; `only=poison` for one).
 	PYTHONPATH=tests $(bin)/python -m observe $(if $(only),--only $(only))
@@ -119,6 +121,10 @@ k8s-check: install tools ## Check each component on each overlay, each pair of c
 
 audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX), and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
 	$(bin)/python scripts/audit.py
+
+.PHONY: pins
+pins: install ## Write the digest behind the tag of every foreign image in deploy/docker, docker-compose.yml and k8s (needs the registries).
+	$(bin)/python scripts/pin_images.py
 
 images: install ## Build all images of deploy/docker as arno/NAME:VERSION with docker or buildah (PREFIX, BUILDER), and list what is in them.
 	scripts/build_images

@@ -1,49 +1,100 @@
-"""`python -m fuzz`: mutated images against the decoder, mutated calls against a real gateway."""
+"""`python -m fuzz`: mutated bytes for every parser, mutated calls to a real gateway."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import grpc
 from fuzz.calls import SLOW_S, CallFuzzer, CallReport
 from fuzz.seeds import call_seeds
-from fuzz.supervised import decode_supervised
+from fuzz.supervised import read_supervised
+from fuzz.targets import TARGETS, Target
 
 from benchmarks.stack import Stack, running_stack
 
 GROWTH_BYTES = 64 * 1024 * 1024
+CALLS = "calls"
 _INFER = "/arno.api.v1.VisionService/Infer"
+_ROOT = Path(__file__).resolve().parents[2]
+_PAGE = _ROOT / "docs" / "security.md"
+_BEGIN, _END = "<!-- figures of make fuzz -->", "<!-- end of figures -->"
+
+
+@dataclass(slots=True)
+class Figures:
+    """What became of one target.
+
+    Attributes:
+        name: Of the target.
+        inputs: Mutations that were sent, seeds left out.
+        taken: Inputs that were read, or calls that succeeded.
+        slowest_s: The longest that one took.
+        seconds: That all took.
+        faults: What may not happen.
+    """
+
+    name: str
+    inputs: int
+    taken: int
+    slowest_s: float
+    seconds: float
+    faults: list[str]
 
 
 @click.command()
-@click.option("--images", default=20_000, show_default=True, help="Mutated images to decode.")
-@click.option("--calls", default=20_000, show_default=True, help="Mutated calls to send.")
+@click.option("--inputs", default=20_000, show_default=True, help="Mutations for each target.")
 @click.option("--seed", default=0, show_default=True, help="Number of the first mutation.")
-def main(images: int, calls: int, seed: int) -> None:
+@click.option("--only", default="", help=f"One target: {', '.join([*TARGETS, CALLS])}.")
+@click.option(
+    "--keep",
+    default=_ROOT / "fuzz-faults",
+    show_default="fuzz-faults",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the bytes that led to a fault; move them to tests/fuzz/corpus/TARGET.",
+)
+@click.option("--write", is_flag=True, help="Write the figures into docs/security.md.")
+def main(inputs: int, seed: int, only: str, keep: Path, *, write: bool) -> None:
     """Print what became of all of them; exit with 1 where something happened that may not."""
-    faults = [*_images(seed, images), *_calls(seed, calls)]
+    if only and only not in (*TARGETS, CALLS):
+        raise click.BadParameter(f"{only!r} is none of {', '.join([*TARGETS, CALLS])}")
+    found = [
+        _parser(target, seed, inputs, keep)
+        for name, target in TARGETS.items()
+        if only in ("", name)
+    ]
+    found += [_calls(seed, inputs)] if only in ("", CALLS) else []
+    faults = [fault for figures in found for fault in figures.faults]
     for fault in faults:
         click.echo(f"FAULT {fault}")
     click.echo(f"fuzz: {'failed' if faults else 'passed'}, {len(faults)} faults")
+    if write:
+        write_figures(_PAGE, found)
     sys.exit(1 if faults else 0)
 
 
-def _images(seed: int, count: int) -> list[str]:
-    done = decode_supervised(seed, count)
-    report = done.report
+def _parser(target: Target, seed: int, count: int, keep: Path) -> Figures:
+    began_s = time.monotonic()
+    done = read_supervised(target, seed, count, keep)
+    report, seconds = done.report, time.monotonic() - began_s
     click.echo(
-        f"images: {count} mutations from seed {seed}: {report.decoded_count} decoded, "
-        f"{report.refused_count} refused; slowest {report.slowest_s * 1000:.0f} ms (number "
-        f"{report.slowest}); memory grew by {done.growth_bytes / 1e6:.1f} MB"
+        f"{target.name}: {count} mutations from seed {seed} in {seconds:.0f} s: "
+        f"{report.read_count} read, {report.refused_count} refused; slowest "
+        f"{report.slowest_s * 1000:.0f} ms (number {report.slowest}); memory grew by "
+        f"{done.growth_bytes / 1e6:.1f} MB"
     )
-    return [*done.faults, *_limits("decoder", report.slowest_s, done.growth_bytes)]
+    faults = [*report.faults, *_limits(target.name, report.slowest_s, done.growth_bytes)]
+    return Figures(target.name, count, report.read_count, report.slowest_s, seconds, faults)
 
 
-def _calls(seed: int, count: int) -> list[str]:
+def _calls(seed: int, count: int) -> Figures:
+    began_s = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="arno-fuzz-") as folder,
         running_stack(Path(folder), bus="redis") as stack,
@@ -61,7 +112,8 @@ def _calls(seed: int, count: int) -> list[str]:
     if not alive:
         faults.append("the gateway does not answer a sound request any more")
     faults += [line for line in log.splitlines() if "Traceback" in line or "unexpected" in line][:5]
-    return faults
+    seconds = time.monotonic() - began_s
+    return Figures(CALLS, count, report.codes["OK"], report.slowest_s, seconds, faults)
 
 
 async def _attack(stack: Stack, seed: int, count: int) -> tuple[CallReport, int, bool]:
@@ -86,6 +138,26 @@ def _limits(what: str, slowest_s: float, growth_bytes: int) -> list[str]:
     if growth_bytes > GROWTH_BYTES:
         faults.append(f"{what}: memory grew by {growth_bytes} bytes; allowed: {GROWTH_BYTES}")
     return faults
+
+
+def write_figures(page: Path, found: list[Figures]) -> None:
+    """Replace the figures between their two marks on a page."""
+    before, _, rest = page.read_text().partition(_BEGIN)
+    _, mark, after = rest.partition(_END)
+    if not mark:
+        raise click.ClickException(f"{page}: the marks of the figures are missing")
+    rows = [
+        f"| {one.name} | {one.inputs} | {one.taken} | {len(one.faults)} | {one.seconds:.0f} | "
+        f"{one.slowest_s * 1000:.0f} |"
+        for one in found
+    ]
+    table = [
+        "| target | mutated inputs | taken | faults | seconds | slowest, ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+    ]
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}."
+    page.write_text("\n".join([before + _BEGIN, "", when, "", *table, "", _END + after]))
 
 
 if __name__ == "__main__":

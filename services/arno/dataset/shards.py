@@ -195,17 +195,25 @@ def _parquet_length(path: Path) -> int:
     try:
         metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError) as fault:
-        problem = f"cannot be read: {str(fault).splitlines()[0]}"
-        raise InvalidFieldError(field=str(path), problem=problem) from fault
+        raise _unreadable(path, fault) from fault
     return int(metadata.num_rows)
+
+
+def _unreadable(path: Path, fault: Exception) -> InvalidFieldError:
+    said = (str(fault).splitlines() or [type(fault).__name__])[0]
+    return InvalidFieldError(field=str(path), problem=f"cannot be read: {said}")
 
 
 @lru_cache(maxsize=_OPEN_GROUPS_MAX)
 def _row_group(path: Path, group: int) -> list[dict[str, Any]]:
+    pa = _pyarrow()
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        rows: list[dict[str, Any]] = file.read_row_group(group).to_pylist()
+    try:
+        with pq.ParquetFile(path) as file:
+            rows: list[dict[str, Any]] = file.read_row_group(group).to_pylist()
+    except (pa.ArrowException, OSError) as fault:
+        raise _unreadable(path, fault) from fault
     return rows
 
 
