@@ -17,6 +17,7 @@ from benchmarks.ask import Serving
 from benchmarks.comparison import Plan, compare
 from benchmarks.engines import ENGINES
 from benchmarks.fairness import measure_fairness
+from benchmarks.hostile import measure_hostile
 from benchmarks.journal import Journal
 from benchmarks.models import find_model
 from benchmarks.outage import measure_outage
@@ -30,6 +31,7 @@ from benchmarks.stages import Sizes, measure_stages
 from benchmarks.streams.verbs import add_verbs
 from benchmarks.suites import SUITES, Measurement
 from benchmarks.sweep import Sweep, sweep
+from benchmarks.tables import hostile as hostile_table
 
 logger = logging.getLogger("benchmarks")
 
@@ -80,6 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_argument("--repeats", type=int, default=3)
     _common(stages)
     stages.set_defaults(verb=_stages)
+    _add_whole(verbs)
+    add_verbs(verbs, _write, _HERE / "results")
+    report = verbs.add_parser("report", help="write the page from the results")
+    report.add_argument("--results", type=Path, default=_HERE / "results")
+    report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")
+    report.set_defaults(verb=_report)
+    return parser
+
+
+def _add_whole(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what measures all of Arno: real Kafka and Redis, a gateway, a worker."""
     overhead = verbs.add_parser(
         "overhead", help="what all but the engine costs: null engine, real Kafka and Redis"
     )
@@ -92,15 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     fairness.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     fairness.add_argument("--out", type=Path, default=_HERE / "results")
     fairness.set_defaults(verb=_fairness)
+    hostile = verbs.add_parser(
+        "hostile", help="what a hostile tenant does to another: attacks at the default limits"
+    )
+    hostile.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    hostile.add_argument("--only", default="", help="attacks whose names hold this word")
+    hostile.add_argument("--out", type=Path, default=_HERE / "results")
+    hostile.set_defaults(verb=_hostile)
     outage = verbs.add_parser("outage", help="a thousand requests while Kafka stands still")
     outage.add_argument("--out", type=Path, default=_HERE / "results")
     outage.set_defaults(verb=_outage)
-    add_verbs(verbs, _write, _HERE / "results")
-    report = verbs.add_parser("report", help="write the page from the results")
-    report.add_argument("--results", type=Path, default=_HERE / "results")
-    report.add_argument("--page", type=Path, default=_HERE.parent / "docs" / "benchmarks.md")
-    report.set_defaults(verb=_report)
-    return parser
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +181,12 @@ def _stages(arguments: argparse.Namespace) -> None:
     sizes = Sizes(arguments.requests, arguments.beams, arguments.tokens, arguments.repeats)
     serving = _serving(arguments.model, arguments)
     _write(measure_stages(arguments.name, arguments.model, serving, sizes), arguments.out)
+
+
+def _hostile(arguments: argparse.Namespace) -> None:
+    result = measure_hostile(seconds=arguments.seconds, only=arguments.only)
+    _write(result, arguments.out)
+    sys.stdout.write(hostile_table(result) + "\n")
 
 
 def _fairness(arguments: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import urllib.request
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +44,7 @@ def measure_fairness(*, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keys_file = folder / "keys.json"
-        keys_file.write_text(_key_file(keys).model_dump_json())
+        keys_file.write_text(key_file(keys).model_dump_json())
         keys_file.chmod(0o600)
         with running_stack(
             folder, gateway={"keys_file": keys_file}, worker_module="benchmarks.paced_worker"
@@ -52,7 +53,8 @@ def measure_fairness(*, seconds: float) -> dict[str, Any]:
     return {"name": "fairness", "kind": "fairness", "machine": machine, "budget": BUDGET, **found}
 
 
-def _key_file(keys: dict[str, ApiKey]) -> KeyFile:
+def key_file(keys: Mapping[str, ApiKey]) -> KeyFile:
+    """Return the file with a key of each tenant."""
     now = datetime.now(UTC)
     return KeyFile(
         version=1,

@@ -15,10 +15,12 @@ from typing import Final
 import click
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.cli.servers import KNOWN_SETTINGS
-from arno.engine.interface import Event, SequenceRequest
+from arno.engine.interface import Event, PreparedImage, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.ops.flags import settings_options
+from arno.ops.images import open_image
+from arno.ops.pixel_budget import PixelBudget
 from arno.worker.main import run_worker
 from arno.worker.settings import WorkerSettings
 
@@ -57,6 +59,15 @@ class PacedEngine(NullEngine):
         super().__init__(settings)
         self._scheduler: Scheduler[_Waiting] = Scheduler(LanePolicy())
         self._running: list[_Waiting] = []
+        self._image_limits = settings.image_limits
+        self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
+
+    def prepare(self, content: bytes) -> PreparedImage:
+        """Decode an image as a real engine does, within the same budget. Any thread."""
+        image = open_image(content, self._image_limits)
+        with self._pixel_budget.hold(image.header.width_px * image.header.height_px):
+            image.decode()
+        return super().prepare(content)
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence."""

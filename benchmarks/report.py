@@ -22,6 +22,7 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[Result], str]]]] = MappingProxyT
         "precision": ("What quicker number formats change", tables.precision),
         "soak": ("Memory over many requests", tables.soak),
         "overhead": ("What all the rest costs", tables.overhead),
+        "hostile": ("Two tenants, one hostile", tables.hostile),
     }
 )
 """The chapters of the page, in their order."""

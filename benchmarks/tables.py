@@ -215,6 +215,42 @@ def overhead(result: Result) -> str:
     )
 
 
+def hostile(result: Result) -> str:
+    """Return the section of what a hostile tenant does to another."""
+    head = ["attack", "p50 ms, alone", "attacked", "p95 ms, alone", "attacked", "ratio of p95"]
+    head += ["failed of", "the attacker was told", "load"]
+    rows = []
+    for run in result["runs"]:
+        alone, attacked = run["alone"]["latency_s"], run["attacked"]["latency_s"]
+        codes = run["attacked"]["codes"]
+        told = sorted(run["attacker_codes"].items())
+        rows.append(
+            [
+                run["attack"],
+                *(
+                    milliseconds(each[part])
+                    for part in ("p50", "p95")
+                    for each in (alone, attacked)
+                ),
+                figure(run["p95_ratio"]),
+                f"{sum(codes.values()) - codes.get('OK', 0)} of {sum(codes.values())}",
+                ", ".join(f"{code} {times}" for code, times in told) or "-",
+                figure(max(run["load_averages"])),
+            ]
+        )
+    aim = result["budget"]["p95_ratio"]
+    return "\n\n".join(
+        [
+            "One tenant asks at a quarter of the engine's capacity, alone and while another "
+            "attacks by turns, with the default limits, real Kafka and Redis, and an engine at a "
+            f"model's pace. Aim: a ratio below {aim:g}, and no call that fails. Load: the "
+            "machine's load average, the highest of the rounds; above the number of cores the "
+            "figures say little. " + where(result["machine"]),
+            table(head, rows),
+        ]
+    )
+
+
 def marked(text: str, found: Mapping[str, Any]) -> str:
     """Return a text with a star where the machine was not quiet."""
     return text + (" *" if found["others_cores"] > NOISY_CORES else "")
