@@ -17,7 +17,7 @@ from arno.results.scripts import script_text
 from arno.results.waiting import WakeUpLoop
 from arno.worker.job import Job
 from arno.worker.main import run_worker
-from arno.worker.poll_loop import PrepareQueue
+from arno.worker.prepare_queue import PrepareQueue
 from arno.worker.settings import WorkerSettings
 from support.gated_engine import GatedEngine
 

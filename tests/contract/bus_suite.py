@@ -109,6 +109,8 @@ class BusSuite:
             await publisher.publish(Record(Lane.BATCH, bytes([number])), timeout_s=10)
         await publisher.publish(Record(Lane.STREAM, b""), timeout_s=10)
         assert await counted(stream=1, batch=3)
+        assert publisher.share_ahead(Lane.BATCH, "") == 1.0
+        assert 0.0 <= publisher.share_ahead(Lane.BATCH, "acme") <= 1.0
         with PolledConsumer(topics, [Lane.BATCH], handle=keep) as one:
             await asyncio.to_thread(eventually, lambda: len(one.deliveries) == 3)
             assert await counted(stream=1, batch=3)

@@ -7,17 +7,21 @@ from arno.batching.costs import IMAGE_TOKENS, AnswerLengths, ImagePrice, Pace
 from arno.batching.fairness import LanePolicy
 from arno.batching.limits import AdaptiveLimit, Phase, PhaseShare
 from arno.batching.scheduler import Budget, Schedulable, Scheduler
+from arno.batching.turns import Claim, Room, Turns
 
 __all__ = [
     "IMAGE_TOKENS",
     "AdaptiveLimit",
     "AnswerLengths",
     "Budget",
+    "Claim",
     "ImagePrice",
     "LanePolicy",
     "Pace",
     "Phase",
     "PhaseShare",
+    "Room",
     "Schedulable",
     "Scheduler",
+    "Turns",
 ]

@@ -71,3 +71,7 @@ class FairShares:
         self._spent = {key: spent for key, spent in self._spent.items() if spent > self._floor}
         if len(self._spent) > REMEMBERED_MAX:
             del self._spent[min(self._spent, key=self.spent)]
+
+    def correct(self, name: str, difference: float) -> None:
+        """Add what a turn cost above its prediction, or take off what it cost less."""
+        self._spent[name] = self.spent(name) + difference

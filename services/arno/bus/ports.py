@@ -140,6 +140,12 @@ class Publisher(Protocol):
             BackendUnavailableError: The bus does not answer.
         """
 
+    def share_ahead(self, channel: str, spread_key: str) -> float:
+        """Return the part of a channel's unfinished records that a new record waits for, 0 to 1.
+
+        As `unfinished` last counted them: 1 where all records of the channel stand in one line.
+        """
+
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
 

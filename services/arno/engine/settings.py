@@ -112,7 +112,7 @@ class EngineSettings(Settings):
         100_000_000,
         ge=1,
         description="Most pixels that are decoded at once, over all threads; a decode takes up to "
-        "16 bytes each.",
+        "16 bytes each. Images of at most a thirty-second part pass beside it, one a thread.",
     )
     allow_untrained: bool = Field(
         False,

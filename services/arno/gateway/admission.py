@@ -52,7 +52,7 @@ class Admission:
         *,
         quotas: TenantQuotas,
         backends: BackendMonitor,
-        predicted_wait_s: Callable[[Lane], float | None] = lambda lane: None,
+        predicted_wait_s: Callable[[Lane, str], float | None] = lambda lane, tenant: None,
         on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
         counted: Callable[[Lane, str], AbstractContextManager[None]] = (
             lambda lane, tenant: nullcontext()
@@ -64,8 +64,8 @@ class Admission:
             limits: The budgets, and the shares of them that lower lanes may fill.
             quotas: Limits of each tenant.
             backends: Whether the bus and the store answer.
-            predicted_wait_s: Returns how long a new job of a lane will wait for workers; None:
-                unknown.
+            predicted_wait_s: Returns how long a new job of a lane and a tenant will wait for
+                workers; None: unknown.
             on_refused: Called with the lane and the exhausted budget (one of `BUDGETS`).
             counted: Returns what surrounds each job of a lane and a tenant, refused ones included,
                 to count its outcome.
@@ -116,7 +116,7 @@ class Admission:
             with stage("admit"):
                 self._check_jobs(demand)
                 self._check_bytes(demand)
-                self._check_wait(demand)
+                self._check_wait(tenant, demand)
             self._jobs += 1
             self._bytes += demand.size_bytes
             try:
@@ -155,8 +155,8 @@ class Admission:
         if self._bytes and wanted > bytes_max:
             raise self._refusal(demand.lane, _BYTES, bytes_max, wanted)
 
-    def _check_wait(self, demand: Demand) -> None:
-        wait_s = self._predicted_wait_s(demand.lane)
+    def _check_wait(self, tenant: str, demand: Demand) -> None:
+        wait_s = self._predicted_wait_s(demand.lane, tenant)
         if wait_s is None:
             return
         limit_s = self._wait_s_max[demand.lane]

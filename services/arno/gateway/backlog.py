@@ -22,7 +22,7 @@ from arno.batching import IMAGE_TOKENS, AnswerLengths
 from arno.errors import ArnoError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.periodic import PeriodicTask
-from arno.vocabulary import Lane, TaskSpec
+from arno.vocabulary import DEFAULT_TENANT, Lane, TaskSpec
 from arno.vocabulary.costs import EXPECTED_TOKENS
 
 logger = logging.getLogger(__name__)
@@ -117,11 +117,21 @@ class Prediction:
         pace, cost = self.pace(now_s), self.lanes[lane].cost
         return None if pace is None or cost is None else cost / pace
 
-    def wait_s(self, lane: Lane, now_s: float) -> float | None:
-        """Return how long a new job of a lane will wait for all workers together."""
+    def wait_s(
+        self, lane: Lane, now_s: float, share_ahead: Callable[[Lane], float] = lambda lane: 1.0
+    ) -> float | None:
+        """Return how long a new job of a lane will wait for all workers together.
+
+        Args:
+            lane: Its priority class.
+            now_s: The time.
+            share_ahead: Returns the part of a lane's work that is before the job.
+        """
         before = _ORDER[: _ORDER.index(lane) + 1]
-        seconds = [self.work_s(each, now_s) for each in before]
-        known = [each for each in seconds if each is not None]
+        seconds = {each: self.work_s(each, now_s) for each in before}
+        known = [
+            work_s * share_ahead(each) for each, work_s in seconds.items() if work_s is not None
+        ]
         return sum(known) / len(self.paces) if len(known) == len(seconds) else None
 
 
@@ -134,9 +144,19 @@ class Backlog:
         unfinished: Callable[[], Awaitable[Mapping[str, int]]],
         paces: Callable[[], Awaitable[Sequence[float]]],
         interval_s: float,
+        share_ahead: Callable[[Lane, str], float] = lambda lane, tenant: 1.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Take what reports the unfinished records and the paces, and how often to ask."""
+        """Take what reports the unfinished records and the paces, and how often to ask.
+
+        Args:
+            unfinished: Returns the unfinished records by lane.
+            paces: Returns the cost per second of each worker.
+            interval_s: How often both are asked.
+            share_ahead: Returns the part of a lane's records that a tenant's new one waits for.
+            clock: Tells the time.
+        """
+        self._share_ahead = share_ahead
         self._unfinished = unfinished
         self._paces = paces
         self._clock = clock
@@ -147,9 +167,11 @@ class Backlog:
         """Count a job that was put on the bus."""
         self._prediction.lanes[lane].add(cost)
 
-    def wait_s(self, lane: Lane) -> float | None:
-        """Return how long a new job of a lane will wait; None: not known."""
-        return self._prediction.wait_s(lane, self._clock.monotonic_s())
+    def wait_s(self, lane: Lane, tenant: str = DEFAULT_TENANT) -> float | None:
+        """Return how long a tenant's new job of a lane will wait; None: not known."""
+        return self._prediction.wait_s(
+            lane, self._clock.monotonic_s(), lambda each: self._share_ahead(each, tenant)
+        )
 
     def work_s(self, lane: Lane) -> float | None:
         """Return how many seconds one worker would need for a lane; None: not known."""

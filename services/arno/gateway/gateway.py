@@ -31,7 +31,9 @@ from arno.gateway.metrics import BacklogCollector, GatewayMetrics
 from arno.gateway.request_reader import RequestReader
 from arno.gateway.server import build_server, listen
 from arno.gateway.settings import GatewaySettings
-from arno.gateway.submission import Published, Submitter
+from arno.gateway.standard_streams import StandardStreams
+from arno.gateway.submission import Published, Submitter, spread_key_of
+from arno.gateway.validation import RequestChecker
 from arno.gateway.vision_service import VisionService
 from arno.ops.periodic import PeriodicTask
 from arno.results.gateway_store import GatewayStore
@@ -88,6 +90,7 @@ class Gateway:
             unfinished=publisher.unfinished,
             paces=store.paces,
             interval_s=settings.backlog_interval_s,
+            share_ahead=lambda lane, tenant: publisher.share_ahead(lane, spread_key_of(tenant)),
         )
         self._metrics = GatewayMetrics(registry, tenants_max=settings.metrics_tenants_max)
         self._admission = Admission(
@@ -223,6 +226,7 @@ class Gateway:
 
     def _build_server(self) -> grpc.aio.Server:
         settings, submitter = self._settings, self._build_submitter()
+        checker = RequestChecker(settings, tenant_share=settings.tenant_open_share)
         canceller = Canceller(
             self._store, self._background, on_sent=self._metrics.cancellations_sent.inc
         )
@@ -230,24 +234,25 @@ class Gateway:
             limits=settings,
             interceptor=GatewayInterceptor(
                 gatekeeper=self._access.gatekeeper,
-                reader=RequestReader(settings),
+                reader=RequestReader(settings, tenant_share=settings.tenant_open_share),
                 metrics=self._metrics,
                 drain=self._drain,
                 call_limit=self._call_limit,
+                standard_streams=StandardStreams(settings, caller_share=settings.tenant_open_share),
             ),
             vision=VisionService(
                 gatekeeper=self._access.gatekeeper,
                 admission=self._admission,
+                checker=checker,
                 inference=Inference(submitter=submitter, store=self._store, canceller=canceller),
-                limits=settings,
                 drain=self._drain,
                 metrics=self._metrics,
             ),
             jobs=JobService(
                 admission=self._admission,
+                checker=checker,
                 submitter=submitter,
                 store=self._store,
-                limits=settings,
                 drain=self._drain,
             ),
             serving=self._serving,

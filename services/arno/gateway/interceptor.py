@@ -2,7 +2,7 @@
 
 Services raise; this is the one place where an exception becomes a status. Health and reflection are
 not wrapped, so that they answer while the gateway drains; but the gatekeeper checks every call of
-every service.
+every service, and `standard_streams` bounds the streams of these two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -24,6 +25,7 @@ from arno.gateway.calls import ANONYMOUS, Caller, CallNotes, begin_call
 from arno.gateway.lifecycle import Drain
 from arno.gateway.metrics import GatewayMetrics
 from arno.gateway.request_reader import Messages, RequestReader, tolerant_deserializer
+from arno.gateway.standard_streams import StandardStreams
 from arno.gateway.status import fault_to_wire, wire_to_grpc
 from arno.ops.tracing import exemplar, span, stage
 
@@ -50,8 +52,10 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         metrics: GatewayMetrics,
         drain: Drain,
         call_limit: ConcurrencyLimit,
+        standard_streams: StandardStreams,
     ) -> None:
-        """Take the parts that every call passes."""
+        """Take the parts that every call passes, and what bounds those of gRPC's own services."""
+        self._standard_streams = standard_streams
         self._reader = reader
         self._gatekeeper = gatekeeper
         self._metrics = metrics
@@ -76,7 +80,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         except ArnoError as error:
             return self._refusing(method, error, caller)
         if not path.startswith(_OWN_METHODS):
-            return handler
+            return self._standard_streams.bounded(handler, caller)
         return self._wrapped(method, handler, caller)
 
     def _refusing(self, method: str, error: ArnoError, caller: Caller) -> _Handler:
@@ -89,7 +93,11 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(refuse)
 
     def _wrapped(self, method: str, handler: _Handler, caller: Caller) -> _Handler:
-        receive = _stream if handler.request_streaming else self._reader.read_only
+        receive = (
+            _stream
+            if handler.request_streaming
+            else partial(self._reader.read_only, tenant=caller.tenant)
+        )
         if handler.response_streaming:
             behaviour = handler.unary_stream or handler.stream_stream
             call = self._streaming(method, receive, behaviour, caller)

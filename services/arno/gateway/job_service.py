@@ -18,14 +18,13 @@ from arno.gateway.calls import (
 )
 from arno.gateway.lifecycle import Drain
 from arno.gateway.outcomes import job_to_wire
-from arno.gateway.settings import GatewayLimits
 from arno.gateway.submission import Submission, Submitter
 from arno.gateway.task_validation import parse_tasks
 from arno.gateway.validation import (
+    RequestChecker,
     check_idempotency_key,
     check_job_id,
     check_notify,
-    check_request_off_loop,
     check_time_to_live,
 )
 from arno.results.gateway_store import GatewayStore
@@ -41,16 +40,17 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         self,
         *,
         admission: Admission,
+        checker: RequestChecker,
         submitter: Submitter,
         store: GatewayStore,
-        limits: GatewayLimits,
         drain: Drain,
     ) -> None:
         """Take the started parts."""
         self._admission = admission
+        self._checker = checker
         self._submitter = submitter
         self._store = store
-        self._limits = limits
+        self._limits = checker.limits
         self._drain = drain
 
     async def SubmitJob(
@@ -68,7 +68,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         tenant, content = this_caller().tenant, request.image.content
         with self._admission.admit(tenant, Demand(len(content), lane, work_s)):
             tasks = parse_tasks(request.tasks, limits=self._limits)
-            checked = await check_request_off_loop(content, tasks, limits=self._limits)
+            checked = await self._checker.check(content, tasks, tenant=tenant)
             submission = Submission(
                 checked,
                 tenant=tenant,

@@ -10,53 +10,57 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from arno.errors import DeadlineExceededError, InvalidFieldError, OverloadedError
+from arno.gateway.fair_slots import FairSlots
 from arno.gateway.settings import GatewayLimits
 
 
 class RequestReader:
     """Reads the messages of calls. Lives in one asyncio loop."""
 
-    def __init__(self, limits: GatewayLimits) -> None:
-        """Take `receives_max`, `receive_timeout_s` and the retry delay of a refusal."""
-        self._at_once_max = limits.receives_max
-        self._slots = asyncio.Semaphore(limits.receives_max)
+    def __init__(self, limits: GatewayLimits, *, tenant_share: float = 1.0) -> None:
+        """Take `receives_max`, `receive_timeout_s` and the retry delay of a refusal.
+
+        Args:
+            limits: The gateway's.
+            tenant_share: Part of `receives_max` for the messages of one tenant.
+        """
+        self._slots = FairSlots(limits.receives_max, tenant_share=tenant_share)
         self._timeout_s = limits.receive_timeout_s
         self._retry_delay_s = limits.overload_retry_s
 
-    async def read_only(self, messages: AsyncIterator[Any]) -> Any:
-        """Return the one message of a unary call.
+    async def read_only(self, messages: AsyncIterator[Any], *, tenant: str) -> Any:
+        """Return the one message of a unary call, which waits for its turn by tenant.
 
         Raises:
             OverloadedError: No slot became free in time. Retryable.
             DeadlineExceededError: The message did not arrive in time.
             InvalidFieldError: The call ended without a message.
         """
-        async with self._slot():
+        async with self._slot(tenant):
             return await read_first(messages, field="request", timeout_s=self._timeout_s)
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._slots.acquire()
-        except TimeoutError as late:
-            raise OverloadedError(
-                f"the gateway is full: it receives {self._at_once_max} messages already",
-                retry_delay_s=self._retry_delay_s,
-                budget="messages received at once",
-                limit=str(self._at_once_max),
-            ) from late
-        try:
+    async def _slot(self, tenant: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as held:
+            try:
+                slot = self._slots.hold(tenant, timeout_s=self._timeout_s)
+                await held.enter_async_context(slot)
+            except TimeoutError as late:
+                raise OverloadedError(
+                    f"the gateway is full: it receives {self._slots.used_count} messages already; "
+                    f"allowed: {self._slots.count} (receives_max), and a part of them for a tenant",
+                    retry_delay_s=self._retry_delay_s,
+                    budget="messages received at once",
+                    limit=str(self._slots.count),
+                ) from late
             yield
-        finally:
-            self._slots.release()
 
 
 async def read_first(messages: AsyncIterator[Any], *, field: str, timeout_s: float) -> Any:

@@ -160,6 +160,12 @@ class GatewayLimits(RequestLimits, StreamLimits):
     calls_max: int = Field(
         8192, ge=1, description="Most calls open at once in this gateway, streams included."
     )
+    health_streams_max: int = Field(
+        4096,
+        ge=2,
+        description="Most streams of gRPC's health and reflection services open at once; one host, "
+        "or tenant, may have `tenant_open_share` of them.",
+    )
     keepalive_time_s: float = Field(
         60.0, gt=0, description="A silent connection is pinged after this long."
     )
@@ -229,8 +235,9 @@ class AccessSettings(Settings):
         0.5,
         gt=0,
         le=1,
-        description="Part of `calls_max` and of `streams_max` that one tenant may have open where "
-        "its limits do not say; with API keys only.",
+        description="Part of `calls_max`, `streams_max`, `jobs_in_flight_max`, "
+        "`bytes_in_flight_max` and `receives_max` that one tenant may take where its limits do not "
+        "say; with API keys only.",
     )
     tenant_stored_bytes_max: int = Field(
         4 * 1024 * _MIB,

@@ -160,6 +160,7 @@ class Submitter:
         record = JobRecord()
         record.CopyFrom(claimed)
         record.image_description.CopyFrom(request.image)
+        record.image_scan_count = request.scan_count
         record.tasks.extend(map(spec_to_wire, request.tasks))
         record.predicted_cost = cost
         size_bytes = len(request.content)
@@ -173,8 +174,7 @@ class Submitter:
                 stored_bytes_max=self._stored_bytes_max(record.tenant),
             )
             record.blob.CopyFrom(BlobReference(sha256=sha256, size_bytes=size_bytes))
-        # Without API keys all callers are one tenant, which may use every partition.
-        key = "" if record.tenant == DEFAULT_TENANT else record.tenant
+        key = spread_key_of(record.tenant)
         return Record(submission.lane, record.SerializeToString(), trace_headers(), spread_key=key)
 
     def _blob_life_s(self, submission: Submission, deadline_at_ms: int) -> int:
@@ -183,6 +183,14 @@ class Submitter:
         if submission.asked_once:
             kept_s = min(kept_s, self._settings.unkeyed_infer_time_to_live_s)
         return left_s + kept_s
+
+
+def spread_key_of(tenant: str) -> str:
+    """Return the key of a tenant's records on the bus.
+
+    Without API keys all callers are one tenant, which may use every partition.
+    """
+    return "" if tenant == DEFAULT_TENANT else tenant
 
 
 def body_digest(request: CheckedRequest) -> str:

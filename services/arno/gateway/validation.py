@@ -18,8 +18,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from arno.api.v1 import types_pb2
 from arno.errors import InvalidFieldError, LimitExceededError
-from arno.gateway.settings import RequestLimits
+from arno.gateway.fair_slots import FairSlots
+from arno.gateway.settings import GatewayLimits, RequestLimits
 from arno.gateway.task_validation import check_regions
+from arno.ops.cpus import available_cpus
 from arno.ops.images import ImageLimits, inspect_image
 from arno.vocabulary import ImageSize, TaskSpec
 from arno.vocabulary.inputs import quoted
@@ -30,6 +32,9 @@ _SUBSCRIPTIONS_MAX: Final = 8
 _THREAD_BYTES_MIN: Final = 1024 * 1024
 """Digesting a MiB takes about a millisecond; larger images leave the loop to others meanwhile."""
 
+_CHECK_THREADS_MIN: Final = 2
+"""So that one tenant's large images leave a thread to another's."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
@@ -39,11 +44,13 @@ class CheckedRequest:
         content: The image file.
         image: What its header says, and its digest.
         tasks: With ids filled in.
+        scan_count: Upper bound of the passes that decoding makes over the pixels.
     """
 
     content: bytes
     image: types_pb2.ImageDescription
     tasks: tuple[TaskSpec, ...]
+    scan_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +93,32 @@ def check_request(
         mime_type=found.mime_type,
         sha256=hashlib.sha256(content).hexdigest(),
     )
-    return CheckedRequest(content, image, tasks)
+    return CheckedRequest(content, image, tasks, found.scan_count)
 
 
-async def check_request_off_loop(
-    content: bytes,
-    tasks: tuple[TaskSpec, ...],
-    *,
-    limits: RequestLimits,
-    fields: FieldNames = REQUEST_FIELDS,
-) -> CheckedRequest:
-    """Return what `check_request` does; a large image is looked at on a thread."""
-    check = partial(check_request, content, tasks, limits=limits, fields=fields)
-    return check() if len(content) < _THREAD_BYTES_MIN else await asyncio.to_thread(check)
+class RequestChecker:
+    """Checks requests; a large image is looked at on a thread. Lives in one asyncio loop."""
+
+    def __init__(self, limits: GatewayLimits, *, tenant_share: float = 1.0) -> None:
+        """Take what a request may hold, and the part of the threads for one tenant's images."""
+        self.limits = limits
+        threads = max(_CHECK_THREADS_MIN, available_cpus())
+        self._slots = FairSlots(threads, tenant_share=tenant_share)
+
+    async def check(
+        self,
+        content: bytes,
+        tasks: tuple[TaskSpec, ...],
+        *,
+        tenant: str,
+        fields: FieldNames = REQUEST_FIELDS,
+    ) -> CheckedRequest:
+        """Return what `check_request` does, and raise what it raises."""
+        check = partial(check_request, content, tasks, limits=self.limits, fields=fields)
+        if len(content) < _THREAD_BYTES_MIN:
+            return check()
+        async with self._slots.hold(tenant):
+            return await asyncio.to_thread(check)
 
 
 def check_idempotency_key(key: str) -> str:

@@ -11,16 +11,15 @@ from arno.errors import InvalidFieldError
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.admission import Admission, ConcurrencyLimit, Demand
 from arno.gateway.calls import this_caller
-from arno.gateway.inference import Inference, time_budget
+from arno.gateway.inference import Inference, TimeBudget, time_budget
 from arno.gateway.lifecycle import Drain
 from arno.gateway.metrics import GatewayMetrics
 from arno.gateway.request_reader import read_first
-from arno.gateway.settings import GatewayLimits
 from arno.gateway.status import fault_to_wire
 from arno.gateway.stream import FrameStream, StreamSettings, check_stream_config
 from arno.gateway.submission import Submission
 from arno.gateway.task_validation import parse_tasks
-from arno.gateway.validation import FieldNames, check_idempotency_key, check_request_off_loop
+from arno.gateway.validation import FieldNames, RequestChecker, check_idempotency_key
 from arno.vocabulary import Lane
 from arno.vocabulary.wire import lane_from_wire
 
@@ -35,16 +34,17 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         *,
         gatekeeper: Gatekeeper,
         admission: Admission,
+        checker: RequestChecker,
         inference: Inference,
-        limits: GatewayLimits,
         drain: Drain,
         metrics: GatewayMetrics,
     ) -> None:
         """Take the started parts."""
         self._gatekeeper = gatekeeper
         self._admission = admission
+        self._checker = checker
         self._inference = inference
-        self._limits = limits
+        self._limits = limits = checker.limits
         self._drain = drain
         self._metrics = metrics
         self._stream_limit = ConcurrencyLimit(
@@ -66,7 +66,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         with self._admission.admit(tenant, Demand(len(content), lane, budget.work_s)):
             # Tasks first: a request with a hundred of them is not worth reading an image's header.
             tasks = parse_tasks(request.tasks, limits=self._limits)
-            checked = await check_request_off_loop(content, tasks, limits=self._limits)
+            checked = await self._checker.check(content, tasks, tenant=tenant)
             submission = Submission(
                 checked, tenant=tenant, lane=lane, work_s=budget.work_s, idempotency_key=key
             )
@@ -95,9 +95,9 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
                 settings,
                 gatekeeper=self._gatekeeper,
                 admission=self._admission,
+                checker=self._checker,
                 inference=self._inference,
-                limits=self._limits,
-                time_remaining_s=context.time_remaining,
+                budget=lambda: self._frame_budget(settings, context.time_remaining()),
             )
             stream = FrameStream(
                 settings,
@@ -118,6 +118,11 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         """Name the models of the workers that are there."""
         return vision_pb2.ListModelsResponse(models=await self._inference.models())
 
+    def _frame_budget(self, settings: StreamSettings, remaining_s: float | None) -> TimeBudget:
+        timeout_s = settings.frame_timeout_s
+        shorter_s = timeout_s if remaining_s is None else min(timeout_s, remaining_s)
+        return time_budget(shorter_s, limits=self._limits)
+
 
 class FrameRunner:
     """Runs a stream's tasks on its frames. One for each stream."""
@@ -128,17 +133,17 @@ class FrameRunner:
         *,
         gatekeeper: Gatekeeper,
         admission: Admission,
+        checker: RequestChecker,
         inference: Inference,
-        limits: GatewayLimits,
-        time_remaining_s: Callable[[], float | None],
+        budget: Callable[[], TimeBudget],
     ) -> None:
-        """Take the stream's settings, the parts, and what returns the time left for its call."""
+        """Take the stream's settings, the parts, and what returns the time of a frame."""
         self._settings = settings
         self._gatekeeper = gatekeeper
         self._admission = admission
+        self._checker = checker
         self._inference = inference
-        self._limits = limits
-        self._time_remaining_s = time_remaining_s
+        self._budget = budget
 
     async def answer(
         self, frame: vision_pb2.Frame, *, previous: int | None
@@ -169,18 +174,11 @@ class FrameRunner:
         caller = this_caller()
         self._gatekeeper.admit(caller)
         started_s = time.monotonic()
-        remaining_s = self._time_remaining_s()
-        timeout_s = self._settings.frame_timeout_s
-        budget = time_budget(
-            timeout_s if remaining_s is None else min(timeout_s, remaining_s), limits=self._limits
-        )
+        budget = self._budget()
         lane, content = self._settings.lane, frame.image.content
         with self._admission.admit(caller.tenant, Demand(len(content), lane, budget.work_s)):
-            checked = await check_request_off_loop(
-                content,
-                self._settings.tasks,
-                limits=self._limits,
-                fields=_FRAME_FIELDS,
+            checked = await self._checker.check(
+                content, self._settings.tasks, tenant=caller.tenant, fields=_FRAME_FIELDS
             )
             submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
             return await self._inference.run(submission, budget=budget, started_s=started_s)

@@ -67,11 +67,13 @@ class ImageHeader:
         width_px: As a viewer shows it, orientation applied.
         height_px: As a viewer shows it, orientation applied.
         mime_type: By content.
+        scan_count: An upper bound of the passes that decoding makes over the pixels.
     """
 
     width_px: int
     height_px: int
     mime_type: str
+    scan_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,14 @@ class OpenedImage:
         file: Pillow's reader.
         kind: The type of the file.
         orientation: Of EXIF, 1..8.
+        scan_count: An upper bound of the passes that decoding makes over the pixels.
         field: The name of the request's field, for messages.
     """
 
     file: ImageFile.ImageFile
     kind: ImageType
     orientation: int
+    scan_count: int
     field: str
 
     @property
@@ -128,7 +132,7 @@ class OpenedImage:
         # Pillow's TIFF reader turns the picture and its size by itself.
         if self.orientation >= 5 and self.kind is not TIFF:
             width_px, height_px = height_px, width_px
-        return ImageHeader(width_px, height_px, self.kind.mime_type)
+        return ImageHeader(width_px, height_px, self.kind.mime_type, self.scan_count)
 
     def decode(self) -> Image.Image:
         """Return the first frame or page: upright, in RGB, on white. Once.
@@ -213,8 +217,9 @@ def open_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> O
     except _BROKEN as fault:
         raise _broken(kind, fault, field) from fault
     _check_pixels(file.size[0], file.size[1], limits, field)
-    _check_scans(_scan_count(content, kind, file), file.size, limits, field)
-    return OpenedImage(file, kind, orientation, field)
+    scan_count = _scan_count(content, kind, file)
+    _check_scans(scan_count, file.size, limits, field)
+    return OpenedImage(file, kind, orientation, scan_count, field)
 
 
 def _check_pixels(width_px: int, height_px: int, limits: ImageLimits, field: str) -> None:

@@ -6,14 +6,23 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+_SMALL_PART: Final = 32
+
+
+def small_pixels(pixels_max: int) -> int:
+    """Return the size of the largest image that passes a budget without waiting, in pixels."""
+    return pixels_max // _SMALL_PART
 
 
 class PixelBudget:
     """Pixels that may be decoded at the same time; callers beyond it wait in order. Any thread.
 
     A decode takes 5 to 16 bytes a pixel at its peak. The first in the queue waits until its image
-    fits, so small images never overtake a large one for ever; an image above the whole budget is
-    decoded alone.
+    fits, so a large one is not overtaken for ever; an image above the whole budget is decoded
+    alone. Small images (`small_pixels`) pass at once and are not counted: there is at most one a
+    thread, and behind large ones they would wait for seconds.
     """
 
     def __init__(self, pixels_max: int) -> None:
@@ -32,6 +41,9 @@ class PixelBudget:
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
         """Take a part of the budget for as long as the block runs; wait until there is as much."""
+        if pixels <= small_pixels(self._pixels_max):
+            yield
+            return
         ticket = object()
         with self._changed:
             self._queue.append(ticket)

@@ -30,7 +30,7 @@ from arno.ops.tracing import past_stage, start_span
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
 from arno.worker.dead_letters import DeadLetterPublisher
-from arno.worker.job import Job, JobStage, UnreadableRecordError, read_job
+from arno.worker.job import Job, JobStage
 from arno.worker.job_table import Messages
 from arno.worker.metrics import WorkerMetrics
 from arno.worker.quarantine import Quarantine
@@ -101,10 +101,8 @@ class Intake:
         Raises:
             AbandonedError: The process leaves; the delivery is not done.
         """
-        try:
-            job.record = read_job(job.delivery.record.value)
-        except UnreadableRecordError as error:
-            self.dead_letters.give_up_unreadable(job.delivery, error)
+        if job.unreadable is not None:
+            self.dead_letters.give_up_unreadable(job.delivery, job.unreadable)
             job.done()
             return
         try:

@@ -119,8 +119,9 @@ class Job:
         serial: Number of the delivery in this process. The number of the attempt would not do: in a
             store that lost its data, numbers repeat.
         stage: Which part of the worker holds the job.
-        record: The job as the gateway wrote it. Set from BEGUN on, as all that follows.
-        attempt: The right to work on it.
+        record: The job as the gateway wrote it. Set from QUEUED on, unless it is unreadable.
+        unreadable: Why there is no record.
+        attempt: The right to work on it. Set from BEGUN on, as all that follows.
         span: Its part of the trace; ends with the job.
         queue_s: Seconds from the gateway's acceptance to the begin of the attempt.
         deadline_s: Monotonic time of its deadline.
@@ -137,6 +138,7 @@ class Job:
     serial: int = field(default_factory=_SERIALS.__next__)
     stage: JobStage = JobStage.QUEUED
     record: JobRecord = field(init=False)
+    unreadable: UnreadableRecordError | None = None
     attempt: Attempt = field(init=False)
     span: Span = field(init=False)
     queue_s: float = 0.0
@@ -168,6 +170,13 @@ class Job:
         """The fields that every log line about this job has."""
         trace_id = format_trace_id(self.span.get_span_context().trace_id)
         return {"job_id": self.id, "attempt": self.attempt.number, "trace_id": trace_id}
+
+    def read_record(self) -> None:
+        """Set the record, or why there is none."""
+        try:
+            self.record = read_job(self.delivery.record.value)
+        except UnreadableRecordError as error:
+            self.unreadable = error
 
     def done(self) -> None:
         """Declare the delivery done. Any thread; only after the end of the job is stored."""

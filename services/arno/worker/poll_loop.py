@@ -1,63 +1,21 @@
-"""Own one consumer: join, poll, drain, leave; and order its jobs for the prepare threads."""
+"""Own one consumer: join, poll, drain, leave."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Final
 
 from arno.bus.ports import Consumer
-from arno.ops.clock import Clock
-from arno.vocabulary import Lane
 from arno.worker.job import Job
+from arno.worker.prepare_queue import PrepareQueue
 from arno.worker.retrying import AbandonedError, Backend
 
 logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
 _DRAIN_SLICE_S: Final = 0.25
-
-_HEAD_START_S: Final = {Lane.INTERACTIVE.value: 5.0, Lane.STREAM.value: 4.0}
-
-
-class PrepareQueue:
-    """Jobs between the poll threads and the prepare threads; the consumers' windows bound it.
-
-    Urgent lanes go first, with a head start in seconds: a job of the batch lane that has waited
-    longer than that goes before a new urgent one.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        """Begin empty."""
-        self._clock = clock
-        self._entries: queue.PriorityQueue[_Entry] = queue.PriorityQueue()
-
-    def put(self, job: Job) -> None:
-        """Add a job."""
-        rank_s = self._clock.monotonic_s() - _HEAD_START_S.get(job.channel, 0.0)
-        self._entries.put(_Entry(rank_s, job.serial, job))
-
-    def get(self) -> Job | None:
-        """Wait for the next job and return it; None after ``stop``."""
-        return self._entries.get().job
-
-    def __len__(self) -> int:
-        return self._entries.qsize()
-
-    def stop(self, reader_count: int) -> None:
-        """End all readers at once; jobs that wait stay."""
-        for number in range(reader_count):
-            self._entries.put(_Entry(float("-inf"), number, None))
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Entry:
-    rank_s: float
-    number: int
-    job: Job | None = field(compare=False)
 
 
 class PollLoop:

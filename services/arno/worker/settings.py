@@ -30,7 +30,15 @@ class WorkerSettings(
         ge=0,
         le=256,
         description="Threads that begin jobs and prepare images; 0: as many as there are CPUs "
-        "that this process may use, and at most 16.",
+        "that this process may use, and at most 16. As many more, at least 2, are for "
+        "large images.",
+    )
+    tenant_prepare_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of the threads for large images, and of `image_pixels_in_flight_max`, "
+        "that one tenant's jobs may take at once, where there are API keys.",
     )
     store_threads: int = Field(
         1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,8 @@ from arno.worker.job import model_to_wire
 from arno.worker.job_table import CancellationPoll, JobTable, Messages
 from arno.worker.metrics import Readings, WorkerMetrics
 from arno.worker.pace import PaceReporter
-from arno.worker.poll_loop import PollLoop, PrepareQueue
+from arno.worker.poll_loop import PollLoop
+from arno.worker.prepare_queue import Pace, PreparePlan, PrepareQueue
 from arno.worker.quarantine import Quarantine
 from arno.worker.result_writer import EndEffects, ResultWriter
 from arno.worker.retrying import AbandonedError, Backend
@@ -36,6 +38,8 @@ LEAVE_S: Final = 3.0
 """How long threads may take to end once they were asked to; none waits for more than one call."""
 
 _PREPARE_THREADS_MAX: Final = 16
+_SLOW_THREADS_MIN: Final = 2
+"""So that one tenant's large images leave a thread to another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class Worker:
         self._dead_letters = DeadLetterPublisher(
             parts.make_publisher, dead_letter_bus, parts.metrics, clock
         )
-        self._prepare_queue = PrepareQueue(clock)
+        self._prepare_plan = prepare_plan(settings)
+        self._prepare_queue = PrepareQueue(clock, self._prepare_plan)
         self._pace = PaceReporter(
             parts.writer, clock, waiting=self._work_waits, model=model_to_wire(parts.engine.card)
         )
@@ -191,10 +196,6 @@ class Worker:
             for channel, consumer in consumers.items()
         }
 
-    @property
-    def _prepare_thread_count(self) -> int:
-        return self._settings.prepare_threads or min(available_cpus(), _PREPARE_THREADS_MAX)
-
     def _start_threads(self) -> None:
         self._heartbeat.start()
         self._dead_letters.start()
@@ -204,8 +205,10 @@ class Worker:
         self._threads.start("pace", self._pace.run)
         for n in range(self._settings.store_threads):
             self._threads.start(f"store-{n}", self._results.run)
-        for n in range(self._prepare_thread_count):
-            self._threads.start(f"prepare-{n}", self._take_jobs)
+        for n in range(self._prepare_plan.quick_count):
+            self._threads.start(f"prepare-{n}", partial(self._take_jobs, Pace.QUICK))
+        for n in range(self._prepare_plan.slow_count):
+            self._threads.start(f"prepare-slow-{n}", partial(self._take_jobs, Pace.SLOW))
 
     def _poll(self, poll: PollLoop) -> None:
         try:
@@ -217,12 +220,15 @@ class Worker:
                 self._heartbeat.report_stall_as_death()
             poll.close()
 
-    def _take_jobs(self) -> None:
-        while (job := self._prepare_queue.get()) is not None:
+    def _take_jobs(self, pace: Pace) -> None:
+        while (job := self._prepare_queue.get(pace)) is not None:
+            # Of the processor: no tenant is charged for a store that is away.
+            began_s = time.thread_time()
             try:
                 self._intake.take(job)
             except AbandonedError:
                 return
+            self._prepare_queue.done(job, took_s=time.thread_time() - began_s)
 
     def _work_waits(self) -> bool:
         return len(self._prepare_queue) > 0 or self._engine.statistics().waiting_count > 0
@@ -238,7 +244,7 @@ class Worker:
         self._abandon.set()
         self._dead_letters.abandon()
         self._quarantine.stop()
-        self._prepare_queue.stop(self._prepare_thread_count)
+        self._prepare_queue.stop()
         self._cancellations.stop()
         self._pace.stop()
         self._loop.stop()
@@ -249,3 +255,14 @@ class Worker:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
         self._heartbeat.leave()
         self._dead_letters.close()
+
+
+def prepare_plan(settings: WorkerSettings) -> PreparePlan:
+    """Return how the preparation of images is shared."""
+    count = settings.prepare_threads or min(available_cpus(), _PREPARE_THREADS_MAX)
+    return PreparePlan(
+        quick_count=count,
+        slow_count=max(_SLOW_THREADS_MIN, count),
+        pixels_max=settings.image_pixels_in_flight_max,
+        tenant_share=settings.tenant_prepare_share,
+    )

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
-from arno.api.v1 import job_pb2, vision_pb2
+import pytest
+from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.eventually import eventually_async
 from support.gateway_calls import config, fault_of, frame, infer_request
 
@@ -66,6 +69,84 @@ async def test_idle_streams_of_one_tenant_leave_places_for_another(
         hold.set()
 
 
+async def test_stalled_messages_of_one_tenant_leave_places_for_another(
+    keys, gateway_settings, running_gateway
+):
+    hostile, other = keys.key("hostile"), keys.key("other")
+    settings = gateway_settings(keys_file=keys.path, receives_max=2, receive_timeout_s=30)
+    async with running_gateway(settings) as gateway:
+        hold = asyncio.Event()
+        submit = gateway.channel.stream_unary("/arno.api.v1.JobService/SubmitJob")
+        stalled = [submit(never(hold), metadata=hostile) for _ in range(8)]
+        for call in stalled:
+            await call.wait_for_connection()
+        request = job_pb2.SubmitJobRequest(image=IMAGE, tasks=TASKS)
+        assert (await gateway.jobs.SubmitJob(request, metadata=other, timeout=20)).job.id
+        for call in stalled:
+            call.cancel()
+
+
+async def test_images_of_one_tenant_leave_a_part_of_the_budgets_for_another(
+    keys, gateway_settings, running_gateway
+):
+    hostile, other = keys.key("hostile"), keys.key("other")
+    settings = gateway_settings(keys_file=keys.path, jobs_in_flight_max=4)
+    async with running_gateway(settings) as gateway:
+        # There is no worker: each waits until its caller leaves.
+        asked = [gateway.vision.Infer(infer_request(), metadata=hostile) for _ in range(3)]
+        done, waiting = await asyncio.wait(
+            [asyncio.ensure_future(ended(call)) for call in asked],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        [refused] = [task.result() for task in done]
+        assert (refused.metadata["quota"], refused.metadata["limit"]) == ("jobs_in_flight", "2")
+        request = job_pb2.SubmitJobRequest(
+            image=IMAGE, tasks=TASKS, lane=types_pb2.LANE_INTERACTIVE
+        )
+        assert (await gateway.jobs.SubmitJob(request, metadata=other)).job.id
+        for call in asked:
+            call.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("service", ["health", "reflection"])
+async def test_health_and_reflection_streams_are_bounded(
+    gateway_settings, running_gateway, service
+):
+    settings = gateway_settings(health_streams_max=6)
+    async with running_gateway(settings) as gateway:
+        hold = asyncio.Event()
+
+        def open_one():
+            if service == "health":
+                stub = health_pb2_grpc.HealthStub(gateway.channel)
+                return stub.Watch(health_pb2.HealthCheckRequest())
+            stub = reflection_pb2_grpc.ServerReflectionStub(gateway.channel)
+            return stub.ServerReflectionInfo(asked_once(hold))
+
+        watches = [open_one() for _ in range(5)]
+        opened = await asyncio.gather(*(first(watch) for watch in watches))
+        faults = [fault for fault in opened if fault is not None]
+        assert len(faults) == 2
+        for fault in faults:
+            assert (fault.code, fault.reason) == ("UNAVAILABLE", "OVERLOADED")
+            assert fault.message.endswith("would be 4; allowed: 3 (health_streams_max)")
+        # Probes that end at once are answered all the same.
+        check = health_pb2_grpc.HealthStub(gateway.channel).Check(health_pb2.HealthCheckRequest())
+        assert (await check).status == health_pb2.HealthCheckResponse.SERVING
+        hold.set()
+        for watch in watches:
+            watch.cancel()
+
+        async def open_again():
+            watch = open_one()
+            found = await first(watch)
+            watch.cancel()
+            return found is None
+
+        await eventually_async(open_again)
+
+
 async def test_without_keys_all_callers_share_the_limits_of_the_gateway(
     gateway_settings, running_gateway
 ):
@@ -91,6 +172,25 @@ async def idle(hold: asyncio.Event) -> AsyncIterator[vision_pb2.InferStreamReque
     # It is answered at once, without a worker, with its own error: the stream is open.
     yield frame(1, b"no image")
     await hold.wait()
+
+
+async def ended(call):
+    """Return the error that a call ends with."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return fault_of(error)
+    return None
+
+
+async def asked_once(hold: asyncio.Event):
+    yield reflection_pb2.ServerReflectionRequest(list_services="")
+    await hold.wait()
+
+
+async def never(hold: asyncio.Event) -> AsyncIterator[bytes]:
+    await hold.wait()
+    yield b""
 
 
 async def silent(hold: asyncio.Event) -> AsyncIterator[vision_pb2.InferStreamRequest]:

@@ -59,3 +59,13 @@ def test_two_tenants_seldom_share_all_their_partitions(share: float):
     ]
     alike = sum(one == other for n, one in enumerate(found) for other in found[:n])
     assert alike / (100 * 99 / 2) < 0.02
+
+
+def test_tenant_waits_for_the_records_of_its_emptiest_partition_only():
+    partitioner = TenantPartitioner(range(12), 0.5)
+    assert partitioner.share_ahead("flood") == 1.0
+    homes(partitioner, "flood", 10_000)
+    assert partitioner.share_ahead("flood") == 1.0
+    assert partitioner.share_ahead("other") == 0.0
+    partitioner.update(dict.fromkeys(range(12), 9))
+    assert partitioner.share_ahead("other") == 1.0

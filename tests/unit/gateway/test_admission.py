@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 
 def admission(
-    predicted_wait_s: Callable[[Lane], float | None] = lambda lane: None,
+    predicted_wait_s: Callable[[Lane, str], float | None] = lambda lane, tenant: None,
     on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
     **limits: Any,
 ) -> Admission:
@@ -103,7 +103,7 @@ def test_lower_lanes_are_refused_first_whoever_fills_the_budget(size_bytes: int)
 
 
 def test_job_whose_predicted_wait_is_too_long_is_told_when_there_will_be_room():
-    entry = admission(predicted_wait_s={Lane.INTERACTIVE: 42.0}.get)
+    entry = admission(predicted_wait_s=lambda lane, tenant: {Lane.INTERACTIVE: 42.0}.get(lane))
     refused = refusal(entry, Demand(10))
     assert refused.retry_delay_s == pytest.approx(12.0)
     assert (refused.metadata["limit"], refused.metadata["wanted"]) == ("30", "42")
@@ -112,14 +112,14 @@ def test_job_whose_predicted_wait_is_too_long_is_told_when_there_will_be_room():
 
 
 def test_job_that_would_wait_past_its_deadline_is_refused_before_the_lane_is_full():
-    entry = admission(predicted_wait_s=lambda lane: 5.0)
+    entry = admission(predicted_wait_s=lambda lane, tenant: 5.0)
     with entry.admit("acme", Demand(10, work_s=6.0)):
         refused = refusal(entry, Demand(10, work_s=4.0))
     assert refused.metadata["budget"] == "predicted seconds of waiting"
 
 
 def test_delay_is_bounded_however_long_the_line():
-    entry = admission(predicted_wait_s=lambda lane: 1e6)
+    entry = admission(predicted_wait_s=lambda lane, tenant: 1e6)
     assert refusal(entry, Demand(10)).retry_delay_s == RETRY_DELAY_S_MAX
 
 
@@ -142,7 +142,7 @@ def test_refusals_are_shown_from_zero_for_every_lane_and_budget():
     name = "arno_gateway_refusals_total"
     labels = [{"lane": lane, "budget": budget} for lane in Lane for budget in BUDGETS]
     assert [registry.get_sample_value(name, each) for each in labels] == [0.0] * len(labels)
-    refusing = admission(lambda lane: 1e6, metrics.count_refusal)
+    refusing = admission(lambda lane, tenant: 1e6, metrics.count_refusal)
     refused = refusal(refusing, Demand(10)).metadata
     shown = {"lane": refused["lane"], "budget": refused["budget"]}
     assert registry.get_sample_value(name, shown) == 1.0

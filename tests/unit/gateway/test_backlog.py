@@ -41,6 +41,12 @@ def test_jobs_accepted_since_the_last_news_count_at_once():
     assert found.wait_s(Lane.STREAM, 11.0) == 0.0
 
 
+def test_tenant_waits_only_for_the_part_of_the_work_that_is_before_its_own():
+    found = prediction({Lane.INTERACTIVE: 6, Lane.STREAM: 2}, [10.0])
+    shares = {Lane.INTERACTIVE: 0.0, Lane.STREAM: 0.5}
+    assert found.wait_s(Lane.STREAM, 10.0, shares.__getitem__) == pytest.approx(10.0)
+
+
 @pytest.mark.parametrize("paces", [[], [0.0, 0.0]], ids=["no worker", "none was ever busy"])
 def test_nothing_is_predicted_where_no_pace_is_known(paces: list[float]):
     assert prediction({Lane.BATCH: 9}, paces).wait_s(Lane.BATCH, 10.0) is None

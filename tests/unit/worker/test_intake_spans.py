@@ -74,7 +74,9 @@ def intake(fault: Exception, dead_letters: DeadLetters) -> Intake:
 def delivered(consumer: DoneConsumer) -> Job:
     record = Record("interactive", job_record().SerializeToString())
     delivery = Delivery(record, Receipt("interactive", 0, "1", 1), appended_at_ms=0)
-    return Job(delivery, cast("Any", consumer))
+    job = Job(delivery, cast("Any", consumer))
+    job.read_record()
+    return job
 
 
 def test_span_of_a_job_that_others_wrote_into_ends_with_its_dead_letter(

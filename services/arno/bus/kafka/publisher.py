@@ -78,6 +78,11 @@ class KafkaPublisher:
                 self._partitioners[channel].update(lengths)
         return {channel: sum(lengths.values()) for channel, lengths in found.items()}
 
+    def share_ahead(self, channel: str, spread_key: str) -> float:
+        """Return how full the emptiest partition for the key is, beside the mean of all."""
+        partitioner = self._partitioners.get(channel)
+        return partitioner.share_ahead(spread_key) if spread_key and partitioner else 1.0
+
     async def close(self) -> None:
         """Send what is buffered and disconnect. Idempotent."""
         await self._sender.close()
@@ -119,10 +124,24 @@ class TenantPartitioner:
 
     def choose(self, tenant: str) -> int:
         """Return the partition for a record, and count it there."""
-        count = max(1, round(self._share * len(self._partitions)))
-        chosen = min(_preferred(tenant, self._partitions)[:count], key=self._lengths.__getitem__)
+        chosen = self._emptiest(tenant)
         self._lengths[chosen] += 1
         return chosen
+
+    def share_ahead(self, tenant: str) -> float:
+        """Return the part of all unfinished records for which the tenant's next one waits.
+
+        Partitions are read alike, so a record behind as many as the mean waits for all of them.
+        """
+        total = self._lengths.total()
+        if not total:
+            return 1.0
+        ahead = self._lengths[self._emptiest(tenant)]
+        return min(1.0, ahead * len(self._partitions) / total)
+
+    def _emptiest(self, tenant: str) -> int:
+        count = max(1, round(self._share * len(self._partitions)))
+        return min(_preferred(tenant, self._partitions)[:count], key=self._lengths.__getitem__)
 
     def update(self, lengths: Mapping[int, int]) -> None:
         """Take the number of unfinished records of each partition; there may be new partitions."""

@@ -68,6 +68,10 @@ class RedisStreamsPublisher:
             trip.xlen(topic_name(self._settings.topic_prefix, lane))
         return dict(zip(Lane, await self._ask(trip.execute()), strict=True))
 
+    def share_ahead(self, channel: str, spread_key: str) -> float:
+        """Return 1: a stream is one line, in which every tenant waits for all others."""
+        return 1.0
+
     async def close(self) -> None:
         """Disconnect; nothing is buffered. Idempotent."""
         client, self._client = self._client, None

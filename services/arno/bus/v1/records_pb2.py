@@ -27,7 +27,7 @@ from arno.api.v1 import types_pb2 as arno_dot_api_dot_v1_dot_types__pb2
 from arno.api.v1 import vision_pb2 as arno_dot_api_dot_v1_dot_vision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rno/bus/v1/records.proto\x12\x0b\x61rno.bus.v1\x1a\x15\x61rno/api/v1/job.proto\x1a\x17\x61rno/api/v1/types.proto\x1a\x18\x61rno/api/v1/vision.proto\"3\n\rBlobReference\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xbe\x02\n\tJobRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12\x17\n\x0fsubmitted_at_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x64\x65\x61\x64line_at_ms\x18\x05 \x01(\x03\x12\x16\n\x0cinline_image\x18\x06 \x01(\x0cH\x00\x12*\n\x04\x62lob\x18\x07 \x01(\x0b\x32\x1a.arno.bus.v1.BlobReferenceH\x00\x12\x38\n\x11image_description\x18\x08 \x01(\x0b\x32\x1d.arno.api.v1.ImageDescription\x12$\n\x05tasks\x18\t \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x16\n\x0epredicted_cost\x18\n \x01(\x01\x42\x07\n\x05image\"\x98\x01\n\nJobOutcome\x12$\n\x05state\x18\x01 \x01(\x0e\x32\x15.arno.api.v1.JobState\x12,\n\x08response\x18\x02 \x01(\x0b\x32\x1a.arno.api.v1.InferResponse\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.arno.api.v1.Error\x12\x13\n\x0b\x65nded_at_ms\x18\x04 \x01(\x03\"\xa7\x01\n\x07\x44\x65\x61\x64Job\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.arno.bus.v1.JobRecord\x12\x18\n\x10unreadable_value\x18\x02 \x01(\x0c\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.arno.api.v1.Error\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12\x12\n\ndied_at_ms\x18\x05 \x01(\x03\x12\x0f\n\x07\x63hannel\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rno/bus/v1/records.proto\x12\x0b\x61rno.bus.v1\x1a\x15\x61rno/api/v1/job.proto\x1a\x17\x61rno/api/v1/types.proto\x1a\x18\x61rno/api/v1/vision.proto\"3\n\rBlobReference\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xd8\x02\n\tJobRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12\x17\n\x0fsubmitted_at_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x64\x65\x61\x64line_at_ms\x18\x05 \x01(\x03\x12\x16\n\x0cinline_image\x18\x06 \x01(\x0cH\x00\x12*\n\x04\x62lob\x18\x07 \x01(\x0b\x32\x1a.arno.bus.v1.BlobReferenceH\x00\x12\x38\n\x11image_description\x18\x08 \x01(\x0b\x32\x1d.arno.api.v1.ImageDescription\x12$\n\x05tasks\x18\t \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x16\n\x0epredicted_cost\x18\n \x01(\x01\x12\x18\n\x10image_scan_count\x18\x0b \x01(\x05\x42\x07\n\x05image\"\x98\x01\n\nJobOutcome\x12$\n\x05state\x18\x01 \x01(\x0e\x32\x15.arno.api.v1.JobState\x12,\n\x08response\x18\x02 \x01(\x0b\x32\x1a.arno.api.v1.InferResponse\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.arno.api.v1.Error\x12\x13\n\x0b\x65nded_at_ms\x18\x04 \x01(\x03\"\xa7\x01\n\x07\x44\x65\x61\x64Job\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.arno.bus.v1.JobRecord\x12\x18\n\x10unreadable_value\x18\x02 \x01(\x0c\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.arno.api.v1.Error\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12\x12\n\ndied_at_ms\x18\x05 \x01(\x03\x12\x0f\n\x07\x63hannel\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BLOBREFERENCE']._serialized_start=116
   _globals['_BLOBREFERENCE']._serialized_end=167
   _globals['_JOBRECORD']._serialized_start=170
-  _globals['_JOBRECORD']._serialized_end=488
-  _globals['_JOBOUTCOME']._serialized_start=491
-  _globals['_JOBOUTCOME']._serialized_end=643
-  _globals['_DEADJOB']._serialized_start=646
-  _globals['_DEADJOB']._serialized_end=813
+  _globals['_JOBRECORD']._serialized_end=514
+  _globals['_JOBOUTCOME']._serialized_start=517
+  _globals['_JOBOUTCOME']._serialized_end=669
+  _globals['_DEADJOB']._serialized_start=672
+  _globals['_DEADJOB']._serialized_end=839
 # @@protoc_insertion_point(module_scope)

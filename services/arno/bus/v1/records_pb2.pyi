@@ -65,6 +65,7 @@ class JobRecord(_message.Message):
     IMAGE_DESCRIPTION_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
     PREDICTED_COST_FIELD_NUMBER: _builtins.int
+    IMAGE_SCAN_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names the job; unique."""
     tenant: _builtins.str
@@ -79,6 +80,8 @@ class JobRecord(_message.Message):
     """The encoded file itself."""
     predicted_cost: _builtins.float
     """What the gateway predicts that the job costs, in tokens of one beam; 0 from a gateway that predicts nothing."""
+    image_scan_count: _builtins.int
+    """Upper bound of the passes that decoding the image makes over its pixels, from its header; 0 from a gateway that does not count."""
     @_builtins.property
     def blob(self) -> Global___BlobReference:
         """The encoded file is in the blob store."""
@@ -104,10 +107,11 @@ class JobRecord(_message.Message):
         image_description: _types_pb2.ImageDescription | None = ...,
         tasks: _abc.Iterable[_types_pb2.TaskSpec] | None = ...,
         predicted_cost: _builtins.float = ...,
+        image_scan_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "image", b"image", "image_description", b"image_description", "inline_image", b"inline_image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "deadline_at_ms", b"deadline_at_ms", "id", b"id", "image", b"image", "image_description", b"image_description", "inline_image", b"inline_image", "lane", b"lane", "predicted_cost", b"predicted_cost", "submitted_at_ms", b"submitted_at_ms", "tasks", b"tasks", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "deadline_at_ms", b"deadline_at_ms", "id", b"id", "image", b"image", "image_description", b"image_description", "image_scan_count", b"image_scan_count", "inline_image", b"inline_image", "lane", b"lane", "predicted_cost", b"predicted_cost", "submitted_at_ms", b"submitted_at_ms", "tasks", b"tasks", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["inline_image", "blob"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015

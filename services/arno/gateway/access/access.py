@@ -12,7 +12,7 @@ from arno.gateway.access.certificates import ServerCertificates, certificate_fil
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import TenantLimits
 from arno.gateway.access.key_ring import KeyRing
-from arno.gateway.access.quotas import OpenQuota, TenantQuotas
+from arno.gateway.access.quotas import TenantQuotas
 from arno.gateway.settings import AccessSettings, GatewayLimits
 
 
@@ -52,8 +52,7 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
         keys.limits if keys else _no_limits,
         share=settings.quota_share or 1.0,
         retry_delay_s=limits.overload_retry_s,
-        open_defaults=_open_defaults(limits, settings.tenant_open_share) if keys else None,
-        stored_bytes_default=settings.tenant_stored_bytes_max if keys else None,
+        defaults=_defaults(settings, limits) if keys else _no_limits(""),
     )
     return Access(
         gatekeeper=Gatekeeper(keys, quotas, reflection_open=settings.reflection == "open"),
@@ -63,11 +62,15 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
     )
 
 
-def _open_defaults(limits: GatewayLimits, share: float) -> dict[OpenQuota, int]:
-    return {
-        "calls_open": max(1, int(limits.calls_max * share)),
-        "streams_open": max(1, int(limits.streams_max * share)),
-    }
+def _defaults(settings: AccessSettings, limits: GatewayLimits) -> TenantLimits:
+    share = settings.tenant_open_share
+    return TenantLimits(
+        jobs_in_flight=max(1, int(limits.jobs_in_flight_max * share)),
+        bytes_in_flight=max(1, int(limits.bytes_in_flight_max * share)),
+        calls_open=max(1, int(limits.calls_max * share)),
+        streams_open=max(1, int(limits.streams_max * share)),
+        stored_bytes=settings.tenant_stored_bytes_max,
+    )
 
 
 def _no_limits(_: str) -> TenantLimits:

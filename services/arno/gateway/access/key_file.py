@@ -44,8 +44,8 @@ class _Part(BaseModel):
 class TenantLimits(_Part):
     """What a tenant may take.
 
-    None is no limit; of `calls_open` and `streams_open` it is the setting `tenant_open_share`, of
-    `stored_bytes` the setting `tenant_stored_bytes_max`.
+    None is no limit of `requests_per_s`; of `stored_bytes` it is the setting
+    `tenant_stored_bytes_max`, of all others a part of the gateway's own limit, `tenant_open_share`.
     """
 
     requests_per_s: float | None = Field(default=None, gt=0)

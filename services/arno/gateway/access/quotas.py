@@ -7,7 +7,7 @@ caller above its quota is refused at once, with a retry delay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn
@@ -17,6 +17,8 @@ from arno.gateway.access.key_file import TenantLimits
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 OpenQuota = Literal["calls_open", "streams_open"]
+
+_NO_LIMITS: Final = TenantLimits()
 
 _BURST_S: Final = 1.0
 """A tenant that was quiet may spend this much of its rate at once."""
@@ -53,8 +55,7 @@ class TenantQuotas:
         *,
         share: float = 1.0,
         retry_delay_s: float = 1.0,
-        open_defaults: Mapping[OpenQuota, int] | None = None,
-        stored_bytes_default: int | None = None,
+        defaults: TenantLimits = _NO_LIMITS,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Start with nothing used.
@@ -63,16 +64,13 @@ class TenantQuotas:
             limits: Returns the current quotas of a tenant; they may change at any time.
             share: The part of each quota that this gateway grants.
             retry_delay_s: Retry delay where a job or call of the tenant has to end first.
-            open_defaults: Most open calls and streams of a tenant whose limits do not say; of
-                what is missing here, any number.
-            stored_bytes_default: Most bytes that such a tenant may store; None: no limit.
+            defaults: Limits of a tenant whose own do not say, already this gateway's.
             clock: Tells the time.
         """
         self._limits = limits
         self._share = share
         self._retry_delay_s = retry_delay_s
-        self._open_defaults = dict(open_defaults or {})
-        self._stored_bytes_default = stored_bytes_default
+        self._defaults = defaults
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
 
@@ -108,8 +106,8 @@ class TenantQuotas:
             QuotaExceededError: The tenant has reached a limit. Retryable.
         """
         limits, account = self._limits(tenant), self._account(tenant)
-        jobs_max = self._shared(limits.jobs_in_flight)
-        bytes_max = self._shared(limits.bytes_in_flight)
+        jobs_max = self._shared(limits.jobs_in_flight, self._defaults.jobs_in_flight)
+        bytes_max = self._shared(limits.bytes_in_flight, self._defaults.bytes_in_flight)
         if jobs_max is not None and account.jobs >= jobs_max:
             self._refuse("jobs_in_flight", str(jobs_max), str(account.jobs + 1))
         wanted_bytes = account.size_bytes + size_bytes
@@ -132,8 +130,7 @@ class TenantQuotas:
             QuotaExceededError: The tenant has as many open as it may have. Retryable.
         """
         limits, open_counts = self._limits(tenant), self._account(tenant).open_counts
-        own = limits.calls_open if quota == "calls_open" else limits.streams_open
-        limit = self._open_defaults.get(quota) if own is None else self._shared(own)
+        limit = self._shared(getattr(limits, quota), getattr(self._defaults, quota))
         if limit is not None and open_counts[quota] >= limit:
             self._refuse(quota, str(limit), str(open_counts[quota] + 1))
         open_counts[quota] += 1
@@ -148,14 +145,14 @@ class TenantQuotas:
         The store counts them, for all gateways together: no share applies.
         """
         own = self._limits(tenant).stored_bytes
-        return self._stored_bytes_default if own is None else own
+        return self._defaults.stored_bytes if own is None else own
 
     def _account(self, tenant: str) -> _Account:
         # Tenants come from the keys file, so there are never more accounts than it ever named.
         return self._accounts.setdefault(tenant, _Account())
 
-    def _shared(self, limit: int | None) -> int | None:
-        return None if limit is None else max(1, int(limit * self._share))
+    def _shared(self, own: int | None, default: int | None) -> int | None:
+        return default if own is None else max(1, int(own * self._share))
 
     def _refuse(
         self, quota: str, limit: str, wanted: str, *, retry_delay_s: float | None = None

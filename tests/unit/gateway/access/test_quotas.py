@@ -122,7 +122,7 @@ def test_open_calls_are_bounded_by_a_default_that_the_tenants_own_limit_replaces
         lambda name: TenantLimits(**({quota: 4} if name == "own" else {})),
         share=0.5,
         retry_delay_s=0.5,
-        open_defaults={quota: 3},
+        defaults=TenantLimits(**{quota: 3}),
     )
     for tenant, limit in (("own", 2), ("other", 3)):
         with ExitStack() as stack:
