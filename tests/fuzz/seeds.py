@@ -12,12 +12,15 @@ from importlib import resources
 from pathlib import Path
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from arno.bulk import Item
+from arno.bulk import Record as AnswerRecord
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.dataset import ImageRecord
 from arno.dataset.folder import Manifest
 from arno.dataset.shards import line_of, write_shard
 from PIL import Image
 from support import annotated, images
+from support.bulk import seen
 from support.job_client import job_record
 
 
@@ -117,9 +120,11 @@ def record_seeds() -> tuple[bytes, ...]:
 @cache
 def task_seeds() -> tuple[bytes, ...]:
     """Return requests whose bytes are nearly all tasks."""
-    scored = types_pb2.TaskSpec(task=types_pb2.TASK_CAPTION, candidates=["a cat", "a dog"])
+    answers = [types_pb2.Candidate(text=text) for text in ("a cat", "a dog")]
+    scored = types_pb2.TaskSpec(task=types_pb2.TASK_CAPTION, candidates=answers)
+    options = types_pb2.GenerationOptions(num_beams=2)
     prompted = types_pb2.TaskSpec(
-        task=types_pb2.TASK_OPEN_VOCABULARY_DETECTION, text="caf\u00e9", num_beams=2
+        task=types_pb2.TASK_OPEN_VOCABULARY_DETECTION, text="caf\u00e9", options=options
     )
     requests = [vision_pb2.InferRequest(tasks=[each]) for each in (scored, prompted)]
     for seed in call_seeds()["/arno.api.v1.VisionService/Infer"]:
@@ -206,18 +211,17 @@ def parquet_seeds() -> tuple[bytes, ...]:
 @cache
 def manifest_seeds() -> tuple[bytes, ...]:
     """Return manifests of data sets."""
-    whole = Manifest(name="toy", steps=({"verb": "annotate", "counts": {"images": 2}},))
+    whole = Manifest(steps=({"verb": "annotate", "counts": {"images": 2}},))
     return _json(whole.model_dump(mode="json"), {"version": 1})
 
 
 @cache
 def answer_seeds() -> tuple[bytes, ...]:
     """Return lines of answer folders."""
-    answer = {"id": "od", "task": "TASK_OD", "answer": {"raw_text": "cat<loc_1>"}}
-    line = {"key": "a.jpg", "jobId": "j", "results": [answer], "fields": {"n": 1}}
-    placed = {**line, "file": "images.tar", "offset": 512, "size_bytes": 10}
-    failed = {"key": "b.jpg", "error": {"code": "INVALID_ARGUMENT"}}
-    return _json(line, placed, failed)
+    item = Item("a.jpg", lambda: b"", fields={"n": 1})
+    whole = json.loads(AnswerRecord.of(item, seen("a")).line())
+    placed = {**whole, "file": "images.tar", "offset": 512, "size_bytes": 10}
+    return _json(whole, placed, {**whole, "results": []})
 
 
 @cache

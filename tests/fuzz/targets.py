@@ -19,6 +19,7 @@ from typing import Any
 from arno.api.v1 import vision_pb2
 from arno.bulk.record import Record as AnswerRecord
 from arno.bus import Delivery, Receipt, Record
+from arno.dataset import shards
 from arno.dataset.folder import MANIFEST, read_manifest
 from arno.dataset.shards import Shard, record_of_line
 from arno.errors import InvalidFieldError
@@ -34,6 +35,7 @@ from arno.worker.job import Job
 from arno.worker.prepare_queue import PreparePlan, PrepareQueue
 from fuzz import seeds
 from google.protobuf.message import DecodeError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 IMAGE_LIMITS = ImageLimits(bytes_max=1 << 20, pixels_max=16_000_000)
@@ -158,6 +160,7 @@ def _weights(path: Path) -> None:
 
 
 def _shard(path: Path) -> None:
+    shards._row_group.cache_clear()
     for _ in Shard(path):
         pass
 
@@ -168,7 +171,9 @@ def _asked(media_type: str) -> Callable[[bytes], None]:
             return {"type": "http.request", "body": content, "more_body": False}
 
         headers = [(b"content-type", media_type.encode())]
-        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        # With an application starlette refuses broken forms as the web process answers them.
+        scope = {"type": "http", "method": "POST", "headers": headers, "app": None}
+        request = Request(scope, receive)
         asyncio.run(_read_and_close(request))
 
     return read
@@ -177,6 +182,8 @@ def _asked(media_type: str) -> Callable[[bytes], None]:
 async def _read_and_close(request: Request) -> None:
     try:
         await read_asked(request, vision_pb2.InferRequest())
+    except HTTPException as error:
+        raise InvalidFieldError(field="body", problem=error.detail) from error
     finally:
         await request.close()
 

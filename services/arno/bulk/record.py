@@ -67,10 +67,11 @@ class Record:
             place = _place(document)
             fields = document.pop("fields", {})
             message = ParseDict(document, vision_pb2.InferResponse(), ignore_unknown_fields=True)
+            result = infer_result(message)
         except (ValueError, KeyError, TypeError, AttributeError, ParseError) as error:
             problem = f"not a record of an answer folder ({type(error).__name__}: {error})"
             raise InvalidFieldError(field=where, problem=problem) from error
-        return cls(str(key), infer_result(message), fields, place)
+        return cls(str(key), result, fields, place)
 
 
 def failures_of(result: InferResult) -> Iterator[tuple[str, ArnoError]]:

@@ -194,12 +194,13 @@ def _parquet_length(path: Path) -> int:
 
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError, ValueError) as fault:
         raise _unreadable(path, fault) from fault
     return int(metadata.num_rows)
 
 
 def _unreadable(path: Path, fault: Exception) -> InvalidFieldError:
+    # A ValueError as well: names of columns, and texts, may be no UTF-8.
     said = (str(fault).splitlines() or [type(fault).__name__])[0]
     return InvalidFieldError(field=str(path), problem=f"cannot be read: {said}")
 
@@ -212,7 +213,7 @@ def _row_group(path: Path, group: int) -> list[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             rows: list[dict[str, Any]] = file.read_row_group(group).to_pylist()
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError, ValueError) as fault:
         raise _unreadable(path, fault) from fault
     return rows
 
