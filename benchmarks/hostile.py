@@ -19,7 +19,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from multiprocessing import Queue
+from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
@@ -72,8 +72,10 @@ class Attacker:
 
     def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]) -> None:
         """Take a channel of its own and its key."""
-        self._vision = vision_pb2_grpc.VisionServiceStub(channel)
-        self._jobs = job_pb2_grpc.JobServiceStub(channel)
+        self._vision: vision_pb2_grpc.VisionServiceAsyncStub = vision_pb2_grpc.VisionServiceStub(
+            channel
+        )
+        self._jobs: job_pb2_grpc.JobServiceAsyncStub = job_pb2_grpc.JobServiceStub(channel)
         self._metadata = metadata
         self.codes: Counter[str] = Counter()
 

@@ -93,7 +93,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(refuse)
 
     def _wrapped(self, method: str, handler: _Handler, caller: Caller) -> _Handler:
-        receive = (
+        receive: _Receive = (
             _stream
             if handler.request_streaming
             else partial(self._reader.read_only, tenant=caller.tenant)
