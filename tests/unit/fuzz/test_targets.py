@@ -55,7 +55,7 @@ def test_planted_fault_behind_the_parser_is_found_and_its_bytes_are_kept(
             raise ZeroDivisionError("planted")
 
     target = replace(sound, read=broken)
-    for number in a_slice(name):
+    for number in range(FIRST, FIRST + 4000):
         try_one(target, number, report, tmp_path)
         if report.faults:
             break
