@@ -4,7 +4,7 @@ A decode cannot be interrupted, so a job waits for whatever its thread is at. Im
 expected to take longer than `QUICK_S` therefore have threads of their own, and one tenant gets only
 a part of these and of the pixels that may be decoded at once: the large images of one tenant never
 stand before the small ones of another, nor take all places for large ones.
-`docs/decisions/0025-preparation-is-shared-by-tenant.md`: why so.
+`docs/decisions/0026-preparation-is-shared-by-tenant.md`: why so.
 """
 
 from __future__ import annotations
