@@ -199,7 +199,8 @@ def test_references_are_followed_and_those_that_lead_elsewhere_are_dead_letters(
     topics.write(running.source, [{"value": None, "key": b"k"}])
     running.await_finished()
     answered = topics.read(running.results)
-    assert [record.header("arno-reference") for record in answered] == values[:2]
+    # Records without a key have no order among them.
+    assert sorted(record.header("arno-reference") for record in answered) == values[:2]
     dead = topics.read(running.dead)
     assert [record.header("arno-reason") for record in dead] == [
         "IMAGE_UNREACHABLE",

@@ -40,7 +40,8 @@ def test_model_of_the_second_preset_takes_images_of_twice_the_size(tmp_path):
     assert fine_tune(again, ProcessGroup(), Console(quiet=True))
     loaded = load_checkpoint(EngineSettings(model=str(second / "model"), device="cpu"))
     assert loaded.recipe.side_px == 128
-    rates = [json.loads(line)["learning_rate"] for line in (first / "log.jsonl").open()]
+    steps = (first / "log.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in steps]
     assert rates == pytest.approx([1e-4, 1e-4, 5.005e-5], rel=1e-3)
 
 

@@ -85,8 +85,8 @@ def test_question_may_follow_its_image_in_a_later_message(client, gateway):
     assert gateway.requests[0].image.content == png()
 
 
-def test_model_is_listed(client):
-    assert [model.id for model in client.models.list()] == ["arno"]
+def test_model_is_listed_by_the_name_of_the_service_and_by_its_own(client):
+    assert [model.id for model in client.models.list()] == ["arno", "arno-tiny"]
     assert client.models.retrieve("arno").owned_by == "arno"
 
 
