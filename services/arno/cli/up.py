@@ -143,8 +143,6 @@ class _Up:
     def run(self) -> None:
         # The children would find out too, but only one by one and in their logs.
         require_parts()
-        # Images, results and logs are for this user alone, in files of the children too.
-        os.umask(0o077)
         machine = plan_machine(self._options)
         check_settings(self._options, machine)
         require_model(self._options, machine)
@@ -267,6 +265,8 @@ def _require_free(flag: str, host: str, port: int) -> None:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: two stores that write one file would ruin it."""
+    # Images, results and logs are for this user alone, in files of the children too.
+    os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")

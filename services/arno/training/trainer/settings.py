@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from arno.ops.config import ObservabilitySettings, flag_name
-from arno.training.data.mixture import read_mixture
 from arno.training.trainer.presets import PRESETS
 from arno.vocabulary import Task
 
@@ -210,6 +209,9 @@ class TrainSettings(HeadSettings):
             raise ValueError("--lora-alpha and --lora-dropout need --lora-rank")
         if self.learning_rate_end is not None and self.learning_rate_end > self.peak_learning_rate:
             raise ValueError("--learning-rate-end: above the peak, --learning-rate")
+        # Servers list the names of these settings, and have no library that reads images.
+        from arno.training.data.mixture import read_mixture
+
         read_mixture(self.mixture)
         self._check_head()
         return self
