@@ -82,13 +82,19 @@ def probe_http(url: str) -> Probe:
     if urlsplit(url).scheme != "http":
         return Probe(False, f"not an http address: {url}")
     try:
+        return _read_probe(url)
+    except (OSError, ValueError) as error:
+        return Probe(False, str(error))
+
+
+def _read_probe(url: str) -> Probe:
+    try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - http only
             return Probe(answer.status == 200, "")
     except urllib.error.HTTPError as error:
+        # Its body may come late, or never, from a process that is busy.
         with error:
             return Probe(False, error.read(500).decode("utf-8", "replace").strip())
-    except (OSError, ValueError) as error:
-        return Probe(False, str(error))
 
 
 def free_port() -> int:

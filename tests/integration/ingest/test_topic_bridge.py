@@ -207,7 +207,7 @@ def test_references_are_followed_and_those_that_lead_elsewhere_are_dead_letters(
         "IMAGE_UNREACHABLE",
         "INVALID_IMAGE",
     ]
-    assert {record.value for record in dead} == {values[2].encode(), values[3].encode(), None}
+    assert {record.value for record in dead} == {values[2].encode(), values[3].encode(), b""}
 
 
 def test_partition_that_is_added_is_read_and_sigterm_leaves_nothing_behind(bridge, topics):
