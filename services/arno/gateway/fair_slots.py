@@ -75,16 +75,20 @@ class FairSlots:
         self._used[tenant] -= 1
         if not self._used[tenant]:
             del self._used[tenant]
-        ready = [each for each in self._waiting if self._may_use(each)]
-        if ready:
+        while ready := [each for each in self._waiting if self._may_use(each)]:
             chosen = min(ready, key=lambda each: self._used[each])
             turn = self._waiting[chosen][0]
             self._leave(chosen, turn)
-            self._used[chosen] += 1
-            turn.set_result(None)
+            # A turn that was cancelled in this turn of the loop has not left by itself yet.
+            if not turn.cancelled():
+                self._used[chosen] += 1
+                turn.set_result(None)
+                return
 
     def _leave(self, tenant: str, turn: asyncio.Future[None]) -> None:
-        line = self._waiting[tenant]
+        line = self._waiting.get(tenant, deque())
+        if turn not in line:
+            return
         line.remove(turn)
         if line:
             self._waiting.move_to_end(tenant)

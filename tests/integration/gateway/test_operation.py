@@ -138,7 +138,8 @@ async def test_calls_that_wait_for_a_busy_loop_when_the_gateway_leaves_go_elsewh
             time.sleep(0.5)  # noqa: ASYNC251
             await arno.gateway.stop()
             ended = [await asyncio.wrap_future(code) for code in codes]
-    assert set(ended) == {"UNAVAILABLE"}
+    # Those that the loop takes up before it begins to leave are answered: there is no such job.
+    assert set(ended) <= {"UNAVAILABLE", "NOT_FOUND"}
 
 
 def _code_of_a_call(port: int, calling: threading.Barrier) -> str:

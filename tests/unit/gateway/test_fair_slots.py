@@ -31,7 +31,10 @@ class Holder:
         self._leave.set()
         await self._task
 
-    async def give_up(self) -> None:
+    async def give_up(self, *, as_leaves: Holder | None = None) -> None:
+        """Give up, in the same turn of the loop in which another leaves where one is given."""
+        if as_leaves is not None:
+            as_leaves._leave.set()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -84,6 +87,17 @@ async def test_slot_that_does_not_come_in_time_is_not_used() -> None:
     assert slots.used_count == 0
     async with slots.hold("b", timeout_s=0.001):
         assert slots.used_count == 1
+
+
+async def test_slot_passes_over_a_caller_that_gives_up_in_the_same_turn_of_the_loop() -> None:
+    slots, order = FairSlots(1, tenant_share=1.0), list[str]()
+    held, gone, waiting = await holders(slots, ["a", "b", "c"], order)
+    await gone.give_up(as_leaves=held)
+    await held.leave()
+    assert order == ["a", "c"]
+    assert slots.used_count == 1
+    await waiting.leave()
+    assert slots.used_count == 0
 
 
 @given(st.integers(1, 5), st.sampled_from([0.3, 0.5, 1.0]), st.data())
