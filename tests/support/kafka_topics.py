@@ -8,9 +8,18 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewPartitions
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+)
 
 _LARGEST_BYTES = 32 * 1024**2
+_NO_COORDINATOR_YET = (
+    CoordinatorNotAvailableError,
+    CoordinatorLoadInProgressError,
+    NotCoordinatorError,
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class Topics:
         """Return how many records of a topic a group has not committed."""
         try:
             found = self._admin.list_group_offsets({group: None}).get(group, {})
-        except CoordinatorNotAvailableError:  # the broker's first group is on its way
+        except _NO_COORDINATOR_YET:  # the broker's first group is on its way
             found = {}
         done = sum(at.offset for one, at in found.items() if one.topic == topic)
         return self.size(topic) - done
