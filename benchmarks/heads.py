@@ -1,6 +1,6 @@
 """Heads on arno-tiny's vision encoder against the same heads on random weights, at equal budgets.
 
-python -m benchmarks.heads --work /tmp/heads
+python -m benchmarks.heads --work FOLDER
 
 Every run is one of `arno train --head`, and stays in the folder: a second call goes on where the
 first was stopped. `--page` writes the table of docs/heads.md and its plot from what is kept.

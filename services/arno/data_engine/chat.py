@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from PIL.Image import Image
@@ -102,11 +102,16 @@ class ChatAnnotator:
             headers["Authorization"] = f"Bearer {key}"
         request = Request(self._address, content, headers)  # noqa: S310 - HTTP, as checked above
         try:
+            return self._read(request)
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{self._address}: {error}") from error
+
+    def _read(self, request: Request) -> Any:
+        try:
             with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
                 return json.loads(answer.read())
         except HTTPError as error:
-            told = error.read()[:_SHOWN_MAX].decode(errors="replace")
-            error.close()
+            # The body of a refusal may come late, or never: then that is the error.
+            with error:
+                told = error.read()[:_SHOWN_MAX].decode(errors="replace")
             raise EngineError(f"{self._address}: {error.code}: {told}") from error
-        except (URLError, OSError, ValueError) as error:
-            raise EngineError(f"{self._address}: {error}") from error
