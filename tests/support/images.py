@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 
+import pytest
 from PIL import Image
 
 EXIF_ORIENTATION = 0x0112
@@ -84,3 +85,13 @@ def palette_alpha_png() -> bytes:
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def forbid_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have transformers' processors fail that work by torchvision."""
+    from transformers.image_processing_backends import TorchvisionBackend
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise AssertionError("pixels by torchvision")
+
+    monkeypatch.setattr(TorchvisionBackend, "process_image", fail)

@@ -62,17 +62,18 @@ class Sources:
     def works(self, start: int) -> Iterator[Work]:
         """Yield the images from a position on."""
         if isinstance(self._source, Dataset):
-            for record in self._source:
+            for number, record in enumerate(self._source):
                 if record.position >= start:
                     place = Place(self._source.image_path(record))
                     said = Annotations(
                         list(record.texts), list(record.regions), list(record.triplets)
                     )
-                    yield Work(Item(record.image_id, place), record.position, said)
+                    item = Item(record.image_id, place)
+                    yield Work(item, record.position, said, number=number)
             return
         for position, item in enumerate(self._source):
             if position >= start:
-                yield Work(item, position)
+                yield Work(item, position, number=position)
 
 
 def annotate(
@@ -124,7 +125,7 @@ def annotate(
         while window := list(itertools.islice(works, options.window)):
             for work in _annotated(window, annotators):
                 run.keep(work)
-                on_progress(work.position + 1, sources.count)
+                on_progress(work.number + 1, sources.count)
         counts = run.totals()
         writer.close(step_counts=dict(counts))
     return counts

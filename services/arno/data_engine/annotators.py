@@ -43,6 +43,8 @@ class Work:
         annotations: What was found so far.
         failures: The annotators that failed, with the error.
         releases: Called once the record is kept.
+        number: How many images of the source stand before it; a part of a data set has fewer
+            images than its last position says.
     """
 
     item: Item
@@ -50,6 +52,7 @@ class Work:
     annotations: Annotations = field(default_factory=Annotations)
     failures: list[tuple[str, ArnoError]] = field(default_factory=list)
     releases: list[Callable[[], None]] = field(default_factory=list)
+    number: int = 0
 
 
 class Annotator(Protocol):

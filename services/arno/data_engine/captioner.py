@@ -13,7 +13,7 @@ from PIL.Image import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from arno.data_engine.annotators import Finding
-from arno.data_engine.detector import fingerprint_of
+from arno.data_engine.detector import fingerprint_of, image_processor_of
 from arno.dataset.records import Granularity
 from arno.errors import ModelError
 
@@ -38,6 +38,7 @@ class Captioner:
             processor: Any = AutoProcessor
             loader: Any = AutoModelForImageTextToText
             self._processor: Any = processor.from_pretrained(model, **options)
+            self._processor.image_processor = image_processor_of(model, options)
             self._model: Any = loader.from_pretrained(model, **options).eval()
         except (OSError, ValueError) as error:
             problem = str(error).splitlines()[0]

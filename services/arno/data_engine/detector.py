@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,9 +34,8 @@ class Detector:
         """
         options: dict[str, Any] = {"local_files_only": not download}
         try:
-            processor: Any = AutoImageProcessor
             loader: Any = AutoModelForObjectDetection
-            self._processor: Any = processor.from_pretrained(model, **options)
+            self._processor: Any = image_processor_of(model, options)
             self._model: Any = loader.from_pretrained(model, **options).eval()
         except (OSError, ValueError) as error:
             problem = str(error).splitlines()[0]
@@ -59,6 +58,21 @@ class Detector:
                 "text": labels[label.item()],
                 "score": min(score.item(), 1.0),
             }
+
+
+def image_processor_of(model: str, options: Mapping[str, Any]) -> Any:
+    """Return what turns pictures into the pixels of a model, by Pillow.
+
+    Left alone, transformers resizes by torchvision where that is installed, which gives other
+    pixels: what a model finds would depend on the extras of the machine. A model whose processor
+    has no variant for Pillow takes torchvision's.
+
+    Raises:
+        OSError: The model cannot be found.
+        ValueError: It has no processor of images.
+    """
+    loader: Any = AutoImageProcessor
+    return loader.from_pretrained(model, backend="pil", **options)
 
 
 def fingerprint_of(name: str, model: Any) -> str:

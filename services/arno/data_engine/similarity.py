@@ -14,7 +14,7 @@ from PIL.Image import Image
 from transformers import AutoModel, AutoProcessor
 
 from arno.data_engine.annotators import LIMITS, Work, share
-from arno.data_engine.detector import fingerprint_of
+from arno.data_engine.detector import fingerprint_of, image_processor_of
 from arno.errors import ArnoError, ModelError
 from arno.ops.images import decode_image
 
@@ -37,6 +37,7 @@ class Similarity:
             processor: Any = AutoProcessor
             loader: Any = AutoModel
             self._processor: Any = processor.from_pretrained(model, **options)
+            self._processor.image_processor = image_processor_of(model, options)
             self._model: Any = loader.from_pretrained(model, **options).eval()
         except (OSError, ValueError) as error:
             problem = str(error).splitlines()[0]

@@ -10,6 +10,7 @@ import pytest
 from arno.bulk import open_source
 from arno.data_engine.annotation import FAILURES_FILE, RunOptions, Sources, annotate
 from arno.data_engine.annotators import FunctionAnnotator
+from arno.data_engine.selection import split
 from arno.dataset import Dataset
 from arno.dataset.shards import ShardFormat
 from arno.errors import ArnoError, ConfigurationError
@@ -166,6 +167,28 @@ def test_data_set_is_annotated_again_and_keeps_what_it_has(tmp_path, photos):
     record = Dataset(tmp_path / "out")[3]
     assert [one.provenance.annotator for one in record.regions] == ["mine", "second"]
     assert record.position == 3
+
+
+def test_progress_over_a_part_of_a_data_set_counts_its_own_images(tmp_path, photos):
+    run(photos, tmp_path / "first")
+    split(Dataset(tmp_path / "first"), tmp_path / "parts", parts={"a": 0.5, "b": 0.5}, seed=0)
+    part = Dataset(tmp_path / "parts" / "b")
+    assert 0 < len(part) <= part[len(part) - 1].position
+    shown = []
+
+    def dying(image):
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+        return find(image)
+
+    def note(done, total):
+        shown.append((done, total))
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        annotate(Sources(part), [mine(dying, "second")], out, OPTIONS, on_progress=note)
+    annotate(Sources(part), [mine(name="second")], out, OPTIONS, on_progress=note)
+    assert shown == [(done, len(part)) for done in range(1, len(part) + 1)]
 
 
 def test_other_annotators_in_the_same_folder_are_refused(tmp_path, photos):

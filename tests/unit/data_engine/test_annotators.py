@@ -14,7 +14,7 @@ from PIL import Image
 from support.annotated import text
 from support.answers import candidates, caption, detection, failure, region, response
 from support.bulk import ChosenAnswerer
-from support.images import png
+from support.images import forbid_torchvision, png
 
 
 def work(position: int = 0, content: bytes | None = None) -> Work:
@@ -154,6 +154,16 @@ def test_detector_of_transformers_annotates(detector_folder):
     assert {one.text for one in done.annotations.regions} <= {"cat", "dog"}
     assert all(0 <= one.provenance.score <= 1 for one in done.annotations.regions)
     assert len(detector.fingerprint) == 64
+
+
+@pytest.mark.model
+def test_detector_sees_pixels_by_pillow_where_torchvision_is_installed(
+    detector_folder, monkeypatch
+):
+    forbid_torchvision(monkeypatch)
+    from arno.data_engine.detector import Detector
+
+    assert list(Detector(str(detector_folder), score_min=0.0)(Image.new("RGB", (40, 30))))
 
 
 def test_folder_without_a_detector_is_refused(tmp_path):

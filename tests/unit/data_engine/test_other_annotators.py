@@ -18,7 +18,7 @@ from arno.data_engine.tesseract import Tesseract
 from arno.errors import ConfigurationError, InvalidFieldError, ModelError
 from PIL import Image, ImageDraw, ImageFont
 from support.annotated import text
-from support.images import png
+from support.images import forbid_torchvision, png
 
 WORDS = [
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
@@ -173,6 +173,17 @@ def test_similarity_scores_every_text_of_an_image(clip_folder):
     assert [name for name, _ in done[2].failures] == ["clip"]
     swapped = similarity(Image.new("RGB", (40, 30)), ["a red car", "the cat"])
     assert swapped != swapped[::-1]
+
+
+@pytest.mark.model
+def test_other_models_see_pixels_by_pillow_as_well(captioner_folder, clip_folder, monkeypatch):
+    forbid_torchvision(monkeypatch)
+    from arno.data_engine.captioner import Captioner
+    from arno.data_engine.similarity import Similarity
+
+    picture = Image.new("RGB", (40, 30))
+    list(Captioner(str(captioner_folder))(picture))
+    assert Similarity(str(clip_folder))(picture, ["the cat"])
 
 
 @pytest.mark.model
