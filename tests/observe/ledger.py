@@ -83,8 +83,8 @@ class Load:
         await self._task
         await asyncio.gather(*self._open)
 
-    async def poison(self, prompt: str) -> str:
-        """Ask with a prompt of one's own; return the code of the answer."""
+    async def ask(self, prompt: str) -> str:
+        """Ask with a prompt that the ledger does not hold; return the code of the answer."""
         task = wire_task("PROMPT", id="0", text=prompt)
         request = vision_pb2.InferRequest(image=types_pb2.Image(content=png()), tasks=[task])
         try:

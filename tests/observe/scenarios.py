@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from observe.installation import Installation
 from observe.ledger import Load
-from observe.worker_process import KILLING_PROMPT
+from observe.worker_process import BREAKING_PROMPT, KILLING_PROMPT
 
 Act = Callable[[Installation, Load], Awaitable[None]]
 
@@ -20,10 +20,10 @@ class Scenario:
     Attributes:
         name: For the command line.
         what: What happens, in words.
-        act: Makes it happen, and returns at once or when it is over.
-        fires: The alert that must fire; empty on a healthy day.
+        act: Makes it happen, and returns when it has happened.
+        fires: The alert that must fire first of all; empty on a healthy day.
         within_s: At most so long after it has happened.
-        may_fire: Alerts that are true as well.
+        fires_too: Alerts that are as true, and must fire within the watch. No other one may.
         gateways: How many there are.
         workers: How many there are.
         rate_per_s: Calls a second.
@@ -37,7 +37,7 @@ class Scenario:
     act: Act
     fires: str = ""
     within_s: float = 120.0
-    may_fire: frozenset[str] = frozenset()
+    fires_too: frozenset[str] = frozenset()
     gateways: int = 1
     workers: int = 1
     rate_per_s: float = 3.0
@@ -64,8 +64,13 @@ async def _kill_redis(installation: Installation, _: Load) -> None:
     installation.redis.kill()
 
 
+async def _break_engine(_: Installation, load: Load) -> None:
+    # The call ends well: its error is in its answer.
+    assert await load.ask(BREAKING_PROMPT) == "OK"
+
+
 async def _poison(_: Installation, load: Load) -> None:
-    code = await asyncio.wait_for(load.poison(KILLING_PROMPT), 300)
+    code = await asyncio.wait_for(load.ask(KILLING_PROMPT), 300)
     assert code == "ABORTED", f"a job that killed its workers ended with {code}"
 
 
@@ -82,12 +87,20 @@ SCENARIOS = (
     Scenario("no-gateways", "SIGKILL of all gateways", _kill_gateways, "ArnoNoGateways"),
     Scenario("no-store", "SIGKILL of Redis", _kill_redis, "ArnoBackendDown", own_redis=True),
     Scenario(
+        "engine-fails",
+        "from one call on the engine of the only worker fails every task; calls end with OK",
+        _break_engine,
+        "ArnoEngineFails",
+        within_s=180.0,
+    ),
+    Scenario(
         "poison",
-        "the first job ever that kills its workers, three in turn",
+        "the first job ever that kills its workers, three times in turn",
         _poison,
         "ArnoDeadLetters",
-        # Three deaths on two workers: one of them has been started twice.
-        may_fire=frozenset({"ArnoWorkerRestarts"}),
+        # Three deaths on two workers: one of them has been started anew twice. Between two deaths a
+        # session runs out, so that Prometheus sees each start.
+        fires_too=frozenset({"ArnoWorkerRestarts"}),
         workers=2,
         keeps_workers=True,
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from arno.errors import OverloadedError
 from arno.gateway.access.quotas import TenantQuotas
@@ -18,6 +18,9 @@ from arno.gateway.backends import BackendMonitor
 from arno.gateway.settings import GatewayLimits
 from arno.ops.tracing import stage
 from arno.vocabulary import Lane
+
+if TYPE_CHECKING:
+    from arno.api.v1 import vision_pb2
 
 RETRY_DELAY_S_MAX: Final = 60.0
 
@@ -43,6 +46,18 @@ class Demand:
     work_s: float | None = None
 
 
+@dataclass(slots=True)
+class AdmittedJob:
+    """A job while its block runs.
+
+    Attributes:
+        response: What its caller will get, by which its outcome is judged; None where no call waits
+            for the job.
+    """
+
+    response: vision_pb2.InferResponse | None = None
+
+
 class Admission:
     """The budgets of one gateway. Lives in one asyncio loop; never waits."""
 
@@ -54,8 +69,8 @@ class Admission:
         backends: BackendMonitor,
         predicted_wait_s: Callable[[Lane, str], float | None] = lambda lane, tenant: None,
         on_refused: Callable[[Lane, str], None] = lambda lane, budget: None,
-        counted: Callable[[Lane, str], AbstractContextManager[None]] = (
-            lambda lane, tenant: nullcontext()
+        counted: Callable[[Lane, str], AbstractContextManager[AdmittedJob]] = (
+            lambda lane, tenant: nullcontext(AdmittedJob())
         ),
     ) -> None:
         """Start with nothing in flight.
@@ -102,7 +117,7 @@ class Admission:
         return self._bytes
 
     @contextmanager
-    def admit(self, tenant: str, demand: Demand) -> Iterator[None]:
+    def admit(self, tenant: str, demand: Demand) -> Iterator[AdmittedJob]:
         """Count one job for as long as the block runs.
 
         The tenant's quota is checked first, so that a tenant above it costs the others nothing.
@@ -112,7 +127,8 @@ class Admission:
             OverloadedError: A budget of the gateway is exhausted. Retryable.
             BackendUnavailableError: The bus or the store does not answer. Retryable.
         """
-        with self._counted(demand.lane, tenant), self._quotas.hold(tenant, demand.size_bytes):
+        counted = self._counted(demand.lane, tenant)
+        with counted as job, self._quotas.hold(tenant, demand.size_bytes):
             with stage("admit"):
                 self._check_jobs(demand)
                 self._check_bytes(demand)
@@ -121,7 +137,7 @@ class Admission:
             self._bytes += demand.size_bytes
             try:
                 self._backends.require()
-                yield
+                yield job
             finally:
                 self._jobs -= 1
                 self._bytes -= demand.size_bytes

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from arno.errors import ArnoError, Code
-from arno.gateway.admission import BUDGETS, Admission
+from arno.gateway.admission import BUDGETS, Admission, AdmittedJob
 from arno.gateway.backlog import Backlog
 from arno.gateway.status import JobFailedError
 from arno.ops.tenant_labels import TenantLabels
@@ -116,14 +116,15 @@ class GatewayMetrics:
         self._store_memory, self._backend_up = _backends(registry)
 
     @contextmanager
-    def job(self, lane: Lane, tenant: str = DEFAULT_TENANT) -> Iterator[None]:
+    def job(self, lane: Lane, tenant: str = DEFAULT_TENANT) -> Iterator[AdmittedJob]:
         """Count the outcome of a job that runs in the block, and how long it took."""
         started_s = time.monotonic()
-        outcome = _EXCUSED
+        outcome, job = _EXCUSED, AdmittedJob()
         try:
-            yield
-            outcome = _SERVED
-            self._job_seconds.labels(lane).observe(time.monotonic() - started_s, exemplar())
+            yield job
+            outcome = _FAILED if _answers_nothing(job) else _SERVED
+            if outcome == _SERVED:
+                self._job_seconds.labels(lane).observe(time.monotonic() - started_s, exemplar())
         except Exception as error:
             outcome = _EXCUSED if _code(error) in _CALLERS_CODES else _FAILED
             raise
@@ -158,6 +159,13 @@ class GatewayMetrics:
         """Show whether a backend answers, read when scraped."""
         gauge = self._backend_up.labels(backend)
         gauge.set_function(lambda: 0.0 if backend in problems() else 1.0)
+
+
+def _answers_nothing(job: AdmittedJob) -> bool:
+    """Whether a call ends well although all its tasks failed, one at least by Arno's doing."""
+    results = [] if job.response is None else job.response.results
+    errors = [result.error.code for result in results if result.HasField("error")]
+    return len(errors) == len(results) and not _CALLERS_CODES.issuperset(errors)
 
 
 def _code(error: Exception) -> int:
@@ -208,7 +216,8 @@ def _keys_ok(registry: CollectorRegistry) -> Gauge:
 def _outcomes(registry: CollectorRegistry) -> tuple[Counter, Histogram]:
     jobs = Counter(
         "arno_gateway_jobs_total",
-        "Jobs asked for, by lane: served, failed, or excused (their callers' doing).",
+        "Jobs asked for, by lane: served, failed (also where all tasks failed in an answer), or "
+        "excused (their callers' doing).",
         ["lane", "outcome"],
         registry=registry,
     )

@@ -63,14 +63,15 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         lane = lane_from_wire(request.lane, default=Lane.INTERACTIVE)
         key = check_idempotency_key(request.idempotency_key)
         tenant, content = this_caller().tenant, request.image.content
-        with self._admission.admit(tenant, Demand(len(content), lane, budget.work_s)):
+        with self._admission.admit(tenant, Demand(len(content), lane, budget.work_s)) as job:
             # Tasks first: a request with a hundred of them is not worth reading an image's header.
             tasks = parse_tasks(request.tasks, limits=self._limits)
             checked = await self._checker.check(content, tasks, tenant=tenant)
             submission = Submission(
                 checked, tenant=tenant, lane=lane, work_s=budget.work_s, idempotency_key=key
             )
-            return await self._inference.run(submission, budget=budget, started_s=started_s)
+            job.response = await self._inference.run(submission, budget=budget, started_s=started_s)
+            return job.response
 
     async def InferStream(
         self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
@@ -176,12 +177,14 @@ class FrameRunner:
         started_s = time.monotonic()
         budget = self._budget()
         lane, content = self._settings.lane, frame.image.content
-        with self._admission.admit(caller.tenant, Demand(len(content), lane, budget.work_s)):
+        demand = Demand(len(content), lane, budget.work_s)
+        with self._admission.admit(caller.tenant, demand) as job:
             checked = await self._checker.check(
                 content, self._settings.tasks, tenant=caller.tenant, fields=_FRAME_FIELDS
             )
             submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
-            return await self._inference.run(submission, budget=budget, started_s=started_s)
+            job.response = await self._inference.run(submission, budget=budget, started_s=started_s)
+            return job.response
 
 
 def _config(request: vision_pb2.InferStreamRequest) -> vision_pb2.StreamConfig:

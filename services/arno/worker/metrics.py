@@ -14,7 +14,7 @@ from arno.api.v1 import types_pb2
 from arno.bus.ports import ConsumerStatistics
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.engine.interface import EngineStatistics
-from arno.errors import PoisonedJobError, StoredJobError
+from arno.errors import EngineError, PoisonedJobError, StoredJobError
 from arno.ops.tenant_labels import TenantLabels
 from arno.ops.tracing import exemplar
 from arno.vocabulary import JobState, Lane
@@ -62,6 +62,9 @@ class WorkerMetrics:
             registry=registry,
         )
         self.jobs = self._counter("jobs", "Jobs ended, by state.", "state")
+        self._faults = self._counter(
+            "faults", "Tasks and jobs that ended with an error, by its reason.", "reason"
+        )
         self.dead_letters = self._counter("dead_letters", "Records given up, by reason.", "reason")
         self._tenant_tokens = self._counter(
             "tenant_tokens", "Tokens of stored answers: a tenant's part of the decoding.", "tenant"
@@ -78,6 +81,7 @@ class WorkerMetrics:
                 self.jobs.labels(state.value)
         for error in (PoisonedJobError, StoredJobError, UnreadableRecordError):
             self.dead_letters.labels(error.reason)
+        self._faults.labels(EngineError.reason)
         self._job = self._histogram("job", "From acceptance to the stored end.", _JOB_BUCKETS)
         self._queue = self._histogram("queue", "From acceptance to a worker.", _JOB_BUCKETS)
         for lane in Lane:
@@ -101,6 +105,8 @@ class WorkerMetrics:
         job_s = (outcome.ended_at_ms - job.record.submitted_at_ms) / 1000
         self._job.labels(lane).observe(job_s, sample)
         self._queue.labels(lane).observe(job.queue_s, sample)
+        if outcome.HasField("error"):
+            self._faults.labels(outcome.error.reason).inc()
         tenant = self._tenants.label(job.record.tenant)
         results = outcome.response.results
         self._tenant_images.labels(tenant).inc()
@@ -114,6 +120,7 @@ class WorkerMetrics:
         task = _task_name(result.task)
         self._tasks.labels(task, result.WhichOneof("outcome")).inc()
         if not result.HasField("answer"):
+            self._faults.labels(result.error.reason).inc()
             return
         answer = result.answer
         if answer.finish_reason != types_pb2.FINISH_REASON_STOP:

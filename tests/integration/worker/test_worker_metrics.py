@@ -26,6 +26,8 @@ def test_series_say_what_became_of_jobs_and_tasks(
         'arno_worker_jobs_total{state="FAILED"} 1.0',
         'arno_worker_tasks_total{outcome="answer",task="CAPTION"} 1.0',
         'arno_worker_tasks_total{outcome="error",task="REGION_TO_OCR"} 1.0',
+        'arno_worker_faults_total{reason="INPUT_UNAVAILABLE"} 1.0',
+        'arno_worker_faults_total{reason="INVALID_IMAGE"} 1.0',
         'arno_worker_job_seconds_count{lane="batch"} 1.0',
         'arno_worker_queue_seconds_count{lane="interactive"} 1.0',
         'arno_worker_partitions{lane="interactive"}',
@@ -38,6 +40,7 @@ def test_series_say_what_became_of_jobs_and_tasks(
         'arno_worker_dead_letters_total{reason="POISONED_JOB"} 0.0',
         'arno_worker_dead_letters_total{reason="STORED_JOB_INVALID"} 0.0',
         'arno_worker_dead_letters_total{reason="UNREADABLE_RECORD"} 0.0',
+        'arno_worker_faults_total{reason="ENGINE_FAILED"} 0.0',
         'arno_worker_jobs_total{state="EXPIRED"} 0.0',
     ]
     assert [line for line in expected if line not in text] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from arno.api.v1 import types_pb2
+from arno.api.v1 import types_pb2, vision_pb2
 from arno.errors import (
     BackendUnavailableError,
     Code,
@@ -65,6 +65,39 @@ def test_jobs_count_for_their_tenant_and_those_of_later_ones_together(registry):
     for tenant in ("acme", OTHER_TENANTS):
         labels = {"tenant": tenant, "outcome": "served"}
         assert registry.get_sample_value("arno_gateway_tenant_jobs_total", labels) == 2
+
+
+def answer(*codes: int) -> vision_pb2.InferResponse:
+    """Return an answer with a task for each code; 0 is a task that was answered."""
+    results = [
+        types_pb2.TaskResult(error=types_pb2.Error(code=code))
+        if code
+        else types_pb2.TaskResult(answer=types_pb2.Answer())
+        for code in codes
+    ]
+    return vision_pb2.InferResponse(results=results)
+
+
+@pytest.mark.parametrize(
+    ("codes", "outcome"),
+    [
+        ([0], "served"),
+        ([Code.INTERNAL], "failed"),
+        # The second follows the first.
+        ([Code.INTERNAL, Code.FAILED_PRECONDITION], "failed"),
+        ([Code.INTERNAL, 0], "served"),
+        ([Code.INVALID_ARGUMENT], "served"),
+    ],
+)
+def test_an_answer_counts_as_failed_where_arno_has_answered_no_task(
+    metrics, registry, codes, outcome
+):
+    with metrics.job(Lane.INTERACTIVE) as job:
+        job.response = answer(*codes)
+    assert counts(registry) == {"served": 0, "failed": 0, "excused": 0, outcome: 1}
+    lane = {"lane": "interactive"}
+    timed = registry.get_sample_value("arno_gateway_job_seconds_count", lane)
+    assert timed == (outcome == "served")
 
 
 @pytest.mark.parametrize(
