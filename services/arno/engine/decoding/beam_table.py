@@ -28,8 +28,8 @@ _NEVER: Final = -1.0e9
 
 _NO_IDS: Final = range(0)
 
-_HISTORIES: Final = ("tokens", "logprobs", "deviations", "end_chances")
-"""What is kept of every token of a beam, running or ended."""
+_FIELDS: Final = 5
+"""Numbers of a node: token, log-probability, deviation, chance of the end, and the node before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +51,55 @@ class Hypothesis:
 
 @dataclass(slots=True)
 class _Rows:
-    """The state of the searches: S rows, K beams, W tokens at most.
+    """The state of the searches: S rows, K beams, C = 2K candidates, W tokens at most.
+
+    Every candidate of every step is a node: the token, the numbers that belong to it, and the node
+    that it continues. A hypothesis is the number of its last node, position x C + rank, so that no
+    step copies what its beams have found, and a search is read backwards once it is over. Number 0
+    stands for no node, because the start token has none.
 
     Attributes:
-        tokens, logprobs, deviations, end_chances: Of the running beams, [S, K, W] each.
-        scores: Of the running beams, [S, K].
-        ended_tokens, ended_logprobs, ended_deviations, ended_end_chances: Of the best ended
-            hypotheses, best first, [S, K, W] each.
-        ended_lengths, ended_scores: Of the same, [S, K] each.
-        ended: Whether there is an ended hypothesis at this rank, [S, K].
+        tokens: Of the running beams, [S, K, W], for the ban of repeats; without it the newest alone
+            are right.
+        scores, nodes: Of the running beams, [S, K] each.
+        ended_scores, ended_nodes: Of the best ended hypotheses, best first, [S, K] each.
         improvable: Whether a running beam may still beat an ended hypothesis, [S, 1].
         lengths: Tokens of the running beams, start token included, [S, 1].
         limits: Most tokens of each search, start token included, [S, 1].
+        trellis: All nodes, [S, W, C, 5]; float32 holds ids and numbers of nodes below 2^24 exactly.
     """
 
     tokens: torch.Tensor
-    logprobs: torch.Tensor
-    deviations: torch.Tensor
-    end_chances: torch.Tensor
     scores: torch.Tensor
-    ended_tokens: torch.Tensor
-    ended_logprobs: torch.Tensor
-    ended_deviations: torch.Tensor
-    ended_end_chances: torch.Tensor
-    ended_lengths: torch.Tensor
+    nodes: torch.Tensor
     ended_scores: torch.Tensor
-    ended: torch.Tensor
+    ended_nodes: torch.Tensor
     improvable: torch.Tensor
     lengths: torch.Tensor
     limits: torch.Tensor
+    trellis: torch.Tensor
 
     @classmethod
     def empty(cls, rows: int, beams: int, width: int, device: torch.device) -> _Rows:
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        def zeros(*shape: int, dtype: torch.dtype = torch.long) -> torch.Tensor:
             return torch.zeros(rows, *shape, dtype=dtype, device=device)
 
-        places = (f"{kind}{name}" for kind in ("", "ended_") for name in _HISTORIES[1:])
-        numbers = {name: zeros(beams, width) for name in places}
         return cls(
-            tokens=zeros(beams, width, dtype=torch.long),
-            scores=zeros(beams),
-            ended_tokens=zeros(beams, width, dtype=torch.long),
-            ended_lengths=zeros(beams, dtype=torch.long),
-            ended_scores=zeros(beams),
-            ended=zeros(beams, dtype=torch.bool),
+            tokens=zeros(beams, width),
+            scores=zeros(beams, dtype=torch.float32),
+            nodes=zeros(beams),
+            ended_scores=zeros(beams, dtype=torch.float32),
+            ended_nodes=zeros(beams),
             improvable=zeros(1, dtype=torch.bool),
-            lengths=zeros(1, dtype=torch.long),
-            limits=zeros(1, dtype=torch.long),
-            **numbers,
+            lengths=zeros(1),
+            limits=zeros(1),
+            trellis=zeros(width, 2 * beams, _FIELDS, dtype=torch.float32),
         )
+
+    @property
+    def ended(self) -> torch.Tensor:
+        """Whether there is an ended hypothesis at each rank, [S, K]."""
+        return self.ended_nodes > 0
 
     def tensors(self) -> list[torch.Tensor]:
         return [getattr(self, field.name) for field in dataclasses.fields(self)]
@@ -139,6 +139,10 @@ class BeamTable:
         first[0] = 0.0  # the beams are equal at first, so only one of them may be continued
         self._first_scores = first
         self._opening = torch.tensor(OPENING, device=device)
+        lengths = torch.arange(width + 1, device=device, dtype=torch.double)
+        self._penalties = lengths.pow(options.length_penalty).float()
+        self._root = (len(OPENING) - 1) * 2 * self._beams  # its first candidate
+        self._root_node = torch.tensor([float(OPENING[-1]), 0.0, 0.0, 0.0, 0.0], device=device)
         self._ranks = torch.arange(2 * self._beams, device=device)
         self._width = width
         self._places = torch.arange(width, device=device)
@@ -159,12 +163,11 @@ class BeamTable:
                     self._constraints.open(row, grammar)
         rows, opened = self._rows, slice(first, first + len(limits))
         rows.tokens[opened, :, : len(OPENING)] = self._opening
-        for name in _HISTORIES[1:]:
-            getattr(rows, name)[opened] = 0.0
         rows.scores[opened] = self._first_scores
+        rows.nodes[opened] = self._root
+        rows.trellis[opened].flatten(1, 2)[:, self._root] = self._root_node
         rows.ended_scores[opened] = _NEVER
-        rows.ended_lengths[opened] = 0
-        rows.ended[opened] = False
+        rows.ended_nodes[opened] = 0
         rows.improvable[opened] = True
         rows.lengths[opened] = len(OPENING)
         rows.limits[opened, 0] = torch.tensor(limits, device=rows.limits.device)
@@ -202,7 +205,7 @@ class BeamTable:
         _force_end(rows, logprobs)
         top = self._top(rows, logits, logprobs, ends)
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
-        self._merge_ended(rows, top, hits, longest)
+        self._merge_ended(rows, top, hits)
         parents = self._continue(rows, top, hits, longest)
         # Empty rows are advanced with the others, and must not leave the table.
         rows.lengths.add_(1).clamp_(max=self._width - 1)
@@ -217,19 +220,11 @@ class BeamTable:
             places: Their rows.
             lengths: Tokens of each one's running beams, start token included.
         """
-        rows, width = self._rows, max(lengths)
-        row, running = torch.tensor([places, lengths], device=rows.tokens.device)  # [S] each
-        ended = rows.ended[row, 0]
-        sizes = rows.ended_lengths[row, 0].where(ended, running).tolist()
-        both = [(getattr(rows, f"ended_{name}"), getattr(rows, name)) for name in _HISTORIES]
-        parts = [
-            done[row, 0, :width].where(ended[:, None], now[row, 0, :width]).tolist()
-            for done, now in both
-        ]
-        return [
-            Hypothesis(*(tuple(part[place][1:size]) for part in parts))
-            for place, size in enumerate(sizes)
-        ]
+        rows, row = self._rows, torch.tensor(places, device=self._rows.nodes.device)  # [S]
+        ended = rows.ended_nodes[row, 0]
+        last = ended.where(ended > 0, rows.nodes[row, 0]).tolist()
+        searches = rows.trellis[row, : max(lengths)].flatten(1, 2).tolist()
+        return [_trace(nodes, number) for nodes, number in zip(searches, last, strict=True)]
 
     def _legal(
         self, part: slice, rows: _Rows, logprobs: torch.Tensor, longest: int
@@ -262,19 +257,28 @@ class BeamTable:
     def _top(
         self, rows: _Rows, logits: torch.Tensor, logprobs: torch.Tensor, ends: torch.Tensor
     ) -> _Candidates:
-        """Return the best continuations, twice as many as beams, so that enough do not end."""
+        """Return the best continuations, twice as many as beams, so that enough do not end.
+
+        Each becomes a node.
+        """
         size = logprobs.shape[-1]
         sums = (logprobs + rows.scores[:, :, None]).flatten(1)  # [S, K * V]
-        scores, places = sums.topk(2 * self._beams)  # [S, 2K], best first
+        scores, places = sums.topk(2 * self._beams)  # [S, C], best first
         parents, tokens = places // size, places % size
-        return _Candidates(
-            scores=scores,
-            parents=parents,
-            tokens=tokens,
-            logprobs=logprobs.flatten(1).gather(1, places),
-            deviations=self._deviations(logits, parents, tokens),
-            end_chances=ends.gather(1, parents),
-        )
+        node = torch.stack(
+            [
+                tokens.float(),
+                logprobs.flatten(1).gather(1, places),
+                self._deviations(logits, parents, tokens),
+                ends.gather(1, parents),
+                rows.nodes.gather(1, parents).float(),
+            ],
+            dim=-1,
+        )  # [S, C, 5]
+        here = rows.lengths[:, :, None, None].expand(-1, 1, *node.shape[1:])
+        rows.trellis.scatter_(1, here, node[:, None])
+        nodes = rows.lengths * len(self._ranks) + self._ranks
+        return _Candidates(scores=scores, parents=parents, tokens=tokens, nodes=nodes)
 
     def _deviations(
         self, logits: torch.Tensor, parents: torch.Tensor, tokens: torch.Tensor
@@ -293,24 +297,17 @@ class BeamTable:
         means = (chances * (self._bins - chosen[:, :, None]).abs()).sum(-1)
         return means.where((chosen >= 0) & (chosen < len(ids)), 0.0)
 
-    def _merge_ended(self, rows: _Rows, top: _Candidates, hits: torch.Tensor, longest: int) -> None:
+    def _merge_ended(self, rows: _Rows, top: _Candidates, hits: torch.Tensor) -> None:
         """Keep the best of the hypotheses that had ended and those that end now."""
         ends = hits & (self._ranks < self._beams)
-        scores = top.scores / rows.lengths.double().pow(self._options.length_penalty).float()
+        scores = top.scores / self._penalties[rows.lengths]
         scores = scores + ~ends * _NEVER + ~rows.improvable * _NEVER
         if self._early:
             scores = scores + rows.ended.all(1, keepdim=True) * _NEVER
         merged = torch.cat([rows.ended_scores, scores], dim=1)  # [S, 3K]
         best_scores, best = merged.topk(self._beams)
-        histories = self._appended(rows, top, longest)
-        width = longest + 1
-        for name in _HISTORIES:
-            ended = getattr(rows, f"ended_{name}")
-            both = torch.cat([ended[:, :, :width], getattr(histories, name)], dim=1)
-            ended[:, :, :width] = both.gather(1, best[:, :, None].expand(-1, -1, width))
-        sizes = (rows.lengths + 1).expand(-1, 2 * self._beams)
-        rows.ended_lengths.copy_(torch.cat([rows.ended_lengths, sizes], 1).gather(1, best))
-        rows.ended.copy_(torch.cat([rows.ended, ends], 1).gather(1, best))
+        nodes = torch.cat([rows.ended_nodes, top.nodes * ends], dim=1)
+        rows.ended_nodes.copy_(nodes.gather(1, best))
         rows.ended_scores.copy_(best_scores)
 
     def _continue(
@@ -318,29 +315,21 @@ class BeamTable:
     ) -> torch.Tensor:
         """Continue the best candidates that do not end; return the parent beam of each, [S, K]."""
         scores, kept = (top.scores + hits * _NEVER).topk(self._beams)  # [S, K]
-        histories = self._appended(rows, top.take(kept), longest)
-        for name in _HISTORIES:
-            getattr(rows, name)[:, :, : longest + 1] = getattr(histories, name)
+        parents = top.parents.gather(1, kept)
+        if self._options.no_repeat_ngram_size:
+            past = rows.tokens[:, :, :longest]
+            past.copy_(past.gather(1, parents[:, :, None].expand_as(past)))
+        here = rows.lengths[:, :, None].expand(-1, self._beams, 1)
+        rows.tokens.scatter_(2, here, top.tokens.gather(1, kept)[:, :, None])
+        rows.nodes.copy_(top.nodes.gather(1, kept))
         rows.scores.copy_(scores)
-        return top.parents.gather(1, kept)
-
-    def _appended(self, rows: _Rows, top: _Candidates, longest: int) -> _Histories:
-        """Return the beams of candidates with their new tokens, cut to the width of the longest."""
-        width = longest + 1
-        parents = top.parents[:, :, None].expand(-1, -1, width)
-        here = self._places[:width] == rows.lengths[:, :, None]  # [S, 1, width]
-
-        def appended(history: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-            return torch.where(here, new[:, :, None], history[:, :, :width].gather(1, parents))
-
-        return _Histories(*(appended(getattr(rows, n), getattr(top, n)) for n in _HISTORIES))
+        return parents
 
     def _finished(self, rows: _Rows, hits: torch.Tensor) -> torch.Tensor:
         """Update which searches may still improve; return which are over, [S]."""
-        penalty = self._options.length_penalty
-        never = self._options.early_stopping == "never" and penalty > 0.0
+        never = self._options.early_stopping == "never" and self._options.length_penalty > 0.0
         longest = (rows.limits if never else rows.lengths) - 1
-        possible = rows.scores[:, :1] / longest.double().pow(penalty).float()
+        possible = rows.scores[:, :1] / self._penalties[longest]
         worst = rows.ended_scores.amin(1, keepdim=True)
         worst = worst.where(rows.ended, _NEVER)
         rows.improvable &= (possible > worst).any(1, keepdim=True)
@@ -368,23 +357,17 @@ class _Candidates:
     scores: torch.Tensor
     parents: torch.Tensor
     tokens: torch.Tensor
-    logprobs: torch.Tensor
-    deviations: torch.Tensor
-    end_chances: torch.Tensor
-
-    def take(self, places: torch.Tensor) -> _Candidates:
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return _Candidates(*(value.gather(1, places) for value in values))
+    nodes: torch.Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Histories:
-    """Tokens with the numbers that belong to them, [S, C, W] each."""
-
-    tokens: torch.Tensor
-    logprobs: torch.Tensor
-    deviations: torch.Tensor
-    end_chances: torch.Tensor
+def _trace(nodes: list[list[float]], last: int) -> Hypothesis:
+    """Return the hypothesis that ends at a node of a search."""
+    path = []
+    while last:
+        path.append(nodes[last])
+        last = int(nodes[last][-1])
+    tokens, logprobs, deviations, end_chances, _ = zip(*reversed(path), strict=True)
+    return Hypothesis(tuple(map(int, tokens)), logprobs, deviations, end_chances)
 
 
 def _newest(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
