@@ -109,8 +109,8 @@ bridge-test: install tools ## Kill `arno ingest`, its broker, gateway and worker
 fuzz: install tools ## Give 20,000 mutated inputs to every parser and send as many mutated calls to a real gateway (seed=7 for others, inputs=100000 for more, only=keys for one).
 	PYTHONPATH=tests $(bin)/python -m fuzz --seed $(seed) --inputs $(inputs) --only "$(only)"
 
-observe-test: install tools ## Break real installations under a real Prometheus: exactly the right alert fires (ten minutes; `only=poison` for one).
-	PYTHONPATH=tests $(bin)/python -m observe $(if $(only),--only $(only))
+observe-test: install tools ## Break real installations under a real Prometheus: exactly the right alerts fire; writes docs/alerts-observed.md (ten minutes; `only=poison` for one).
+	PYTHONPATH=tests $(bin)/python -m observe $(if $(only),--only $(only)) --results benchmarks/results/alerts-observed.json --page docs/alerts-observed.md
 
 image-test: install ## Build the gateway's image with buildah on a stand-in base and run it as a cluster would (needs root, buildah, podman, runc, debootstrap).
 	scripts/image_lab

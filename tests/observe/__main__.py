@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import os
 import sys
 import tempfile
@@ -25,14 +26,15 @@ _PAGE = """\
 
 Written by `make observe-test`: real gateways and workers (their engine has no model), a real
 Kafka and Redis, and for each row a Prometheus of its own with the rules of `deploy/prometheus`.
-Calls come for a minute, then it happens, and alerts are watched for {watch_s:.0f} s. No other alert
-fires than those of its row. In the first row PromQL equals the ledger of the calls (by code, lane
-and task, bytes and time), and every panel for gateways and workers has data.
+Calls come for a minute, then it happens, and alerts are watched for minutes more. No other alert
+fires than those of its row, and "after" is the time from the deed to the first of them. In the
+first row PromQL equals the ledger of the calls (by code, lane and task, bytes and time), and every
+panel for gateways and workers has data.
 
-Version {version}, {day}, {cpu_count} CPUs, load {load:.1f} at the end.
+Version {version}, {cpu_count} CPUs; "load" is that of the machine at the end of a row.
 
-| what happens | calls | alert | after |
-| --- | --- | --- | --- |
+| what happens | calls | alerts | after | watched | day | load |
+| --- | --- | --- | --- | --- | --- | --- |
 {rows}
 """
 
@@ -52,12 +54,25 @@ Version {version}, {day}, {cpu_count} CPUs, load {load:.1f} at the end.
     help="How long to look for alerts after each disturbance, s.",
 )
 @click.option(
-    "--page", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here."
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the newest result of each scenario here; one of them may run alone.",
+)
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the results here, once there is one of each scenario.",
 )
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep logs in this folder."
 )
-def main(only: Sequence[str], watch_s: float, page: Path | None, keep: Path | None) -> None:
+def main(
+    only: Sequence[str],
+    watch_s: float,
+    results: Path | None,
+    page: Path | None,
+    keep: Path | None,
+) -> None:
     """Run every scenario side by side; fail where an alert fires that must not, or does not."""
     if not kafka_available():
         raise click.ClickException(WAYS_TO_GET_IT)
@@ -66,21 +81,24 @@ def main(only: Sequence[str], watch_s: float, page: Path | None, keep: Path | No
     chosen = [one for one in SCENARIOS if not only or one.name in only]
     with tempfile.TemporaryDirectory() as temporary:
         found = asyncio.run(_observe_all(chosen, keep or Path(temporary), watch_s))
+    rows = json.loads(results.read_text()) if results is not None and results.exists() else {}
     for one in found:
-        click.echo(f"{one.scenario.name:12} {'ok' if not one.faults else 'WRONG'}  {_row(one)}")
+        row = _row(one, watch_s)
+        click.echo(f"{one.scenario.name:12} {'ok' if not one.faults else 'WRONG'}  {row}")
         for fault in one.faults:
             click.echo(f"  {fault}")
+        if not one.faults:
+            rows[one.scenario.name] = row
+    if results is not None:
+        results.write_text(json.dumps(rows, indent=2) + "\n")
     if any(one.faults for one in found):
         sys.exit(1)
-    if page is not None:
+    if page is not None and all(one.name in rows for one in SCENARIOS):
         page.write_text(
             _PAGE.format(
-                watch_s=watch_s,
                 version=arno.__version__,
-                day=datetime.datetime.now(datetime.UTC).date(),
                 cpu_count=os.cpu_count(),
-                load=os.getloadavg()[0],
-                rows="\n".join(map(_row, found)),
+                rows="\n".join(rows[one.name] for one in SCENARIOS),
             )
         )
 
@@ -102,14 +120,17 @@ async def _observe_all(
         redis.stop()
 
 
-def _row(one: Observed) -> str:
-    fires = one.scenario.fires or "none"
-    more = one.fired - {one.scenario.fires}
-    also = f"; {', '.join(sorted(more))}" if more else ""
-    after = "" if one.after_s is None else f"{one.after_s:.0f} s"
-    return f"| {one.scenario.what} | {one.call_count} | {fires}{also} | {after} |".replace(
-        "  ", " "
+def _row(one: Observed, watch_s: float) -> str:
+    cells = (
+        one.scenario.what,
+        str(one.call_count),
+        ", ".join(filter(None, (one.scenario.fires, *sorted(one.scenario.fires_too)))) or "none",
+        "" if one.after_s is None else f"{one.after_s:.0f} s",
+        f"{watch_s:.0f} s",
+        str(datetime.datetime.now(datetime.UTC).date()),
+        f"{os.getloadavg()[0]:.1f}",
     )
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -16,14 +16,15 @@ from support.prometheus_server import PrometheusServer
 from support.redis_server import RedisServer
 
 _ROOT = Path(__file__).parents[2]
-_STARTS_S = 120.0
+_STARTS_S = 240.0
 # Prometheus must have seen it well, for rates of a minute.
 _WELL_S = 60.0
 _TICK_S = 1.0
 # Two scrapes, and a rule's evaluation.
 _SEEN_S = 12.0
-# Of processes that are not run here.
+# No calls are streams, and these processes are not run here.
 _UNSEEN_BOARDS = frozenset({"video"})
+_UNSEEN_PROCESSES = ("arno_web_", "arno_ingest_", "arno_notify_")
 # Answers of this engine are never cut, and where no job waits no wait is predicted.
 _UNSEEN_PANELS = frozenset({"Answers that were cut", "Backlog in seconds of one worker"})
 
@@ -186,7 +187,12 @@ def empty_panels(prometheus: PrometheusServer) -> list[str]:
     for path in sorted((_ROOT / "deploy/grafana/dashboards").glob("*.json")):
         panels = [] if path.stem in _UNSEEN_BOARDS else json.loads(path.read_text())["panels"]
         for panel in panels:
-            asked = [one["expr"].replace("$__rate_interval", "1m") for one in panel["targets"]]
-            if panel["title"] not in _UNSEEN_PANELS and not any(map(prometheus.query, asked)):
+            asked = [
+                one["expr"].replace("$__rate_interval", "1m")
+                for one in panel["targets"]
+                if not any(process in one["expr"] for process in _UNSEEN_PROCESSES)
+            ]
+            seen = panel["title"] not in _UNSEEN_PANELS and asked
+            if seen and not any(map(prometheus.query, asked)):
                 faults.append(f"the panel {path.stem}/{panel['title']} is empty")
     return faults
