@@ -52,18 +52,11 @@ class EchoEngine(NullEngine):
 
     def step(self) -> Sequence[Event]:
         now_s = time.monotonic()
-        with self._lock:
-            ready = [
-                request
-                for request in self._waiting.values()
-                if self._due_s[request.sequence_id] <= now_s
-                or request.sequence_id in self._cancelled
-            ]
-            for request in ready:
-                del self._waiting[request.sequence_id], self._due_s[request.sequence_id]
-            cancelled = self._cancelled & {request.sequence_id for request in ready}
-            self._cancelled -= cancelled
-        return [_answer(request, request.sequence_id in cancelled) for request in ready]
+        ready, cut = self._waiting.take(lambda asked: self._due_s[asked.sequence_id] <= now_s)
+        ends = [*cut, *(_answer(one.request) for one in ready)]
+        for end in ends:
+            del self._due_s[end.sequence_id]
+        return ends
 
 
 def slow_file(settings: Path) -> Path:
@@ -71,14 +64,14 @@ def slow_file(settings: Path) -> Path:
     return settings.with_suffix(".slow")
 
 
-def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:
+def _answer(request: SequenceRequest) -> SequenceFinished:
     text = echo(request.image.sha256, request.prompt).encode()
-    token_ids = () if cancelled else (_BEGIN, *(_FIRST_BYTE + byte for byte in text), _END)
+    token_ids = (_BEGIN, *(_FIRST_BYTE + byte for byte in text), _END)
     return SequenceFinished(
         sequence_id=request.sequence_id,
         token_ids=token_ids,
         logprobs=(0.0,) * len(token_ids),
-        finish_reason=FinishReason.CANCELLED if cancelled else FinishReason.STOP,
+        finish_reason=FinishReason.STOP,
         encode_s=0.0,
         decode_s=0.0,
         deviations=(0.0,) * len(token_ids),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from arno.engine import (
     Event,
     ModelCard,
     PreparedImage,
-    SequenceFinished,
     SequenceRequest,
 )
-from arno.vocabulary import FinishReason, TokenTable
+from arno.engine.waiting_sequences import WaitingSequences
+from arno.ops.clock import SYSTEM_CLOCK
+from arno.vocabulary import TokenTable
 
 KILLING_PROMPT = "kill the process"
 BROKEN_TOKEN_IDS = (0, -1)
@@ -29,8 +29,7 @@ class GatedEngine:
     def __init__(self, engine: Engine, gate: Path) -> None:
         self._engine = engine
         self._gate = gate
-        self._held: dict[str, SequenceRequest] = {}
-        self._cancelled: set[str] = set()
+        self._held = WaitingSequences(SYSTEM_CLOCK)
 
     @property
     def held_count(self) -> int:
@@ -54,32 +53,20 @@ class GatedEngine:
     def submit(self, request: SequenceRequest) -> None:
         if request.prompt == KILLING_PROMPT:
             os.kill(os.getpid(), signal.SIGKILL)
-        self._held[request.sequence_id] = request
+        self._held.add(request)
 
     def step(self) -> Sequence[Event]:
-        events: list[Event] = []
-        for sequence_id, request in list(self._held.items()):
-            reason = self._reason_to_end(request)
-            if reason is not None:
-                del self._held[sequence_id]
-                events.append(SequenceFinished(sequence_id, (), (), reason, 0.0, 0.0))
-            elif not self._gate.exists():
-                del self._held[sequence_id]
-                self._engine.submit(request)
-        return [*events, *self._engine.step()]
+        is_open = not self._gate.exists()
+        passed, cut = self._held.take(lambda _: is_open)
+        for one in passed:
+            self._engine.submit(one.request)
+        return [*cut, *self._engine.step()]
 
     def cancel(self, sequence_id: str) -> None:
-        self._cancelled.add(sequence_id)
+        self._held.cancel(sequence_id)
 
     def statistics(self) -> EngineStatistics:
         return self._engine.statistics()
 
     def close(self) -> None:
         self._engine.close()
-
-    def _reason_to_end(self, request: SequenceRequest) -> FinishReason | None:
-        if request.sequence_id in self._cancelled:
-            return FinishReason.CANCELLED
-        if request.deadline_s is not None and time.monotonic() >= request.deadline_s:
-            return FinishReason.DEADLINE
-        return None

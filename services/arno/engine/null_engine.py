@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import threading
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -22,6 +22,8 @@ from arno.engine.interface import (
     SequenceRequest,
 )
 from arno.engine.settings import EngineSettings
+from arno.engine.waiting_sequences import WaitingSequences
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.ops.images import inspect_image
 from arno.vocabulary import (
     BIN_COUNT,
@@ -53,12 +55,10 @@ _BINS: Final = {
 class NullEngine:
     """An `Engine` without a model: it answers the word "null", and the middle of the image."""
 
-    def __init__(self, settings: EngineSettings) -> None:
-        """Take the limits of images from the settings."""
+    def __init__(self, settings: EngineSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Take limits from the settings; deadlines are in the monotonic time of the clock."""
         self._limits = settings.image_limits
-        self._lock = threading.Lock()
-        self._waiting: dict[str, SequenceRequest] = {}
-        self._cancelled: set[str] = set()
+        self._waiting = WaitingSequences(clock)
         self._batch_sequences_max = settings.batch_sequences_max
         self._statistics = EngineStatistics()
 
@@ -98,20 +98,13 @@ class NullEngine:
         Raises:
             ValueError: A sequence with its id is in the engine already.
         """
-        with self._lock:
-            if request.sequence_id in self._waiting:
-                raise ValueError(f"a sequence {request.sequence_id!r} is in the engine already")
-            self._waiting[request.sequence_id] = request
+        self._waiting.add(request)
 
     def step(self) -> Sequence[Event]:
         """Answer the sequences that wait, as many as one batch holds."""
-        with self._lock:
-            batch = list(self._waiting.values())[: self._batch_sequences_max]
-            cancelled = self._cancelled & {request.sequence_id for request in batch}
-            for request in batch:
-                del self._waiting[request.sequence_id]
-            self._cancelled -= cancelled
-        events = [_answer(request, request.sequence_id in cancelled) for request in batch]
+        room = itertools.repeat(True, self._batch_sequences_max)
+        batch, cut = self._waiting.take(lambda _: next(room, False))
+        events = [*cut, *(_answer(one.request) for one in batch)]
         if events:
             self._statistics.step_count += 1
             self._statistics.batch_size_last = len(events)
@@ -120,9 +113,7 @@ class NullEngine:
 
     def cancel(self, sequence_id: str) -> None:
         """End a waiting sequence as CANCELLED at the next step. Any thread."""
-        with self._lock:
-            if sequence_id in self._waiting:
-                self._cancelled.add(sequence_id)
+        self._waiting.cancel(sequence_id)
 
     def statistics(self) -> EngineStatistics:
         """Return a copy of the counters as they are now. Any thread."""
@@ -130,22 +121,20 @@ class NullEngine:
 
     def close(self) -> None:
         """Forget all sequences. Idempotent."""
-        with self._lock:
-            self._waiting.clear()
-            self._cancelled.clear()
+        self._waiting.clear()
 
 
-def _answer(request: SequenceRequest, cancelled: bool) -> SequenceFinished:
-    token_ids = () if cancelled else _tokens(_answer_kind(request.prompt))
+def _answer(request: SequenceRequest) -> SequenceFinished:
+    token_ids = _tokens(_answer_kind(request.prompt))
     return SequenceFinished(
         sequence_id=request.sequence_id,
         token_ids=token_ids,
         logprobs=(0.0,) * len(token_ids),
-        finish_reason=FinishReason.CANCELLED if cancelled else FinishReason.STOP,
+        finish_reason=FinishReason.STOP,
         encode_s=0.0,
         decode_s=0.0,
         deviations=(0.0,) * len(token_ids),
-        candidates=() if cancelled else tuple(map(_certain, request.candidates)),
+        candidates=tuple(map(_certain, request.candidates)),
     )
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+import time
 
 import pytest
 from arno.engine import DecodingOptions, EngineSettings, SequenceRequest, create_engine
@@ -74,6 +76,21 @@ def test_a_cancelled_sequence_ends_as_cancelled_and_unknown_ids_are_ignored(engi
     engine.cancel("unknown")
     (end,) = engine.step()
     assert (end.finish_reason, end.token_ids) == (FinishReason.CANCELLED, ())
+
+
+def test_sequence_past_its_deadline_ends_without_an_answer(engine):
+    late = dataclasses.replace(request(engine, "late"), deadline_s=time.monotonic())
+    early = dataclasses.replace(request(engine, "early"), deadline_s=time.monotonic() + 100)
+    engine.submit(late)
+    engine.submit(early)
+    ends = {end.sequence_id: end.finish_reason for end in engine.step()}
+    assert ends == {"late": FinishReason.DEADLINE, "early": FinishReason.STOP}
+
+
+def test_second_sequence_of_an_id_is_refused(engine):
+    engine.submit(request(engine, "s"))
+    with pytest.raises(ValueError, match="'s' is in the engine already"):
+        engine.submit(request(engine, "s"))
 
 
 def test_it_refuses_what_is_no_image_and_what_is_too_large(engine):

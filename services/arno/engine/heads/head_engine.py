@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Sequence
 
@@ -23,6 +22,7 @@ from arno.engine.interface import (
     SequenceRequest,
 )
 from arno.engine.settings import EngineSettings
+from arno.engine.waiting_sequences import WaitingSequence, WaitingSequences
 from arno.errors import ArnoError, EngineError, InvalidFieldError
 from arno.ops.clock import Clock
 from arno.vocabulary import AnswerValue, FinishReason, ImageSize, TokenTable
@@ -45,10 +45,7 @@ class HeadEngine:
         self._limits = settings.image_limits
         self._images_max = settings.admit_sequences_max
         self._normalise = Normaliser(head.description.recipe, head.device)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._waiting: dict[str, tuple[SequenceRequest, float]] = {}
-        self._cancelled: set[str] = set()
+        self._waiting = WaitingSequences(clock)
         self._statistics = EngineStatistics()
 
     @property
@@ -81,26 +78,24 @@ class HeadEngine:
         Raises:
             ValueError: A sequence with its id is in the engine already.
         """
-        with self._lock:
-            if request.sequence_id in self._waiting:
-                raise ValueError(f"a sequence {request.sequence_id!r} is in the engine already")
-            self._waiting[request.sequence_id] = (request, time.perf_counter())
+        self._waiting.add(request)
 
     def step(self) -> Sequence[Event]:
         """Answer the sequences of the next images."""
         batch, cut = self._next()
         events: list[Event] = list(cut)
-        by_image: dict[str, PreparedImage] = {one.image.sha256: one.image for one, _ in batch}
+        images = [one.request.image for one in batch]
+        by_image: dict[str, PreparedImage] = {image.sha256: image for image in images}
         started_s = time.perf_counter()
         found = run_bisecting(list(by_image.values()), self._find)
         encode_s = time.perf_counter() - started_s
         findings = {one.member.sha256: one.outcome for one in found.survivors}
         faults = {one.member.sha256: one.fault for one in found.casualties}
-        for request, since_s in batch:
-            digest = request.image.sha256
-            outcome = self._outcome(request, findings.get(digest), faults.get(digest))
-            wait_s = max(0.0, time.perf_counter() - since_s - encode_s)
-            events.append(_end(request, outcome, encode_s, wait_s))
+        for one in batch:
+            digest = one.request.image.sha256
+            outcome = self._outcome(one.request, findings.get(digest), faults.get(digest))
+            wait_s = max(0.0, time.perf_counter() - one.since_s - encode_s)
+            events.append(_end(one.request, outcome, encode_s, wait_s))
         statistics = self._statistics
         statistics.step_count += bool(batch)
         statistics.batch_size_last = len(batch)
@@ -111,9 +106,7 @@ class HeadEngine:
 
     def cancel(self, sequence_id: str) -> None:
         """End a waiting sequence as CANCELLED at the next step. Any thread."""
-        with self._lock:
-            if sequence_id in self._waiting:
-                self._cancelled.add(sequence_id)
+        self._waiting.cancel(sequence_id)
 
     def statistics(self) -> EngineStatistics:
         """Return a copy of the counters as they are now. Any thread."""
@@ -121,32 +114,21 @@ class HeadEngine:
 
     def close(self) -> None:
         """Free the network, and forget all sequences. Idempotent."""
-        with self._lock:
-            self._waiting.clear()
-            self._cancelled.clear()
+        self._waiting.clear()
         self._head = None
 
-    def _next(self) -> tuple[list[tuple[SequenceRequest, float]], list[SequenceFinished]]:
+    def _next(self) -> tuple[list[WaitingSequence], list[SequenceFinished]]:
         """Take the sequences of the next images; return them, and the ends of those cut short."""
-        now_s = self._clock.monotonic_s()
-        batch: list[tuple[SequenceRequest, float]] = []
-        cut: list[SequenceFinished] = []
         images: set[str] = set()
-        with self._lock:
-            for name, (request, since_s) in list(self._waiting.items()):
-                late = request.deadline_s is not None and now_s >= request.deadline_s
-                if name in self._cancelled or late:
-                    cancelled = name in self._cancelled
-                    reason = FinishReason.CANCELLED if cancelled else FinishReason.DEADLINE
-                    cut.append(SequenceFinished(name, (), (), reason, 0.0, 0.0))
-                elif request.image.sha256 in images or len(images) < self._images_max:
-                    images.add(request.image.sha256)
-                    batch.append((request, since_s))
-                else:
-                    continue
-                del self._waiting[name]
-                self._cancelled.discard(name)
-        return batch, cut
+
+        def fits(request: SequenceRequest) -> bool:
+            digest = request.image.sha256
+            if digest not in images and len(images) == self._images_max:
+                return False
+            images.add(digest)
+            return True
+
+        return self._waiting.take(fits)
 
     def _find(self, images: Sequence[PreparedImage]) -> list[Finding]:
         pixels = [image.pixels for image in images if image.pixels is not None]
