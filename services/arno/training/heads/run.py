@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
@@ -17,13 +17,10 @@ from arno.training.heads.model import TrainableHead, build_trainable_head
 from arno.training.heads.objective import HeadObjective
 from arno.training.heads.open_truth import open_truth
 from arno.training.heads.truth import TruthSource
-from arno.training.trainer.checkpoint import Checkpoint
-from arno.training.trainer.export import LearnedFrom, Provenance, describe, hardware, provenance
-from arno.training.trainer.loop import Parts, TrainingRun
-from arno.training.trainer.monitored import compute_reproducibly, run_monitored
+from arno.training.trainer.export import LearnedFrom, Provenance, describe
 from arno.training.trainer.process_group import ProcessGroup
-from arno.training.trainer.schedule import schedule_of
 from arno.training.trainer.settings import TrainSettings
+from arno.training.trainer.train import Plan, train
 from arno.training.world import Split
 
 _SHOWN: Final = ("box_map", "mask_map", "miou")
@@ -49,62 +46,33 @@ def train_head(settings: TrainSettings, group: ProcessGroup, console: Console) -
     Raises:
         ArnoError: Model, data or settings cannot be used, or too many images are broken.
     """
-    compute_reproducibly()
-    settings.out.mkdir(parents=True, exist_ok=True)
+    return train(settings, group, console, _plan)
+
+
+def _plan(settings: TrainSettings, group: ProcessGroup) -> Plan[HeadBatch]:
     source = open_truth(HeadKind(settings.head), settings.data, split=Split.TRAIN)
     head = build_trainable_head(settings, source, group)
-    group.init(head.device)
-    try:
-        return _train(settings, group, console, source, head)
-    finally:
-        group.destroy()
-
-
-def _train(
-    settings: TrainSettings,
-    group: ProcessGroup,
-    console: Console,
-    source: TruthSource,
-    head: TrainableHead,
-) -> bool:
-    run = _run_of(settings, group, source, head)
-    if not run_monitored(run, settings, group, console, shown=_SHOWN):
-        return False
-    if group.leads:
-        learned = LearnedFrom(source.digest, len(source), head.base_fingerprint)
-        origin = provenance(settings, run.progress, learned, hardware(head.device, group.size))
-        folder = _write(head, settings, origin)
-        console.print(f"the head is in {folder}: arno.load({str(folder)!r})")
-    group.barrier()
-    return True
-
-
-def _run_of(
-    settings: TrainSettings, group: ProcessGroup, source: TruthSource, head: TrainableHead
-) -> TrainingRun[HeadBatch]:
-    """Put the run together, at its last checkpoint or its beginning."""
-    optimiser = head.optimiser(settings)
-    schedule = schedule_of(settings, len(source), settings.peak_learning_rate)
-    batches = HeadBatches(source, head.description.recipe, group, settings)
-    parts = Parts(
-        objective=HeadObjective(head, settings),
-        optimiser=optimiser,
-        schedule=schedule,
-        dataset=lambda: batches,
-        evaluator=_validation(settings, head, group),
-    )
     described = head.description
-    identity: dict[str, Any] = {
-        "data": source.digest,
-        "model": head.base_fingerprint,
-        "image_px": described.recipe.side_px,
-        "head_width": described.width,
-        "anchor_px": described.anchor_px,
-        **schedule.identity,
-        **{name: getattr(settings, name) for name in _DECIDING},
-    }
-    checkpoint = Checkpoint(settings.out, identity, {"weights": head, "optimiser": optimiser})
-    return TrainingRun(settings, parts, checkpoint, group)
+
+    def write(origin: Provenance) -> str:
+        folder = _write(head, settings, origin)
+        return f"the head is in {folder}: arno.load({str(folder)!r})"
+
+    return Plan(
+        learner=head,
+        learned=LearnedFrom(source.digest, len(source), head.base_fingerprint),
+        objective=HeadObjective(head, settings),
+        batches=HeadBatches(source, described.recipe, group, settings),
+        evaluator=_validation(settings, head, group),
+        identity={
+            "image_px": described.recipe.side_px,
+            "head_width": described.width,
+            "anchor_px": described.anchor_px,
+            **{name: getattr(settings, name) for name in _DECIDING},
+        },
+        shown=_SHOWN,
+        write=write,
+    )
 
 
 def _validation(

@@ -6,19 +6,16 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from arno.training.data import SampleSource, open_data
+from arno.training.data import open_data
 from arno.training.data.mixture import MixedKinds, read_mixture
 from arno.training.trainer.batches import AnswerBatches, Batch
-from arno.training.trainer.checkpoint import Checkpoint
-from arno.training.trainer.export import LearnedFrom, hardware, provenance, write_model
+from arno.training.trainer.export import LearnedFrom, Provenance, write_model
 from arno.training.trainer.log import VALIDATION_LOSS
-from arno.training.trainer.loop import Parts, TrainingRun
 from arno.training.trainer.model import TrainableModel, load_trainable_model
-from arno.training.trainer.monitored import compute_reproducibly, run_monitored
 from arno.training.trainer.objective import AnswerObjective, Validation
 from arno.training.trainer.process_group import ProcessGroup
-from arno.training.trainer.schedule import schedule_of
 from arno.training.trainer.settings import TrainSettings
+from arno.training.trainer.train import Plan, train
 from arno.training.world import Split
 
 _DECIDING: Final = (
@@ -41,62 +38,32 @@ def fine_tune(settings: TrainSettings, group: ProcessGroup, console: Console) ->
     Raises:
         ArnoError: Model, data or settings cannot be used, or too many samples are broken.
     """
-    compute_reproducibly()
-    settings.out.mkdir(parents=True, exist_ok=True)
+    return train(settings, group, console, _plan)
+
+
+def _plan(settings: TrainSettings, group: ProcessGroup) -> Plan[Batch]:
     source = open_data(settings.data, tasks=settings.tasks or None, world_split=Split.TRAIN)
     if mixture := read_mixture(settings.mixture):
         source = MixedKinds(source, mixture)
     model = load_trainable_model(settings, group)
-    group.init(model.device)
-    try:
-        return _fine_tune(settings, group, console, source, model)
-    finally:
-        group.destroy()
 
-
-def _fine_tune(
-    settings: TrainSettings,
-    group: ProcessGroup,
-    console: Console,
-    source: SampleSource,
-    model: TrainableModel,
-) -> bool:
-    run = _run_of(settings, group, source, model)
-    if not run_monitored(run, settings, group, console, shown=(VALIDATION_LOSS,)):
-        return False
-    if group.leads:
-        data = LearnedFrom(source.digest, len(source), model.checkpoint.card.fingerprint)
-        origin = provenance(settings, run.progress, data, hardware(model.device, group.size))
+    def write(origin: Provenance) -> str:
         folder = write_model(model, settings, origin)
-        console.print(f"the model is in {folder}: arno up --model {folder}")
-    group.barrier()
-    return True
+        return f"the model is in {folder}: arno up --model {folder}"
 
-
-def _run_of(
-    settings: TrainSettings, group: ProcessGroup, source: SampleSource, model: TrainableModel
-) -> TrainingRun[Batch]:
-    """Put the run together, at its last checkpoint or its beginning."""
-    optimiser = model.optimiser(settings)
-    schedule = schedule_of(settings, len(source), settings.peak_learning_rate)
-    batches = AnswerBatches(source, model.collator(), group, settings)
-    parts = Parts(
-        objective=AnswerObjective(model, settings),
-        optimiser=optimiser,
-        schedule=schedule,
-        dataset=lambda: batches,
-        evaluator=_validation(settings, model, group),
-    )
-    identity: dict[str, Any] = {
-        "data": source.digest,
-        "model": model.checkpoint.card.fingerprint,
-        **schedule.identity,
-        **{name: getattr(settings, name) for name in _DECIDING},
-    }
+    identity: dict[str, Any] = {name: getattr(settings, name) for name in _DECIDING}
     if settings.image_px:  # checkpoints that are older than the setting know the model's own alone
         identity["image_px"] = settings.image_px
-    checkpoint = Checkpoint(settings.out, identity, {"weights": model, "optimiser": optimiser})
-    return TrainingRun(settings, parts, checkpoint, group)
+    return Plan(
+        learner=model,
+        learned=LearnedFrom(source.digest, len(source), model.checkpoint.card.fingerprint),
+        objective=AnswerObjective(model, settings),
+        batches=AnswerBatches(source, model.collator(), group, settings),
+        evaluator=_validation(settings, model, group),
+        identity=identity,
+        shown=(VALIDATION_LOSS,),
+        write=write,
+    )
 
 
 def _validation(

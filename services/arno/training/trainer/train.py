@@ -1,25 +1,106 @@
-"""Do a run and show it: progress bar, log, picture and metrics; what all kinds of runs share."""
+"""Train from settings to a folder: the order in which every kind of `arno train` goes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from prometheus_client import CollectorRegistry
 from rich.console import Console
+from torch.utils.data import Dataset
 from transformers.utils.logging import disable_progress_bar
 
 from arno.ops.health import HealthServer, Probes
-from arno.training.trainer.checkpoint import Progress
+from arno.training.trainer.batches import RankBatch
+from arno.training.trainer.checkpoint import Checkpoint, Progress, Stateful
+from arno.training.trainer.export import LearnedFrom, Provenance, hardware, provenance
 from arno.training.trainer.log import Log, LoggedStep, ProgressBar
-from arno.training.trainer.loop import TrainingRun, stop_on_signals
+from arno.training.trainer.loop import Parts, TrainingRun, stop_on_signals
 from arno.training.trainer.metrics import TrainMetrics
+from arno.training.trainer.objective import Evaluator, Objective
 from arno.training.trainer.process_group import ProcessGroup
+from arno.training.trainer.schedule import schedule_of
 from arno.training.trainer.settings import TrainSettings
 
+BatchT = TypeVar("BatchT")
 
-def compute_reproducibly() -> None:
+
+class Learner(Stateful, Protocol):
+    """A network of which some weights are trained."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+
+    def optimiser(self, settings: TrainSettings) -> torch.optim.Optimizer:
+        """Return what moves the trained weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[BatchT]):
+    """What one kind of training decides about a run.
+
+    Attributes:
+        learner: The network.
+        learned: The data, and the model that the run starts from.
+        objective: The loss of a batch.
+        batches: This process's batches by the number of the step.
+        evaluator: Measures the network; None measures nothing.
+        identity: What decides the weights of each step, beside data, model and schedule: a
+            checkpoint of another identity is refused.
+        shown: Names of the measured figures that stand beside the loss.
+        write: Writes the model of a finished run; returns a line that says how to use it.
+    """
+
+    learner: Learner
+    learned: LearnedFrom
+    objective: Objective[BatchT]
+    batches: Dataset[RankBatch[BatchT]]
+    evaluator: Evaluator | None
+    identity: Mapping[str, Any]
+    shown: Sequence[str]
+    write: Callable[[Provenance], str]
+
+
+def train(
+    settings: TrainSettings,
+    group: ProcessGroup,
+    console: Console,
+    plan_of: Callable[[TrainSettings, ProcessGroup], Plan[Any]],
+) -> bool:
+    """Train, or resume the run in the folder; return False where a signal stopped it.
+
+    Args:
+        settings: The settings of the run.
+        group: All of its processes; the leading one shows the run and writes the model.
+        console: Where it is shown.
+        plan_of: Loads model and data.
+
+    Raises:
+        ArnoError: Model, data or settings cannot be used, too many samples are broken, or the loss
+            is not finite.
+    """
+    _compute_reproducibly()
+    settings.out.mkdir(parents=True, exist_ok=True)
+    plan = plan_of(settings, group)
+    device = plan.learner.device
+    group.init(device)
+    try:
+        run = _run_of(plan, settings, group)
+        if not _run_shown(run, plan.shown, settings, group, console):
+            return False
+        if group.leads:
+            origin = provenance(settings, run.progress, plan.learned, hardware(device, group.size))
+            console.print(plan.write(origin))
+        group.barrier()
+        return True
+    finally:
+        group.destroy()
+
+
+def _compute_reproducibly() -> None:
     """Have torch compute the same in every run, and transformers show no bars of its own.
 
     Before the first tensor: otherwise the same seed gives other weights on a GPU.
@@ -31,26 +112,37 @@ def compute_reproducibly() -> None:
     untyped_disable()  # a run has one bar
 
 
-def run_monitored(
+def _run_of(
+    plan: Plan[BatchT], settings: TrainSettings, group: ProcessGroup
+) -> TrainingRun[BatchT]:
+    """Put the run together, at its last checkpoint or its beginning."""
+    optimiser = plan.learner.optimiser(settings)
+    schedule = schedule_of(settings, plan.learned.sample_count, settings.peak_learning_rate)
+    parts = Parts(
+        objective=plan.objective,
+        optimiser=optimiser,
+        schedule=schedule,
+        dataset=lambda: plan.batches,
+        evaluator=plan.evaluator,
+    )
+    identity = {
+        "data": plan.learned.data_digest,
+        "model": plan.learned.base_fingerprint,
+        **schedule.identity,
+        **plan.identity,
+    }
+    stateful: dict[str, Stateful] = {"weights": plan.learner, "optimiser": optimiser}
+    return TrainingRun(settings, parts, Checkpoint(settings.out, identity, stateful), group)
+
+
+def _run_shown(
     run: TrainingRun[Any],
+    shown: Sequence[str],
     settings: TrainSettings,
     group: ProcessGroup,
     console: Console,
-    *,
-    shown: Sequence[str],
 ) -> bool:
-    """Do the remaining steps of a run; return False where a signal stopped it.
-
-    Args:
-        run: The run.
-        settings: Its settings.
-        group: All of its processes; the leading one shows the run.
-        console: Where it is shown.
-        shown: Names of the measured figures that stand beside the loss.
-
-    Raises:
-        ArnoError: Too many samples are broken, or the loss is not finite.
-    """
+    """Do the remaining steps of a run; return False where a signal stopped it."""
     monitor = _Monitor(settings, run, console, shown) if group.leads else None
     try:
         with stop_on_signals() as request:

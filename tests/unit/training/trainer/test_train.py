@@ -2,8 +2,8 @@ import socket
 
 import pytest
 from arno.errors import ConfigurationError
-from arno.training.trainer.monitored import serve_metrics
 from arno.training.trainer.settings import TrainSettings
+from arno.training.trainer.train import serve_metrics
 from prometheus_client import CollectorRegistry
 
 
