@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import logging
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -22,6 +21,7 @@ from typing import Final
 from arno.bulk.answerer import Answered
 from arno.bulk.item import Item
 from arno.client import Client
+from arno.client.bounded import as_they_end, patiently
 from arno.errors import (
     ArnoError,
     CancelledError,
@@ -44,7 +44,6 @@ _PASSING: Final = (
     DeadlineExceededError,
     UnknownJobError,
 )
-_PAUSE_S: Final = 1.0
 _TELL_EVERY_S: Final = 15.0
 _ENGINE_TRIES: Final = 2
 """A job that the engine failed at is submitted once more: the next worker may do better."""
@@ -104,19 +103,10 @@ class GatewayAnswerer:
             ArnoError: The gateway refuses every call, for example for the API key.
         """
         self._closing.clear()
-        waiting = iter(items)
-        under_way: set[Future[Answered]] = set()
-        pool = ThreadPoolExecutor(self._options.in_flight_max, "batch")
+        in_flight_max = self._options.in_flight_max
+        pool = ThreadPoolExecutor(in_flight_max, "batch")
         try:
-            while True:
-                room = self._options.in_flight_max - len(under_way)
-                for item in itertools.islice(waiting, room):
-                    under_way.add(pool.submit(self._ask, item, pool))
-                if not under_way:
-                    break
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            yield from as_they_end(pool, in_flight_max, lambda item: self._ask(item, pool), items)
             # The last jobs are deleted.
             pool.shutdown()
         finally:
@@ -138,20 +128,17 @@ class GatewayAnswerer:
             InvalidRequestError: The item cannot be answered as it is.
             ArnoError: The gateway was away for too long, or refuses every call.
         """
-        patient_until_s = time.monotonic() + self._options.patience_s
         key = self._idempotency_key(item, content)
-        engine_tries = 0
-        while True:
-            try:
-                job = self._run_job(item, content, key)
-            except _PASSING as error:
-                if time.monotonic() > patient_until_s:
-                    raise
-                self._pause(error)
-                continue
-            engine_tries += 1
-            if not isinstance(job.error, EngineError) or engine_tries == _ENGINE_TRIES:
-                return job
+        for _ in range(_ENGINE_TRIES):
+            job = patiently(
+                lambda: self._run_job(item, content, key),
+                passing=_PASSING,
+                patience_s=self._options.patience_s,
+                pause=self._pause,
+            )
+            if not isinstance(job.error, EngineError):
+                break
+        return job
 
     def _run_job(self, item: Item, content: bytes, key: str) -> Job:
         tasks = item.tasks or self._tasks
@@ -167,13 +154,13 @@ class GatewayAnswerer:
             digest.update(part)
         return f"batch-{digest.hexdigest()}"
 
-    def _pause(self, error: ArnoError) -> None:
+    def _pause(self, error: ArnoError, delay_s: float) -> None:
         now_s = time.monotonic()
         if now_s - self._told_at_s >= _TELL_EVERY_S:
             self._told_at_s = now_s
             patience_s = self._options.patience_s
             logger.warning("%s; trying again for up to %g s", error.message, patience_s)
-        if self._closing.wait(getattr(error, "retry_delay_s", _PAUSE_S)):
+        if self._closing.wait(delay_s):
             raise CancelledError("the run has ended")
 
     def _release(self, job_id: str, pool: ThreadPoolExecutor) -> None:

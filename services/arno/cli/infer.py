@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.console import Console
@@ -19,20 +17,11 @@ from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.tables import print_result
 from arno.cli.terminal import SafeConsole, echo
-from arno.client import Client, InferResult, TaskRequest
+from arno.client import InferResult
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, ConfigurationError, InvalidFieldError, InvalidImageError
 from arno.ops.image_types import FILE_SUFFIXES
-
-_AHEAD: Final = 4
-"""Times --parallel: the number of images that may be answered before an earlier one is."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    path: Path
-    outcome: InferResult | ArnoError
 
 
 @click.command("infer")
@@ -85,48 +74,28 @@ def verb(
     console = SafeConsole(highlight=False)
     failed = False
     with gateway.client(timeout_s=timeout_s) as client:
-        for asked in _ask(client, paths, tasks, parallel):
-            failed |= not _show(console, asked, as_json=as_json)
+        for path, asked in zip(
+            paths, client.infer_many(paths, *tasks, in_flight_max=parallel), strict=True
+        ):
+            failed |= not _show(console, path, asked.outcome, as_json=as_json)
             if target is not None and isinstance(asked.outcome, InferResult):
-                failed |= not _draw(target, asked.path, asked.outcome, as_json=as_json)
+                failed |= not _draw(target, path, asked.outcome, as_json=as_json)
     return EXIT_FAILURE if failed else 0
 
 
-def _ask(
-    client: Client, paths: Iterable[Path], tasks: Sequence[TaskRequest], parallel: int
-) -> Iterator[_Asked]:
-    def ask(path: Path) -> _Asked:
-        try:
-            return _Asked(path, client.infer(path, *tasks))
-        except ArnoError as error:
-            return _Asked(path, error)
-
-    pool = ThreadPoolExecutor(parallel)
-    under_way: deque[Future[_Asked]] = deque()
-    try:
-        for path in paths:
-            under_way.append(pool.submit(ask, path))
-            if len(under_way) > parallel * _AHEAD:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _show(console: Console, asked: _Asked, *, as_json: bool) -> bool:
-    if isinstance(asked.outcome, ArnoError):
-        show_error(asked.outcome, about=str(asked.path))
+def _show(console: Console, path: Path, outcome: InferResult | ArnoError, *, as_json: bool) -> bool:
+    if isinstance(outcome, ArnoError):
+        show_error(outcome, about=str(path))
         if as_json:
-            echo(error_line(str(asked.path), asked.outcome))
+            echo(error_line(str(path), outcome))
         return False
     if as_json:
-        for line in json_lines(str(asked.path), asked.outcome):
+        for line in json_lines(str(path), outcome):
             echo(line)
     else:
-        print_result(console, str(asked.path), asked.outcome)
+        print_result(console, str(path), outcome)
     sys.stdout.flush()
-    return asked.outcome.ok
+    return outcome.ok
 
 
 def _draw(target: _Target, path: Path, result: InferResult, *, as_json: bool) -> bool:

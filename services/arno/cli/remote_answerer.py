@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from PIL import Image
 
 from arno.client import Client, InferResult, Lane, TaskRequest
+from arno.client.bounded import as_they_end, patiently
 from arno.errors import ArnoError, ModelError, QuotaExceededError, UnavailableError
 from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
 from arno.training.evaluation.questions import Question
@@ -56,18 +57,10 @@ class RemoteAnswerer:
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply]:
         """Yield a reply to every question, in the order of the server's answers."""
-        parts = _parts(questions)
-        under_way: set[Future[list[Reply]]] = set()
         pool = ThreadPoolExecutor(self._parallel, "ask")
         try:
-            while True:
-                for part in itertools.islice(parts, self._parallel - len(under_way)):
-                    under_way.add(pool.submit(self._ask_part, part))
-                if not under_way:
-                    return
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield from future.result()
+            for replies in as_they_end(pool, self._parallel, self._ask_part, _parts(questions)):
+                yield from replies
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -98,14 +91,12 @@ class RemoteAnswerer:
         ]
 
     def _infer(self, picture: bytes, requests: Sequence[TaskRequest]) -> InferResult:
-        patient_until_s = time.monotonic() + self._patience_s
-        while True:
-            try:
-                return self._client.infer(picture, *requests, lane=Lane.BATCH)
-            except _WAITED_FOR as error:
-                if time.monotonic() > patient_until_s:
-                    raise
-                time.sleep(error.retry_delay_s)
+        return patiently(
+            lambda: self._client.infer(picture, *requests, lane=Lane.BATCH),
+            passing=_WAITED_FOR,
+            patience_s=self._patience_s,
+            pause=lambda _, delay_s: time.sleep(delay_s),
+        )
 
     def _request(self, number: int, question: Question) -> TaskRequest:
         spec = question.spec
