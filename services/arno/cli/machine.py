@@ -16,7 +16,7 @@ from arno.cli.checks import missing_modules
 from arno.cli.child import ChildSpec
 from arno.cli.probes import free_port, probe_http, probe_redis
 from arno.cli.servers import KNOWN_SETTINGS
-from arno.engine.checkpoints.folders import find_model_folders
+from arno.engine.checkpoints.folders import find_model_folders, require_whole
 from arno.engine.null_engine import NULL_MODEL
 from arno.errors import ConfigurationError, MissingExtraError
 from arno.gateway.settings import GatewaySettings
@@ -197,14 +197,15 @@ def check_settings(options: MachineOptions, machine: Machine) -> None:
 
 
 def require_model(options: MachineOptions, machine: Machine) -> None:
-    """Check that the model is on this machine, unless the worker may download it.
+    """Check that the model is on this machine and whole, unless the worker may download it.
 
     Raises:
-        ModelError: There is no such model here.
+        ModelError: There is no such model here, or a file of it is cut short.
     """
     worker = load_settings(WorkerSettings, _sources("worker", options, machine))
     if options.model != NULL_MODEL and not worker.download:
-        find_model_folders(options.model, base_model=worker.base_model)
+        for folder in find_model_folders(options.model, base_model=worker.base_model).all:
+            require_whole(folder)
 
 
 def make_bus_admin(options: MachineOptions, machine: Machine) -> TopicAdmin:

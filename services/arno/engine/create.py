@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arno.engine.checkpoints.folders import find_model, require_whole
 from arno.engine.interface import Engine
 from arno.engine.null_engine import NULL_MODEL, NullEngine
 from arno.engine.settings import EngineSettings
@@ -23,17 +24,17 @@ def create_engine(settings: EngineSettings, *, clock: Clock = SYSTEM_CLOCK) -> E
         MissingExtraError: The extra `arno[worker]` is not installed.
     """
     if settings.model == NULL_MODEL:
-        return NullEngine(settings)
+        return NullEngine(settings, clock)
     try:
+        folder = find_model(settings.model, download=settings.download)
+        require_whole(folder)  # before torch is imported, which takes seconds
         from arno.engine.checkpoints import load_checkpoint
-        from arno.engine.checkpoints.folders import find_model
         from arno.engine.continuous_engine import ContinuousEngine
         from arno.engine.heads.description import is_head
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"the engine needs {fault.name}: pip install 'arno[worker]'", extra="worker"
         ) from fault
-    folder = find_model(settings.model, download=settings.download)
     if is_head(folder):
         return _head_engine(folder, settings, clock)
     return ContinuousEngine(load_checkpoint(settings), settings, clock)

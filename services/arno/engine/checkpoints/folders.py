@@ -19,6 +19,11 @@ CONFIG_FILE: Final = "config.json"
 TINY_MODEL: Final = "tiny"
 ADAPTER_CONFIG_FILE: Final = "adapter_config.json"
 
+_LENGTH_BYTES: Final = 8
+_HEADER_BYTES_MAX: Final = 100_000_000
+_NOTES: Final = "__metadata__"
+"""The layout of a safetensors file: the header's length, the header, the tensors."""
+
 _DOWNLOADED: Final = ("*.json", "merges.txt", "*.safetensors", "*.bin", "README.md")
 """No `.py` file: Arno runs no code of a checkpoint, so it fetches none either."""
 
@@ -84,6 +89,31 @@ def find_model_folders(name: str, *, base_model: str = "", download: bool = Fals
     if not (base / CONFIG_FILE).is_file():
         raise ModelError(f"model: {folder} adapts {base}, which is an adapter itself")
     return ModelFolders(base, (folder,))
+
+
+def require_whole(folder: Path) -> None:
+    """Check that no safetensors file of weights is cut short, by its header alone.
+
+    A copy or a download that was broken off is the usual fault of a model. Found here, it costs a
+    moment and no import of torch.
+
+    Raises:
+        ModelError: A file is cut short, or is no safetensors file.
+    """
+    for file in sorted(folder.glob("*model*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
+            try:
+                fields = json.loads(opened.read(length)) if length <= _HEADER_BYTES_MAX else {}
+                ends = [one["data_offsets"][1] for name, one in fields.items() if name != _NOTES]
+                whole = size == _LENGTH_BYTES + length + max(ends)
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+                whole = False
+        if not whole:
+            raise ModelError(
+                f"model: {file} is cut short or no safetensors file: it has {size} bytes"
+            )
 
 
 def _find_base(folder: Path, name: str, *, download: bool) -> Path:

@@ -17,11 +17,12 @@ from arno.errors import ModelError
 from arno.vocabulary import CATALOGUE
 from click.testing import CliRunner
 from PIL import Image
+from support.arno_up import arno
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
 from .conftest import answers_of
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 
 def run(*words: object):
@@ -158,20 +159,14 @@ def test_a_random_tokenizer_is_laid_out_as_the_published_ones_are(random_tiny):
 
 @pytest.mark.parametrize("verb", ["up", "worker"])
 def test_a_process_says_what_is_wrong_with_its_model_in_one_sentence(older, verb, tmp_path):
-    import subprocess
-    import sys
-
     (older / "model.safetensors").write_bytes(b"short")
-    words = [sys.executable, "-m", "arno.cli", verb, "--model", str(older)]
-    if verb == "up":
-        words += ["--data", str(tmp_path / "data")]
-    else:
-        words += ["--bus", "redis"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "model.safetensors is cut short" in said
-    assert "Traceback" not in said
+    where = ["--data", tmp_path / "data"] if verb == "up" else ["--bus", "redis"]
+    done = arno(verb, "--model", older, *where)
+    assert done.exit_code != 0
+    assert "model.safetensors is cut short" in done.out + done.err
+    assert "Traceback" not in done.out + done.err
+    # What the headers of files tell is told before torch is imported, and nothing is started.
+    assert not (tmp_path / "data" / "logs").exists()
 
 
 def test_a_broken_copy_is_not_left_behind(twins, tmp_path, monkeypatch):

@@ -1,5 +1,5 @@
 import pytest
-from arno.engine.checkpoints.folders import find_model, fingerprint
+from arno.engine.checkpoints.folders import find_model, fingerprint, require_whole
 from arno.errors import ModelError
 
 
@@ -52,3 +52,25 @@ def test_moving_bytes_from_one_file_to_another_changes_the_fingerprint(tmp_path)
     (tmp_path / "config.json").write_text("a")
     (tmp_path / "vocab.json").write_text("bc")
     assert fingerprint(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"x",
+        lambda content: content[:7],
+        lambda _: b"",
+        lambda _: (2).to_bytes(8, "little") + b"[]",
+        lambda _: (2**63).to_bytes(8, "little") + b"{}",
+    ],
+    ids=["cut short", "too long", "no header", "empty", "no tensors", "endless header"],
+)
+def test_weights_that_are_cut_short_are_found_without_reading_them(tmp_path, harm):
+    file = tmp_path / "model.safetensors"
+    whole = (find_model("tiny") / file.name).read_bytes()
+    file.write_bytes(whole)
+    require_whole(tmp_path)
+    file.write_bytes(harm(whole))
+    with pytest.raises(ModelError, match=r"model\.safetensors is cut short or no safetensors file"):
+        require_whole(tmp_path)
