@@ -1,7 +1,7 @@
 """Check whole requests before anything is queued: the image by its header, then every task.
 
-A request that passes can be worked on; one that fails is told the field, what is allowed and what
-it sent. Nothing here decodes a pixel, or knows of gRPC.
+The error of a request that fails names the field, the limit and the value that was sent. This
+module decodes no pixels and does not depend on gRPC.
 """
 
 from __future__ import annotations

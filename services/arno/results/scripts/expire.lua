@@ -6,7 +6,7 @@ local job, watchers = KEYS[1], KEYS[2]
 
 -- A foreign type answers with an error table.
 local state = redis.pcall('HGET', job, 'state')
-if type(state) ~= 'string' or over(state) or not forsaken(job, tonumber(ARGV[2])) then
+if type(state) ~= 'string' or over(state) or not abandoned(job, tonumber(ARGV[2])) then
   return 0
 end
 conclude(job, watchers, ARGV[1], 'EXPIRED', ARGV[3], redis.call('HGET', job, 'attempt_count') or 0)

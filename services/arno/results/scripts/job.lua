@@ -1,4 +1,4 @@
--- What all scripts share: how jobs are created and announced, and which gateways watch them.
+-- Shared by all scripts: creating a job, announcing its changes, and the gateways that watch it.
 
 local DELETED = 'DELETED'
 local RANK = {QUEUED = 1, ENCODING = 2, DECODING = 3, SUCCEEDED = 4, FAILED = 4, CANCELLED = 4, EXPIRED = 4, DELETED = 4}
@@ -23,8 +23,8 @@ local function evict_foreign(job, watchers)
   end
 end
 
--- Creates a job, unless it is there or was deleted. Returns its state.
--- The time to live runs from the deadline; from now where that has passed, so that nothing vanishes while it is written.
+-- Creates a job, unless it exists or was deleted. Returns its state.
+-- The time to live starts at the deadline, or now if the deadline has passed: a job must not expire while it is written.
 local function ensure(job, origin)
   local state = redis.call('HGET', job, 'state')
   if state then
@@ -38,7 +38,7 @@ local function ensure(job, origin)
   return 'QUEUED'
 end
 
--- Makes a gateway's stream a watcher of a job. A stream that is woken by every change stays so.
+-- Adds a gateway's stream to the watchers of a job. A stream that receives every change keeps receiving every change.
 local function watch(job, watchers, stream, wanted)
   local present = redis.call('HGET', watchers, stream)
   if present == 'change' or present == wanted then
@@ -84,7 +84,7 @@ local function note_alive(worker, silence_ms)
   return true
 end
 
--- Returns how many workers have died while they held a job: its holders that have not left in order and are silent now.
+-- Returns the number of workers that died while they held a job: holders that did not sign off and whose heartbeat has expired.
 local function count_deaths(job, asking)
   local deaths = 0
   for _, field in ipairs(redis.call('HKEYS', job)) do
@@ -101,17 +101,17 @@ local function count_deaths(job, asking)
   return deaths
 end
 
--- Notes the end of a job for those who are told of ends, in the same step: none is lost, and none is told that did not happen.
--- Without subscriptions there is no outbox, and nothing is noted.
+-- Appends the end of a job to the outbox of notifications. It runs in the same script as the end itself, so that every end is
+-- reported exactly as it happened. Without subscriptions no outbox exists, and nothing is appended.
 local function note_end(job, job_id)
   local outbox = string.sub(job, 1, #job - #('job:' .. job_id)) .. 'outbox'
   -- A foreign value in its place must not keep a job from ending.
   redis.pcall('XADD', outbox, 'NOMKSTREAM', 'MAXLEN', '~', OUTBOX_LENGTH_MAX, '*', 'job', job_id)
 end
 
--- Returns whether the deadline of a job has been over for so long that a worker would have ended it, and none that is
--- alive holds it.
-local function forsaken(job, margin_ms)
+-- Returns whether a job's deadline passed at least margin_ms ago and no live worker holds it. A live worker would have ended it
+-- by then.
+local function abandoned(job, margin_ms)
   local deadline_at_ms = tonumber(redis.call('HGET', job, 'deadline_at_ms'))
   if not deadline_at_ms or now_ms() < deadline_at_ms + margin_ms then
     return false

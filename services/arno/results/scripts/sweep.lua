@@ -6,7 +6,7 @@
 local count, looks = #KEYS / 2, {}
 for i = 1, count do
   local present = redis.pcall('HMGET', KEYS[i], 'state', 'revision', 'incarnation')
-  if not present[1] or over(present[1]) or forsaken(KEYS[i], tonumber(ARGV[2])) then
+  if not present[1] or over(present[1]) or abandoned(KEYS[i], tonumber(ARGV[2])) then
     looks[i] = ''
   else
     watch(KEYS[i], KEYS[count + i], ARGV[1], ARGV[i + 2])
