@@ -25,6 +25,7 @@ from arno.client.bounded import as_they_end, patiently
 from arno.errors import (
     ArnoError,
     CancelledError,
+    Code,
     DeadlineExceededError,
     EngineError,
     InvalidRequestError,
@@ -44,6 +45,8 @@ _PASSING: Final = (
     DeadlineExceededError,
     UnknownJobError,
 )
+_OF_ONE_CALL: Final = frozenset({Code.INTERNAL, Code.UNKNOWN, Code.ABORTED})
+"""Faults that say nothing of other calls: the gateway failed at this one."""
 _TELL_EVERY_S: Final = 15.0
 _ENGINE_TRIES: Final = 2
 """A job that the engine failed at is submitted once more: the next worker may do better."""
@@ -118,6 +121,10 @@ class GatewayAnswerer:
             content = item.open_image()
             job = self._job_of(item, content)
         except InvalidRequestError as error:
+            return Answered(item, error)
+        except ArnoError as error:
+            if error.code not in _OF_ONE_CALL:
+                raise
             return Answered(item, error)
         return Answered(item, _outcome(job), partial(self._release, job.id, pool))
 

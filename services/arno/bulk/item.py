@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from arno.errors import InvalidImageError
+from arno.errors import InvalidImageError, LimitExceededError
 from arno.vocabulary import TaskSpec
+
+IMAGE_BYTES_MAX: Final = 64 << 20
+"""Of one image file, by default: above what gateways take by default, and bounded, because a run
+holds as many images as it has jobs in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +24,27 @@ class Place:
         path: The file.
         offset: The first byte of the image.
         size_bytes: How many bytes it has; None is the rest of the file.
+        bytes_max: A larger image is not read.
     """
 
     path: Path
     offset: int = 0
     size_bytes: int | None = None
+    bytes_max: int = IMAGE_BYTES_MAX
 
     def __call__(self) -> bytes:
         """Return the bytes.
 
         Raises:
             InvalidImageError: They cannot be read.
+            LimitExceededError: There are too many.
         """
         try:
             with self.path.open("rb") as file:
+                size_bytes = self.size_bytes
+                if size_bytes is None:
+                    size_bytes = os.fstat(file.fileno()).st_size - self.offset
+                require_size(size_bytes, self.bytes_max)
                 file.seek(self.offset)
                 return file.read(-1 if self.size_bytes is None else self.size_bytes)
         except (OSError, ValueError) as error:  # ValueError: no file can have such a name
@@ -62,3 +74,27 @@ class Item:
     def place(self) -> Place | None:
         """Where its bytes lie; None if they are in no file as they are, such as video frames."""
         return self.open_image if isinstance(self.open_image, Place) else None
+
+
+def bounded(items: Iterable[Item], bytes_max: int) -> Iterator[Item]:
+    """Yield the items, of which those that lie in files are read only up to a size."""
+    for item in items:
+        place = item.place
+        yield (
+            item if place is None else replace(item, open_image=replace(place, bytes_max=bytes_max))
+        )
+
+
+def require_size(size_bytes: int, bytes_max: int) -> None:
+    """Refuse an image file by its size.
+
+    Raises:
+        LimitExceededError: It is larger than the limit.
+    """
+    if size_bytes > bytes_max:
+        raise LimitExceededError(
+            field="image",
+            problem="the file is too large (image_bytes_max)",
+            limit=f"{bytes_max} bytes",
+            sent=f"{size_bytes} bytes",
+        )

@@ -11,11 +11,11 @@ from arno.bulk.answerer import Answered, Answerer
 from arno.bulk.folder import AnswerFolder
 from arno.bulk.item import Item
 from arno.bulk.record import Record, failure_line, failures_of
-from arno.errors import ArnoError, CancelledError, DeadlineExceededError, EngineError
+from arno.errors import ArnoError, Code
 from arno.vocabulary.results import InferResult
 
-_MAY_PASS: Final = (DeadlineExceededError, CancelledError, EngineError)
-"""Failures that a later run asks about again, beside those that are `retryable`."""
+_MAY_PASS: Final = frozenset({Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN})
+"""Codes of failures that a later run asks about again, beside those that are `retryable`."""
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class _Run:
         outcome = _judged(answered.outcome)
         key = answered.item.key
         if isinstance(outcome, ArnoError):
-            again = outcome.retryable or isinstance(outcome, _MAY_PASS)
+            again = outcome.retryable or outcome.code in _MAY_PASS
             self._kept.keep_failure(key, failure_line(key, outcome), again=again)
             self.counts.failed += 1
         else:

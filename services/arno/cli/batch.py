@@ -24,6 +24,7 @@ from arno.bulk import (
 )
 from arno.bulk.folder import FAILURES_FILE
 from arno.bulk.gateway_answerer import GatewayOptions
+from arno.bulk.item import IMAGE_BYTES_MAX, bounded
 from arno.bulk.manifest import question_of
 from arno.bulk.shards import shard_format
 from arno.cli.asking import TaskFlags, address_options, task_options
@@ -73,6 +74,15 @@ _KEPT: Final = "what was answered is kept, and the same command goes on"
     help="Jobs open at once, each with its image in memory.",
 )
 @click.option(
+    "--image-bytes-max",
+    type=click.IntRange(1),
+    default=IMAGE_BYTES_MAX,
+    show_default=True,
+    metavar="N",
+    help="Largest image file; larger ones fail and are not read. The gateway has a limit of its "
+    "own.",
+)
+@click.option(
     "--fps",
     type=FiniteRange(min=0, min_open=True),
     metavar="N",
@@ -105,6 +115,7 @@ def verb(
     format_name: str,
     shard_size: int,
     in_flight: int,
+    image_bytes_max: int,
     fps: float | None,
     limit: int | None,
     model: str | None,
@@ -145,7 +156,7 @@ def verb(
         with _answerer(gateway, timeout_s, tasks, run_id, options, model) as answerer:
             try:
                 run_batch(
-                    itertools.islice(source, limit),
+                    itertools.islice(bounded(source, image_bytes_max), limit),
                     answerer,
                     kept,
                     failures_max=failures_max,

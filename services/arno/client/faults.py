@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,14 +10,17 @@ import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
-from arno.errors import ArnoError, Code
+from arno.errors import ArnoError, Code, LimitExceededError
 from arno.vocabulary.wire_results import rebuild_error
 
 _DOMAIN: Final = "arno"
 
+_TOO_LARGE: Final = re.compile(r"SERVER: Received message larger than max \((\d+) vs\. (\d+)\)")
+"""What gRPC itself answers for a request that it does not even read."""
+
 
 def from_rpc(error: grpc.RpcError, address: str) -> ArnoError:
-    """Return the error behind a failed call; without ErrorInfo, the nearest class by status code.
+    """Return the error behind a failed call; without ErrorInfo, that of gRPC's own refusal.
 
     Args:
         error: What a call raised: it is the call as well.
@@ -32,6 +36,13 @@ def from_rpc(error: grpc.RpcError, address: str) -> ArnoError:
             metadata |= dict(detail.metadata)
         elif isinstance(detail, RetryInfo):
             metadata.setdefault("retry_delay_s", f"{detail.retry_delay.ToMilliseconds() / 1000:g}")
+    if not reason and (sizes := _TOO_LARGE.search(details)) is not None:
+        return LimitExceededError(
+            field="request",
+            problem="larger than this gateway takes (its image_bytes_max, and 4 MiB)",
+            limit=f"{sizes[2]} bytes",
+            sent=f"{sizes[1]} bytes",
+        )
     if not reason:
         reason = code.name
         details = _explain(code, details, address)

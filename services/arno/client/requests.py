@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import InvalidFieldError
@@ -17,6 +17,9 @@ from arno.vocabulary.spec import TaskLike, TaskSpec, spec_of
 from arno.vocabulary.wire import lane_to_wire, policy_to_wire, spec_to_wire
 
 Named = TypeVar("Named", bound=StrEnum)
+
+_IMAGE_BYTES_MAX: Final = (2 << 30) - (4 << 20)
+"""What a message can hold: protobuf ends at 2 GiB. Gateways take far less."""
 
 
 TaskRequest = TaskSpec
@@ -76,7 +79,7 @@ def infer_message(
         InvalidRequestError: The image cannot be read, or a task or the key makes no sense.
     """
     message = vision_pb2.InferRequest(
-        image=types_pb2.Image(content=encode_image(image)),
+        image=_image(image),
         tasks=_specs(tasks),
         lane=_lane(lane),
     )
@@ -101,7 +104,7 @@ def submit_message(
             sense.
     """
     message = job_pb2.SubmitJobRequest(
-        image=types_pb2.Image(content=encode_image(image)),
+        image=_image(image),
         tasks=_specs(tasks),
         lane=_lane(lane),
     )
@@ -164,11 +167,15 @@ def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferSt
         InvalidFieldError: The image cannot be read, or a number is out of range.
     """
     given = frame if isinstance(frame, Frame) else Frame(frame)
-    message = vision_pb2.Frame(image=types_pb2.Image(content=encode_image(given.image)))
+    message = vision_pb2.Frame(image=_image(given.image))
     with _sendable("frame"):
         message.sequence = next_sequence if given.sequence is None else given.sequence
         message.timestamp_ms = given.timestamp_ms
     return vision_pb2.InferStreamRequest(frame=message)
+
+
+def _image(image: ImageLike) -> types_pb2.Image:
+    return types_pb2.Image(content=encode_image(image, bytes_max=_IMAGE_BYTES_MAX))
 
 
 def _specs(tasks: Sequence[TaskLike]) -> list[types_pb2.TaskSpec]:

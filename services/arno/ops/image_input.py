@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from PIL import Image
 
-from arno.errors import InvalidImageError
+from arno.errors import InvalidImageError, LimitExceededError
 
 _LOSSLESS_PIXELS_MAX: Final = 1_000_000
 """Up to here images in memory are sent as PNG; above, PNG costs more than exactness is worth."""
@@ -45,31 +45,44 @@ ImageLike: TypeAlias = str | PathLike[str] | bytes | Image.Image | PixelArray
 """A path, the bytes of an image file, a Pillow image, or an array of RGB pixels."""
 
 
-def encode_image(image: ImageLike) -> bytes:
+def encode_image(image: ImageLike, *, bytes_max: int | None = None) -> bytes:
     """Return the bytes of an image file that shows the image.
 
     Pillow images and arrays become PNG up to a million pixels and JPEG of quality 95 above, but for
     those with transparent parts, which JPEG does not have.
 
+    Args:
+        image: The image.
+        bytes_max: A larger file is refused, and not read; None is no limit.
+
     Raises:
+        LimitExceededError: The file is larger than that.
         InvalidImageError: There is no such file, it cannot be read, the array is no picture, or the
             picture has no pixels or pixels of no known range.
     """
     if isinstance(image, bytes):
+        _require_size(len(image), bytes_max)
         return image
     if isinstance(image, str | PathLike):
-        return _read(Path(image))
+        return _read(Path(image), bytes_max)
     if isinstance(image, Image.Image):
         return _encode(image)
     return _encode(_from_array(image))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, bytes_max: int | None) -> bytes:
     try:
+        _require_size(path.stat().st_size, bytes_max)
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: no file can have such a name
         problem = f"cannot read the file: {getattr(error, 'strerror', None) or error}"
         raise InvalidImageError(field="image", problem=problem, sent=str(path)) from error
+
+
+def _require_size(size_bytes: int, bytes_max: int | None) -> None:
+    if bytes_max is not None and size_bytes > bytes_max:
+        limit, sent = f"{bytes_max} bytes", f"{size_bytes} bytes"
+        raise LimitExceededError(field="image", problem="too large", limit=limit, sent=sent)
 
 
 def _from_array(array: object) -> Image.Image:

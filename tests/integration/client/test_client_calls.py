@@ -11,6 +11,7 @@ from arno.errors import (
     ConfigurationError,
     DeadlineExceededError,
     InvalidImageError,
+    LimitExceededError,
     OverloadedError,
     UnavailableError,
     UnknownJobError,
@@ -98,6 +99,20 @@ def test_refused_field_comes_back_as_its_class(client, gateway):
     with pytest.raises(InvalidImageError, match="image: empty") as caught:
         client.infer(b"", "OD")
     assert caught.value.field == "image"
+
+
+def test_request_that_the_server_does_not_even_read_is_told_with_its_limit(gateway):
+    server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", 100)])
+    vision_pb2_grpc.add_VisionServiceServicer_to_server(gateway, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with (
+        Client(f"127.0.0.1:{port}") as client,
+        pytest.raises(LimitExceededError, match="allowed: 100 bytes; sent: 210 bytes") as caught,
+    ):
+        client.infer(b"x" * 200, "OD")
+    assert (caught.value.reason, caught.value.field) == ("LIMIT_EXCEEDED", "request")
+    server.stop(None).wait()
 
 
 def test_overload_is_tried_again_until_the_server_takes_it(client, gateway):

@@ -5,6 +5,7 @@ from arno.bulk import GatewayAnswerer, Item
 from arno.bulk.gateway_answerer import GatewayOptions
 from arno.client import JobState
 from arno.errors import (
+    ArnoError,
     EngineError,
     InvalidImageError,
     OverloadedError,
@@ -12,6 +13,7 @@ from arno.errors import (
     UnavailableError,
 )
 from arno.vocabulary.results import Job
+from arno.vocabulary.wire_results import rebuild_error
 from support.bulk import items, seen
 
 
@@ -97,6 +99,14 @@ def test_gateway_that_stays_away_ends_the_run():
 def test_refusal_of_every_call_ends_the_run():
     with pytest.raises(UnauthenticatedError):
         list(answerer(FakeClient(UnauthenticatedError("no key"))).answer(items("a")))
+
+
+def test_fault_of_the_gateway_at_one_call_is_an_outcome_and_stops_no_other():
+    client = FakeClient(rebuild_error("INTERNAL", "error_id 1f", code=13, metadata={}))
+    one, other = answerer(client, in_flight_max=1).answer(items("a", "b"))
+    assert isinstance(one.outcome, ArnoError)
+    assert one.outcome.reason == "INTERNAL"
+    assert other.outcome["OD"].ok
 
 
 def test_refused_image_is_an_outcome_of_its_own():

@@ -10,7 +10,7 @@ from arno.errors import (
     InvalidImageError,
     OverloadedError,
 )
-from arno.vocabulary.wire_results import error_to_wire, infer_result
+from arno.vocabulary.wire_results import error_to_wire, infer_result, rebuild_error
 from support.answers import caption, failure, response
 from support.bulk import ChosenAnswerer, items, open_folder, seen
 
@@ -63,7 +63,12 @@ def test_failure_of_one_item_stops_no_other(tmp_path):
 
 @pytest.mark.parametrize(
     ("error", "asked_again"),
-    [(BROKEN, False), (DeadlineExceededError("late"), True), (OverloadedError("full"), True)],
+    [
+        (BROKEN, False),
+        (DeadlineExceededError("late"), True),
+        (OverloadedError("full"), True),
+        (rebuild_error("INTERNAL", "error_id 1f", code=13, metadata={}), True),
+    ],
 )
 def test_later_run_asks_again_only_where_the_failure_may_pass(tmp_path, error, asked_again):
     with open_folder(tmp_path) as kept:

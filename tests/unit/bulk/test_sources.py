@@ -4,7 +4,8 @@ import tarfile
 
 import pytest
 from arno.bulk import Place, open_source
-from arno.errors import InvalidFieldError, InvalidImageError
+from arno.bulk.item import IMAGE_BYTES_MAX, bounded
+from arno.errors import InvalidFieldError, InvalidImageError, LimitExceededError
 from support.images import png
 from support.videos import read_number, write_video
 
@@ -110,6 +111,30 @@ def test_compressed_shard_is_read_without_knowing_its_length(tmp_path):
     assert [item.open_image() for item in source] == [b"one", b"two"]
     assert source.count() is None
     assert [item.place for item in source] == [None, None]
+
+
+def test_image_above_the_limit_is_not_read(photos):
+    one, *_ = bounded(open_source(str(photos)), 4)
+    with pytest.raises(LimitExceededError, match="allowed: 4 bytes; sent: 5 bytes"):
+        one.open_image()
+    assert next(bounded(open_source(str(photos)), 5)).open_image() == b"a.jpg"
+    with (photos / "a.jpg").open("wb") as file:
+        file.truncate(2 << 30)
+    with pytest.raises(LimitExceededError, match=f"allowed: {IMAGE_BYTES_MAX} bytes; sent: 214"):
+        next(iter(open_source(str(photos)))).open_image()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_member_of_a_shard_above_the_limit_is_not_read(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr("arno.bulk.sources.archives.IMAGE_BYTES_MAX", 4)
+    name = "x.tar" if mode == "w" else "x.tar.gz"
+    source = open_source(
+        str(shard(tmp_path / name, [("a.jpg", b"large"), ("b.jpg", b"fine")], mode))
+    )
+    one, other = bounded(source, 4)
+    with pytest.raises(LimitExceededError, match="sent: 5 bytes"):
+        one.open_image()
+    assert other.open_image() == b"fine"
 
 
 def test_range_and_glob_of_shards_are_read_one_after_the_other(tmp_path):

@@ -11,7 +11,7 @@ from arno.client.requests import (
     infer_message,
     submit_message,
 )
-from arno.errors import InvalidFieldError
+from arno.errors import InvalidFieldError, LimitExceededError
 from arno.vocabulary import Box, Task
 from arno.vocabulary.spec import task_of
 
@@ -65,6 +65,14 @@ def test_box_is_taken_as_region():
 def test_region_that_is_not_four_numbers_is_refused():
     with pytest.raises(InvalidFieldError, match="region: a region is four numbers"):
         specs(TaskRequest("REGION_TO_OCR", region=(1, 2, 3)))
+
+
+def test_file_that_no_message_can_hold_is_refused_unread(tmp_path):
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(2 << 30)
+    with pytest.raises(LimitExceededError, match="allowed: 2143289344 bytes; sent: 2147483648"):
+        infer_message(path, ["OD"], lane=None, idempotency_key="")
 
 
 def test_lane_is_sent_by_name_and_a_wrong_one_refused():

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from arno.errors import InvalidImageError
+from arno.errors import InvalidImageError, LimitExceededError
 from arno.ops.image_input import encode_image
 from arno.ops.images import ImageLimits, decode_image
 from PIL import Image
@@ -24,6 +24,17 @@ def test_file_is_sent_as_it_is(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"\xff\xd8 a photo")
     assert encode_image(path) == encode_image(str(path)) == b"\xff\xd8 a photo"
+
+
+def test_file_above_a_limit_is_refused_unread(tmp_path):
+    path = tmp_path / "photo.jpg"
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(LimitExceededError, match="image: too large; allowed: 9 bytes; sent: 32212"):
+        encode_image(path, bytes_max=9)
+    with pytest.raises(LimitExceededError):
+        encode_image(b"0123456789", bytes_max=9)
+    assert encode_image(b"012345678", bytes_max=9) == b"012345678"
 
 
 def test_missing_file_is_named(tmp_path):

@@ -12,10 +12,11 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from arno.bulk.item import Item, Place
+from arno.bulk.item import IMAGE_BYTES_MAX, Item, Place, require_size
 from arno.bulk.sources.source import Source
 from arno.errors import InvalidFieldError
 from arno.ops.image_types import FILE_SUFFIXES
@@ -86,11 +87,18 @@ def _member(path: Path, shard: tarfile.TarFile, info: tarfile.TarInfo) -> _Membe
     sample = str(name.parent / stem)
     if path.suffix == ".tar":
         read: Callable[[], bytes] = Place(path, info.offset_data, info.size)
+    elif info.size > IMAGE_BYTES_MAX:
+        read = partial(_refuse, info.size)
     else:
         file = shard.extractfile(info)
         content = b"" if file is None else file.read()
         read = _held(content)
     return _Member(sample, suffix.lower(), info.size, read)
+
+
+def _refuse(size_bytes: int) -> bytes:
+    require_size(size_bytes, IMAGE_BYTES_MAX)
+    return b""
 
 
 def _held(content: bytes) -> Callable[[], bytes]:
