@@ -6,7 +6,7 @@ import { History } from "./history.js";
 import { Live } from "./live.js";
 import { Colours, regionsOf } from "./regions.js";
 import { LANGUAGES } from "./snippets.js";
-import { Stage } from "./stage.js";
+import { SIDE_PX_MAX, Stage } from "./stage.js";
 import { FIRST_CHOICE, GROUPS, titleOf, WORD_TASKS } from "./tasks.js";
 
 let server = { gateway: "127.0.0.1:50051", bodyBytesMax: Infinity };
@@ -85,8 +85,19 @@ async function take(file, name = file.name || "image.png") {
     return showProblem(new Problem({ title: "The file is too large", detail }));
   }
   const bitmap = await createImageBitmap(file).catch(() => null);
-  begin({ blob: file, name }, bitmap, bitmap?.width ?? 4, bitmap?.height ?? 3);
+  const [width, height] = [bitmap?.width ?? 4, bitmap?.height ?? 3];
+  begin({ blob: file, name }, await reduced(bitmap), width, height);
   await run(chosenTasks());
+}
+
+/** A picture no larger than it is shown: the history keeps it, and one of 50 million pixels takes 200 MB. */
+async function reduced(bitmap) {
+  const scale = bitmap ? SIDE_PX_MAX / Math.max(bitmap.width, bitmap.height) : 1;
+  if (scale >= 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const small = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  bitmap.close();
+  return small;
 }
 
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;

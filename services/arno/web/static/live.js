@@ -41,6 +41,7 @@ export class Live {
     this.#stopping.abort();
     this.#video.pause();
     this.#video.srcObject?.getTracks().forEach((track) => track.stop());
+    URL.revokeObjectURL(this.#video.src);
   }
 
   async #ask(sequence) {

@@ -2,7 +2,7 @@
 import { byId, drawn, element } from "./dom.js";
 import { REGION_TASKS } from "./tasks.js";
 
-const SIDE_PX_MAX = 2048; // of the canvas; the regions keep the image's own pixels
+export const SIDE_PX_MAX = 2048; // of the canvas; the regions keep the image's own pixels
 const DRAG_PX_MIN = 6; // on the screen: less is a click
 const STEP = 0.02; // of the image's width or height, for an arrow key
 

@@ -1,112 +1,24 @@
-"""The playground in a real browser, in front of a real model and of a gateway that misbehaves."""
+"""The page in front of a real model: uploads, boxes that are drawn, clicks, a camera, a phone."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from arno.api.v1 import types_pb2, vision_pb2
-from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
-from support.answers import detection, failure, region, response
-from support.arno_up import ArnoUp
-from support.availability import require
-from support.browser import (
-    WAYS_TO_GET_IT,
-    PageWatch,
-    chromium,
-    running_browser,
-    screenshot,
-)
-from support.images import png
-from support.scripted_gateway import ScriptedGateway, refusal, scripted_gateway
-from support.videos import read_number, write_video
-from support.web_server import web_server
+from e2e.web_page.conftest import answers, at, upload
+from playwright.sync_api import expect
+from support.browser import PageWatch, screenshot
+from support.videos import write_video
 
 pytestmark = [pytest.mark.redis, pytest.mark.model]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 IMAGES = ROOT / "examples" / "images"
 STATIC = ROOT / "services" / "arno" / "web" / "static"
-HTML = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 PAGE_BYTES_MAX = 200_000
-BODY_BYTES_MAX = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require(chromium(), WAYS_TO_GET_IT)
-    with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1360, "height": 860})
-    context.set_default_timeout(20_000)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, web_up: ArnoUp) -> Iterator[Page]:
-    """The page of a real Arno; it must do nothing wrong, and ask no other server."""
-    page = context.new_page()
-    watch = PageWatch(page)
-    page.goto(web_up.web)
-    yield page
-    assert watch.faults == []
-    own = (f"{web_up.web}/", "blob:", "data:")
-    assert [url for url in watch.urls if not url.startswith(own)] == []
-
-
-@pytest.fixture(scope="module")
-def _scripted() -> Iterator[tuple[ScriptedGateway, str]]:
-    with (
-        scripted_gateway() as gateway,
-        web_server(gateway.address, web_body_bytes_max=BODY_BYTES_MAX) as url,
-    ):
-        yield gateway, url
-
-
-@pytest.fixture
-def gateway(_scripted: tuple[ScriptedGateway, str]) -> ScriptedGateway:
-    _scripted[0].forget()
-    return _scripted[0]
-
-
-@pytest.fixture
-def told(
-    context: BrowserContext, gateway: ScriptedGateway, _scripted: tuple[ScriptedGateway, str]
-) -> Iterator[Page]:
-    """The page of a server whose gateway answers what the test tells it to."""
-    page = context.new_page()
-    watch = PageWatch(page)
-    page.goto(_scripted[1])
-    yield page
-    assert watch.faults == []
-
-
-def answers(page: Page) -> Locator:
-    return page.locator(".answer:not(.waiting)")
-
-
-def upload(page: Page, image: Path, count: int = 2) -> None:
-    page.set_input_files("#file", image)
-    expect(answers(page)).to_have_count(count, timeout=20_000)
-
-
-def at(page: Page, x: float, y: float) -> tuple[float, float]:
-    """A place of the picture, given as parts of its width and height, on the screen."""
-    place = page.locator("#overlay").bounding_box()
-    assert place is not None
-    return place["x"] + x * place["width"], place["y"] + y * place["height"]
 
 
 def test_upload_shows_the_answers_beside_and_on_the_picture(page):
@@ -265,22 +177,6 @@ def test_video_file_is_answered_and_ends(page, tmp_path):
     expect(page.locator("#status")).to_have_text("v.webm ended")
 
 
-def test_answer_is_drawn_on_the_frame_that_it_is_about(told, gateway, tmp_path):
-    def named(frame: bytes) -> vision_pb2.InferResponse:
-        number = read_number(Image.open(io.BytesIO(frame)))
-        return response(detection(region(str(number), 1, 2, 30, 40), id="0"))
-
-    gateway.answer_to = named
-    video = write_video(tmp_path / "v.webm", duration_s=2, rate=10, codec="libvpx")
-    told.set_input_files("#video-file", video)
-    expect(told.locator("#status")).to_have_text("v.webm ended")
-    url = told.locator("#canvas").evaluate("one => one.toDataURL()")
-    shown = read_number(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
-    expect(told.locator("#tags .tag")).to_contain_text(f"{shown}0.90")
-    assert len(gateway.requests) > 2
-    assert gateway.requests[0].lane == types_pb2.LANE_STREAM
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_a_phone(browser, web_up, scheme):
     context = browser.new_context(
@@ -302,84 +198,6 @@ def test_page_fits_a_phone(browser, web_up, scheme):
 def test_page_is_small():
     files = [one for one in STATIC.iterdir() if not one.name.startswith("docs")]
     assert sum(one.stat().st_size for one in files) <= PAGE_BYTES_MAX
-
-
-def test_html_in_labels_and_names_is_text(told, gateway, tmp_path):
-    label = types_pb2.Region(label=HTML, box=types_pb2.Box(x0=1, y0=2, x1=60, y1=40), score=0.5)
-    gateway.answer = response(detection(label, id="0"), failure(HTML, HTML, id="1"))
-    image = tmp_path / "<b onclick=alert(3)>.png"
-    image.write_bytes(png())
-    upload(told, image)
-    expect(told.locator(".rows .label")).to_have_text(HTML)
-    expect(told.locator("#tags .tag")).to_contain_text(HTML)
-    expect(told.locator(".fault b")).to_have_text(HTML)
-    assert told.locator("main script, main img, #history b").count() == 0
-
-
-def test_task_that_fails_alone_leaves_the_others(told, gateway, small):
-    gateway.answer = response(
-        detection(region("cat", 1, 2, 30, 40), id="0"), failure("ENGINE_FAILED", "it broke", id="1")
-    )
-    upload(told, small)
-    expect(told.locator(".rows .label")).to_have_text("cat")
-    expect(told.locator(".answer.failed")).to_contain_text("it broke")
-
-
-@pytest.fixture
-def small(tmp_path) -> Path:
-    path = tmp_path / "small.png"
-    path.write_bytes(png())
-    return path
-
-
-REFUSALS: dict[str, Callable[[], object]] = {
-    "INVALID_IMAGE": lambda: refusal(3, "INVALID_IMAGE", "image.content: not an image"),
-    "QUOTA_EXCEEDED": lambda: refusal(8, "QUOTA_EXCEEDED", "quota jobs_in_flight"),
-    "DEADLINE_EXCEEDED": lambda: refusal(4, "DEADLINE_EXCEEDED", "too late"),
-    "INTERNAL": lambda: refusal(13, "INTERNAL", "error_id 1f"),
-}
-
-
-@pytest.mark.parametrize("reason", REFUSALS)
-def test_refusal_is_shown_with_its_reason(told, gateway, small, reason):
-    gateway.refuse = REFUSALS[reason]()
-    told.set_input_files("#file", small)
-    expect(told.get_by_role("alert")).to_contain_text(reason)
-    expect(told.locator(".answer")).to_have_count(0)
-    gateway.refuse = None
-    told.click("#run")
-    expect(told.locator("#problem")).to_be_hidden()
-    expect(answers(told)).to_have_count(1)
-
-
-def test_key_is_asked_for_and_shown(told, gateway, small):
-    gateway.refuse = refusal(16, "UNAUTHENTICATED", "no API key")
-    told.set_input_files("#file", small)
-    told.get_by_role("button", name="Enter an API key").click()
-    gateway.refuse = None
-    told.fill("#key", "arno_secret")
-    told.keyboard.press("Enter")
-    expect(answers(told)).to_have_count(1)
-    assert "arno_secret" in gateway.keys
-    expect(told.locator("#key-open")).to_have_class(re.compile("set"))
-
-
-def test_file_above_the_limit_is_not_even_sent(told, gateway, tmp_path):
-    large = tmp_path / "large.png"
-    large.write_bytes(png() + b"\0" * BODY_BYTES_MAX)
-    told.set_input_files("#file", large)
-    expect(told.get_by_role("alert")).to_contain_text("this server takes 1.0 MiB")
-    assert not gateway.requests
-
-
-def test_server_that_is_gone_is_told(context, gateway, small):
-    with web_server(gateway.address) as url:
-        page = context.new_page()
-        page.goto(url)
-        upload(page, small, count=1)
-    page.click("#run")
-    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
 def test_every_control_has_a_name(page):
