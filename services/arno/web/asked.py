@@ -9,11 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.json_format import ParseDict, ParseError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
@@ -158,7 +161,7 @@ def decode_image(field: str, text: object) -> bytes:
 async def _read_form(request: Request) -> tuple[dict[str, Any], bytes]:
     image: bytes | None = None
     document: dict[str, Any] = {"tasks": []}
-    async with request.form(max_files=1, max_fields=_FORM_PARTS_MAX) as form:
+    async with _form_of(request) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile) and name == "image":
                 image = await value.read()
@@ -175,6 +178,24 @@ async def _read_form(request: Request) -> tuple[dict[str, Any], bytes]:
     if image is None:
         raise InvalidFieldError(field="image", problem="the form has no file of this name")
     return document, image
+
+
+@asynccontextmanager
+async def _form_of(request: Request) -> AsyncIterator[FormData]:
+    """Read a form; its file is closed with the block.
+
+    Raises:
+        InvalidFieldError: It is cut, or has too many parts, or too large ones.
+    """
+    try:
+        form = await request.form(max_files=1, max_fields=_FORM_PARTS_MAX)
+    except HTTPException as error:
+        problem = f"not a form that can be read: {error.detail}"
+        raise InvalidFieldError(field="body", problem=problem) from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def _task_of_form(text: str) -> object:

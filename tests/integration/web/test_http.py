@@ -97,6 +97,18 @@ def test_bad_body_is_refused(http, content, kind):
 
 
 @pytest.mark.parametrize(
+    "files",
+    [[("image", png()), ("image", png())], [("image", png())] + [("task", (None, "OD"))] * 200],
+    ids=["two files", "200 tasks"],
+)
+def test_form_with_too_many_parts_is_refused_with_a_reason(http, gateway, files):
+    answer = http.post("/v1/infer", files=files)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_FIELD")
+    assert "Too many" in answer.json()["detail"]
+    assert not gateway.requests
+
+
+@pytest.mark.parametrize(
     ("code", "reason", "status"),
     [
         (3, "INVALID_IMAGE", 400),
