@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from arno.cli.connecting import connection_options
 from arno.cli.parameter_types import FiniteRange
@@ -173,12 +174,23 @@ def task_options(command: Command) -> Command:
             "tasks",
             multiple=True,
             metavar="NAME",
+            shell_complete=complete_task,
             help="Task to run; may be repeated, the image is encoded once. NAME@OTHER takes its "
             f"input from the answer of an earlier task.  [default: OD]  One of: {names}.",
         ),
     ):
         command = option(command)
     return command
+
+
+def complete_task(
+    context: click.Context, parameter: click.Parameter, written: str
+) -> list[CompletionItem]:
+    """Return the names of tasks that a shell may complete a word to, also behind an @."""
+    before, at, begun = written.rpartition("@")
+    return [
+        CompletionItem(f"{before}{at}{task}") for task in Task if task.startswith(begun.upper())
+    ]
 
 
 def _region(written: str) -> Box | None:

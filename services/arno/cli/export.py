@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from arno.bulk.export import FORMATS, ExportOptions, export
+from arno.cli.asking import complete_task
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.terminal import echo
 
@@ -27,7 +28,12 @@ from arno.cli.terminal import echo
     metavar="FILE|DIR",
     help="Where it goes; must not be there yet.",
 )
-@click.option("--task", metavar="NAME", help="Only the answers of this task.  [default: all]")
+@click.option(
+    "--task",
+    metavar="NAME",
+    shell_complete=complete_task,
+    help="Only the answers of this task.  [default: all]",
+)
 @click.option(
     "--classes",
     default="",

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from arno.cli.main import root
+from arno.vocabulary import Task
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
@@ -32,6 +33,15 @@ def test_verbs_are_completed_without_being_imported():
 def test_flags_of_a_verb_are_completed():
     assert "--in-flight" in completed(["batch"], "--in")
     assert "--debug" in completed([], "--de")
+
+
+def test_names_of_tasks_are_completed_in_any_case_and_behind_an_at():
+    assert completed(["infer", "--task"], "od") == ["OD"]
+    assert completed(["batch", "--task"], "OCR_") == ["OCR_WITH_REGION"]
+    assert completed(["infer", "--task"], "REGION_TO_OCR@re") == [
+        f"REGION_TO_OCR@{task}" for task in Task if task.startswith("RE")
+    ]
+    assert "CAPTION" in completed(["export", "seen", "--task"], "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
