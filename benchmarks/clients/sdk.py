@@ -35,17 +35,22 @@ class _Canned(ScriptedGateway):
         return self._answer
 
 
-def measure_sdk() -> dict[str, Any]:
-    """Return what a call takes by the stub and by the clients, in seconds."""
+def measure_sdk(size: float) -> dict[str, Any]:
+    """Return what a call takes by the stub and by the clients, in seconds.
+
+    Args:
+        size: 1 for the whole measurement.
+    """
+    calls = int(_CALLS * size)
     with scripted_gateway(_Canned()) as gateway, tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(noise_jpeg(100_000, 1))
         return {
-            "calls": _CALLS,
+            "calls": calls,
             "regions": _REGIONS,
             "image_bytes": photo.stat().st_size,
-            "blocking": _blocking(gateway.address, photo),
-            "asyncio": asyncio.run(_asyncio(gateway.address, photo)),
+            "blocking": _blocking(gateway.address, photo, calls),
+            "asyncio": asyncio.run(_asyncio(gateway.address, photo, calls)),
         }
 
 
@@ -56,21 +61,21 @@ def _request(photo: Path) -> vision_pb2.InferRequest:
     )
 
 
-def _blocking(address: str, photo: Path) -> dict[str, float]:
+def _blocking(address: str, photo: Path, calls: int) -> dict[str, float]:
     with open_channel(address, None) as channel, Client(address) as client:
         stub = vision_pb2_grpc.VisionServiceStub(channel)
         bare, whole = [], []
-        for _ in range(_CALLS):
+        for _ in range(calls):
             bare.append(_timed(lambda: stub.Infer(_request(photo))))
             whole.append(_timed(lambda: client.infer(photo, "OD")["OD"].regions))
     return _compared(bare, whole)
 
 
-async def _asyncio(address: str, photo: Path) -> dict[str, float]:
+async def _asyncio(address: str, photo: Path, calls: int) -> dict[str, float]:
     async with open_aio_channel(address, None) as channel, AsyncClient(address) as client:
         stub = vision_pb2_grpc.VisionServiceStub(channel)
         bare, whole = [], []
-        for _ in range(_CALLS):
+        for _ in range(calls):
             bare.append(await _timed_async(lambda: stub.Infer(_request(photo))))
             whole.append(await _timed_async(lambda: client.infer(photo, "OD")))
     return _compared(bare, whole)

@@ -29,25 +29,29 @@ _TASK: Final = "CAPTION"
 _COUNT: Final = re.compile(r'^arno_gateway_requests_total\{code="OK",method="Infer"\} (\S+)$', re.M)
 
 
-def measure_two_gateways() -> dict[str, Any]:
-    """Return the shares, and the times of calls before and while one gateway leaves."""
+def measure_two_gateways(size: float) -> dict[str, Any]:
+    """Return the shares, and the times of calls before and while one gateway leaves.
+
+    Args:
+        size: 1 for the whole measurement; a gateway takes the same time to leave at any size.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
         running_stack(
             Path(folder), bus="redis", gateway={"drain_notice_s": _NOTICE_S}, gateways=2
         ) as stack,
     ):
-        return asyncio.run(_measure(stack))
+        return asyncio.run(_measure(stack, _PHASE_S * size))
 
 
-async def _measure(stack: Stack) -> dict[str, Any]:
+async def _measure(stack: Stack, before_s: float) -> dict[str, Any]:
     address = "ipv4:" + ",".join(stack.targets)
     image = noise_jpeg(100_000, 1)
     async with _Callers(address, image) as callers:
         await asyncio.sleep(3.0)  # connections, and the first calls of new processes
         first = await _counts(stack)
         callers.took_s.clear()
-        await asyncio.sleep(_PHASE_S)
+        await asyncio.sleep(before_s)
         second = await _counts(stack)
         usual = list(callers.took_s)
         callers.took_s.clear()
