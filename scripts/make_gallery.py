@@ -77,7 +77,8 @@ def questions(things: Sequence[Region], words: Sequence[Region]) -> Iterator[Sho
             case Task.REGION_TO_SEGMENTATION | Task.REGION_TO_CATEGORY | Task.REGION_TO_DESCRIPTION:
                 yield about(task, thing.shape)
             case Task.CAPTION_TO_PHRASE_GROUNDING:
-                text = " and ".join(f"a {one.label}" for one in things)
+                *others, last = (f"a {one.label}" for one in things)
+                text = f"{', '.join(others)} and {last}".capitalize()
                 yield Shown(TaskSpec(task, text=text), f' --text "{text}"')
             case Task.REFERRING_EXPRESSION_SEGMENTATION:
                 yield Shown(TaskSpec(task, text=phrase), f' --text "{phrase}"')
