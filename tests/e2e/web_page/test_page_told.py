@@ -88,6 +88,12 @@ def test_key_is_asked_for_and_shown(told, gateway, small):
     expect(answers(told)).to_have_count(1)
     assert "arno_secret" in gateway.keys
     expect(told.locator("#key-open")).to_have_class(re.compile("set"))
+    told.click("#copy-open")
+    for language in ("Python", "curl", "grpcurl"):
+        told.get_by_role("radio", name=language, exact=True).click()
+        code = told.locator("#copy-text").inner_text()
+        assert "ARNO_API_KEY" in code
+        assert "arno_secret" not in code
 
 
 def test_file_above_the_limit_is_not_even_sent(told, gateway, tmp_path):

@@ -273,7 +273,7 @@ function askForKey() {
 }
 
 function showCode(language) {
-  byId("copy-text").textContent = LANGUAGES[language](entry?.image.name ?? "photo.jpg", lastAsked, server);
+  byId("copy-text").textContent = LANGUAGES[language](entry?.image.name ?? "photo.jpg", lastAsked, { ...server, keyed: hasKey() });
   for (const tab of byId("copy-tabs").children) {
     tab.setAttribute("aria-checked", String(tab.textContent === language));
     tab.tabIndex = tab.textContent === language ? 0 : -1;

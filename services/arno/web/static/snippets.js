@@ -1,6 +1,8 @@
-// The request as code that can be run elsewhere.
+// The request as code that can be run elsewhere. A key that was typed in stands there by the name of a variable.
 
 const shell = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+// What curl would take for a parameter of the part, or for a second file.
+const ofCurl = (name) => (/[;,"\\]/.test(name) ? `"${name.replaceAll(/["\\]/g, "\\$&")}"` : name);
 const plain = (task) => Object.keys(task).length === 1;
 
 function pythonTask(task) {
@@ -12,9 +14,11 @@ function pythonTask(task) {
 }
 
 function python(name, tasks, server) {
+  const key = server.keyed ? ', api_key=os.environ["ARNO_API_KEY"]' : "";
   return [
+    ...(key ? ["import os", ""] : []),
     "import arno", "",
-    `with arno.Client(${JSON.stringify(server.gateway)}) as client:`,
+    `with arno.Client(${JSON.stringify(server.gateway)}${key}) as client:`,
     `    result = client.infer(${[JSON.stringify(name), ...tasks.map(pythonTask)].join(", ")})`,
     "    for task in result:",
     "        print(task.task, task.answer_text)",
@@ -23,9 +27,10 @@ function python(name, tasks, server) {
   ].join("\n");
 }
 
-function curl(name, tasks) {
+function curl(name, tasks, server) {
   const asked = tasks.map((task) => `-F task=${plain(task) ? task.task : shell(JSON.stringify(task))}`);
-  return [`curl ${location.origin}/v1/infer`, `-F ${shell(`image=@${name}`)}`, ...asked].join(" \\\n  ");
+  const key = server.keyed ? ['-H "Authorization: Bearer $ARNO_API_KEY"'] : [];
+  return [`curl ${location.origin}/v1/infer`, ...key, `-F ${shell(`image=@${ofCurl(name)}`)}`, ...asked].join(" \\\n  ");
 }
 
 function grpcurl(name, tasks, server) {
@@ -33,7 +38,7 @@ function grpcurl(name, tasks, server) {
   return [
     `jq -n --rawfile image <(base64 -w0 ${shell(name)}) --argjson tasks ${shell(JSON.stringify(specs))} \\`,
     "    '{image: {content: $image}, tasks: $tasks}' |",
-    `  grpcurl -plaintext -d @ ${server.gateway} arno.api.v1.VisionService/Infer`,
+    `  grpcurl -plaintext ${server.keyed ? '-H "authorization: Bearer $ARNO_API_KEY" ' : ""}-d @ ${server.gateway} arno.api.v1.VisionService/Infer`,
   ].join("\n");
 }
 
