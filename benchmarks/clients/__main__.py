@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from benchmarks.clients.batch import measure_batch, measure_busy
+from benchmarks.clients.batch import measure_batch, measure_broken
 from benchmarks.clients.page import measure_page
 from benchmarks.clients.report import page_of
 from benchmarks.clients.sdk import measure_sdk
@@ -23,7 +23,7 @@ PARTS: Final[dict[str, Callable[[float], dict[str, Any]]]] = {
     "sdk": measure_sdk,
     "page": measure_page,
     "batch": measure_batch,
-    "busy": measure_busy,
+    "broken": measure_broken,
 }
 
 
