@@ -26,6 +26,8 @@ from arno.ops.printable import printable
 from arno.vocabulary import Lane
 
 _MIB: Final = 1 << 20
+_NAME_WIDTH: Final = 16
+_NUMBER_WIDTH: Final = 5
 Column: TypeAlias = tuple[str, Callable[[Reading], str]]
 
 
@@ -94,7 +96,7 @@ def screen(readings: Sequence[Reading]) -> Group:
         if reading.now.problem:
             sentence = printable(f"{reading.now.url}: {reading.now.problem}")
             parts.append(Text(sentence, style="red"))
-    return Group(*parts)
+    return Group(*(line for part in parts for line in (part, Text())))
 
 
 def _read(urls: list[str], before: dict[str, Page]) -> list[Reading]:
@@ -154,10 +156,12 @@ def _table(kind: str, readings: Sequence[Reading], columns: Sequence[Column]) ->
 
 
 def _empty_table(kind: str, columns: Sequence[str]) -> Table:
-    table = Table(title_justify="left")
-    table.add_column(kind, style="cyan", no_wrap=True, min_width=21)
+    # Without lines, so that all columns fit a terminal of 80; there a long name gives way.
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    table.add_column(kind, style="cyan", overflow="ellipsis", min_width=_NAME_WIDTH)
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        width = max(_NUMBER_WIDTH, *map(len, column.split("\n")))
+        table.add_column(column, justify="right", no_wrap=True, min_width=width)
     return table
 
 
@@ -166,26 +170,26 @@ def _alarming(rate: float) -> Text:
 
 
 def _mebibytes(reading: Reading) -> str:
-    return f"{reading.value('process_resident_memory_bytes') / _MIB:.0f} MiB"
+    return f"{reading.value('process_resident_memory_bytes') / _MIB:.0f}"
 
 
 _GATEWAY_COLUMNS: Final[tuple[Column, ...]] = (
     ("calls/s", lambda one: f"{one.rate('arno_gateway_requests_total'):.1f}"),
     ("open", lambda one: f"{one.value('arno_gateway_open_requests'):.0f}"),
-    ("jobs in flight", lambda one: f"{one.value('arno_gateway_jobs_in_flight'):.0f}"),
+    ("jobs\nin flight", lambda one: f"{one.value('arno_gateway_jobs_in_flight'):.0f}"),
     ("faults/s", lambda one: f"{one.rate('arno_gateway_faults_total'):.1f}"),
     ("cpu", lambda one: f"{one.rate('process_cpu_seconds_total'):.0%}"),
-    ("memory", _mebibytes),
+    ("MiB", _mebibytes),
 )
 
 _WORKER_COLUMNS: Final[tuple[Column, ...]] = (
     ("busy", lambda one: f"{one.rate('arno_worker_busy_seconds_total'):.0%}"),
     ("jobs/s", lambda one: f"{one.rate('arno_worker_jobs_total'):.1f}"),
-    ("images/s", lambda one: f"{one.rate('arno_worker_encoded_images_total'):.1f}"),
-    ("tokens/s", lambda one: f"{one.rate('arno_worker_tokens_total'):.0f}"),
+    ("images\n/s", lambda one: f"{one.rate('arno_worker_encoded_images_total'):.1f}"),
+    ("tokens\n/s", lambda one: f"{one.rate('arno_worker_tokens_total'):.0f}"),
     ("batch", lambda one: f"{one.value('arno_worker_batch_sequences'):.0f}"),
-    ("in hand", lambda one: f"{one.value('arno_worker_in_hand_jobs'):.0f}"),
+    ("in\nhand", lambda one: f"{one.value('arno_worker_in_hand_jobs'):.0f}"),
     ("waiting", lambda one: f"{one.value('arno_worker_waiting_sequences'):.0f}"),
     ("lag", lambda one: f"{one.value('arno_worker_lag_records'):.0f}"),
-    ("memory", _mebibytes),
+    ("MiB", _mebibytes),
 )

@@ -49,6 +49,22 @@ def test_rates_are_those_between_two_readings():
     assert "15.0" in worker
 
 
+def test_all_columns_fit_a_terminal_of_80_beside_long_names():
+    page = io.StringIO()
+    name = "http://worker-0.workers.a-long-namespace.svc.cluster.local:9100/metrics"
+    rows = [
+        reading("http://g:9100/metrics", GATEWAY % 100, GATEWAY % 130),
+        reading(name, WORKER % (50, 7), WORKER % (80, 8.5)),
+    ]
+    SafeConsole(width=80, file=page).print(screen(rows))
+    lines = page.getvalue().splitlines()
+    (worker,) = (line for line in lines if line.startswith("worker-0.workers"))
+    assert worker.split()[1:3] == ["75%", "15.0"]
+    assert len(worker.split()) == 10
+    (lanes,) = (line for line in lines if line.startswith("lane"))
+    assert lanes.split()[-3:] == ["seconds", "waiting", "wait"]
+
+
 def test_process_that_began_anew_counts_from_nothing():
     one = reading("http://w/metrics", WORKER % (50, 7), WORKER % (8, 1))
     assert one.rate("arno_worker_jobs_total") == 4
