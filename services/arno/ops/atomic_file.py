@@ -33,8 +33,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
         with written.open("rb") as file:
             os.fsync(file.fileno())
         written.replace(path)
-    except BaseException:
+    except BaseException as error:
         written.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A full disk is told by the open file, which does not say its name.
+            error.filename = str(path)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
