@@ -1,5 +1,7 @@
 """Both clients against a gRPC server on a loopback port, that answers what a test tells it to."""
 
+import asyncio
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -121,11 +123,17 @@ def test_overload_is_tried_again_until_the_server_takes_it(client, gateway):
     assert len(gateway.requests) == 3
 
 
-def test_overload_that_lasts_is_told(client, gateway):
+async def test_server_that_stays_full_or_away_is_told(gateway):
     gateway.refusals = [refusal(14, "OVERLOADED", "full")] * 9
-    with pytest.raises(OverloadedError, match="full"):
-        client.infer(b"image", "OD")
+    # At once: each is tried again for about six seconds.
+    async with AsyncClient(gateway.address) as client, AsyncClient("127.0.0.1:9") as other:
+        assert not await other.ready(timeout_s=1)
+        calls = (one.infer(b"image", "OD") for one in (client, other))
+        full, away = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(full, OverloadedError)
     assert len(gateway.requests) == 5
+    assert isinstance(away, UnavailableError)
+    assert re.search(r"no Arno gateway answers at 127\.0\.0\.1:9.*arno up", away.message)
 
 
 def test_only_unavailable_is_tried_again(client, gateway):
@@ -133,15 +141,6 @@ def test_only_unavailable_is_tried_again(client, gateway):
     with pytest.raises(Exception, match="broke"):
         client.infer(b"image", "OD")
     assert len(gateway.requests) == 1
-
-
-def test_server_that_is_not_there_is_named():
-    with Client("127.0.0.1:9") as client:
-        assert not client.ready(timeout_s=1)
-        with pytest.raises(
-            UnavailableError, match=r"no Arno gateway answers at 127\.0\.0\.1:9.*arno up"
-        ):
-            client.infer(b"image", "OD")
 
 
 @pytest.mark.parametrize("address", ["", "http://127.0.0.1:9", "\udcff:9"])
