@@ -217,14 +217,21 @@ def _image_request(message: Schema) -> Schema:
         "type": "object",
         "required": ["image", "task"],
         "properties": {
-            "image": {"type": "string", "contentMediaType": "image/*"},
+            "image": {
+                "type": "string",
+                "contentMediaType": "image/*",
+                "description": "The image file.",
+            },
             "task": {
                 "type": "array",
                 "items": {"type": "string"},
                 "description": "A task's name, or a TaskSpec as JSON; may be repeated.",
             },
-            "lane": {"type": "string", "enum": list(Lane)},
-            "idempotency_key": {"type": "string"},
+            "lane": {"type": "string", "enum": list(Lane), "description": "Priority class."},
+            "idempotency_key": {
+                "type": "string",
+                "description": "A request that is sent again with it joins the work of the first.",
+            },
         },
     }
     content = {"application/json": {"schema": message}, "multipart/form-data": {"schema": form}}

@@ -159,6 +159,15 @@ def test_file_that_the_browser_cannot_show_is_answered_all_the_same(page):
     expect(page.locator("#overlay .region").first).to_be_visible()
 
 
+def test_file_that_is_no_image_leaves_the_picture_before_it(page, tmp_path):
+    upload(page, IMAGES / "wide.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    page.set_input_files("#file", tmp_path / "broken.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("broken.jpg: Invalid image")
+    expect(page.locator(".rows .label")).to_have_text(["cup", "cat"])
+    expect(page.locator("#history li")).to_have_count(1)
+
+
 def test_camera_is_answered_frame_by_frame_until_it_is_stopped(page):
     page.click("#camera")
     expect(page.locator("#rate")).to_have_text(re.compile(r"[\d.]+ frames/s"))
@@ -202,6 +211,8 @@ def test_page_is_small():
 
 def test_every_control_has_a_name(page):
     upload(page, IMAGES / "wide.jpg")
+    # The last one that goes away.
+    expect(page.locator("#stop")).to_be_hidden()
     for control in page.locator("button:visible, input:visible, select:visible").all():
         assert control.evaluate(
             "one => (one.ariaLabel || one.labels?.[0]?.textContent || one.textContent || '').trim()"

@@ -52,11 +52,12 @@ function addAnswer(result, runId) {
   return answer.card;
 }
 
-function showProblem(error) {
+function showProblem(error, about = "") {
   const place = byId("problem");
   const details = error instanceof Problem ? error.details : { title: "The page failed", detail: String(error) };
   if (!(error instanceof Problem)) console.error(error);
-  place.replaceChildren(element("b", {}, details.title ?? "It failed"), element("p", {}, details.detail ?? ""));
+  const title = [about, details.title ?? "It failed"].filter(Boolean).join(": ");
+  place.replaceChildren(element("b", {}, title), element("p", {}, details.detail ?? ""));
   if (details.reason) place.append(element("code", {}, details.reason));
   if (details.status === 401) place.append(element("button", { type: "button", onclick: askForKey }, "Enter an API key"));
   else if (details.retryable) place.append(element("button", { type: "button", onclick: () => lastAsked && run(lastAsked) }, "Try again"));
@@ -133,6 +134,18 @@ function open(chosen) {
   show();
 }
 
+/** Go back from a file that is no image. */
+function leave() {
+  const before = history.remove(entry);
+  if (before) return open(before);
+  entry = null;
+  stage.hide();
+  byId("empty").hidden = false;
+  byId("hint").hidden = true;
+  byId("answers").replaceChildren();
+  enable();
+}
+
 // ---------------------------------------------------------------- questions
 
 const chosenTasks = () =>
@@ -156,7 +169,10 @@ async function run(tasks) {
       if (name === "done") told(data, asked, runId, waiting);
     }
   } catch (error) {
-    if (error.name !== "AbortError" && asked === entry) showProblem(error);
+    if (error.name !== "AbortError" && asked === entry) {
+      if (!asked.source && error.details?.reason === "INVALID_IMAGE") leave();
+      showProblem(error, asked.image.name);
+    }
   } finally {
     for (const card of waiting.values()) card.remove();
     running.delete(own);

@@ -57,7 +57,7 @@ function show(name) {
 try {
   const names = await cameras();
   names.forEach(show);
-  if (!names.length) byId("cameras").append(element("p", { class: "note" }, "No camera is shown here: arno ingest with preview, arno web with --web-previews."));
+  if (!names.length) byId("cameras").append(element("p", { class: "note" }, "This server shows no cameras. Start arno ingest with preview, and arno web with --web-previews and its address."));
 } catch (error) {
   byId("problem").replaceChildren(element("b", {}, error.details?.title ?? "It failed"), element("p", {}, error.message));
   byId("problem").hidden = false;

@@ -14,6 +14,7 @@ export class History {
   add(entry, source) {
     const canvas = element("canvas", { width: SIDE_PX, height: SIDE_PX });
     if (source) cover(canvas, source, entry.width, entry.height);
+    else named(canvas, entry.image.name);
     const button = element("button", {
       type: "button", class: "thumb", "aria-label": `Open ${entry.image.name} again`, onclick: () => this.onOpen(entry),
     }, canvas);
@@ -25,9 +26,24 @@ export class History {
     this.mark(entry);
   }
 
+  /** Forget a picture; return the newest that is left, or null. */
+  remove(entry) {
+    entry.item.remove();
+    this.#entries = this.#entries.filter((each) => each !== entry);
+    byId("history-section").hidden = !this.#entries.length;
+    return this.#entries[0] ?? null;
+  }
+
   mark(entry) {
     for (const each of this.#entries) each.item.firstChild.toggleAttribute("aria-current", each === entry);
   }
+}
+
+/** Write the ending of a file's name where there is no picture of it. */
+function named(canvas, name) {
+  const context = canvas.getContext("2d");
+  Object.assign(context, { font: "600 26px system-ui, sans-serif", fillStyle: "#7b8494", textAlign: "center", textBaseline: "middle" });
+  context.fillText(name.split(".").pop().slice(0, 6).toUpperCase(), SIDE_PX / 2, SIDE_PX / 2, SIDE_PX - 12);
 }
 
 function cover(canvas, source, width, height) {

@@ -49,6 +49,8 @@ export class Stage {
     this.#stage.hidden = false;
   }
 
+  hide() { this.#stage.hidden = true; }
+
   describe(text) { this.#canvas.setAttribute("aria-label", text); }
 
   /** Draw these regions in place of the others. */
