@@ -11,8 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import arno
 import httpx2
 import pytest
+import supervision as sv
+from mcp import Client, StdioServerParameters
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
 from support.eventually import eventually
@@ -87,6 +90,34 @@ def test_label_studio_gets_predictions_of_the_model(web_up: ArnoUp) -> None:
     assert {one["type"] for one in prediction["result"]} == {
         *("rectanglelabels", "textarea", "choices")
     }
+
+
+async def test_agent_sees_by_the_client_of_its_protocol(web_up: ArnoUp) -> None:
+    words = ["-m", "arno.cli", "mcp", "--address", web_up.address, "--folder", str(IMAGE.parent)]
+    async with Client(StdioServerParameters(command=sys.executable, args=words)) as client:
+        found = await client.call_tool("detect", {"image": IMAGE.name, "classes": ["cat"]})
+        said = await client.call_tool("caption", {"image": IMAGE.name})
+    assert found.structured_content is not None
+    assert [one["label"] for one in found.structured_content["regions"]] == ["cat"]
+    assert said.structured_content is not None
+    assert "cat" in said.structured_content["text"]
+
+
+def test_supervision_and_fiftyone_take_what_a_running_arno_answers(web_up: ArnoUp) -> None:
+    with arno.Client(web_up.address) as client:
+        result = client.infer(IMAGE, "OD", "CAPTION")
+    found = result.to_supervision("OD")
+    assert sorted(found.data["class_name"]) == ["cat", "cup"]
+    assert found.confidence is not None
+    assert (found.confidence > 0.5).all()
+    size = (1280, 720)
+    said = sv.Detections.from_vlm(
+        sv.VLM.FLORENCE_2, result.to_florence_dict("OD"), resolution_wh=size
+    )
+    assert said.xyxy == pytest.approx(found.xyxy)
+    sample = json.loads(json.dumps(result.to_fiftyone()))
+    assert sorted(one["label"] for one in sample["od"]["detections"]) == ["cat", "cup"]
+    assert sample["caption"]["label"] == result["CAPTION"].answer_text
 
 
 def test_state_and_words_of_arno_up_name_the_page(web_up: ArnoUp) -> None:
