@@ -61,11 +61,14 @@ class GatewayOptions:
         patience_s: How long the gateway may be away or full, or a quota used up, before the run
             stops.
         lane: Priority class of the jobs.
+        faults_max: Calls in a row at which the gateway itself may fail; at the next one the run
+            stops.
     """
 
     in_flight_max: int = 32
     patience_s: float = 600.0
     lane: Lane = Lane.BATCH
+    faults_max: int = 32
 
 
 class GatewayAnswerer:
@@ -93,6 +96,7 @@ class GatewayAnswerer:
         self._options = options or GatewayOptions()
         self._closing = threading.Event()
         self._told_at_s = -_TELL_EVERY_S
+        self._faults = 0
 
     def answer(self, items: Iterable[Item]) -> Generator[Answered, None, None]:
         """Yield one outcome for each item, as the jobs end.
@@ -123,9 +127,12 @@ class GatewayAnswerer:
         except InvalidRequestError as error:
             return Answered(item, error)
         except ArnoError as error:
-            if error.code not in _OF_ONE_CALL:
+            # Threads may lose a count: one fault more or less does not matter.
+            self._faults += 1
+            if error.code not in _OF_ONE_CALL or self._faults > self._options.faults_max:
                 raise
             return Answered(item, error)
+        self._faults = 0
         return Answered(item, _outcome(job), partial(self._release, job.id, pool))
 
     def _job_of(self, item: Item, content: bytes) -> Job:

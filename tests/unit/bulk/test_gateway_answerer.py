@@ -109,6 +109,14 @@ def test_fault_of_the_gateway_at_one_call_is_an_outcome_and_stops_no_other():
     assert other.outcome["OD"].ok
 
 
+def test_gateway_that_fails_at_every_call_ends_the_run():
+    faults = [rebuild_error("INTERNAL", "error_id 1f", code=13, metadata={}) for _ in range(9)]
+    outcomes = answerer(FakeClient(*faults), in_flight_max=1, faults_max=3).answer(items(*"abcde"))
+    assert [next(outcomes).item.key for _ in range(3)] == ["a", "b", "c"]
+    with pytest.raises(ArnoError, match="1f"):
+        next(outcomes)
+
+
 def test_refused_image_is_an_outcome_of_its_own():
     client = FakeClient(InvalidImageError(field="image", problem="broken"))
     one, other = answerer(client, in_flight_max=1).answer(items("a", "b"))
