@@ -1,5 +1,6 @@
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -227,6 +228,16 @@ def test_notebook_shows_a_table_where_the_image_is_gone():
         assert result._repr_png_() is None
         assert "<img" not in result._repr_html_()
         assert "cat" in result._repr_html_()
+
+
+def test_tasks_that_the_server_counted_are_named_by_their_tasks():
+    asked = (cat_and_dog(), caption(), caption())
+    result = result_of(*(replace(one, id=str(number)) for number, one in enumerate(asked)))
+    assert list(result.to_fiftyone()) == ["filepath", "metadata", "od", "caption", "caption_2"]
+    (prediction,) = result.to_label_studio()["predictions"]
+    texts = [one for one in prediction["result"] if one["type"] == "textarea"]
+    assert [one["from_name"] for one in texts] == ["caption", "caption"]
+    assert len({one["id"] for one in texts}) == 2
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from arno.vocabulary.results import InferResult, TaskResult
 def to_fiftyone(
     result: InferResult, task: int | str | None = None, *, filepath: str = ""
 ) -> dict[str, Any]:
-    """Return a sample of a `FiftyOneDataset`: a field of labels for each task, named by its id.
+    """Return a sample of a `FiftyOneDataset`: a field of labels for each task.
+
+    A field has the task's id as its name, or the task's name where the call gave no id.
 
     Boxes are `Detections`, outlines and quad boxes `Polylines`, texts `Classification`s. A field
     can be read by `fiftyone.Detections.from_dict` and its like.
@@ -36,9 +38,20 @@ def to_fiftyone(
         "metadata": {"_cls": "ImageMetadata", "width": size.width_px, "height": size.height_px},
     }
     for outcome in tasks_of(result, task):
-        labels = _fiftyone_labels(result, outcome, size)
-        sample[outcome.id.replace(".", "_") or outcome.task.lower()] = labels
+        name = _name_of(outcome)
+        if name in sample:
+            name = f"{name}_{outcome.id}"
+        sample[name.replace(".", "_")] = _fiftyone_labels(result, outcome, size)
     return sample
+
+
+def _name_of(outcome: TaskResult) -> str:
+    """Return the id that the caller gave to a task, or the task's name.
+
+    Without one the server counts the tasks, and no field or control is named by a number.
+    """
+    counted = outcome.id.partition(".")[0].isdecimal()
+    return outcome.task.lower() if counted or not outcome.id else outcome.id
 
 
 def _fiftyone_labels(result: InferResult, outcome: TaskResult, size: ImageSize) -> dict[str, Any]:
@@ -173,9 +186,9 @@ def _label_studio_region(
 
 
 def _textarea(outcome: TaskResult, text: str, to_name: str) -> dict[str, Any]:
-    name = outcome.id or outcome.task.lower()
+    name = _name_of(outcome)
     return {
-        "id": f"text-{name}",
+        "id": f"text-{outcome.id or name}",
         "type": "textarea",
         "from_name": name,
         "to_name": to_name,
