@@ -109,8 +109,8 @@ def _made(folder: Path) -> Path:
 
 
 def _words(photos: Path, out: Path, stack: Stack, shard: int) -> list[str | Path]:
-    words = ["batch", photos, "--task", "OD", "--out", out, "--address", stack.target]
-    return [*words, "--shard-size", str(shard)]
+    words: list[str | Path] = ["batch", photos, "--task", "OD", "--out", out]
+    return [*words, "--address", stack.target, "--shard-size", str(shard)]
 
 
 def _run_and_kill(words: list[str | Path], out: Path, shards: int) -> bool:
