@@ -22,10 +22,11 @@ from arno.cli.terminal import SafeConsole
 from arno.client import StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
 from arno.ingest.events import RunOptions, StreamCounts, VideoRun
-from arno.ingest.frames import SourceOptions, duration_s
+from arno.ingest.frames import duration_s
 from arno.ingest.ledger import Told
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
+from arno.ingest.pictures import SourceOptions
 from arno.ingest.tracking import Tracking, Watch, place_of
 
 _ADAPTIVE: Final = "adaptive"

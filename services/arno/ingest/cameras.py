@@ -15,12 +15,12 @@ from typing import Final
 from arno.client import Client, StreamOptions
 from arno.errors import ArnoError
 from arno.ingest.events import RunOptions, VideoRun
-from arno.ingest.frames import SourceOptions
 from arno.ingest.ledger import Told
-from arno.ingest.lines import Lines, ManyLines, OpenTopic
+from arno.ingest.lines import Lines, ManyLines, OpenTopic, open_appended
 from arno.ingest.metrics import SourceMetrics
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
+from arno.ingest.pictures import SourceOptions
 from arno.ingest.preview import Preview
 from arno.ingest.settings import VideoSource
 from arno.ingest.tracking import Tracking, Watch
@@ -120,7 +120,7 @@ class Camera:
     def _places(self) -> Iterator[AbstractContextManager[Lines]]:
         source = self._source
         if source.events is not None:
-            yield source.events.open("a", encoding="utf-8")
+            yield open_appended(source.events)
         if source.topic:
             yield self._open_topic(source.topic, source.name)
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from arno.client import Client, Frame, FrameResult, InferResult, StreamOptions, TaskLike
 from arno.client.export import frame_line
-from arno.ingest.frames import SampledFrame, SourceOptions, read_source
+from arno.ingest.frames import SampledFrame, read_source
 from arno.ingest.ledger import Fate, FrameLedger, Told
 from arno.ingest.lines import Lines
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
+from arno.ingest.pictures import SourceOptions
 from arno.ingest.preview import Preview
 from arno.ingest.tracking import Observed, Tracking
 

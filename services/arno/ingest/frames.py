@@ -11,13 +11,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from arno.errors import ArnoError, InvalidFieldError, MissingExtraError, UnavailableError
+from arno.errors import InvalidFieldError, UnavailableError
+from arno.ingest.pictures import SourceOptions, open_source, pictures
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -25,52 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LIVE_SCHEMES: Final = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://")
-_CAMERA_PREFIX: Final = "/dev/video"
-_CONNECT_TIMEOUT_S: Final = 10.0
-_READ_TIMEOUT_S: Final = 20.0
 _JPEG_QUALITY: Final = 90
 """Above it files grow faster than the answers improve; below it small text suffers."""
 
 _HASH_SIDE: Final = 16
 
-_RATE: Final = Fraction(25)
-"""Of a source that announces none."""
-
-_BEGINS_AGAIN_S: Final = 1
-"""Timestamps that go back by more begin again; by less, frames are out of order."""
-
-_KEY_FRAMES_APART_MAX: Final = 1500
-"""A minute at 25 frames/s. Some cameras refresh their picture bit by bit, and send none at all."""
-
 _PAUSE_S_MIN: Final = 0.5
 _PAUSE_S_MAX: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """How to read a source.
-
-    Attributes:
-        source: A file, a URL, or a camera such as /dev/video0.
-        fps: Frames per second to send; None sends all.
-        frame_count_max: Number of sampled frames after which to stop; None is no limit.
-        realtime: Read a file no faster than it plays.
-        hashed: Give each frame its perceptual hash.
-        key_frames: Decode key frames alone, and sample among them.
-    """
-
-    source: str
-    fps: float | None = None
-    frame_count_max: int | None = None
-    realtime: bool = False
-    hashed: bool = False
-    key_frames: bool = False
-
-    @property
-    def live(self) -> bool:
-        """Whether the source goes on for ever, so that its end is an error to recover from."""
-        return self.source.startswith((*_LIVE_SCHEMES, _CAMERA_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +143,8 @@ def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[Sa
     sampler = Sampler(options.fps)
     started_s = time.monotonic()
     sequence = 0
-    with _open(options) as container:
-        for picture in _pictures(container, options):
+    with open_source(options) as container:
+        for picture in pictures(container, options):
             if wait(0):
                 return
             if not sampler.take(picture.time_s):
@@ -209,139 +170,9 @@ def duration_s(options: SourceOptions) -> float | None:
     """
     if options.live:
         return None
-    with _open(options) as container:
+    with open_source(options) as container:
         # Microseconds in FFmpeg's own time base.
         return None if container.duration is None else float(container.duration) / 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    frame: Any
-    time_s: Fraction
-
-
-def _open(options: SourceOptions) -> AbstractContextManager[Any]:
-    try:
-        import av
-    except ImportError as error:
-        sentence = "video needs PyAV: pip install 'arno[ingest]'"
-        raise MissingExtraError(sentence, extra="ingest") from error
-    camera = "v4l2" if options.source.startswith(_CAMERA_PREFIX) else None
-    settings = {"rtsp_transport": "tcp"} if options.source.startswith("rtsp") else {}
-    try:
-        container: AbstractContextManager[Any] = av.open(
-            options.source,
-            format=camera,
-            options=settings,
-            timeout=(_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S),
-        )
-    except (av.FFmpegError, OSError) as error:
-        raise _cannot_open(options, error) from error
-    return container
-
-
-def _pictures(container: Any, options: SourceOptions) -> Iterator[_Picture]:
-    import av
-
-    if not container.streams.video:
-        problem = "the file has no video stream"
-        raise InvalidFieldError(field="source", problem=problem, sent=options.source)
-    stream = container.streams.video[0]
-    times = _Times(stream.average_rate or stream.base_rate or _RATE)
-    decoded_count = 0
-    try:
-        for number, frame in _decoded(container, stream, options):
-            decoded_count += 1
-            yield _Picture(frame, times.of(frame, number))
-    except (av.FFmpegError, OSError) as error:
-        raise _broke_off(options, decoded_count, error) from error
-    if not decoded_count:
-        if options.live:
-            raise UnavailableError(f"source: {options.source} ended before its first frame")
-        problem = "the video stream holds no frame that can be decoded"
-        raise InvalidFieldError(field="source", problem=problem, sent=options.source)
-
-
-def _decoded(container: Any, stream: Any, options: SourceOptions) -> Iterator[tuple[int, Any]]:
-    """Yield the frames that are decoded, each with its number among all frames."""
-    if not options.key_frames:
-        stream.thread_type = "AUTO"
-        yield from enumerate(container.decode(stream))
-        return
-    # Several threads decode as many frames at once, so that each key frame would wait for others.
-    stream.thread_type = "SLICE"
-    decoder = stream.codec_context
-    left_out = 0
-    for number, packet in enumerate(container.demux(stream)):
-        if not packet.size:
-            # The end: nothing is held back.
-            return
-        if not packet.is_keyframe:
-            left_out += 1
-            if left_out > _KEY_FRAMES_APART_MAX:
-                raise _without_key_frames(options)
-            continue
-        left_out = 0
-        # Flushed, or the decoder would wait for frames that may have to be shown before.
-        for frame in (*decoder.decode(packet), *decoder.decode(None)):
-            yield number, frame
-        decoder.flush_buffers()
-
-
-class _Times:
-    """Gives each frame its time after the first, whatever its timestamps are like.
-
-    Frames without timestamps, which some cameras send, are as far apart as announced. Where
-    timestamps begin again, because a camera was restarted or two files were joined, time goes on.
-    """
-
-    def __init__(self, rate: Fraction) -> None:
-        self._rate = rate
-        self._origin: Fraction | None = None
-        self._last = Fraction(0)
-        self._number: int | None = None
-
-    def of(self, frame: Any, number: int) -> Fraction:
-        """Return the time of the next frame, in seconds; never less than the one before."""
-        apart = 0 if self._number is None else number - self._number
-        expected = self._last + Fraction(apart) / self._rate
-        time_s = expected
-        if frame.pts is not None and frame.time_base is not None:
-            at = frame.pts * frame.time_base
-            if self._origin is None or at - self._origin < self._last - _BEGINS_AGAIN_S:
-                self._origin = at - expected
-            time_s = at - self._origin
-        self._last, self._number = max(self._last, time_s), number
-        return self._last
-
-
-def _cannot_open(options: SourceOptions, error: Exception) -> ArnoError:
-    said = getattr(error, "strerror", None) or str(error)
-    if options.live:
-        return UnavailableError(f"source: cannot open {options.source}: {said}")
-    if isinstance(error, FileNotFoundError):
-        problem = "no such file"
-    else:
-        problem = f"not a video that can be read ({said})"
-    return InvalidFieldError(field="source", problem=problem, sent=options.source)
-
-
-def _without_key_frames(options: SourceOptions) -> ArnoError:
-    sentence = (
-        f"no key frame among {_KEY_FRAMES_APART_MAX} frames of {options.source}; leave key_frames "
-        "out, or let the camera send key frames more often"
-    )
-    if options.live:
-        return UnavailableError(f"source: {sentence}")
-    return InvalidFieldError(field="key_frames", problem=sentence)
-
-
-def _broke_off(options: SourceOptions, decoded_count: int, error: Exception) -> ArnoError:
-    said = getattr(error, "strerror", None) or str(error)
-    sentence = f"broke off after {decoded_count} frames ({said})"
-    if options.live:
-        return UnavailableError(f"source: {options.source} {sentence}")
-    return InvalidFieldError(field="source", problem=sentence, sent=options.source)
 
 
 def perceptual_hash(frame: Any) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import IO, Any, Final, Protocol, Self
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.sender import KafkaSender, Outgoing
@@ -109,6 +111,24 @@ class TopicLines:
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def open_appended(path: Path) -> IO[str]:
+    """Open a file to which lines are added; the first begins a line of its own.
+
+    A disk that was full, or a process that was killed, leaves half a line at the end. It stays, and
+    spoils no other.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    lines = path.open("a", encoding="utf-8")
+    if lines.tell():
+        with path.open("rb") as written:
+            written.seek(-1, os.SEEK_END)
+            if written.read(1) != b"\n":
+                lines.write("\n")
+    return lines
 
 
 OpenTopic = Callable[[str, str], AbstractContextManager[TopicLines]]

@@ -10,8 +10,9 @@ import urllib.request
 from itertools import pairwise
 
 import pytest
-from arno.ingest import frames
-from arno.ingest.frames import SourceOptions, read_source, undisturbed
+from arno.ingest import frames, pictures
+from arno.ingest.frames import read_source, undisturbed
+from arno.ingest.pictures import SourceOptions
 from support import tied_process
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
@@ -109,11 +110,31 @@ def test_camera_that_dies_and_returns_goes_on_and_disturbs_no_other_source(up, c
     assert (tmp_path / "seen.mp4").stat().st_size > 1000
 
 
+def test_signal_ends_a_video_with_the_frames_under_way_written_and_told(up, tmp_path):
+    video = write_video(tmp_path / "numbers.mp4", duration_s=60, rate=10)
+    names = (signal.SIGINT, signal.SIGTERM)
+    runs = {}
+    for name in names:
+        events = tmp_path / f"{name}.jsonl"
+        words = ("--task", "OD", "--realtime", "--out", events, "--address", up.address)
+        log = tmp_path / f"{name}.log"
+        runs[name] = events, log, start_arno("stream", video, *words, log=log)
+    for name, (events, _, process) in runs.items():
+        eventually(lambda e=events: e.exists() and e.read_text().count("\n") >= 3, what="lines")
+        process.send_signal(name)
+    for events, log, process in runs.values():
+        assert process.wait(30) == 0, log.read_text()
+        lines = [json.loads(line) for line in events.read_text().splitlines()]
+        assert [line["sequence"] for line in lines] == list(range(len(lines)))
+        assert 3 <= len(lines) < 600
+        assert f"{len(lines)} frames: {len(lines)} answered; events in" in log.read_text()
+
+
 def test_camera_that_stalls_and_goes_on_is_read_again_with_the_time_that_passed(
     camera, monkeypatch
 ):
     # Half a minute on the clock is in tests/unit/ingest/test_bad_videos.py; this is the real thing.
-    monkeypatch.setattr(frames, "_READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(pictures, "READ_TIMEOUT_S", 1.0)
     connections: list[str] = []
     connect = frames.read_frames
 

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import av
 import pytest
 from arno.errors import InvalidFieldError, UnavailableError
-from arno.ingest import frames
-from arno.ingest.frames import SampledFrame, SourceOptions, read_frames, read_source
+from arno.ingest import frames, pictures
+from arno.ingest.frames import SampledFrame, read_frames, read_source
+from arno.ingest.pictures import SourceOptions
 from PIL import Image
 from support.clock import ManualClock
 from support.videos import numbered_picture, read_number, write_video
@@ -133,18 +134,49 @@ def test_key_frame_is_there_before_the_next_one_is_read(tmp_path):
             streams=container.streams,
             demux=lambda wanted: (asked.append(1) or packet for packet in container.demux(wanted)),
         )
-        decoded = frames._decoded(counted, stream, SourceOptions("x", key_frames=True))
+        decoded = pictures._decoded(counted, stream, SourceOptions("x", key_frames=True))
         assert [next(decoded)[0], next(decoded)[0]] == [0, 5]
     assert len(asked) == 6
 
 
 def test_source_without_key_frames_is_refused_by_name(monkeypatch, tmp_path):
-    monkeypatch.setattr(frames, "_KEY_FRAMES_APART_MAX", 20)
+    monkeypatch.setattr(pictures, "_KEY_FRAMES_APART_MAX", 20)
     path = write_video(
         tmp_path / "none.mp4", duration_s=2, rate=RATE, codec="libx264", options={"g": "1000"}
     )
     with pytest.raises(InvalidFieldError, match="no key frame among 20 frames"):
         list(read_frames(SourceOptions(str(path), key_frames=True)))
+
+
+def test_live_source_that_is_joined_between_key_frames_begins_at_the_next(monkeypatch, tmp_path):
+    monkeypatch.setattr(pictures, "_LIVE_SCHEMES", (str(tmp_path),))
+    options = {"g": "50", "bf": "0", "x264-params": "scenecut=0"}
+    whole = write_video(
+        tmp_path / "whole.ts", duration_s=4, rate=RATE, codec="libx264", options=options
+    )
+    packets = len(whole.read_bytes()) // 188
+    late = tmp_path / "late.ts"
+    late.write_bytes(whole.read_bytes()[188 * (packets // 8) :])
+    read = list(read_frames(SourceOptions(str(late))))
+    assert numbers(read) == list(range(50, 100))
+
+
+def test_live_source_whose_first_second_tells_too_little_is_looked_at_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(pictures, "_LIVE_SCHEMES", (str(tmp_path),))
+    path = write_video(tmp_path / "camera.ts", duration_s=1, rate=RATE, codec="mpeg2video")
+    connect, probes, closed = pictures._connect, [], []
+
+    def told_little(av, options, probe):
+        probes.append(probe)
+        if probe:
+            return SimpleNamespace(
+                streams=SimpleNamespace(video=[]), close=lambda: closed.append(1)
+            )
+        return connect(av, options, probe)
+
+    monkeypatch.setattr(pictures, "_connect", told_little)
+    assert len(list(read_frames(SourceOptions(str(path), fps=5)))) == 5
+    assert (probes, closed) == ([pictures._LIVE_PROBE, {}], [1])
 
 
 class StallingCamera:
@@ -159,7 +191,7 @@ class StallingCamera:
         for number in range(self.frames_left.pop(0)):
             self.clock.advance(1 / RATE)
             yield SampledFrame(number, number * 1000 // RATE, b"picture")
-        self.clock.advance(frames._READ_TIMEOUT_S)
+        self.clock.advance(pictures.READ_TIMEOUT_S)
         raise UnavailableError(f"source: {options.source} broke off ({errno.ETIMEDOUT})")
 
     def wait(self, pause_s: float) -> bool:

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 from arno.errors import InvalidFieldError, UnavailableError
-from arno.ingest.frames import SourceOptions, _pictures, duration_s, read_frames
+from arno.ingest.frames import duration_s, read_frames
+from arno.ingest.pictures import SourceOptions, pictures
 from PIL import Image
 from support.videos import read_number, write_video
 
@@ -76,10 +77,10 @@ def test_sound_without_pictures_is_refused(tmp_path):
 def test_live_source_that_ends_before_its_first_frame_may_be_tried_again():
     stream = SimpleNamespace(average_rate=Fraction(25), base_rate=None)
     container = SimpleNamespace(
-        streams=SimpleNamespace(video=[stream]), decode=lambda stream: iter(())
+        streams=SimpleNamespace(video=[stream]), demux=lambda stream: iter(())
     )
     with pytest.raises(UnavailableError, match="ended before its first frame"):
-        list(_pictures(container, SourceOptions("rtsp://camera/1")))
+        list(pictures(container, SourceOptions("rtsp://camera/1")))
 
 
 def test_live_source_that_does_not_answer_may_be_tried_again():
