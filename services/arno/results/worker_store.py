@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.commands.core import Script
+from redis.exceptions import NoScriptError, ResponseError
 
 from arno.api.v1 import types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
+from arno.errors import StoredJobError
 from arno.results.connection import (
     holds_foreign_type,
     translated,
@@ -28,6 +32,25 @@ from arno.vocabulary.wire import state_from_wire
 logger = logging.getLogger(__name__)
 
 _ANY_DEATHS: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What is to be written of one job: its progress, or its end.
+
+    Attributes:
+        attempt: Whose it is.
+        state: While it runs.
+        decoded_token_count: Likewise; tokens so far, over all tasks.
+        task_results: Likewise; new ones, index to serialized TaskResult.
+        outcome: Its end; None while there is none.
+    """
+
+    attempt: Attempt
+    state: JobState = JobState.QUEUED
+    decoded_token_count: int = 0
+    task_results: Mapping[int, bytes] = field(default_factory=dict)
+    outcome: JobOutcome | None = None
 
 
 class WorkerStore:
@@ -91,13 +114,27 @@ class WorkerStore:
             begun=bool(begun),
         )
 
+    def write(self, updates: Sequence[Update]) -> list[bool | StoredJobError]:
+        """Write progress and ends of several jobs in one round trip.
+
+        Returns:
+            For each what `progress` or `finish` returns, or the error that it would raise.
+        """
+        calls = [self._write_call(update) for update in updates]
+        with translated(f"write the progress or end of {len(updates)} jobs"):
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for script, keys, arguments in calls:
+                    pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+                answers = pipeline.execute(raise_on_error=False)
+            return list(map(self._answer, updates, calls, answers))
+
     def progress(
         self,
         attempt: Attempt,
         state: JobState,
         *,
         decoded_token_count: int,
-        task_results: dict[int, bytes],
+        task_results: Mapping[int, bytes],
     ) -> bool:
         """Write state and new task results (index to serialized TaskResult).
 
@@ -105,19 +142,7 @@ class WorkerStore:
             Whether to go on. False: the attempt is stale, or the job has ended, was deleted or is
             to be cancelled.
         """
-        results = [part for indexed in task_results.items() for part in indexed]
-        with translated_for_job(f"write the progress of job {attempt.job_id}"):
-            go_on: Any = self._progress_script(
-                keys=self._job_keys(attempt.record),
-                args=[
-                    *self._fields(attempt.record),
-                    attempt.number,
-                    state,
-                    decoded_token_count,
-                    *results,
-                ],
-            )
-        return bool(go_on)
+        return self._write_one(Update(attempt, state, decoded_token_count, task_results))
 
     def finish(self, attempt: Attempt, outcome: JobOutcome) -> bool:
         """Write the end of a job; return whether it is the end that counts, which is the first.
@@ -125,15 +150,43 @@ class WorkerStore:
         Any attempt may end a job, an old one too. Later ends are counted and dropped; the same
         outcome of the same attempt, written again because a reply was lost, is the same end.
         """
-        state = state_from_wire(outcome.state)
-        # Deterministic, so that the same outcome sent again is known by its bytes.
-        content = outcome.SerializeToString(deterministic=True)
-        with translated_for_job(f"write the end of job {attempt.job_id}"):
-            first: Any = self._finish_script(
-                keys=self._job_keys(attempt.record),
-                args=[*self._fields(attempt.record), attempt.number, state, content],
-            )
-        return bool(first)
+        return self._write_one(Update(attempt, outcome=outcome))
+
+    def _write_one(self, update: Update) -> bool:
+        (answer,) = self.write([update])
+        if isinstance(answer, StoredJobError):
+            raise answer
+        return answer
+
+    def _write_call(self, update: Update) -> tuple[Script, list[str], list[Any]]:
+        record, number = update.attempt.record, update.attempt.number
+        arguments: list[Any] = [*self._fields(record), number]
+        if update.outcome is None:
+            script = self._progress_script
+            results = (part for indexed in update.task_results.items() for part in indexed)
+            arguments += [update.state, update.decoded_token_count, *results]
+        else:
+            script = self._finish_script
+            # Deterministic, so that the same outcome sent again is known by its bytes.
+            content = update.outcome.SerializeToString(deterministic=True)
+            arguments += [state_from_wire(update.outcome.state), content]
+        return script, self._job_keys(record), arguments
+
+    def _answer(
+        self, update: Update, call: tuple[Script, list[str], list[Any]], answer: Any
+    ) -> bool | StoredJobError:
+        script, keys, arguments = call
+        verb = "progress" if update.outcome is None else "end"
+        try:
+            with translated_for_job(f"write the {verb} of job {update.attempt.job_id}"):
+                if isinstance(answer, NoScriptError):
+                    # A restarted Redis has lost the scripts.
+                    answer = script(keys=keys, args=arguments)
+                if isinstance(answer, Exception):
+                    raise answer
+        except StoredJobError as error:
+            return error
+        return bool(answer)
 
     def cancelled(self, job_ids: list[str]) -> set[str]:
         """Return which of these jobs are to be cancelled or were deleted."""

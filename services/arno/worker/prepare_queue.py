@@ -91,44 +91,51 @@ class PrepareQueue:
             ),
         }
         self._running: dict[int, _Entry] = {}
-        self._changed = threading.Condition()
+        # One for each pace, and one thread is woken for a job: all threads would wait for the
+        # interpreter's lock, one after the other, to find that the first has taken it.
+        self._lock = threading.Lock()
+        self._changed = {pace: threading.Condition(self._lock) for pace in Pace}
         self._stopped = False
 
     def put(self, job: Job) -> None:
         """Read the record of a job and queue it; one that cannot be read is queued as it is."""
         job.read_record()
-        with self._changed:
+        with self._lock:
             entry = self._entry(job)
             self._turns[entry.pace].add(entry)
-            self._changed.notify_all()
+            self._changed[entry.pace].notify()
 
     def get(self, pace: Pace) -> Job | None:
         """Wait for the next job of a pace and return it; None after ``stop``. `done` follows."""
-        with self._changed:
+        with self._lock:
             while not self._stopped:
                 entry = self._turns[pace].take()
                 if entry is not None:
                     self._running[entry.job.serial] = entry
                     return entry.job
-                self._changed.wait()
+                self._changed[pace].wait()
         return None
 
     def done(self, job: Job, *, took_s: float) -> None:
         """Note that a job has left its thread, and charge what it took of the processor."""
-        with self._changed:
+        with self._lock:
             entry = self._running.pop(job.serial)
-            self._turns[entry.pace].end(entry, _charge(took_s, job.channel))
-            self._changed.notify_all()
+            turns = self._turns[entry.pace]
+            turns.end(entry, _charge(took_s, job.channel))
+            if len(turns):
+                # The room that one large image leaves may be enough for several.
+                self._changed[entry.pace].notify_all()
 
     def __len__(self) -> int:
-        with self._changed:
+        with self._lock:
             return sum(map(len, self._turns.values()))
 
     def stop(self) -> None:
         """End all readers at once; jobs that wait stay."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
-            self._changed.notify_all()
+            for changed in self._changed.values():
+                changed.notify_all()
 
     def _entry(self, job: Job) -> _Entry:
         record = JobRecord() if job.unreadable is not None else job.record

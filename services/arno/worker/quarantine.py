@@ -21,15 +21,20 @@ Begin: TypeAlias = Callable[[int], Attempt]
 
 
 class Quarantine:
-    """Lets jobs begin one after the other, and a last chance alone. Any thread."""
+    """Lets jobs begin side by side, and a last chance alone. Any thread."""
 
     def __init__(self, *, deaths_max: int) -> None:
         """Take the number of deaths at which a job is given up; with 1 there is no last chance."""
         self._deaths_max = deaths_max
         self._free = threading.Condition()
         self._in_flight: set[Attempt] = set()
+        self._beginning_count = 0
         self._alone = False
-        self._beginning = False
+        """Whether a last chance is in flight."""
+
+        self._claimed = False
+        """Whether a last chance waits until no other job is in flight, or begins."""
+
         self._stopped = False
 
     def begin(self, begin: Begin) -> Attempt:
@@ -63,23 +68,31 @@ class Quarantine:
             self._free.notify_all()
 
     def _begin_alone(self, begin: Begin) -> Attempt:
-        with self._turn():
+        with self._free:
+            self._wait(lambda: not (self._alone or self._claimed))
+            self._claimed = True
+        try:
             with self._free:
-                self._wait(lambda: not self._in_flight)
+                self._wait(lambda: not (self._in_flight or self._beginning_count))
             attempt = self._note(begin(self._deaths_max))
             self._alone = attempt.begun
+        finally:
+            with self._free:
+                self._claimed = False
+                self._free.notify_all()
         return attempt
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
+        """Begin beside others: each asks the store, and none waits for the answer to another."""
         with self._free:
-            self._wait(lambda: not (self._alone or self._beginning))
-            self._beginning = True
+            self._wait(lambda: not (self._alone or self._claimed))
+            self._beginning_count += 1
         try:
             yield
         finally:
             with self._free:
-                self._beginning = False
+                self._beginning_count -= 1
                 self._free.notify_all()
 
     def _wait(self, ready: Callable[[], bool]) -> None:

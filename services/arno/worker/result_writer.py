@@ -2,12 +2,15 @@
 
 At most one write of a job waits: newer progress replaces older, an end replaces both. So a store
 that is slow or away costs memory for the jobs in flight and no more, and gets the newest state.
+What waits goes to the store in one round trip: a store that syncs before it answers, or that is
+far, would else allow one job for each of its answers.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +18,7 @@ from arno.bus.v1.records_pb2 import JobOutcome
 from arno.errors import StoredJobError
 from arno.ops.clock import Clock
 from arno.ops.tracing import past_stage
-from arno.results.worker_store import WorkerStore
+from arno.results.worker_store import Update, WorkerStore
 from arno.vocabulary import JobState
 from arno.vocabulary.wire import state_from_wire
 from arno.worker.dead_letters import DeadLetterPublisher
@@ -30,6 +33,10 @@ logger = logging.getLogger(__name__)
 PROGRESS_PAUSE_S: Final = 0.02
 """How long progress without a result waits for what comes next. On a fast engine that is the end,
 which makes the write of the progress needless. Results of tasks never wait."""
+
+
+_BATCH_MAX: Final = 64
+"""Jobs that are written in one round trip; the store serves no other caller meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +104,14 @@ class ResultWriter:
 
     def run(self) -> None:
         """Write updates until stopped: the body of each store thread."""
-        while (found := self._next()) is not None:
-            job, update = found
+        while batch := self._next():
             try:
-                if update.outcome is None:
-                    self._write_progress(job, update)
-                else:
-                    self._write_end(job, update.outcome)
+                self._write(batch)
             except AbandonedError:
                 return
             finally:
                 with self._changed:
-                    self._writing.discard(job.serial)
+                    self._writing.difference_update(job.serial for job, _ in batch)
                     self._changed.notify_all()
 
     def stop(self) -> None:
@@ -122,55 +125,59 @@ class ResultWriter:
         job.unwritten.due_s = min(job.unwritten.due_s, self._clock.monotonic_s() + pause_s)
         self._changed.notify()
 
-    def _next(self) -> tuple[Job, Unwritten] | None:
+    def _next(self) -> Sequence[tuple[Job, Unwritten]]:
+        """Wait for updates that are due, and return them, the oldest first; none once stopped."""
         with self._changed:
             while not self._stopped:
                 now_s = self._clock.monotonic_s()
                 # One thread a job, so that its states arrive in order.
-                free = {
-                    serial: job.unwritten.due_s
+                free = sorted(
+                    (job.unwritten.due_s, serial)
                     for serial, job in self._waiting.items()
                     if serial not in self._writing
-                }
-                first = min(free, key=lambda serial: free[serial], default=None)
-                if first is not None and free[first] <= now_s:
-                    self._writing.add(first)
-                    job = self._waiting.pop(first)
-                    update, job.unwritten = job.unwritten, Unwritten()
-                    return job, update
-                self._changed.wait(None if first is None else free[first] - now_s)
-            return None
-
-    def _write_progress(self, job: Job, update: Unwritten) -> None:
-        # The store's answer whether to go on is ignored: the end of an old attempt is as good as
-        # that of the new one and may come first, and stopping it would be an end as well.
-        # `CancellationPoll` finds the jobs that a caller cancelled.
-        try:
-            self._store.insist(
-                lambda: self._writer.progress(
-                    job.attempt,
-                    update.state,
-                    decoded_token_count=update.decoded_token_count,
-                    task_results=update.task_results,
                 )
-            )
-        except StoredJobError:
-            # The end of the job meets the same error and deals with it.
-            logger.debug("the progress of a job cannot be stored", extra=job.log_fields)
+                due = [serial for due_s, serial in free[:_BATCH_MAX] if due_s <= now_s]
+                if due:
+                    return [self._take(serial) for serial in due]
+                self._changed.wait(free[0][0] - now_s if free else None)
+            return ()
 
-    def _write_end(self, job: Job, outcome: JobOutcome) -> None:
+    def _take(self, serial: int) -> tuple[Job, Unwritten]:
+        self._writing.add(serial)
+        job = self._waiting.pop(serial)
+        update, job.unwritten = job.unwritten, Unwritten()
+        return job, update
+
+    def _write(self, batch: Sequence[tuple[Job, Unwritten]]) -> None:
         began_s = self._clock.monotonic_s()
-        try:
-            first = self._store.insist(lambda: self._writer.finish(job.attempt, outcome))
-        except StoredJobError as error:
+        updates = [
+            Update(job.attempt, one.state, one.decoded_token_count, one.task_results, one.outcome)
+            for job, one in batch
+        ]
+        answers = self._store.insist(lambda: self._writer.write(updates))
+        took_s = self._clock.monotonic_s() - began_s
+        for (job, update), answer in zip(batch, answers, strict=True):
+            if update.outcome is not None:
+                self._after_end(job, update.outcome, answer, took_s)
+            elif isinstance(answer, StoredJobError):
+                # The end of the job meets the same error and deals with it.
+                logger.debug("the progress of a job cannot be stored", extra=job.log_fields)
+            # Whether to go on is ignored: the end of an old attempt is as good as that of the new
+            # one and may come first, and stopping it would be an end as well. `CancellationPoll`
+            # finds the jobs that a caller cancelled.
+
+    def _after_end(
+        self, job: Job, outcome: JobOutcome, answer: bool | StoredJobError, took_s: float
+    ) -> None:
+        if isinstance(answer, StoredJobError):
             self._effects.dead_letters.give_up(
-                job.record, job.channel, error, attempt_count=job.attempt.number
+                job.record, job.channel, answer, attempt_count=job.attempt.number
             )
-            first = False
+        first = answer is True
         # The order of what follows matters. Done only after the outcome, or the dead letter, is
         # stored: a crash between the two costs a repeat, the other order would lose the job.
         job.done()
-        past_stage(job.span, "store", took_s=self._clock.monotonic_s() - began_s)
+        past_stage(job.span, "store", took_s=took_s)
         # Then others may begin: a last chance waits until every attempt has left.
         self._effects.quarantine.leave(job.attempt)
         state = state_from_wire(outcome.state)

@@ -1,10 +1,11 @@
 """The one order that loses nothing: the outcome is stored, then the delivery is done."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
+import redis
 from arno.bus.ports import Delivery, Receipt, Record
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.engine import ModelCard
@@ -12,7 +13,7 @@ from arno.errors import ArnoError, StoredJobError
 from arno.ops.clock import Clock
 from arno.results.jobs import Attempt
 from arno.results.settings import ResultSettings
-from arno.results.worker_store import WorkerStore
+from arno.results.worker_store import Update, WorkerStore
 from arno.vocabulary import JobState
 from arno.worker.job import Job, JobStage
 from arno.worker.result_writer import EndEffects, ResultWriter
@@ -153,10 +154,7 @@ def test_job_whose_end_cannot_be_stored_is_a_dead_letter_before_it_is_done(
 ) -> None:
     job = writing.take(new_job())
 
-    def refuse(*_: object) -> bool:
-        raise StoredJobError("not Arno's")
-
-    monkeypatch.setattr(writer, "finish", refuse)
+    monkeypatch.setattr(writer, "write", lambda updates: [StoredJobError("not Arno's")])
     writing.results.end(job, _success(job))
     steps = writing.steps_of_an_end()
     assert steps[:3] == ["dead letter STORED_JOB_INVALID 1", "done", "leave the quarantine"]
@@ -201,6 +199,40 @@ def test_process_that_leaves_gives_up_without_declaring_done(
     assert writing.firsts == []
 
 
+def test_ends_that_wait_for_the_store_are_written_in_one_round_trip(
+    writing: _Writing, writer: WorkerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [writing.take(new_job()) for _ in range(5)]
+    write, sizes, answering = writer.write, [], threading.Event()
+
+    def noted(updates: Sequence[Update]) -> list[bool | StoredJobError]:
+        sizes.append(len(updates))
+        assert answering.wait(10)
+        return write(updates)
+
+    monkeypatch.setattr(writer, "write", noted)
+    for job in jobs:
+        writing.results.end(job, _success(job))
+    eventually(lambda: sizes)
+    answering.set()
+    eventually(lambda: len(writing.firsts) == 5)
+    # The first may have gone alone; the others waited for its answer.
+    assert len(sizes) <= 2
+    assert writing.firsts == [True] * 5
+    assert writing.states_at_done == [JobState.SUCCEEDED] * 5
+
+
+def test_job_that_the_store_refuses_spoils_no_other_of_its_round_trip(
+    writing: _Writing, writer: WorkerStore, own_redis_server: RedisServer
+) -> None:
+    bad, good = writing.take(new_job()), writing.take(new_job())
+    with redis.Redis.from_url(own_redis_server.url) as client:
+        client.set(f"arno:job:{bad.record.id}", "not a hash")
+    answers = writer.write([Update(one.attempt, outcome=_success(one)) for one in (bad, good)])
+    assert isinstance(answers[0], StoredJobError)
+    assert answers[1] is True
+
+
 def test_second_end_of_a_job_is_dropped_and_its_delivery_done(writing: _Writing) -> None:
     origin = new_job()
     first, second = writing.take(origin), writing.take(origin)
@@ -216,7 +248,13 @@ def test_mere_progress_that_an_end_follows_at_once_is_never_sent(
     writer: WorkerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[JobState] = []
-    monkeypatch.setattr(writer, "progress", lambda attempt, state, **_: sent.append(state) or True)
+    write = writer.write
+
+    def noted(updates: Sequence[Update]) -> list[bool | StoredJobError]:
+        sent.extend(update.state for update in updates if update.outcome is None)
+        return write(updates)
+
+    monkeypatch.setattr(writer, "write", noted)
     behind = _Writing(writer, ManualClock())
     job = behind.take(new_job())
     behind.results.progress(job, JobState.ENCODING, decoded_token_count=0, task_results={})

@@ -58,6 +58,29 @@ def test_jobs_with_chances_left_begin_side_by_side(deaths: int) -> None:
         assert (attempt.job_id, attempt.begun) == (name, True)
 
 
+def test_job_begins_while_the_store_has_not_answered_another() -> None:
+    quarantine = Quarantine(deaths_max=3)
+    answered = threading.Event()
+
+    def slow(deaths_max: int) -> Attempt:
+        assert answered.wait(5)
+        return _begins("slow", deaths=0)(deaths_max)
+
+    waiting = _Aside(lambda: quarantine.begin(slow))
+    assert waiting.waits()
+    assert quarantine.begin(_begins("quick", deaths=0)).begun
+    # A last chance waits for both, also for the one that is only beginning.
+    suspect = _Aside(lambda: quarantine.begin(_begins("suspect", deaths=2)))
+    assert suspect.waits()
+    late = _Aside(lambda: quarantine.begin(_begins("late", deaths=0)))
+    assert late.waits()
+    answered.set()
+    slow_attempt = waiting.ended()
+    assert slow_attempt is not None
+    quarantine.stop()
+    eventually(lambda: suspect.abandoned and late.abandoned)
+
+
 def test_last_chance_waits_for_all_that_is_in_hand_and_has_begun_nothing_meanwhile() -> None:
     quarantine = Quarantine(deaths_max=3)
     neighbours = [quarantine.begin(_begins(name, deaths=0)) for name in ("a", "b")]
