@@ -10,6 +10,9 @@ from arno.errors import LimitExceededError, OverloadedError
 HEADER_BYTES_MAX: Final = 16 * 1024
 """Bytes of headers beside the value: a trace context is about 200."""
 
+_AT_ONCE_SHARE: Final = 8
+"""Of the window, one in so many slots is free before any is filled."""
+
 _RESERVING_LIMIT: Final = 16
 """The smallest window of which a part is reserved; in a smaller one that costs too much."""
 
@@ -74,40 +77,51 @@ class Window:
     consumer paused.
     """
 
-    __slots__ = ("_limit", "paused")
+    __slots__ = ("limit", "paused")
 
     def __init__(self, limit: int) -> None:
-        """Take the number of deliveries that may be unfinished, at least 1."""
-        self._limit = limit
+        """Take the number of deliveries that may be unfinished; with 0 it stays full."""
+        self.limit = limit
         self.paused = False
 
     def update(self, unfinished_count: int) -> bool:
         """Decide from the present count whether to pause, and return the decision."""
-        if unfinished_count >= self._limit:
+        if unfinished_count >= self.limit:
             self.paused = True
-        elif unfinished_count <= self._limit // 2:
+        elif unfinished_count <= self.limit // 2:
             self.paused = False
         return self.paused
 
     def free_slots(self, unfinished_count: int) -> int:
         """Return how many more deliveries fit; 0 while paused."""
-        return 0 if self.update(unfinished_count) else self._limit - unfinished_count
+        return 0 if self.update(unfinished_count) else self.limit - unfinished_count
 
     def share(self, partition_count: int) -> int:
         """Return how many unfinished deliveries each of the partitions may have, at least 1."""
-        return -(-self._limit // max(1, partition_count))
+        return -(-self.limit // max(1, partition_count))
 
     def unreserved(self, unfinished_count: int) -> int:
         """Return how many more deliveries fit from partitions that have unfinished ones.
 
-        A quarter of the window is reserved for partitions without any.
+        A quarter of the window is reserved for partitions without any. A few at once or none: a
+        poll for one record costs as much as a poll for many.
         """
-        reserved = self._limit // 4 if self._limit >= _RESERVING_LIMIT else 0
-        return max(0, self._limit - reserved - unfinished_count)
+        free = self._unreserved_limit() - unfinished_count
+        return free if free >= self._at_once() else 0
+
+    def opens_at(self) -> int:
+        """Return at how many unfinished deliveries a full window takes more."""
+        return self.limit // 2 if self.paused else self._unreserved_limit() - self._at_once()
 
     def crowded(self, unfinished_count: int) -> bool:
         """Return whether more than a quarter of the window is taken.
 
         Then partitions without unfinished deliveries should come first.
         """
-        return unfinished_count > self._limit // 4
+        return unfinished_count > self.limit // 4
+
+    def _unreserved_limit(self) -> int:
+        return self.limit - (self.limit // 4 if self.limit >= _RESERVING_LIMIT else 0)
+
+    def _at_once(self) -> int:
+        return max(1, self.limit // _AT_ONCE_SHARE)

@@ -15,12 +15,13 @@ from functools import partial
 import kafka
 import pytest
 from arno.bus.kafka import patches
+from arno.bus.kafka.log_limit import limit_logs
 from arno.bus.kafka.patches import (
     LongReadsClient,
     PacedClient,
     PatchedAdmin,
     PatchedConsumer,
-    limit_logs,
+    SparingSelector,
     receive,
     require_names,
 )
@@ -30,6 +31,7 @@ from arno.errors import ConfigurationError
 from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
+from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
 from support.clock import ManualClock
 
@@ -117,6 +119,32 @@ def test_broken_connection_is_an_error_of_the_client(pair: tuple[socket.socket, 
 def test_every_client_that_carries_records_makes_long_reads(make_config) -> None:
     config = make_config(BusSettings(kafka_bootstrap=NOWHERE[0]))
     assert issubclass(config["kafka_client"], LongReadsClient)
+
+
+@pytest.mark.parametrize("selector_class", [NetworkSelector, SparingSelector])
+def test_unpatched_selector_writes_a_byte_for_every_wake_up(selector_class: type) -> None:
+    selector = selector_class()
+    try:
+        for _ in range(5):
+            selector.wakeup()
+        written = len(selector._wakeup_r.recv(100, socket.MSG_PEEK))
+        assert written == (5 if selector_class is NetworkSelector else 1)
+    finally:
+        selector.close()
+
+
+def test_loop_is_woken_again_after_it_has_woken_up() -> None:
+    selector = SparingSelector(client_id="test")
+    selector.start()
+    try:
+        for _ in range(100):
+            done = threading.Event()
+            # Two at once: the second writes no byte, and must be seen all the same.
+            selector.call_soon_threadsafe(lambda: None)
+            selector.call_soon_threadsafe(done.set)
+            assert done.wait(10)
+    finally:
+        selector.close()
 
 
 @pytest.mark.parametrize("client_class", [KafkaNetClient, PacedClient])

@@ -29,5 +29,8 @@ def test_partitions_share_the_window_and_each_has_a_slot():
 
 def test_quarter_is_reserved_for_partitions_that_have_nothing_yet():
     window = Window(64)
-    assert [window.unreserved(count) for count in (0, 47, 48, 64)] == [48, 1, 0, 0]
+    assert [window.unreserved(count) for count in (0, 40, 41, 48, 64)] == [48, 8, 0, 0, 0]
+    assert window.opens_at() == 40
+    window.update(64)
+    assert window.opens_at() == 32
     assert Window(4).unreserved(3) == 1

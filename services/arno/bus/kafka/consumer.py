@@ -7,6 +7,7 @@ threads, and each poll commits how far every partition is finished without a hol
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 _DRAIN_POLL_S: Final = 0.05
 _FAULT_PAUSE_S: Final = 0.1
+_FULL_POLL_INTERVAL_S: Final = 0.1
+"""How often the client is polled for the group's sake while nothing may be fetched."""
+
 _CROWDED_POLL_S: Final = 0.01
 """While partitions are paused in turn, polls must be short so that each gets its turn."""
 CLOSE_TIMEOUT_MS: Final = 5000
@@ -55,9 +59,12 @@ class KafkaConsumer:
         self._window = Window(settings.window)
         self._state = PartitionState()
         self._draining = False
-        self.held = False
-        """Whether nothing more may be fetched, whatever the window says. Set from any thread."""
+        self.unfinished_max = settings.window
+        """How many records may be unfinished now, within the window. Set from any thread."""
 
+        self._full = False
+        self._room = threading.Event()
+        self._full_poll_due_s = 0.0
         self._away = False
         self._member: _Member | None = None
         self._commit_sent_s: float | None = None
@@ -84,6 +91,8 @@ class KafkaConsumer:
         try:
             free_slots = self._apply_window(member)
             self._commit(member)
+            if self._awaits_room(timeout_s):
+                return []
             # A poll also drives the group, so it happens even when nothing may be fetched. It
             # comes last: once records count as received, no error may keep them from the caller.
             polled = self._poll_newcomers(member, free_slots)
@@ -102,6 +111,11 @@ class KafkaConsumer:
         """Note a record as finished. Any thread."""
         partition = TopicPartition(self._topic(receipt.channel), receipt.partition)
         self._state.finish(partition, int(receipt.position), receipt.epoch)
+        if self._full:
+            counts = self._counts()
+            # A partition without unfinished records has slots of its own.
+            if partition not in counts or sum(counts.values()) <= self._window.opens_at():
+                self._room.set()
 
     def drain(self, timeout_s: float) -> bool:
         """Stop fetching for good; wait until all is finished and committed, or the time is up."""
@@ -133,7 +147,7 @@ class KafkaConsumer:
         with state.lock:
             return ConsumerStatistics(
                 unfinished_count=state.ledger.unfinished_count(),
-                paused=self._draining or self.held or self._window.paused,
+                paused=self._draining or self._window.paused,
                 partition_count=len(state.ledger.partitions),
                 stale_done_count=state.stale_done_count,
                 redelivered_count=0,
@@ -158,9 +172,12 @@ class KafkaConsumer:
     def _apply_window(self, member: _Member) -> int:
         """Pause full partitions; return how many records the next poll may bring."""
         client, window = member.client, self._window
+        # Before anything is counted: what ends later sets it again.
+        self._room.clear()
+        window.limit = min(self.unfinished_max, self._settings.window)
         counts = self._counts()
         total = sum(counts.values())
-        free_slots = 0 if self._draining or self.held else window.free_slots(total)
+        free_slots = 0 if self._draining else window.free_slots(total)
         # Partitions with unfinished records share what is not reserved for the others, so that a
         # flood in one of them leaves slots for partitions without any.
         share = window.share(len(counts))
@@ -170,11 +187,25 @@ class KafkaConsumer:
         assigned, paused = client.assignment(), client.paused()
         full = {one for one in assigned if counts.get(one, 0) >= (share if unreserved else 1)}
         full = full if free_slots else set(assigned)
+        self._full = bool(full) and full == assigned
         if full - paused:
             client.pause(*(full - paused))
         if paused - full:
             client.resume(*(paused - full))
         return min(free_slots, share, unreserved) if unreserved else free_slots
+
+    def _awaits_room(self, timeout_s: float) -> bool:
+        """Wait until records have ended, instead of a poll that could bring none.
+
+        The client's own poll would sleep, whatever ends meanwhile. It is polled now and then all
+        the same: it drives the group.
+        """
+        now_s = time.monotonic()
+        if not self._full or self._draining or now_s >= self._full_poll_due_s:
+            self._full_poll_due_s = now_s + _FULL_POLL_INTERVAL_S
+            return False
+        self._room.wait(min(timeout_s, self._full_poll_due_s - now_s))
+        return True
 
     def _poll_newcomers(
         self, member: _Member, free_slots: int
@@ -184,9 +215,12 @@ class KafkaConsumer:
         The client returns all records that it has fetched of one partition before those of the
         next, and of a flood it may have fetched hundreds.
         """
+        if not (free_slots and self._crowded()):
+            return {}
         client, counts = member.client, self._counts()
-        held = (counts.keys() & client.assignment()) - client.paused()
-        if not (free_slots and held and self._crowded()):
+        open_now = client.assignment() - client.paused()
+        held = counts.keys() & open_now
+        if not held or held == open_now:
             return {}
         client.pause(*held)
         try:

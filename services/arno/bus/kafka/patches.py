@@ -5,15 +5,15 @@ shows the defect in the unpatched library (it fails once the patch can go), and 
 upstream. The private names that a patch uses are checked when it is applied, so that another
 release without them stops the process with a clear error and not with a silent change.
 
-Defects that a setting avoids are not here but in ``settings``: the idempotent producer that stops
-sending (docs/decisions/0003-producer-without-idempotence.md). Tests also silence three warnings of
-the library, in pyproject.toml.
+How much the library logs is limited in ``log_limit``. Defects that a setting avoids are not here
+but in ``settings``: the idempotent producer that stops sending
+(docs/decisions/0003-producer-without-idempotence.md). Tests also silence three warnings of the
+library, in pyproject.toml.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,6 @@ from kafka.net.transport import KafkaTCPTransport
 from kafka.producer.sender import Sender
 
 from arno.errors import ConfigurationError
-from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ record ends the pause, so nothing waits for it."""
 _READ_BYTES: Final = 128 * 1024
 _ROUND_S: Final = 0.05
 """Shortest wait for records inside a poll; a record that arrives ends it."""
-_REPEAT_AFTER_S: Final = 30.0
 
 _NOTHING_LEFT: Final = (
     BlockingIOError,
@@ -79,11 +77,45 @@ require_names(KafkaNetClient, "connection_delay", patch="PacedClient")
 require_names(ConsumerCoordinator, "time_to_next_poll", "request_rejoin", patch="PatchedConsumer")
 require_names(Fetcher, "fetch_records", patch="PatchedConsumer")
 require_names(NetworkSelector, "call_later", "call_soon_threadsafe", patch="PatchedConsumer")
+require_names(NetworkSelector, "wakeup", "_process_events", patch="SparingSelector")
 require_names(Sender, "force_close", patch="PatchedProducer")
 require_names(KafkaNetSocket, "sock_connect", patch="close_failed_sockets")
 
 
 # The library has no types, so its base classes are Any.
+class SparingSelector(NetworkSelector):  # type: ignore[misc]
+    """Wakes its loop once, however many threads ask for it before it has woken up.
+
+    Defect: every wake-up writes a byte to a socket, although the loop has not read the last one.
+    Each releases the interpreter's lock, so that a thread that sends a batch of records waits for
+    the lock once a record.
+
+    Test: ``test_unpatched_selector_writes_a_byte_for_every_wake_up``.
+
+    Report: "NetworkSelector.wakeup() sends a byte for each call. A flag that is set until
+    _process_events has drained the socket saves a system call for each record of a busy producer."
+    """
+
+    def __init__(self, **configs: Any) -> None:
+        """Take the selector's own settings."""
+        self._woken = False
+        super().__init__(**configs)
+
+    def wakeup(self) -> None:
+        """End the wait of the loop. Any thread."""
+        # What the caller has queued before is seen: the loop looks after it has cleared this.
+        if not self._woken:
+            self._woken = True
+            super().wakeup()
+
+    def _process_events(self, event_list: Any) -> None:
+        try:
+            super()._process_events(event_list)
+        finally:
+            # After the byte is read: one that was written since would be read with it.
+            self._woken = False
+
+
 class LongReadsClient(KafkaNetClient):  # type: ignore[misc]
     """Reads from brokers in pieces of a record's size.
 
@@ -101,7 +133,7 @@ class LongReadsClient(KafkaNetClient):  # type: ignore[misc]
 
     def __init__(self, **configs: Any) -> None:
         """Take the client's own settings."""
-        net = NetworkSelector(**configs)
+        net = SparingSelector(**configs)
         super().__init__(net, _LongReadsConnections(net, **configs), **configs)
 
 
@@ -346,46 +378,3 @@ def close_failed_sockets() -> None:
 
 
 close_failed_sockets()
-
-
-class _RepeatLimit(logging.Handler):
-    """Passes what each line of the library's code logs on to the root's handlers, now and then.
-
-    Defect: the client logs four lines a second while no broker answers, an INFO line for each
-    attempt to reconnect, and a warning that a topic it has just heard of has no partitions.
-
-    Test: ``test_unpatched_client_floods_the_log``.
-
-    Report: "Log reconnection attempts at DEBUG, and once per outage at WARNING."
-    """
-
-    def __init__(self, *, after_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Take how long a line of code is silent after it has logged."""
-        super().__init__()
-        self._after_s = after_s
-        self._clock = clock
-        self._logged_s: dict[tuple[str, int], float] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, unless the same line has logged one lately."""
-        place = (record.pathname, record.lineno)
-        now_s = self._clock.monotonic_s()
-        root = logging.getLogger()
-        if (
-            record.levelno < root.level
-            or now_s - self._logged_s.get(place, -math.inf) < self._after_s
-        ):
-            return
-        self._logged_s[place] = now_s
-        root.handle(record)
-
-
-def limit_logs(library: str = "kafka", *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Limit what the library logs; see ``_RepeatLimit``. Idempotent."""
-    log = logging.getLogger(library)
-    if any(isinstance(handler, _RepeatLimit) for handler in log.handlers):
-        return
-    log.addHandler(_RepeatLimit(after_s=_REPEAT_AFTER_S, clock=clock))
-    log.propagate = False
-    log.setLevel(logging.WARNING)
-    logging.getLogger(f"{library}.coordinator.assignors").setLevel(logging.ERROR)
