@@ -17,6 +17,8 @@ from typing import Final, Protocol
 
 from arno.client import TaskRequest
 from arno.errors import ArnoError, Code, InvalidFieldError
+from arno.ingest.pace import RecordPace
+from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.vocabulary.results import InferResult
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,8 @@ class Asker:
         question: Question,
         *,
         on_retry: Callable[[str], None],
+        in_flight_max: int = 1,
+        clock: Clock = SYSTEM_CLOCK,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Take the parts.
@@ -78,12 +82,18 @@ class Asker:
             infer: Asks the gateway once.
             question: What is asked.
             on_retry: Called with the reason before an attempt is repeated.
+            in_flight_max: How many images may be asked about at once, at most.
+            clock: Tells how long answers take.
             pause: Waits a number of seconds.
         """
         self._infer = infer
         self._question = question
         self._on_retry = on_retry
         self._pause = pause
+        self._clock = clock
+        self.pace = RecordPace(question.timeout_s, in_flight_max)
+        """How many images should be asked about at once."""
+
         self.problem = ""
         """What stands in the way of the latest attempt; empty where nothing does."""
 
@@ -96,6 +106,7 @@ class Asker:
         counted = 0
         pause_s = _PAUSE_S_MIN
         while True:
+            began_s = self._clock.monotonic_s()
             try:
                 result = await self._infer(
                     image,
@@ -106,6 +117,8 @@ class Asker:
                 )
             except ArnoError as error:
                 counted += error.code in _COUNTED
+                if error.code is Code.DEADLINE_EXCEEDED:
+                    self._learn(self._question.timeout_s)
                 if _hopeless(error) or counted >= self._question.attempts_max:
                     raise
                 self._note(error)
@@ -114,8 +127,12 @@ class Asker:
                 await self._pause(max(delay_s, pause_s) * random.uniform(0.8, 1.2))  # noqa: S311
                 pause_s = min(2 * pause_s, _PAUSE_S_MAX)
             else:
+                self._learn(self._clock.monotonic_s() - began_s)
                 self.problem = ""
                 return result
+
+    def _learn(self, latency_s: float) -> None:
+        self.pace.learn(latency_s, self._clock.monotonic_s())
 
     def _note(self, error: ArnoError) -> None:
         self._on_retry(error.reason)

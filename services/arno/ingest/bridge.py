@@ -46,7 +46,8 @@ Order: TypeAlias = tuple[int, bytes]
 class Reader(Protocol):
     """The consumer of the source; one thread owns it, but for ``done`` and ``statistics``."""
 
-    held: bool
+    unfinished_max: int
+    """How many records may be in flight; 0 pauses."""
 
     def start(self) -> None:
         """Join the group."""
@@ -161,7 +162,8 @@ class TopicBridge:
             if not self._join():
                 return True
             while not self._stopping.is_set():
-                reader.held = self._bytes_in_hand >= self.route.bytes_in_hand_max
+                full = self._bytes_in_hand >= self.route.bytes_in_hand_max
+                reader.unfinished_max = 0 if full else self._parts.asker.pace.in_flight_max
                 if deliveries := reader.poll(_POLL_S):
                     loop.call_soon_threadsafe(self._begin, deliveries)
                 self._parts.metrics.observe(reader.statistics(), self._bytes_in_hand)

@@ -1,4 +1,4 @@
-"""Which sampled frames are worth sending: not those that look alike, not more than can be answered.
+"""How much is sent: frames that do not look alike, and no more than can be answered in time.
 
 Pure: no clock, no source, no gateway.
 """
@@ -10,6 +10,11 @@ from typing import Final
 
 _NEWEST_SHARE: Final = 0.2
 """Weight of the newest measurement in the mean."""
+
+_RECORDS_AT_FIRST: Final = 4
+_QUICK_SHARE: Final = 1 / 8
+_LATE_SHARE: Final = 1 / 4
+"""Parts of the time limit; an answer between them changes nothing."""
 
 _REFRESH_S: Final = 10.0
 """How long an answer is repeated at most, however still the picture is."""
@@ -49,6 +54,32 @@ class AdaptivePace:
             self._answered_s = now_s
             mean_s = took_s if self._apart_s is None else self._apart_s
             self._apart_s = mean_s + _NEWEST_SHARE * (took_s - mean_s)
+
+
+class RecordPace:
+    """How many records of a topic are in flight: as many as are answered well within their time.
+
+    A few at first, one more with every quick answer, and half as many where answers take a good
+    part of their time: with a slow model they would time out while they wait for one another.
+    Belongs to one thread; any may read.
+    """
+
+    def __init__(self, timeout_s: float, most: int) -> None:
+        """Take the time limit of an answer, and the number that is never exceeded."""
+        self._timeout_s = timeout_s
+        self._most = most
+        self._settled_s = float("-inf")
+        self.in_flight_max = min(_RECORDS_AT_FIRST, most)
+        """How many may be in flight now."""
+
+    def learn(self, latency_s: float, now_s: float) -> None:
+        """Take how long an answer took, or the time limit where none came."""
+        if latency_s < _QUICK_SHARE * self._timeout_s:
+            self.in_flight_max = min(self._most, self.in_flight_max + 1)
+        elif latency_s > _LATE_SHARE * self._timeout_s and now_s - latency_s >= self._settled_s:
+            # Once for all that were sent before: they have waited for one another.
+            self.in_flight_max = max(1, self.in_flight_max // 2)
+            self._settled_s = now_s
 
 
 class Stillness:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
@@ -134,7 +135,12 @@ class SupervisedBridge:
                 bus, Reading(route.topic, route.start, route.partitions_check_s)
             ),
             sender=sender,
-            asker=Asker(self._client.infer, question, on_retry=self._metrics.retried),
+            asker=Asker(
+                self._client.infer,
+                question,
+                on_retry=self._metrics.retried,
+                in_flight_max=route.window,
+            ),
             metrics=self._metrics,
             fetcher=fetcher,
         )
@@ -232,7 +238,7 @@ def run_ingest(settings: IngestSettings) -> int:
         raise ConfigurationError("topics, sources: name at least one in the file of --config")
     configure_logs("ingest", level=settings.log_level, log_format=settings.log_format)
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
-    return 0 if asyncio.run(_until_signal(settings)) else 1
+    return 0 if uvloop.run(_until_signal(settings)) else 1
 
 
 async def _until_signal(settings: IngestSettings) -> bool:

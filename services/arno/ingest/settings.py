@@ -137,7 +137,12 @@ class TopicRoute(Settings):
         "earliest", description="Where a group begins that has committed nothing."
     )
     lane: Lane = Field(Lane.BATCH, description="Priority class of the work.")
-    window: int = Field(64, ge=1, le=10_000, description="Records in flight at once, at most.")
+    window: int = Field(
+        256,
+        ge=1,
+        le=10_000,
+        description="Records in flight at once, at most; fewer where answers are slow.",
+    )
     bytes_in_hand_max: int = Field(
         256 * 1024**2,
         ge=1,

@@ -89,6 +89,14 @@ async def test_image_whose_attempts_fail_is_given_up_after_so_many(fault):
     assert len(gateway.keys) == 3
 
 
+async def test_image_that_times_out_lessens_what_is_in_flight():
+    gateway = Gateway(DeadlineExceededError("late"))
+    asker = gateway.asker()
+    asker.pace.in_flight_max = 16
+    await asker.ask(b"image", "key")
+    assert asker.pace.in_flight_max == 8
+
+
 async def test_outage_between_does_not_count_as_an_attempt():
     late, away = DeadlineExceededError("late"), BackendUnavailableError("kafka: away")
     gateway = Gateway(late, away, away, away, late)

@@ -1,9 +1,11 @@
-"""How the adaptive policy finds its rate, and when a picture counts as still."""
+"""How the adaptive policy and topics find their rates, and when a picture counts as still."""
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
-from arno.ingest.pace import AdaptivePace, Stillness
+from arno.ingest.pace import AdaptivePace, RecordPace, Stillness
 
 
 def answered(*, capacity: float, camera_fps: float, seconds: float) -> list[float]:
@@ -37,6 +39,50 @@ def test_model_slower_than_the_target_has_one_frame_under_way():
 
 def test_fast_model_gets_every_frame():
     assert len(answered(capacity=1000, camera_fps=30, seconds=60)) == 60 * 30
+
+
+TIMEOUT_S, WINDOW = 60.0, 256
+
+
+def asked(pace: RecordPace, *, service_s: float, count: int = 3000) -> list[float]:
+    """Return the latencies of records at a model that answers one after the other."""
+    now_s, waiting, latencies = 0.0, deque(), []
+    for _ in range(count):
+        while len(waiting) < pace.in_flight_max:
+            waiting.append(now_s)
+        now_s += service_s
+        latencies.append(now_s - waiting.popleft())
+        pace.learn(min(latencies[-1], TIMEOUT_S), now_s)
+    return latencies
+
+
+@pytest.mark.parametrize("service_s", [0.5, 2.0, 10.0, 14.0])
+def test_records_at_a_slow_model_do_not_time_out_while_they_wait_for_one_another(service_s):
+    pace = RecordPace(TIMEOUT_S, WINDOW)
+    assert max(asked(pace, service_s=service_s)) < TIMEOUT_S
+    assert 1 <= pace.in_flight_max <= max(1, TIMEOUT_S / 4 / service_s)
+
+
+def test_records_at_a_fast_model_fill_the_window():
+    pace = RecordPace(TIMEOUT_S, WINDOW)
+    assert max(asked(pace, service_s=0.003)) < 1
+    assert pace.in_flight_max == WINDOW
+
+
+def test_model_that_becomes_slow_gets_fewer_records_and_none_times_out_for_good():
+    pace = RecordPace(TIMEOUT_S, WINDOW)
+    asked(pace, service_s=0.003)
+    later = asked(pace, service_s=2.0)
+    # Those that were under way are late, once; then none is.
+    assert max(later[WINDOW:]) < TIMEOUT_S
+
+
+def test_records_are_halved_once_for_all_that_waited_for_one_another():
+    pace = RecordPace(TIMEOUT_S, WINDOW)
+    pace.in_flight_max = 64
+    for moment in range(10):
+        pace.learn(TIMEOUT_S, 1000.0 + moment)
+    assert pace.in_flight_max == 32
 
 
 def holds(still: Stillness, frame_hash: int, timestamp_ms: int) -> bool:
