@@ -138,7 +138,8 @@ def run_bridge(folder: Path, run: BridgeRun, say: Callable[[str], None]) -> Brid
         inputs=len(found[0]),
         results=len(found[1]),
         repeats=repeats(found[1]),
-        kills=kills,
+        # A Counter would be taken apart by `asdict`, which makes another of its pairs.
+        kills=dict(kills),
         lag=lag,
         faults=[*writer.faults, *judge_topics(*found, topic=_SOURCE)],
         elapsed_s=elapsed_s,
