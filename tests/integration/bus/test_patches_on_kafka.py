@@ -133,6 +133,24 @@ def test_join_that_outlasts_a_poll_is_forgotten_unless_patched(
     admin.close()
 
 
+def test_every_poll_asks_for_a_coordinator_that_is_known_unless_patched(
+    settings: BusSettings, topic: str, case: str, new_consumer: Consumers
+) -> None:
+    consumer = new_consumer(**consumer_config(settings))
+    consumer.subscribe([topic])
+    assert poll_until(consumer, lambda: bool(consumer.assignment()), poll_ms=100, within_s=30)
+    visits: list[str] = []
+    run = consumer._net.run
+
+    def noted(work: Callable[..., object], *args: object) -> object:
+        visits.append(work.__name__)
+        return run(work, *args)
+
+    consumer._net.run = noted
+    consumer.poll(10)
+    assert ("ensure_coordinator_ready_async" in visits) == (case == UNPATCHED)
+
+
 def test_records_of_a_paused_partition_are_lost_unless_patched(
     settings: BusSettings, topic: str, case: str, new_consumer: Consumers
 ) -> None:

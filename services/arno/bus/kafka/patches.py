@@ -243,9 +243,10 @@ class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
         with _stopped_on_error(self):
             super().__init__(**configs)
         require_names(self, "_client", "_coordinator", "_fetcher", "_net", patch="PatchedConsumer")
-        require_names(self._coordinator, "rejoining", patch="PatchedConsumer")
+        require_names(self._coordinator, "rejoining", "coordinator_id", patch="PatchedConsumer")
         require_names(self._fetcher, "_next_partition_records", patch="PatchedConsumer")
         _rest_between_rounds(self._coordinator)
+        _ask_where_unknown(self._coordinator)
 
     def poll(self, *args: Any, **options: Any) -> Mapping[Any, Sequence[Any]]:
         """Do what the client's own poll does, without the defects."""
@@ -287,6 +288,25 @@ def _rest_between_rounds(coordinator: Any) -> None:
     """
     next_poll_s = coordinator.time_to_next_poll
     coordinator.time_to_next_poll = lambda: max(_ROUND_S, next_poll_s())
+
+
+def _ask_where_unknown(coordinator: Any) -> None:
+    """Ask for the group's coordinator only where it is not known.
+
+    Defect: every poll hands this question to the client's thread, and waits for the answer.
+
+    Test: ``test_every_poll_asks_for_a_coordinator_that_is_known_unless_patched``.
+
+    Report: "ensure_coordinator_ready() calls net.run(), two changes of threads, in each poll."
+    """
+    ask = coordinator.ensure_coordinator_ready
+
+    def ensure_coordinator_ready(timeout_ms: float | None = None) -> bool:
+        node = coordinator.coordinator_id
+        known = node is not None and coordinator._client.connected(node)
+        return known or bool(ask(timeout_ms=timeout_ms))
+
+    coordinator.ensure_coordinator_ready = ensure_coordinator_ready
 
 
 def _complete_join(coordinator: Any) -> None:
