@@ -227,7 +227,7 @@ def test_job_that_the_store_refuses_spoils_no_other_of_its_round_trip(
 ) -> None:
     bad, good = writing.take(new_job()), writing.take(new_job())
     with redis.Redis.from_url(own_redis_server.url) as client:
-        client.set(writer._keys.job(bad.record.id), "not a hash")
+        client.hset(writer._keys.job(bad.record.id), "attempt_count", "not a number")
     answers = writer.write([Update(one.attempt, outcome=_success(one)) for one in (bad, good)])
     assert isinstance(answers[0], StoredJobError)
     assert answers[1] is True
