@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -91,8 +92,10 @@ class Asker:
         self._on_retry = on_retry
         self._pause = pause
         self._clock = clock
+        self._asking = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self.pace = RecordPace(question.timeout_s, in_flight_max)
-        """How many images should be asked about at once."""
+        """How many images are asked about at once; further ones wait here, and no time runs."""
 
         self.problem = ""
         """What stands in the way of the latest attempt; empty where nothing does."""
@@ -106,19 +109,10 @@ class Asker:
         counted = 0
         pause_s = _PAUSE_S_MIN
         while True:
-            began_s = self._clock.monotonic_s()
             try:
-                result = await self._infer(
-                    image,
-                    *self._question.tasks,
-                    lane=self._question.lane,
-                    idempotency_key=idempotency_key,
-                    timeout_s=self._question.timeout_s,
-                )
+                result = await self._ask_once(image, idempotency_key)
             except ArnoError as error:
                 counted += error.code in _COUNTED
-                if error.code is Code.DEADLINE_EXCEEDED:
-                    self._learn(self._question.timeout_s)
                 if _hopeless(error) or counted >= self._question.attempts_max:
                     raise
                 self._note(error)
@@ -127,12 +121,52 @@ class Asker:
                 await self._pause(max(delay_s, pause_s) * random.uniform(0.8, 1.2))  # noqa: S311
                 pause_s = min(2 * pause_s, _PAUSE_S_MAX)
             else:
-                self._learn(self._clock.monotonic_s() - began_s)
                 self.problem = ""
                 return result
 
-    def _learn(self, latency_s: float) -> None:
-        self.pace.learn(latency_s, self._clock.monotonic_s())
+    async def _ask_once(self, image: bytes, idempotency_key: str) -> InferResult:
+        await self._enter()
+        began_s = self._clock.monotonic_s()
+        try:
+            result = await self._infer(
+                image,
+                *self._question.tasks,
+                lane=self._question.lane,
+                idempotency_key=idempotency_key,
+                timeout_s=self._question.timeout_s,
+            )
+        except ArnoError as error:
+            if error.code is Code.DEADLINE_EXCEEDED:
+                self.pace.learn(self._question.timeout_s, self._clock.monotonic_s())
+            raise
+        else:
+            now_s = self._clock.monotonic_s()
+            self.pace.learn(now_s - began_s, now_s)
+            return result
+        finally:
+            self._leave()
+
+    async def _enter(self) -> None:
+        """Wait until one more may be asked about: attempts that are repeated, too."""
+        if self._asking < self.pace.in_flight_max and not self._waiting:
+            self._asking += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        self._asking -= 1
+        while self._waiting and self._asking < self.pace.in_flight_max:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._asking += 1
+                turn.set_result(None)
 
     def _note(self, error: ArnoError) -> None:
         self._on_retry(error.reason)

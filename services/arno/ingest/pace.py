@@ -59,9 +59,9 @@ class AdaptivePace:
 class RecordPace:
     """How many records of a topic are in flight: as many as are answered well within their time.
 
-    A few at first, one more with every quick answer, and half as many where answers take a good
-    part of their time: with a slow model they would time out while they wait for one another.
-    Belongs to one thread; any may read.
+    A few at first, one more with every quick answer, half as many where answers take a good part of
+    their time, and a quarter where one has timed out: with a slow model they would time out while
+    they wait for one another. Belongs to one thread; any may read.
     """
 
     def __init__(self, timeout_s: float, most: int) -> None:
@@ -78,7 +78,8 @@ class RecordPace:
             self.in_flight_max = min(self._most, self.in_flight_max + 1)
         elif latency_s > _LATE_SHARE * self._timeout_s and now_s - latency_s >= self._settled_s:
             # Once for all that were sent before: they have waited for one another.
-            self.in_flight_max = max(1, self.in_flight_max // 2)
+            part = 4 if latency_s >= self._timeout_s else 2
+            self.in_flight_max = max(1, self.in_flight_max // part)
             self._settled_s = now_s
 
 

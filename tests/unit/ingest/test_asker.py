@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from arno.errors import (
     ArnoError,
@@ -41,7 +43,9 @@ class Gateway:
             self.pauses.append(seconds)
 
         question = Question([], "batch", timeout_s=1.0, attempts_max=attempts_max)
-        return Asker(self.infer, question, on_retry=self.reasons.append, pause=pause)
+        return Asker(
+            self.infer, question, on_retry=self.reasons.append, in_flight_max=64, pause=pause
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,43 @@ async def test_image_that_times_out_lessens_what_is_in_flight():
     asker = gateway.asker()
     asker.pace.in_flight_max = 16
     await asker.ask(b"image", "key")
-    assert asker.pace.in_flight_max == 8
+    # A quarter, and one more for the answer that came then.
+    assert asker.pace.in_flight_max == 5
+
+
+class Holding:
+    """A gateway that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.open: list[asyncio.Future[None]] = []
+        self.asked = 0
+
+    async def infer(self, image, *tasks, lane, idempotency_key, timeout_s):
+        self.asked += 1
+        self.open.append(asyncio.get_running_loop().create_future())
+        await self.open[-1]
+        return ANSWER
+
+
+async def test_images_beyond_those_that_may_be_in_flight_wait_for_their_turn():
+    gateway = Holding()
+    question = Question([], "batch", timeout_s=60.0, attempts_max=3)
+    asker = Asker(gateway.infer, question, on_retry=lambda reason: None, in_flight_max=2)
+    asks = [asyncio.create_task(asker.ask(b"image", str(number))) for number in range(5)]
+    await asyncio.sleep(0)
+    assert gateway.asked == 2
+    asks[2].cancel()
+    gateway.open[0].set_result(None)
+    await asks[0]
+    await asyncio.sleep(0)
+    assert gateway.asked == 3
+    for number in (1, 2):
+        gateway.open[number].set_result(None)
+    await asyncio.gather(*asks[1:2], *asks[3:4])
+    await asyncio.sleep(0)
+    gateway.open[3].set_result(None)
+    assert await asks[4] is ANSWER
+    assert gateway.asked == 4
 
 
 async def test_outage_between_does_not_count_as_an_attempt():
