@@ -50,7 +50,7 @@ _SERVICE_CONFIG: Final = json.dumps(
     }
 )
 
-_OPTIONS: Final[list[tuple[str, Any]]] = [
+OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.enable_retries", 1),
     ("grpc.max_receive_message_length", _RECEIVE_BYTES_MAX),
@@ -60,6 +60,7 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
+"""What every channel of the SDK is opened with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,8 @@ def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
     """
     _check_address(address)
     if tls is None:
-        return grpc.insecure_channel(address, options=_OPTIONS)
-    return grpc.secure_channel(address, tls.credentials(), options=_OPTIONS)
+        return grpc.insecure_channel(address, options=OPTIONS)
+    return grpc.secure_channel(address, tls.credentials(), options=OPTIONS)
 
 
 def open_aio_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
@@ -162,8 +163,8 @@ def open_aio_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
     """
     _check_address(address)
     if tls is None:
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
-    return grpc.aio.secure_channel(address, tls.credentials(), options=_OPTIONS)
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    return grpc.aio.secure_channel(address, tls.credentials(), options=OPTIONS)
 
 
 def _check_address(address: str) -> None:

@@ -1,4 +1,4 @@
-"""Two gateways behind one name: Arno's clients share their calls, and feel no restart."""
+"""Gateways behind one name: Arno's clients share calls, find new ones, and feel no restart."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from arno.client import AsyncClient, TaskRequest
-from support import images
+from arno.client import AsyncClient, TaskRequest, channel
+from support import images, tied_process
 from support.eventually import eventually_async
 from support.gateway_calls import config, frame
+from support.name_server import NameServer
 from support.stand_in_worker import StandInWorker
 from support.tcp_proxy import TcpProxy
 
@@ -136,3 +137,32 @@ async def test_connections_are_renewed_at_their_age_without_an_error_and_streams
                 last.set()
                 assert (await stream.read()).HasField("response")
                 await asking.answered(10)
+
+
+async def test_a_third_gateway_gets_calls_within_the_age_of_connections(
+    gateway_settings, running_gateway, monkeypatch
+):
+    # A client asks for addresses anew when a connection has ended; gRPC waits 30 s between two
+    # questions, which is less than the default age.
+    often = [*channel.OPTIONS, ("grpc.dns_min_time_between_resolutions_ms", 50)]
+    monkeypatch.setattr(channel, "OPTIONS", often)
+    # All listen on one port, as the pods behind a headless Service do.
+    port = tied_process.free_port()
+    hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+
+    def at(host):
+        return gateway_settings(connection_age_s=1.0, listen=f"{host}:{port}")
+
+    async with AsyncExitStack() as gateways:
+        for host in hosts[:2]:
+            await gateways.enter_async_context(running_gateway(at(host), host))
+        with StandInWorker(at(hosts[0])), NameServer(hosts[:2]) as names:
+            async with Asking(f"dns://127.0.0.1:{names.port}/gateways.test:{port}") as asking:
+                await asking.answered(100)
+                third = await gateways.enter_async_context(running_gateway(at(hosts[2]), hosts[2]))
+                names.addresses = hosts
+
+                async def called():
+                    return infer_count(third) >= 10 * _CLIENTS
+
+                await eventually_async(called)
