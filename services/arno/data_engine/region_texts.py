@@ -116,7 +116,9 @@ class RegionTexts:
                 one.work.failures.append((self.name, outcome))
                 continue
             result = outcome.tasks[0]
-            if result.ok and isinstance(result.answer.value, TextAnswer):
+            if (error := result.error) is not None:
+                one.work.failures.append((f"{self.name}: {result.task}", error))
+            elif isinstance(result.answer.value, TextAnswer):
                 one.caption = result.answer.value.text
 
     def _candidates(self, one: _Asked) -> list[str]:
@@ -143,7 +145,9 @@ class RegionTexts:
                 continue
             fingerprint = outcome.model.fingerprint if outcome.model is not None else ""
             for one, result in zip(by_image[key], outcome.tasks, strict=True):
-                if result.ok:
+                if (error := result.error) is not None:
+                    one.work.failures.append((f"{self.name}: {result.task}", error))
+                else:
                     scores = [given.answer.score or 0.0 for given in result.answer.candidates]
                     self._add(one, scores, fingerprint)
 

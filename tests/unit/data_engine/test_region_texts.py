@@ -11,7 +11,7 @@ from arno.errors import InvalidFieldError
 from arno.vocabulary import Task
 from arno.vocabulary.wire_results import infer_result
 from support.annotated import region, text
-from support.answers import candidates, caption, response
+from support.answers import candidates, caption, failure, response
 from support.bulk import ChosenAnswerer
 from support.images import png
 
@@ -99,4 +99,17 @@ def test_broken_image_and_failed_model_are_failures_of_their_image():
     error = InvalidFieldError(field="image", problem="broken")
     (done,) = RegionTexts(ChosenAnswerer(lambda item: error), chunks).annotate([work(region("x"))])
     assert {found for _, found in done.failures} == {error}
+    assert len(done.annotations.regions) == 1
+
+
+def test_task_that_the_model_refuses_is_a_failure_of_its_image():
+    def refuse(item):
+        return infer_result(response(*(failure("INVALID_FIELD", "a head") for _ in item.tasks)))
+
+    one = work(region("car"))
+    (done,) = RegionTexts(ChosenAnswerer(refuse), chunks, name="texts").annotate([one])
+    assert [(name, error.message) for name, error in done.failures] == [
+        ("texts: OCR", "a head"),
+        ("texts: OCR", "a head"),
+    ]
     assert len(done.annotations.regions) == 1
