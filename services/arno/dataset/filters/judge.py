@@ -26,7 +26,7 @@ from arno.dataset.filters.text_rules import (
     judge_phrases,
     judge_texts,
 )
-from arno.dataset.records import ImageRecord, Place, RegionText, Text, Triplet
+from arno.dataset.records import ImageRecord, Place, Provenance, RegionText, Text, Triplet
 from arno.dataset.text_analysis import TextAnalyser
 
 NOTHING_LEFT: Final = "nothing left"
@@ -190,12 +190,23 @@ def _places(
         images=owners,
         boxes=np.array([item.box or item.bounds for item in items], np.float64).reshape(count, 4),
         sizes=sizes[owners] if count else np.zeros((0, 2)),
-        scores=np.array([one.score for one in provenances], np.float64),
+        scores=np.array(
+            [None if _is_agreed(one) else one.score for one in provenances], np.float64
+        ),
         agreements=np.array([one.agreement for one in provenances], np.float64),
         names=np.fromiter(
             (numbers.setdefault(name_of(item), len(numbers)) for item in items), np.int64, count
         ),
     )
+
+
+def _is_agreed(provenance: Provenance) -> bool:
+    """Whether all annotators, two or more, say so: that needs no score.
+
+    The score of a merged annotation is that of its supporters who gave one. A label that a model
+    supports would fall with the doubts of the model, while the label alone would stay.
+    """
+    return len(provenance.merged) > 1 and provenance.agreement == 1.0
 
 
 def _region_name(region: RegionText) -> tuple[str, str, bool]:

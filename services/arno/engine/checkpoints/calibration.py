@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from arno.engine.checkpoints.folders import read_json
 from arno.errors import ModelError
+from arno.ops.atomic_file import write_atomically
 from arno.vocabulary import Task
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration, ScoreMap
 
@@ -72,7 +73,8 @@ def write_calibration(
     facts = {"version": _VERSION, "fingerprint": fingerprint, **fitted_on, "tasks": tasks}
     path = folder / CALIBRATION_FILE
     try:
-        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        with write_atomically(path) as written:  # a half-written one keeps the model from loading
+            written.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     except OSError as fault:
         raise ModelError(f"model: {path} cannot be written: {fault}") from fault
     return path

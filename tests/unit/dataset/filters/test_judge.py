@@ -45,6 +45,16 @@ def test_image_of_which_nothing_is_left_can_be_kept():
     assert result.empty_count == 0
 
 
+def test_region_that_all_annotators_agree_on_needs_no_score():
+    said = {"annotator": "fusion", "merged": ("labels", "model"), "score": 0.1}
+    agreed = region("cat", 10.0, 10.0, 50.0, 40.0, agreement=1.0, **said)
+    partly = region("dog", 60.0, 10.0, 90.0, 40.0, agreement=0.5, **said)
+    alone = region("cow", 90.0, 50.0, 99.0, 90.0, annotator="model", score=0.1, agreement=1.0)
+    result = judged(record(0, regions=(agreed, partly, alone)), score_min=0.3)
+    assert result.records[0].regions == (agreed,)
+    assert fallen(result) == [("regions", "threshold", 0)] * 2
+
+
 def test_place_across_the_edge_is_cut_and_counted():
     one = record(0, regions=(region("cat", -5.0, 10.0, 50.0, 120.0),))
     result = judged(one)
