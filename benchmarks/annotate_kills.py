@@ -1,6 +1,6 @@
 """Prove that a run of three annotators keeps every image once, however often it is killed.
 
-python -m benchmarks.annotate_kills --out benchmarks/results/data-engine/annotate-kills.json
+python -m benchmarks.annotate_kills --work FOLDER --page
 
 Rendered scenes are annotated by arno-tiny, by another model's detector with random weights, and by
 a function; the process is killed with SIGKILL three times on its way, and given again.
@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import torch
@@ -27,8 +27,12 @@ from arno.dataset import Dataset
 from arno.dataset.shards import ShardFormat
 from arno.training.data import open_data
 
+from benchmarks.kept_pages import write_block
 from benchmarks.machine import describe
 
+_ROOT: Final = Path(__file__).resolve().parent.parent
+FIGURES: Final = _ROOT / "benchmarks" / "results" / "data-engine" / "annotate-kills.json"
+PAGE: Final = _ROOT / "docs" / "dataset.md"
 _KILLS: Final = 3
 _POLL_S: Final = 0.2
 _MODULE: Final = '''
@@ -87,10 +91,11 @@ def run(words: Sequence[str], work: Path, out: Path, count: int, shard_records: 
 @click.option("--work", type=click.Path(path_type=Path), default=Path(".cache/annotate-kills"))
 @click.option("--scenes", default=2000, show_default=True)
 @click.option("--seed", default=6, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.json")
-def main(work: Path, scenes: int, seed: int, out: Path | None) -> None:
+@click.option("--page", is_flag=True, help="Keep the figures, and write docs/dataset.md.")
+def main(work: Path, scenes: int, seed: int, page: bool) -> None:
     """Annotate, kill, go on; check every record; write the card and the figures."""
     work = work.absolute()
+    machine = describe("cpu")
     data = f"world:seed={seed},n={scenes},tasks=OD"
     import_labels(open_data(data), work / "labels", annotator="truth", form=ShardFormat.JSONL)
     make_detector(work / "detector")
@@ -115,7 +120,7 @@ def main(work: Path, scenes: int, seed: int, out: Path | None) -> None:
     write_card(work / "card", seen, statistics_of(seen, None))
     assert (work / "card" / CARD_FILE).exists()
     figures = {
-        "machine": describe("cpu"),
+        "machine": machine,
         "data": data,
         "images": len(ids),
         "killed_at": killed_at,
@@ -123,8 +128,26 @@ def main(work: Path, scenes: int, seed: int, out: Path | None) -> None:
         "seconds": round(seconds),
     }
     click.echo(json.dumps(figures, indent=1))
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n")
+    if page:
+        FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        _write_page(figures)
+
+
+def _write_page(figures: dict[str, Any]) -> None:
+    machine = figures["machine"]
+    killed = ", ".join(f"{count:,}" for count in figures["killed_at"])
+    text = (
+        "Written by `python -m benchmarks.annotate_kills --page`: "
+        f"{figures['images']:,} rendered scenes (`{figures['data']}`), annotated by arno-tiny, "
+        "by a detector of transformers with random weights and by a function, in shards of 250 "
+        f"records. The process was killed with SIGKILL after about {killed} records, and given "
+        "again: every image is there once, every record is of the schema, and the card is "
+        f"written. {figures['seconds']:,} s with four starts, on {machine['core_count']} cores of "
+        f"{machine['processor']} with other work (load {machine['load_average'][0]}).\n\n"
+    )
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in figures["annotations"].items())
+    head = "| annotator | annotations |\n| --- | ---: |\n"
+    write_block(PAGE, "annotate figures", text + head + rows)
 
 
 if __name__ == "__main__":

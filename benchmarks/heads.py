@@ -24,13 +24,13 @@ from arno.training.trainer.process_group import ProcessGroup
 from arno.training.trainer.settings import TrainSettings
 from rich.console import Console
 
+from benchmarks.kept_pages import write_block
 from benchmarks.machine import describe
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 FIGURES: Final = _ROOT / "benchmarks" / "results" / "heads.json"
 PLOT: Final = _ROOT / "docs" / "benchmarks" / "heads.png"
 PAGE: Final = _ROOT / "docs" / "heads.md"
-_BEGIN, _END = "<!-- figures -->", "<!-- /figures -->"
 _SEEDS: Final = (0, 1, 2)
 _STARTS: Final = ("arno-tiny", "random")
 _MEASURES: Final = {
@@ -148,10 +148,7 @@ def _write_table(document: dict[str, Any]) -> None:
         f"with other work (load average {machine['load_average'][0]}), which changes no figure "
         "but the time.\n\n![mAP and mean IoU by images](benchmarks/heads.png)\n\n"
     )
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    rows = "\n".join(_rows(document["runs"]))
-    PAGE.write_text(f"{before}{_BEGIN}\n{text}{rows}\n{_END}{after}", encoding="utf-8")
+    write_block(PAGE, "figures", text + "\n".join(_rows(document["runs"])))
 
 
 def _draw(runs: Sequence[dict[str, Any]]) -> None:
