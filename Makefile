@@ -1,7 +1,7 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help demo site test test-unit check format protos reference sync rules scaling dashboards chart tiny tiny-smoke bench \
-  chaos bridge-test fuzz k8s-check audit images kafka install tools clean observe-test image-test
+  chaos bridge-test fuzz ray-check k8s-check audit images kafka install tools clean observe-test image-test
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
@@ -114,6 +114,10 @@ observe-test: install tools ## Break real installations under a real Prometheus:
 
 image-test: install ## Build the gateway's image with buildah on a stand-in base and run it as a cluster would (needs root, buildah, podman, runc, debootstrap).
 	scripts/image_lab
+
+ray-check: install ## Install Ray, and check that `--engine ray` writes data sets byte for byte as one process does.
+	$(bin)/uv pip install --quiet --python $(bin)/python --constraints constraints.txt --editable '.[ray]'
+	$(pytest) -q tests/integration/data_engine/test_on_ray.py
 
 k8s-check: install tools ## Check each component on each overlay, each pair of components, kube-score, and that the chart equals the overlays.
 	scripts/install_test_tools kubernetes

@@ -36,7 +36,7 @@ the gateway translates once, in ``arno.gateway.status``.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 FOREIGN_FAULT: Final = "fault"
 """Metadata of errors that repeat what a backend's client said: for us, not for callers."""
@@ -80,6 +80,14 @@ class ArnoError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata: dict[str, str] = metadata
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let processes hand errors to each other: as they are, not made again by arguments."""
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[ArnoError], args: tuple[Any, ...]) -> ArnoError:
+    return kind.__new__(kind, *args)
 
 
 class InvalidRequestError(ArnoError):

@@ -13,6 +13,7 @@ import click
 
 from arno.cli.dataset_flags import (
     DATASET,
+    engine_option,
     format_option,
     out_option,
     print_counts,
@@ -173,8 +174,9 @@ def convert(dataset: Path, out: Path, form: str, shard_records: int) -> None:
 @verb.command("filter")
 @click.argument("dataset", type=DATASET)
 @out_option
+@engine_option
 @settings_options(FilterSettings, process="filter", known_elsewhere=KNOWN_SETTINGS)
-def filter_data(settings: FilterSettings, dataset: Path, out: Path) -> None:
+def filter_data(settings: FilterSettings, dataset: Path, out: Path, engine: str) -> None:
     """Write what is worth keeping of a data set, and a page that shows what each rule dropped.
 
     The rules and their defaults: docs/dataset.md. Settings come from flags, then ARNO_* variables,
@@ -186,11 +188,14 @@ def filter_data(settings: FilterSettings, dataset: Path, out: Path) -> None:
       arno dataset filter labels --out kept --score-min 0.5 --processes 4
       arno dataset filter labels --out kept --no-text-rules
     """
+    from arno.data_engine.blocks import EngineName
     from arno.data_engine.filtering import FILTER_PAGE, filter_dataset
 
     source = Dataset(dataset)
     with progress("filtering", "images") as on_progress:
-        report = filter_dataset(source, out, settings, on_progress=on_progress)
+        report = filter_dataset(
+            source, out, settings, engine=EngineName(engine), on_progress=on_progress
+        )
     print_counts(report.counts(), f"{out}")
     echo(f"written: {out / FILTER_PAGE}", err=True)
 

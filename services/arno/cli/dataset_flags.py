@@ -38,6 +38,21 @@ format_option: Final = click.option(
     show_default=True,
     help="Of the shards; both hold the same.",
 )
+engine_option: Final = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Work on this machine, or on the Ray cluster of RAY_ADDRESS; both write the same.",
+)
+processes_option: Final = click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of this machine that work.",
+)
 shard_option: Final = click.option(
     "--shard-records",
     type=click.IntRange(1),

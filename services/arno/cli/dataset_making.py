@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
 import click
 from rich.table import Table
 
-from arno.cli.dataset_flags import DATASET, out_option, print_counts, progress
+from arno.cli.dataset_flags import (
+    DATASET,
+    engine_option,
+    out_option,
+    print_counts,
+    processes_option,
+    progress,
+)
 from arno.cli.terminal import SafeConsole, echo
 from arno.dataset import Dataset
 from arno.errors import InvalidFieldError
@@ -43,12 +49,16 @@ _FORMATS = ("coco", "yolo", "jsonl", "label-studio", "fiftyone", "cvat")
     show_default=True,
     help="What annotations without a score count: less than 1 lets a sure model beat labels.",
 )
+@engine_option
+@processes_option
 def merge(
     datasets: tuple[Path, ...],
     out: Path,
     overlap_min: float,
     similarity_min: float,
     unscored: float,
+    engine: str,
+    processes: int,
 ) -> None:
     """Merge what several annotators said of the same images, within and across data sets.
 
@@ -61,13 +71,18 @@ def merge(
       arno dataset merge labels seen --out merged --iou 0.6
       arno dataset filter merged --out kept --agreement-min 0.5
     """
+    from arno.data_engine.blocks import EngineName, Workers
     from arno.data_engine.merged import merge_datasets
     from arno.dataset.merging import MergeSettings
 
     settings = MergeSettings(overlap_min, similarity_min, unscored)
     with progress("merging", "images") as on_progress:
         counts = merge_datasets(
-            [Dataset(path) for path in datasets], out, settings, on_progress=on_progress
+            [Dataset(path) for path in datasets],
+            out,
+            settings,
+            workers=Workers(EngineName(engine), processes),
+            on_progress=on_progress,
         )
     print_counts(counts, f"{out}")
 
@@ -89,20 +104,15 @@ def merge(
     metavar="NAME",
     help="spaCy's pipeline that analyses the texts.",
 )
-@click.option(
-    "--processes",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes that analyse the texts.",
-)
+@engine_option
+@processes_option
 def stats(
     dataset: Path,
     out: Path | None,
     as_json: bool,
     no_texts: bool,
     spacy_model: str,
+    engine: str,
     processes: int,
 ) -> None:
     """Print the figures of a data set beside those of Florence-2's own.
@@ -111,18 +121,15 @@ def stats(
     Example:
       arno dataset stats kept --out card
     """
+    from arno.data_engine.blocks import EngineName, Workers
     from arno.data_engine.card import CARD_FILE, figure_rows, statistics_of, write_card
-    from arno.dataset.text_analysis import TextAnalyser
 
     source = Dataset(dataset)
-    with contextlib.ExitStack() as stack:
-        analyser = (
-            None
-            if no_texts
-            else stack.enter_context(TextAnalyser(spacy_model, processes=processes))
+    workers = Workers(EngineName(engine), processes)
+    with progress("measuring", "images") as on_progress:
+        found = statistics_of(
+            source, None if no_texts else spacy_model, workers=workers, on_progress=on_progress
         )
-        on_progress = stack.enter_context(progress("measuring", "images"))
-        found = statistics_of(source, analyser, on_progress=on_progress)
     if as_json:
         echo(json.dumps(found.document(), ensure_ascii=False))
     else:
@@ -245,7 +252,9 @@ def dedup(dataset: Path, out: Path, distance_max: int, against: Path | None) -> 
     help="Folder of the files; those that are there are written over.",
 )
 @click.option("--as", "form", type=click.Choice(_FORMATS), required=True, help="Format.")
-def export(dataset: Path, out: Path, form: str) -> None:
+@engine_option
+@processes_option
+def export(dataset: Path, out: Path, form: str, engine: str, processes: int) -> None:
     """Write a data set in the format of another tool; what it cannot say is counted.
 
     A work list of `arno dataset doubts` goes to Label Studio and FiftyOne with its doubts.
@@ -255,9 +264,11 @@ def export(dataset: Path, out: Path, form: str) -> None:
       arno dataset export kept --as coco --out coco
       arno dataset export kept --as label-studio --out studio
     """
+    from arno.data_engine.blocks import EngineName, Workers
     from arno.data_engine.exports import export as write_export
 
-    print_counts(write_export(Dataset(dataset), out, form), f"{out}")
+    workers = Workers(EngineName(engine), processes)
+    print_counts(write_export(Dataset(dataset), out, form, workers), f"{out}")
 
 
 def _shares(written: str) -> dict[str, float]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from arno.dataset import Dataset, Granularity
+from arno.data_engine.blocks import ONE_PROCESS, Workers, over_records
+from arno.dataset import Dataset, Granularity, ImageRecord
 from arno.dataset.statistics import (
     PAPER,
     PAPER_REGIONS_PER_IMAGE,
@@ -20,21 +23,43 @@ from arno.dataset.text_analysis import TextAnalyser
 CARD_FILE: Final = "README.md"
 FIGURES_FILE: Final = "statistics.json"
 PLOT_FILE: Final = "statistics.png"
-_BATCH_RECORDS: Final = 512
 _LABELS_SHOWN: Final = 20
 _REGIONS_SHOWN: Final = 40
 
 
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    """Measures records; texts are analysed by a model of spaCy, or counted alone without one."""
+
+    spacy_model: str | None
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[list[ImageRecord]], Statistics]]:
+        analyser = None if self.spacy_model is None else TextAnalyser(self.spacy_model)
+
+        def measure(records: list[ImageRecord]) -> Statistics:
+            found = Statistics()
+            found.add(records, analyser)
+            return found
+
+        yield measure
+
+
 def statistics_of(
     dataset: Dataset,
-    analyser: TextAnalyser | None,
+    spacy_model: str | None,
     *,
+    workers: Workers = ONE_PROCESS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Statistics:
-    """Return the figures of a data set; without an analyser, texts are counted alone."""
+    """Return the figures of a data set; without a model of spaCy, texts are counted alone.
+
+    Raises:
+        MissingExtraError: spaCy, its model or Ray is not installed.
+    """
     found = Statistics()
-    for batch in dataset.batches(_BATCH_RECORDS):
-        found.add(batch, analyser)
+    for part in over_records(_Measuring(spacy_model), dataset, workers):
+        found.merge(part)
         on_progress(found.image_count, len(dataset))
     return found
 

@@ -6,26 +6,26 @@ import contextlib
 import html
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 
+from arno.data_engine.blocks import EngineName, Workers, over_records
 from arno.data_engine.page import figure, table, write_page
 from arno.dataset import Dataset, DatasetWriter, ImageRecord
 from arno.dataset.filters.judge import Dropped, Filter, Filtered
 from arno.dataset.filters.settings import FilterSettings
 from arno.dataset.records import Place, RegionText, Text, Triplet
-from arno.dataset.text_analysis import TextAnalyser
+from arno.dataset.text_analysis import TextAnalyser, find_spacy_model
 from arno.errors import ArnoError
 from arno.ops.images import ImageLimits, decode_image
 from arno.vocabulary import Region
 
 FILTER_PAGE: Final = "filter.html"
 KINDS: Final = ("texts", "regions", "triplets")
-_BATCH_RECORDS: Final = 512
 _EXAMPLES_MAX: Final = 6
 _TEXT_SHOWN_MAX: Final = 300
 _LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)
@@ -52,9 +52,9 @@ class FilterReport:
     examples: dict[tuple[str, str], list[Dropped]] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311
 
-    def add(self, batch: Sequence[ImageRecord], result: Filtered) -> None:
-        """Count a batch."""
-        self.image_count += len(batch)
+    def add(self, image_count: int, result: Filtered) -> None:
+        """Count what came of some images."""
+        self.image_count += image_count
         self.empty_count += result.empty_count
         self.clipped_count += result.clipped_count
         self.kept.update(result.kept)
@@ -86,11 +86,25 @@ class FilterReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _FilterWork:
+    """Judges records, and says how many they were."""
+
+    settings: FilterSettings
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[list[ImageRecord]], tuple[int, Filtered]]]:
+        analyser = TextAnalyser(self.settings.spacy_model) if self.settings.text_rules else None
+        rules = Filter(self.settings, analyser)
+        yield lambda records: (len(records), rules.apply(records))
+
+
 def filter_dataset(
     source: Dataset,
     out: Path,
     settings: FilterSettings,
     *,
+    engine: EngineName = EngineName.LOCAL,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FilterReport:
     """Write what is left of a data set, and the page of what is not.
@@ -99,9 +113,11 @@ def filter_dataset(
     is missing.
 
     Raises:
-        MissingExtraError: spaCy or its model is not installed.
+        MissingExtraError: spaCy, its model or Ray is not installed.
         ConfigurationError: The folder holds another data set.
     """
+    if settings.text_rules:
+        find_spacy_model(settings.spacy_model)  # it is asked for before a folder is begun
     report = FilterReport()
     step = {"step": "filter", **settings.model_dump(mode="json", exclude={"processes"})}
     manifest = source.manifest.model_copy(
@@ -111,18 +127,11 @@ def filter_dataset(
             "steps": (*source.manifest.steps, {**step, "source": source.digest}),
         }
     )
-    with contextlib.ExitStack() as stack:
-        analyser = (
-            stack.enter_context(TextAnalyser(settings.spacy_model, processes=settings.processes))
-            if settings.text_rules
-            else None
-        )
-        rules = Filter(settings, analyser)
-        writer = stack.enter_context(DatasetWriter(out, manifest))
+    with DatasetWriter(out, manifest) as writer:
         begun_at = writer.next_position
-        for batch in source.batches(_BATCH_RECORDS):
-            result = rules.apply(batch)
-            report.add(batch, result)
+        workers = Workers(engine, settings.processes)
+        for count, result in over_records(_FilterWork(settings), source, workers):
+            report.add(count, result)
             for record in result.records:
                 if record.position >= begun_at:
                     writer.write(record)

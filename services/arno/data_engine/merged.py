@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
+from arno.data_engine.blocks import BLOCK_RECORDS, ONE_PROCESS, Workers, over_items
 from arno.dataset import Dataset, DatasetWriter, ImageRecord
 from arno.dataset.folder import relative
 from arno.dataset.merging import FUSION, MergeSettings, join, merge, voters_of
+from arno.dataset.records import RegionKind
 from arno.errors import InvalidFieldError
-
-_BATCH_RECORDS: Final = 512
 
 
 def merge_datasets(
@@ -22,6 +22,7 @@ def merge_datasets(
     out: Path,
     settings: MergeSettings,
     *,
+    workers: Workers = ONE_PROCESS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Counter[str]:
     """Write a data set of all images, each once, with the annotations of all sources merged.
@@ -36,6 +37,7 @@ def merge_datasets(
     Raises:
         InvalidFieldError: An image has different sizes in two sources.
         ConfigurationError: The folder holds another data set.
+        MissingExtraError: Ray is asked for, and not installed.
     """
     first = sources[0]
     voters = voters_of(itertools.chain.from_iterable(sources))
@@ -48,12 +50,13 @@ def merge_datasets(
         }
     )
     counts: Counter[str] = Counter()
-    joined = _joined(sources)
-    total = len({record.image_id for source in sources for record in source})
+    blocks = _blocks(sources)
+    total = sum(map(len, blocks))
+    work = _MergeWork(tuple(source.folder.resolve() for source in sources), voters, settings)
     with DatasetWriter(out, manifest) as writer:
         begun_at = writer.next_position
-        while batch := list(itertools.islice(joined, _BATCH_RECORDS)):
-            for before, after in zip(batch, merge(batch, voters, settings), strict=True):
+        for pairs in over_items(work, blocks, workers):
+            for before, after in pairs:
                 _count(counts, before, after)
                 if after.position >= begun_at:
                     writer.write(after)
@@ -62,21 +65,57 @@ def merge_datasets(
     return counts
 
 
-def _joined(sources: Sequence[Dataset]) -> Iterator[ImageRecord]:
-    """Yield each image once, with the annotations of all sources."""
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """Where an image is: its position in what is written, and its source and number in each."""
+
+    position: int
+    image_id: str
+    places: tuple[tuple[int, int], ...]
+
+
+def _blocks(sources: Sequence[Dataset]) -> list[list[_Image]]:
+    """Return each image once, in the order of the sources, in parts."""
     places: dict[str, list[tuple[int, int]]] = {}
     for which, source in enumerate(sources):
         for number, record in enumerate(source):
             places.setdefault(record.image_id, []).append((which, number))
+    images = [
+        _Image(position, image_id, tuple(found))
+        for position, (image_id, found) in enumerate(places.items())
+    ]
+    return [images[at : at + BLOCK_RECORDS] for at in range(0, len(images), BLOCK_RECORDS)]
+
+
+@dataclass(frozen=True, slots=True)
+class _MergeWork:
+    """Joins what the sources say of images, and merges it; gives both for each image."""
+
+    folders: tuple[Path, ...]
+    voters: Mapping[RegionKind, frozenset[str]]
+    settings: MergeSettings
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[list[_Image]], list[tuple[ImageRecord, ImageRecord]]]]:
+        sources = [Dataset(folder) for folder in self.folders]
+
+        def work(images: list[_Image]) -> list[tuple[ImageRecord, ImageRecord]]:
+            before = [_joined(sources, image) for image in images]
+            return list(zip(before, merge(before, self.voters, self.settings), strict=True))
+
+        yield work
+
+
+def _joined(sources: Sequence[Dataset], image: _Image) -> ImageRecord:
+    """Return an image with the annotations of all sources."""
     root = sources[0].folder / sources[0].manifest.images
-    for position, (image_id, found) in enumerate(places.items()):
-        records = [sources[which][number] for which, number in found]
-        path = sources[found[0][0]].image_path(records[0])
-        try:
-            record = join(records)
-        except ValueError as error:
-            raise InvalidFieldError(field=image_id, problem=str(error)) from error
-        yield record.model_copy(update={"position": position, "file": relative(path, root)})
+    records = [sources[which][number] for which, number in image.places]
+    path = sources[image.places[0][0]].image_path(records[0])
+    try:
+        record = join(records)
+    except ValueError as error:
+        raise InvalidFieldError(field=image.image_id, problem=str(error)) from error
+    return record.model_copy(update={"position": image.position, "file": relative(path, root)})
 
 
 def _count(counts: Counter[str], before: ImageRecord, after: ImageRecord) -> None:

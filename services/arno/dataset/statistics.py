@@ -74,6 +74,16 @@ class Statistics:
         if analyser is not None:
             self._analyse(records, analyser)
 
+    def merge(self, other: Statistics) -> None:
+        """Add the figures of records that come after these."""
+        self.image_count += other.image_count
+        for name in ("texts", "kinds", "triplets", "labels", "annotators", "regions_per_image"):
+            getattr(self, name).update(getattr(other, name))
+        for grain, sums in other.figures.items():
+            self.figures[grain] = self.figures.get(grain, 0.0) + sums
+        self.scores += other.scores
+        self.areas += other.areas
+
     def text_means(self, granularity: Granularity) -> list[float]:
         """Return the means of `TEXT_COLUMNS`; empty where there are none."""
         sums = self.figures.get(granularity)

@@ -10,11 +10,8 @@ combined; here the mean is for statistics and the largest for filters, as DiHT f
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -82,48 +79,19 @@ class TextFigures:
 
 
 class TextAnalyser:
-    """Computes figures of texts, in this process or in several. Used in a `with` statement."""
+    """Computes figures of texts."""
 
-    def __init__(self, model: str, *, processes: int = 1) -> None:
+    def __init__(self, model: str) -> None:
         """Load the model.
 
         Raises:
             MissingExtraError: spaCy or the model is not installed.
         """
-        self._model = find_spacy_model(model)
-        self._language = load_language(self._model) if processes == 1 else None
-        self._processes = processes
-        self._pool = (
-            ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
-            if processes > 1
-            else None
-        )
+        self._language = load_language(find_spacy_model(model))
 
     def analyse(self, texts: Sequence[str]) -> TextFigures:
         """Return the figures of texts."""
-        if self._pool is None:
-            assert self._language is not None  # noqa: S101 - one of the two is there
-            return TextFigures.of(_rows(self._language, texts))
-        size = max(1, -(-len(texts) // self._processes))
-        chunks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
-        analyse = functools.partial(_analyse, self._model)
-        return TextFigures.of([row for rows in self._pool.map(analyse, chunks) for row in rows])
-
-    def close(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        return TextFigures.of(_rows(self._language, texts))
 
 
 class NounChunks:
@@ -174,10 +142,6 @@ def load_language(model: str) -> Language:
     import spacy
 
     return spacy.load(model, exclude=list(_NEEDLESS))
-
-
-def _analyse(model: str, texts: list[str]) -> list[list[float]]:
-    return _rows(load_language(model), texts)
 
 
 def _rows(language: Language, texts: Sequence[str]) -> list[list[float]]:

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arno.dataset import Dataset
+from arno.data_engine.blocks import ONE_PROCESS, Workers, over_records
+from arno.dataset import Dataset, ImageRecord
 from arno.dataset.questions import Asked, questions
 from arno.dataset.records import place_of
 from arno.vocabulary import GroundingAnswer, Region, TextAnswer
 
 
-def write_jsonl(dataset: Dataset, out: Path) -> Counter[str]:
+def write_jsonl(dataset: Dataset, out: Path, workers: Workers = ONE_PROCESS) -> Counter[str]:
     """Write samples.jsonl, a question a line, as docs/training.md describes it."""
     counts: Counter[str] = Counter()
+    images = (dataset.folder / dataset.manifest.images).resolve()
     with (out / "samples.jsonl").open("w", encoding="utf-8") as file:
-        for record in dataset:
-            for asked in questions(record):
-                counts["samples"] += 1
-                line = {"file": str(dataset.image_path(record).resolve()), **_sample(asked)}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for lines in over_records(_Lines(images), dataset, workers):
+            counts["samples"] += len(lines)
+            file.writelines(lines)
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Writes the samples of records as lines; `images` is the folder of their images."""
+
+    images: Path
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[list[ImageRecord]], list[str]]]:
+        yield lambda records: [
+            self._line(record, asked) for record in records for asked in questions(record)
+        ]
+
+    def _line(self, record: ImageRecord, asked: Asked) -> str:
+        line = {"file": str((self.images / record.file).resolve()), **_sample(asked)}
+        return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 def _sample(asked: Asked) -> dict[str, Any]:

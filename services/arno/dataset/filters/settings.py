@@ -108,7 +108,7 @@ class FilterSettings(Settings):
     spacy_model: str = Field(
         default="en_core_web_sm", min_length=1, description="spaCy's model for texts."
     )
-    processes: int = Field(default=1, ge=1, le=256, description="Processes that analyse texts.")
+    processes: int = Field(default=1, ge=1, le=256, description="Processes that judge.")
 
     @model_validator(mode="after")
     def _has_a_maximum_each(self) -> Self:
