@@ -195,6 +195,11 @@ def test_page_fits_a_phone(browser, web_up, scheme):
     page.goto(web_up.web)
     upload(page, IMAGES / "wide.jpg")
     page.locator("#overlay .region").first.tap()
+    picture = page.locator("#overlay").bounding_box()
+    tags = [tag.bounding_box() for tag in page.locator("#tags .tag").all()]
+    assert picture is not None
+    assert len(tags) == 2
+    assert all(tag is not None and tag["y"] >= picture["y"] for tag in tags)
     ask = page.locator("#ask").bounding_box()
     assert ask is not None
     assert ask["x"] >= 0

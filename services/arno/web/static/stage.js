@@ -31,6 +31,7 @@ export class Stage {
     }
     this.#ask.append(element("button", { type: "button", class: "plain", "aria-label": "Close", onclick: () => this.closeAsk() }, "✕"));
     this.#ask.addEventListener("keydown", (event) => this.#walk(event));
+    new ResizeObserver(() => this.#spreadTags()).observe(this.#stage);
   }
 
   get size() { return this.#size; }
@@ -116,23 +117,22 @@ export class Stage {
     [tag.high, tag.low] = [y0, y1].map((y) => `${(100 * y) / this.#size[1]}%`);
     tag.style.top = tag.high;
     tag.style.setProperty("--room", `${(100 * Math.max(x1 - x0, this.#size[0] * 0.25)) / this.#size[0]}%`);
-    tag.atTop = y0 < this.#size[1] * 0.05; // there is no room above it
     this.#tags.append(tag);
     this.#shapes.set(region.id, { shape, tag });
   }
 
-  /** Move tags that would hide one another: above the box, inside it, below it, or where they are. */
+  /** Move tags that would hide one another or leave the picture: above the box, inside it, or below it. */
   #spreadTags() {
+    const { top, bottom } = this.#tags.getBoundingClientRect();
     const placed = [];
     for (const tag of this.#tags.children) {
-      for (const place of ["", "inside", "below", ""]) {
-        tag.classList.remove("inside", "below");
-        if (place || tag.atTop) tag.classList.add(place || "inside");
-        tag.style.top = place === "below" ? tag.low : tag.high;
-        const own = tag.getBoundingClientRect();
-        if (!placed.some((other) => overlap(own, other))) break;
+      const usual = placeTag(tag, "").top < top ? "inside" : "";
+      let own;
+      for (const place of [usual, "inside", "below", usual]) {
+        own = placeTag(tag, place);
+        if (own.bottom <= bottom && !placed.some((other) => overlap(own, other))) break;
       }
-      placed.push(tag.getBoundingClientRect());
+      placed.push(own);
     }
   }
 
@@ -253,6 +253,13 @@ export class Stage {
     this.closeAsk();
     this.onAsk(task, box);
   }
+}
+
+function placeTag(tag, place) {
+  tag.classList.toggle("inside", place === "inside");
+  tag.classList.toggle("below", place === "below");
+  tag.style.top = place === "below" ? tag.low : tag.high;
+  return tag.getBoundingClientRect();
 }
 
 const overlap = (one, other) =>
