@@ -16,6 +16,7 @@ from support import kafka_broker as kafka_support
 from support.availability import require
 from support.kafka_broker import KafkaBroker
 from support.redis_server import WAYS_TO_GET_IT, RedisServer, redis_executables
+from support.warm_arno import WarmArno
 
 # Suites assert too; they deserve the same messages as test modules.
 pytest.register_assert_rewrite("contract")
@@ -39,6 +40,29 @@ def _seed_torch(seed: int) -> None:
 # pytest-randomly seeds `random` and numpy for each test, and asks installed packages for more. One
 # of them, spaCy's thinc, would import torch into every process of the suite only to seed it.
 pytest_randomly.entrypoint_reseeds = [_seed_torch]
+
+
+_SHARED = ("web_up", "warm_arno")
+"""Fixtures of a whole run that take seconds of a core to start."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first the files that share what takes long to start, then those that take long.
+
+    So few processes of a run start it, and no long test begins when the others have ended.
+    """
+    places: dict[Path, int] = {}
+    for item in items:
+        places[item.path] = min(places.get(item.path, len(_SHARED) + 1), _place(item))
+    items.sort(key=lambda item: places[item.path])
+
+
+def _place(item: pytest.Item) -> int:
+    for place, name in enumerate(_SHARED):
+        if name in getattr(item, "fixturenames", ()):
+            return place
+    return len(_SHARED) + (item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,3 +121,11 @@ def kafka_broker(_kafka_of_this_worker: KafkaBroker) -> KafkaBroker:
     """A running broker of this xdist worker; a test may kill it, the next revives it."""
     _kafka_of_this_worker.start()
     return _kafka_of_this_worker
+
+
+@pytest.fixture(scope="session")
+def warm_arno() -> Iterator[WarmArno]:
+    """`arno` commands that need torch, each in a process that need not import it again."""
+    warm = WarmArno()
+    yield warm
+    warm.close()

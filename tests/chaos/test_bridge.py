@@ -59,6 +59,7 @@ def test_judge_finds_each_planted_fault(results: list[Found], dead: list[Found],
     assert said in judged(results, dead)
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.redis
 @pytest.mark.timeout(400)

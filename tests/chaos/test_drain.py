@@ -14,7 +14,7 @@ from support.availability import require
 from support.eventually import eventually
 from support.kafka_broker import WAYS_TO_GET_IT, kafka_available
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 _CALLERS = 8
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from arno.training.world.sprites import FONT_PATH, MARGIN_PX, sprite
 from PIL import Image
-from support.arno_up import ArnoUp, arno
+from support.arno_up import arno
 from support.availability import require
-from support.redis_server import WAYS_TO_GET_IT, redis_executables
 
 pytestmark = [pytest.mark.redis, pytest.mark.model]
 
@@ -45,19 +44,11 @@ def video(tmp_path):
     return path
 
 
-@pytest.fixture
-def up(tmp_path):
-    require(redis_executables(), WAYS_TO_GET_IT)
-    up = ArnoUp(tmp_path, "--model", "tiny")
-    yield up
-    assert up.stop() == 0
-
-
-def test_events_come_in_order_with_the_boxes_of_their_own_frame(up, video, tmp_path):
+def test_events_come_in_order_with_the_boxes_of_their_own_frame(web_up, video, tmp_path):
     events = tmp_path / "events.jsonl"
     seen = tmp_path / "seen.mp4"
     words = ["--task", "OD", "--fps", str(SAMPLED_FPS), "--out", events, "--video", seen, "--track"]
-    said = arno("stream", video, *words, "--address", up.address)
+    said = arno("stream", video, *words, "--address", web_up.address)
     assert said.exit_code == 0, said.err
     lines = [json.loads(line) for line in events.read_text().splitlines()]
     assert [line["timestamp_ms"] for line in lines] == [1000 * n for n in range(SECONDS)]

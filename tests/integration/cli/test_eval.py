@@ -16,12 +16,11 @@ from arno.errors import ConfigurationError, InvalidFieldError, ModelError
 from arno.vocabulary import Task
 from click.testing import CliRunner, Result
 from PIL import Image
-from support.arno_up import start_arno
 from support.eventually import eventually
 
 pytestmark = pytest.mark.model
 
-WORLD = "world:seed=7,n=30,tasks=OD+CAPTION"
+WORLD = "world:seed=7,n=20,tasks=OD+CAPTION"
 QUICK = ("--device", "cpu", "--beams", "1", "--max-tokens", "24")
 
 
@@ -59,10 +58,12 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos.jsonl"
 
 
-def test_run_killed_and_called_again_asks_what_is_missing_and_ends_with_the_same_figures(tmp_path):
+def test_run_killed_and_called_again_asks_what_is_missing_and_ends_with_the_same_figures(
+    warm_arno, tmp_path
+):
     words = ("--data", WORLD, "--out", tmp_path / "killed", *QUICK)
     replies = tmp_path / "killed" / "predictions.jsonl"
-    process = start_arno("eval", *map(str, words), log=tmp_path / "log")
+    process = warm_arno.start("eval", *words)
     eventually(lambda: replies.exists() and b"\n" in replies.read_bytes(), timeout_s=90)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -72,7 +73,7 @@ def test_run_killed_and_called_again_asks_what_is_missing_and_ends_with_the_same
     asked = resumed["questions"]
     assert asked["from_earlier_run"] > 0
     assert asked["asked"] > 0
-    assert asked["from_earlier_run"] + asked["asked"] == whole["questions"]["asked"] == 60
+    assert asked["from_earlier_run"] + asked["asked"] == whole["questions"]["asked"] == 40
     assert resumed["figures"] == whole["figures"]
     assert json.loads((tmp_path / "killed" / "report.json").read_text()) == resumed
     assert "data:image/jpeg" in (tmp_path / "killed" / "worst.html").read_text()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,27 +29,8 @@ def place(tmp_path):
     return tmp_path
 
 
-def words(*more: str) -> list[str]:
-    base = [
-        "annotate",
-        "photos",
-        "--out",
-        "out",
-        "--no-florence",
-        "--annotator",
-        "python:mine:find",
-    ]
-    return [
-        sys.executable,
-        "-m",
-        "arno.cli",
-        *base,
-        "--format",
-        "jsonl",
-        "--shard-records",
-        "7",
-        *more,
-    ]
+FLAGS = ("--out", "out", "--no-florence", "--annotator", "python:mine:find")
+WORDS = ("annotate", "photos", *FLAGS, "--format", "jsonl", "--shard-records", "7")
 
 
 def lines(place: Path) -> int:
@@ -60,16 +38,16 @@ def lines(place: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in files)
 
 
-def test_run_killed_three_times_annotates_every_image_once(place):
+def test_run_killed_three_times_annotates_every_image_once(warm_arno, place):
     for kills in range(1, 4):
-        process = subprocess.Popen(words(), cwd=place, stderr=subprocess.DEVNULL)
+        process = warm_arno.start(*WORDS, folder=place)
         eventually(
             lambda kills=kills: lines(place) >= 10 * kills, what="records are written", timeout_s=60
         )
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    ended = subprocess.run(words(), cwd=place, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    ended = warm_arno.start(*WORDS, folder=place).result()
+    assert ended.exit_code == 0, ended.err
     records = list(Dataset(place / "out"))
     assert [one.image_id for one in records] == [f"{at:03d}.png" for at in range(IMAGES)]
     assert [one.regions[0].text for one in records] == [str(10 + at) for at in range(IMAGES)]
@@ -85,10 +63,8 @@ def test_run_killed_three_times_annotates_every_image_once(place):
         ("chat:http://127.0.0.1/v1", "needs a model"),
     ],
 )
-def test_unknown_annotator_is_refused_in_a_sentence(place, annotator, sentence):
-    ended = subprocess.run(
-        words("--annotator", annotator), cwd=place, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 2
-    assert sentence in ended.stderr
-    assert "Traceback" not in ended.stderr
+def test_unknown_annotator_is_refused_in_a_sentence(warm_arno, place, annotator, sentence):
+    ended = warm_arno.start(*WORDS, "--annotator", annotator, folder=place).result()
+    assert ended.exit_code == 2
+    assert sentence in ended.err
+    assert "Traceback" not in ended.err

@@ -15,6 +15,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "data-engine.md"
 BLOCK = re.compile(r"```sh\n(.*?)```", re.S)
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_every_command_of_the_guide_does_what_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

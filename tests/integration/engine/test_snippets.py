@@ -16,20 +16,14 @@ pytestmark = pytest.mark.model
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
-def test_snippet_that_loads_the_bundled_model_prints_regions(page):
+def test_snippet_that_loads_the_bundled_model_prints_regions(warm_arno, page):
     (snippet,) = (
         found for found in SNIPPET.findall((ROOT / page).read_text()) if "arno.load(" in found
     )
     assert len(snippet.strip().splitlines()) <= 6
-    done = subprocess.run(
-        [sys.executable, "-c", snippet],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    lines = done.stdout.splitlines()
+    done = warm_arno.run_code(snippet, folder=ROOT)
+    assert done.exit_code == 0, done.err
+    lines = done.out.splitlines()
     assert lines
     assert all("Box(x0=" in line for line in lines)
 

@@ -55,10 +55,10 @@ def collector() -> Iterator[tuple[Collector, str]]:
 
 
 class Processes:
-    """A gateway and a worker with the bundled model, as operators start them."""
+    """A gateway and a worker, as operators start them."""
 
-    def __init__(self, settings: Any, folder: Path, **variables: str) -> None:
-        self._folder = folder
+    def __init__(self, settings: Any, folder: Path, model: str, **variables: str) -> None:
+        self._folder, self._model = folder, model
         self._settings = settings
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("OTEL_")},
@@ -72,7 +72,7 @@ class Processes:
 
     def __enter__(self) -> int:
         builders.with_topics(self._settings)
-        self._start("worker", "--model", "tiny", "--device", "cpu")
+        self._start("worker", "--model", self._model, "--device", "cpu")
         self._start("gateway", "--listen", "127.0.0.1:0")
         self.line("worker", "takes jobs from")
         return int(self.line("gateway", "serving on")["port"])
@@ -129,7 +129,8 @@ def test_a_request_is_one_trace_with_every_stage(
     gateway_settings, tmp_path, collector: tuple[Collector, str]
 ) -> None:
     sink, endpoint = collector
-    processes = Processes(gateway_settings(), tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    processes = Processes(gateway_settings(), tmp_path, "tiny", **variables)
     with processes as port:
         answer = asyncio.run(ask(port))
         eventually(
@@ -166,7 +167,7 @@ def test_a_request_is_one_trace_with_every_stage(
 
 def test_a_collector_that_is_away_changes_no_answer_and_no_end(gateway_settings, tmp_path) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    processes = Processes(gateway_settings(), tmp_path, **variables)
+    processes = Processes(gateway_settings(), tmp_path, "null", **variables)
     with processes as port:
         assert asyncio.run(ask(port)).results[0].HasField("answer")
     assert processes.exit_codes == [0, 0]

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from PIL import Image
 from rich.console import Console
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900), pytest.mark.slow]
 
 SCENES = "world:seed=1,n=8,world=plain"
 

@@ -26,13 +26,14 @@ NEW = "pizza"
 
 @pytest.fixture(scope="module")
 def trained(warm_arno: WarmArno, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example of docs/training.md."""
+    """The example of examples/fine_tune, with fewer steps."""
     folder = tmp_path_factory.mktemp("lora")
     example = ROOT / "examples/fine_tune/draw_pizzas.py"
     subprocess.run([sys.executable, example, folder], check=True, capture_output=True)
     done = warm_arno(
         *("train", "--data", folder / "train.jsonl", "--out", folder / "run", "--device", "cpu"),
-        *("--lora-rank", 16, "--learning-rate", "4e-3", "--steps", 200, "--threads", 1),
+        *("--lora-rank", 16, "--learning-rate", "4e-3", "--steps", 80, "--threads", 1),
+        *("--loader-processes", 0),
     )
     assert done.exit_code == 0, done.err
     return folder

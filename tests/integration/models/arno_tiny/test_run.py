@@ -17,7 +17,7 @@ from models.arno_tiny.architecture import save
 from models.arno_tiny.recipe import Recipe, TinyRun, launch
 
 # The steps bound these tests: a busy machine makes them slow, not wrong.
-pytestmark = [pytest.mark.model, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(3600), pytest.mark.slow]
 
 RECIPE = Recipe(
     steps=4,
@@ -28,6 +28,8 @@ RECIPE = Recipe(
     evaluate_steps=1000,
     evaluate_scenes=1,
     answer_tokens_max=4,
+    # To read ahead is shown by tests of `arno train`; a loader takes seconds to start.
+    loader_processes=0,
 )
 
 
@@ -89,7 +91,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
 
 def test_the_loss_falls_on_scenes_that_come_again(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    recipe = replace(RECIPE, steps=30, dense_steps=0, repeat_every=4, learning_rate=3e-2)
+    recipe = replace(RECIPE, steps=20, batch=2, dense_steps=0, repeat_every=2, learning_rate=3e-2)
     TinyRun(tmp_path, recipe, Console(quiet=True), ProcessGroup()).train()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["answer"] for line in lines if "answer" in line]
