@@ -190,7 +190,6 @@ def main(work: Path, train: int, held_out: int, only: str | None, page: bool, **
         document = {
             "machine": machine,
             "how": {**how, "train": train, "held_out": held_out},
-            "seconds": sum(one.seconds for state in states.values() for one in state.rounds),
             "rounds": {name: [asdict(one) for one in s.rounds] for name, s in states.items()},
             "rise": {name: rise(state) for name, state in states.items()},
         }
@@ -201,20 +200,20 @@ def main(work: Path, train: int, held_out: int, only: str | None, page: bool, **
 def write_page(document: Mapping[str, Any], states: Mapping[str, State]) -> None:
     """Write the paragraph of docs/dataset.md."""
     how, machine = document["how"], document["machine"]
+    images = document["rounds"]["filters"][0]["data"]["images"]
     rises = "; ".join(
         f"{name}: region F1 {found['region_f1']:+.3f}, caption object F1 "
         f"{found['caption_object_f1']:+.3f}"
         for name, found in document["rise"].items()
     )
     text = (
-        f"Written by `python -m benchmarks.refine --page`. {how['train']} rendered scenes whose "
+        f"Written by `python -m benchmarks.refine --page`. {images} rendered scenes whose "
         "categories bear one another's names, so that arno-tiny has to learn each name from the "
         f"labels; {BOXES_DROPPED:.0%} of the boxes are dropped, {LABELS_WRONG:.0%} of the labels "
         f"are wrong, {CAPTIONS_SWAPPED:.0%} of the captions belong to other images. A round trains "
         f"{how['epochs']:g} epochs, vision frozen, seed {how['seed']}; `held-out` are "
         f"{how['held_out']} scenes that are right. The other columns compare what is trained on "
-        f"next with the hidden truth. {document['seconds'] / 60:.0f} minutes of one thread of "
-        f"{machine['processor']}, on a machine with other work.\n\n"
+        f"next with the hidden truth. One thread of {machine['processor']}.\n\n"
     )
     block = text + "\n".join(table(states)) + f"\n\nRise over all rounds: {rises}.\n"
     write_block(PAGE, "refine figures", block)
