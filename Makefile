@@ -1,7 +1,7 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help demo site test test-unit check format protos reference sync rules scaling dashboards chart tiny tiny-smoke bench \
-  chaos bridge-test fuzz ray-check k8s-check audit images kafka install tools clean observe-test image-test
+  chaos bridge-test fuzz ray-check k8s-check audit images kafka install tools clean observe-test upgrade-test image-test
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
@@ -11,6 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 jobs ?= 2
 # Benchmarks whose names hold this word; all if empty.
 only ?=
+# The release that `make upgrade-test` runs beside this tree; the newest tag if empty.
+from ?=
 # How long `make chaos` disturbs, in seconds, and the seed of its schedule.
 seconds ?= 600
 seed ?= 1
@@ -111,6 +113,9 @@ fuzz: install tools ## Give 20,000 mutated inputs to every parser and send as ma
 
 observe-test: install tools ## Break real installations under a real Prometheus: exactly the right alerts fire; writes docs/alerts-observed.md (ten minutes; `only=poison` for one).
 	PYTHONPATH=tests $(bin)/python -m observe $(if $(only),--only $(only)) --results benchmarks/results/alerts-observed.json --page docs/alerts-observed.md
+
+upgrade-test: install tools ## Run the last release beside this tree on one bus and one store; writes docs/upgrades-tested.md (two minutes; from=COMMIT for another one).
+	PYTHONPATH=tests $(bin)/python -m upgrade --page docs/upgrades-tested.md $(if $(from),--from $(from))
 
 image-test: install ## Build the gateway's image with buildah on a stand-in base and run it as a cluster would (needs root, buildah, podman, runc, debootstrap).
 	scripts/image_lab

@@ -151,7 +151,7 @@ async def test_a_third_gateway_gets_calls_within_the_age_of_connections(
     hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 
     def at(host):
-        return gateway_settings(connection_age_s=1.0, listen=f"{host}:{port}")
+        return gateway_settings(connection_age_s=0.3, listen=f"{host}:{port}")
 
     async with AsyncExitStack() as gateways:
         for host in hosts[:2]:
