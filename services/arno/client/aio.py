@@ -42,8 +42,9 @@ class AsyncClient(ClientBase):
 
     A client may be shared by the tasks of one event loop: the loop in which it is first used.
 
-    Every method raises subclasses of `arno.errors.ArnoError`. A call that fails with UNAVAILABLE is
-    retried up to four times over about six seconds; no other error is retried.
+    Every method raises subclasses of `arno.errors.ArnoError`. A call that fails with UNAVAILABLE,
+    or that reached a gateway as it stopped, is retried up to four times over about six seconds; no
+    other error is retried.
     """
 
     def __init__(

@@ -26,14 +26,15 @@ _RECEIVE_BYTES_MAX: Final = 64 * 1024 * 1024
 
 _SERVICES: Final = ("arno.api.v1.VisionService", "arno.api.v1.JobService")
 
-# Only UNAVAILABLE: AIP-194. The backoff adds up to about six seconds: a gateway that restarts is
-# back by then.
+# UNAVAILABLE: AIP-194. CANCELLED: so gRPC's server ends the calls that reach it while it stops,
+# before a gateway has seen them; a gateway's own CANCELLED forbids a retry (`gateway/status.py`).
+# The backoff adds up to about six seconds: a gateway that restarts is back by then.
 _SERVICE_CONFIG: Final = json.dumps(
     {
         # Over all addresses of a name: a headless service has one for each gateway.
         "loadBalancingConfig": [{"round_robin": {}}],
-        # No call goes to a gateway that has begun to leave: one that arrived while its server
-        # closes would end as CANCELLED. A server without the health service counts as healthy.
+        # No call goes to a gateway that has begun to leave, once that is known here. A server
+        # without the health service counts as healthy.
         "healthCheckConfig": {"serviceName": HEALTH_OF_ROUTING},
         "methodConfig": [
             {
@@ -43,7 +44,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "initialBackoff": "0.3s",
                     "maxBackoff": "4s",
                     "backoffMultiplier": 2.5,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],

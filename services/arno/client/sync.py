@@ -41,8 +41,9 @@ class Client(ClientBase):
 
     A client may be shared by threads.
 
-    Every method raises subclasses of `arno.errors.ArnoError`. A call that fails with UNAVAILABLE is
-    retried up to four times over about six seconds; no other error is retried.
+    Every method raises subclasses of `arno.errors.ArnoError`. A call that fails with UNAVAILABLE,
+    or that reached a gateway as it stopped, is retried up to four times over about six seconds; no
+    other error is retried.
     """
 
     def __init__(

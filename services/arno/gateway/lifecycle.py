@@ -140,8 +140,9 @@ class Drain:
     async def quiet(self) -> None:
         """Return once no new calls come, and after `QUIET_S_MAX` at the latest.
 
-        A call that has arrived and was not handed on when gRPC's server stops ends as CANCELLED,
-        which no client sends again. Before that it is refused as UNAVAILABLE, and goes to another
+        A call that has arrived and was not handed on when gRPC's server stops, or that arrives
+        before its client has learned of the stop, ends as CANCELLED, which only clients with our
+        service config send again. Until then it is refused as UNAVAILABLE, and goes to another
         gateway.
         """
         loop = asyncio.get_running_loop()

@@ -2,6 +2,9 @@
 
 The status is a ``google.rpc.Status`` with ``ErrorInfo`` (domain ``arno``) and, where a retry makes
 sense, ``RetryInfo``. Source: AIP-193 and AIP-194.
+
+CANCELLED carries a push-back that forbids retries: one without it is gRPC's own, of a call that
+came as a server stopped, and is worth sending again.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ logger = logging.getLogger(__name__)
 DOMAIN: Final = "arno"
 _DETAIL_CHARS_MAX: Final = 1024
 """Metadata beyond some 8 KiB is refused by clients; no sentence of ours needs more than this."""
+
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+"""Source: gRFC A6, "Pushback"."""
 
 
 class JobFailedError(Exception):
@@ -92,8 +98,11 @@ def wire_to_status(error: types_pb2.Error) -> status_pb2.Status:
 
 def wire_to_grpc(error: types_pb2.Error) -> grpc.Status:
     """Return what ``ServicerContext.abort_with_status`` takes."""
-    status: grpc.Status = rpc_status.to_status(wire_to_status(error))
-    return status
+    status = rpc_status.to_status(wire_to_status(error))
+    if status.code is grpc.StatusCode.CANCELLED:
+        status = status._replace(trailing_metadata=(*status.trailing_metadata, _NO_RETRY))
+    wired: grpc.Status = status
+    return wired
 
 
 def _known_code(number: int) -> int:

@@ -87,6 +87,14 @@ def test_code_that_this_release_does_not_know_is_unknown_and_never_ok():
         assert status.code is grpc.StatusCode.UNKNOWN
 
 
+def test_only_a_cancelled_call_forbids_its_retry():
+    def forbids(code: int) -> bool:
+        status = wire_to_grpc(types_pb2.Error(code=code, reason="R", message="m"))
+        return ("grpc-retry-pushback-ms", "-1") in status.trailing_metadata
+
+    assert [code for code in range(1, 17) if forbids(code)] == [errors.Code.CANCELLED]
+
+
 def test_long_sentence_is_cut_to_fit_into_metadata():
     error = types_pb2.Error(code=3, message="x" * 100_000, metadata={"sent": "y" * 100_000})
     assert wire_to_status(error).ByteSize() < 4096
