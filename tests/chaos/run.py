@@ -209,18 +209,23 @@ def _check_in_flight(machine: Machine, history: History) -> None:
     end_s = time.monotonic() + _QUIET_S
     for address, port in zip(machine.addresses, machine.metrics_ports, strict=True):
         # A job whose caller has gone is counted until it has been stopped.
-        while (counted := _in_flight(port)) and time.monotonic() < end_s:
+        while (counted := in_flight(_metrics(port))) and time.monotonic() < end_s:
             time.sleep(_TICK_S)
         for name, value in counted.items():
             history.leaked(f"{address} still counts {value:g} in {name}")
 
 
-def _in_flight(port: int) -> dict[str, float]:
+def _metrics(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
-        text = response.read().decode()
+        text: str = response.read().decode()
+        return text
+
+
+def in_flight(metrics: str) -> dict[str, float]:
+    """Return what a gateway's page of metrics counts as in flight, by the metric's name."""
     return {
         sample.name: sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(metrics)
         for sample in family.samples
         if sample.name in _IN_FLIGHT and sample.value > 0
     }

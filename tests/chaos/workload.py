@@ -13,7 +13,7 @@ from arno.vocabulary import ImageSize, Task, build_prompt
 from chaos.echo_engine import echo
 from PIL import Image
 
-_SIZE = ImageSize(64, 48)
+SIZE = ImageSize(64, 48)
 _TASKS = (Task.CAPTION, Task.DETAILED_CAPTION, Task.MORE_DETAILED_CAPTION, Task.OCR)
 # Bytes and their share: what travels in a record, and what goes through the blob store.
 _SIZES = ((3_000, 0.88), (150_000, 0.10), (1_000_000, 0.02))
@@ -64,7 +64,7 @@ def make_question(number: int, run: str) -> Question:
         task_id = f"q{number}-{index}"
         task = chance.choice(_TASKS)
         tasks.append(types_pb2.TaskSpec(id=task_id, task=types_pb2.Task.Value(f"TASK_{task}")))
-        answers[task_id] = echo(sha256, build_prompt(task, size=_SIZE))
+        answers[task_id] = echo(sha256, build_prompt(task, size=SIZE))
     return Question(
         number=number,
         key=f"{run}-{number}",
@@ -85,7 +85,7 @@ def _padding(chance: random.Random, run: str) -> bytes:
 
 def _picture() -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (_SIZE.width_px, _SIZE.height_px), "teal").save(buffer, "PNG")
+    Image.new("RGB", (SIZE.width_px, SIZE.height_px), "teal").save(buffer, "PNG")
     return buffer.getvalue()
 
 

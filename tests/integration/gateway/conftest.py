@@ -3,64 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
-import grpc
 import pytest
-from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
-from arno.bus import Publisher, make_admin, make_publisher
 from arno.gateway.access.api_key import new_key
 from arno.gateway.access.key_file import KeyEntry, KeyFile, TenantLimits, change_key_file
-from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
-from arno.results.gateway_store import GatewayStore
-from prometheus_client import CollectorRegistry
 from support.redis_server import RedisServer
+from support.running_gateway import RunningGateway, running
 from support.stand_in_worker import StandInWorker
-
-
-@dataclass(frozen=True, slots=True)
-class RunningGateway:
-    gateway: Gateway
-    settings: GatewaySettings
-    publisher: Publisher
-    store: GatewayStore
-    registry: CollectorRegistry
-    channel: grpc.aio.Channel
-
-    @property
-    def vision(self) -> vision_pb2_grpc.VisionServiceAsyncStub:
-        return vision_pb2_grpc.VisionServiceStub(self.channel)
-
-    @property
-    def jobs(self) -> job_pb2_grpc.JobServiceAsyncStub:
-        return job_pb2_grpc.JobServiceStub(self.channel)
-
-
-@asynccontextmanager
-async def running(
-    settings: GatewaySettings, gateway_id: str = "one"
-) -> AsyncIterator[RunningGateway]:
-    admin = make_admin(settings)
-    admin.ensure_topics()
-    admin.close()
-    publisher = make_publisher(settings)
-    store = GatewayStore(settings, gateway=gateway_id)
-    registry = CollectorRegistry()
-    gateway = Gateway(
-        settings,
-        publisher=publisher,
-        store=store,
-        registry=registry,
-    )
-    await gateway.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
-            yield RunningGateway(gateway, settings, publisher, store, registry, channel)
-    finally:
-        await gateway.stop()
 
 
 @pytest.fixture

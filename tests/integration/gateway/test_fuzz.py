@@ -6,9 +6,8 @@ import grpc
 import pytest
 from fuzz.calls import CallFuzzer
 from support.gateway_calls import infer_request
+from support.running_gateway import RunningGateway
 from support.stand_in_worker import StandInWorker
-
-from .conftest import RunningGateway
 
 pytestmark = pytest.mark.redis
 
