@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import pytest_randomly
+import pytest_timeout
 from hypothesis import settings
 from support import kafka_broker as kafka_support
 from support.availability import require
+from support.eventually import Patience
 from support.kafka_broker import KafkaBroker
 from support.redis_server import WAYS_TO_GET_IT, RedisServer, redis_executables
 from support.warm_arno import WarmArno
@@ -63,6 +68,36 @@ def _place(item: pytest.Item) -> int:
         if name in getattr(item, "fixturenames", ()):
             return place
     return len(_SHARED) + (item.get_closest_marker("slow") is None)
+
+
+_LOOK_AT_LOAD_S = 10.0
+
+
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    """Count the time limit of a test in seconds of a machine with a free core."""
+    if settings.method != "signal" or threading.current_thread() is not threading.main_thread():
+        # pytest-timeout's own timer.
+        return None
+    patience = Patience(settings.timeout)
+
+    def wait_on() -> None:
+        signal.setitimer(signal.ITIMER_REAL, min(_LOOK_AT_LOAD_S, patience.left_s))
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True
+        if patience.spend():
+            wait_on()
+        else:
+            pytest_timeout.timeout_sigalrm(item, settings)
+
+    def cancel() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    item.cancel_timeout = cancel  # type: ignore[attr-defined]  # what pytest-timeout calls
+    signal.signal(signal.SIGALRM, ring)
+    wait_on()
+    return True
 
 
 @pytest.fixture(scope="module", autouse=True)

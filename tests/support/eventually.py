@@ -1,7 +1,8 @@
 """Waiting for something to become true, with a deadline: the one place that may sleep.
 
 Deadlines are in seconds of a machine with a free core. Where more threads want to run than there
-are cores, every second counts as much less: a slow answer of a busy machine is no failure.
+are cores, every second counts as much less: a slow answer of a busy machine is no failure. The time
+limits of whole tests count likewise (``tests/conftest.py``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-class _Patience:
+class Patience:
     """How much is left of a deadline, in seconds of a machine with a free core."""
 
     def __init__(self, seconds: float) -> None:
@@ -46,7 +47,7 @@ def eventually(
         interval_s: Pause between calls.
         what: The rule in words, for the failure message.
     """
-    patience = _Patience(timeout_s)
+    patience = Patience(timeout_s)
     while True:
         value = probe()
         if value:
@@ -68,11 +69,11 @@ def once_it_reaches(
             take any time as long as it advances.
         interval_s: Pause between calls.
     """
-    last, patience = count(), _Patience(stalled_s)
+    last, patience = count(), Patience(stalled_s)
     while last < wanted:
         now = count()
         if now > last:
-            last, patience = now, _Patience(stalled_s)
+            last, patience = now, Patience(stalled_s)
         elif not patience.spend():
             raise AssertionError(f"stalled for {stalled_s:g} s at {last}, before {wanted}")
         time.sleep(interval_s)
@@ -86,7 +87,7 @@ async def eventually_async(
     what: str = "",
 ) -> Value:
     """Do what ``eventually`` does, with a probe that is awaited."""
-    patience = _Patience(timeout_s)
+    patience = Patience(timeout_s)
     while True:
         value = await probe()
         if value:
