@@ -34,6 +34,10 @@ REFUSED = {
         infer_request(content=images.png_bomb()),
         ("LIMIT_EXCEEDED", "image.content"),
     ),
+    "2,100 scans of 700 x 700 pixels": (
+        infer_request(content=images.scan_bomb(700, 2100)),
+        ("LIMIT_EXCEEDED", "image.content"),
+    ),
     "an image above the limit": (
         infer_request(content=images.png() + bytes(16 * 1024 * 1024)),
         ("LIMIT_EXCEEDED", "image.content"),

@@ -8,6 +8,7 @@ import pytest
 import redis
 from arno.api.v1 import job_pb2
 from arno.bus.v1.records_pb2 import JobRecord
+from arno.engine import PreparedImage
 from arno.results.worker_store import WorkerStore
 from arno.vocabulary import JobState
 from arno.worker.settings import WorkerSettings
@@ -132,4 +133,30 @@ def test_worker_that_is_told_to_leave_in_a_step_without_end_has_died_at_what_it_
         eventually(lambda: deaths(record) == 1)
         lets_go.set()
     assert stalls.is_set()
+    assert deaths(record) == 1
+
+
+def test_worker_that_is_told_to_leave_while_an_image_is_prepared_without_end_has_died_at_it(
+    worker_settings: WorkerSettings,
+    client: JobClient,
+    gate: Path,
+    deaths: Callable[[JobRecord], int],
+) -> None:
+    lets_go = threading.Event()
+    changes = {"drain_s": 0.1, "step_stall_s": 0.2}
+    with RunningWorker(worker_settings.model_copy(update=changes), gate) as running:
+        prepare = running.engine.prepare
+
+        def stall(content: bytes) -> PreparedImage:
+            lets_go.wait(60)
+            return prepare(content)
+
+        running.engine.prepare = stall  # type: ignore[method-assign]  # the fault under test
+        record = job_record()
+        client.submit(record)
+        eventually(running.worker.not_alive, what="the probe has found it")
+        assert "an image has been in preparation" in running.worker.not_alive()[0]
+        running.worker.stop()
+        eventually(lambda: deaths(record) == 1)
+        lets_go.set()
     assert deaths(record) == 1
