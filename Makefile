@@ -128,7 +128,7 @@ k8s-check: install tools ## Check each component on each overlay, each pair of c
 	scripts/install_test_tools kubernetes
 	$(bin)/python scripts/check_manifests.py --all
 
-audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX), and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
+audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX) and its licences in dist/licences.md, and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
 	$(bin)/python scripts/audit.py
 
 .PHONY: pins

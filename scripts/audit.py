@@ -7,7 +7,8 @@ checks are not part of it. The two programs live in an environment of their own,
 - pip-audit asks the advisories of PyPI about ``dist/shipped.txt``. Where they cannot be reached it
   would report success for what it skipped; ``--strict`` makes that a failure, and so do we.
 
-With ``--sbom`` the first is all that is done.
+``dist/licences.md`` lists the licence of each; one that may not ship ends the run. With ``--sbom``
+the bill and this list are all that is done.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from licences import licences, page, refused, summary
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +29,7 @@ TOOLS = ROOT / ".tools" / "audit"
 DIST = ROOT / "dist"
 SBOM = DIST / "sbom.cdx.json"
 PINS = DIST / "shipped.txt"
+LICENCES = DIST / "licences.md"
 
 
 def main() -> int:
@@ -36,11 +39,13 @@ def main() -> int:
     shipped = closure("arno", frozenset({"all"}))
     write_sbom(shipped)
     print(f"audit: {SBOM.relative_to(ROOT)} names {len(shipped)} packages")  # noqa: T201
+    if list_licences(shipped):
+        return 1
     if "--sbom" in sys.argv[1:]:
         return 0
     pins = sorted(f"{name}=={version}" for name, version in shipped.items() if name != "arno")
     PINS.write_text("".join(f"{pin}\n" for pin in pins))
-    command = [TOOLS / "bin" / "pip-audit", "--strict", "--no-deps", "--disable-pip"]
+    command = [*tool("pip_audit"), "--strict", "--no-deps", "--disable-pip"]
     command += ["--progress-spinner", "off", "--requirement", PINS]
     code = subprocess.run(command, check=False).returncode
     if code:
@@ -62,6 +67,11 @@ def install_tools() -> None:
     subprocess.run(command, check=True)
 
 
+def tool(module: str) -> list[str | Path]:
+    """Return the words that run one of the two: their scripts name the folder they were made in."""
+    return [TOOLS / "bin" / "python", "-m", module]
+
+
 def closure(name: str, extras: frozenset[str]) -> dict[str, str]:
     """Return name to version of a package, with its extras, and all that they need."""
     found: dict[str, str] = {}
@@ -80,6 +90,17 @@ def closure(name: str, extras: frozenset[str]) -> dict[str, str]:
     return found
 
 
+def list_licences(shipped: dict[str, str]) -> list[str]:
+    """Write the list of licences, and return what may not ship."""
+    found = licences(shipped)
+    LICENCES.write_text(page(found))
+    print(f"audit: {LICENCES.relative_to(ROOT)}: {summary(found)}")  # noqa: T201
+    faults = refused(found)
+    for fault in faults:
+        sys.stderr.write(f"audit: this licence may not ship: {fault}\n")
+    return faults
+
+
 def canonical(name: str) -> str:
     """Return a package's name in the one spelling that all of its spellings stand for."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -87,7 +108,7 @@ def canonical(name: str) -> str:
 
 def write_sbom(shipped: dict[str, str]) -> None:
     """Describe the environment, and keep what ships."""
-    command = [TOOLS / "bin" / "cyclonedx-py", "environment", "--output-reproducible"]
+    command = [*tool("cyclonedx_py"), "environment", "--output-reproducible"]
     command += ["--pyproject", ROOT / "pyproject.toml", sys.executable]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     SBOM.write_text(json.dumps(reduced(json.loads(done.stdout), shipped), indent=2) + "\n")
