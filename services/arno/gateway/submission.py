@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from arno.bus.ports import Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.gateway.backlog import predicted_cost
+from arno.gateway.fair_slots import FairSlots
 from arno.gateway.idempotency import Claim, OncePublisher
 from arno.gateway.lifecycle import BackgroundTasks
 from arno.gateway.settings import GatewaySettings
@@ -23,6 +25,9 @@ from arno.results.jobs import JobSnapshot, JobTerms
 from arno.vocabulary import DEFAULT_TENANT, Lane
 from arno.vocabulary.job_id import new_job_id
 from arno.vocabulary.wire import lane_to_wire, spec_to_wire
+
+_UPLOADS_MAX: Final = 4
+"""Large images that are sent to the store at once: Redis does their parts before other commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class Submitter:
         # The store's: deadlines mean the same moment to every process.
         self._clock = store.clock
         self._stored_bytes_max = stored_bytes_max
+        self._uploads = FairSlots(_UPLOADS_MAX, tenant_share=settings.tenant_open_share)
         self._on_published = on_published
         self._once = OncePublisher(
             store,
@@ -167,12 +173,14 @@ class Submitter:
         if size_bytes <= self._settings.inline_image_bytes_max:
             record.inline_image = request.content
         else:
-            sha256 = await self._store.blobs.put(
-                request.content,
-                time_to_live_s=self._blob_life_s(submission, record.deadline_at_ms),
-                tenant=record.tenant,
-                stored_bytes_max=self._stored_bytes_max(record.tenant),
-            )
+            async with self._uploads.hold(record.tenant):
+                sha256 = await self._store.blobs.put(
+                    request.content,
+                    time_to_live_s=self._blob_life_s(submission, record.deadline_at_ms),
+                    tenant=record.tenant,
+                    stored_bytes_max=self._stored_bytes_max(record.tenant),
+                    sha256=request.image.sha256,
+                )
             record.blob.CopyFrom(BlobReference(sha256=sha256, size_bytes=size_bytes))
         key = spread_key_of(record.tenant)
         return Record(submission.lane, record.SerializeToString(), trace_headers(), spread_key=key)

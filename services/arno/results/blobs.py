@@ -1,25 +1,38 @@
 """Large images in the result store: put there once, and counted for each tenant that sends them.
 
-Stands alone: the jobs of ``gateway_store`` do not depend on it.
+An image travels in parts. Redis does one command after another, and with ``appendfsync always`` it
+writes each to the disk before the next: 16 MiB at once would hold up every caller's job.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import uuid
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, ResponseError
 
 from arno.bus.v1.records_pb2 import BlobReference
-from arno.errors import QuotaExceededError
-from arno.results.connection import translated
+from arno.errors import BackendUnavailableError, QuotaExceededError
+from arno.results.connection import REDIS_FAULTS, translated
 from arno.results.keys import KeySpace
 from arno.results.scripts import script_text
 from arno.vocabulary import DEFAULT_TENANT
 
+logger = logging.getLogger(__name__)
+
 _RETRY_DELAY_S: Final = 60.0
 """What a tenant stores is counted by the minute in which it expires."""
+
+PART_BYTES: Final = 256 * 1024
+"""Takes Redis about a millisecond beside the disk's own time."""
+
+_UPLOAD_LIFE_S: Final = 600
+"""Longer than any upload takes; a gateway that dies leaves its upload behind for so long."""
 
 
 def stored_bytes_error(wanted_bytes: int, stored_bytes_max: int | None) -> QuotaExceededError:
@@ -37,6 +50,7 @@ class BlobWriter:
 
     def __init__(self, client: Redis, keys: KeySpace, connections: asyncio.Semaphore) -> None:
         """Take the client of commands, the key space, and what callers queue for."""
+        self._client = client
         self._keys = keys
         self._connections = connections
         self._script = client.register_script(script_text("put_blob"))
@@ -48,6 +62,7 @@ class BlobWriter:
         time_to_live_s: int,
         tenant: str = DEFAULT_TENANT,
         stored_bytes_max: int | None = None,
+        sha256: str = "",
     ) -> str:
         """Store an image for at least the given time; return its key: SHA-256, in hex.
 
@@ -56,31 +71,72 @@ class BlobWriter:
             time_to_live_s: How long it is needed, from now.
             tenant: Who sends it.
             stored_bytes_max: Most bytes that this tenant may store; None: no limit.
+            sha256: Its digest where the caller has it.
 
         Raises:
             QuotaExceededError: It would store more.
-            BackendUnavailableError: The store does not answer, or is full.
+            BackendUnavailableError: The store does not answer, is full, or lost a part. Retryable.
         """
         # Hashing 16 MiB takes tens of milliseconds, and lets other threads run.
-        digest = await asyncio.to_thread(hashlib.sha256, content)
-        sha256 = digest.hexdigest()
+        sha256 = sha256 or (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
         keys = [self._keys.blob(sha256), self._keys.stored(tenant)]
         facts = (1000 * time_to_live_s, sha256, len(content), stored_bytes_max or 0)
-        async with self._connections:
-            with translated(f"keep image {sha256}"):
-                # Asked without the content first: an image that is there is not sent again.
-                reply: Any = await self._script(keys=keys, args=facts)
-                if reply == [0]:
-                    reply = await self._script(keys=keys, args=(*facts, content))
+        with translated(f"keep image {sha256}"):
+            # Asked without the content first: an image that is there is not sent again.
+            reply = await self._run(keys, facts)
+            if reply == [0]:
+                reply = await self._send(keys, facts, content)
         if reply[0] < 0:
             raise stored_bytes_error(reply[1], stored_bytes_max)
+        if reply == [0]:
+            raise BackendUnavailableError("the result store lost an image", backend="redis")
         return sha256
+
+    async def _send(self, keys: list[str], facts: tuple[int | str, ...], content: bytes) -> Any:
+        """Send the content, and run the script with it; return the script's reply."""
+        if len(content) <= PART_BYTES:
+            return await self._run(keys, (*facts, content))
+        upload = self._keys.upload(uuid.uuid4().hex)
+        try:
+            await self._upload(upload, content)
+            return await self._run([*keys, upload], facts)
+        except NoPermissionError as error:
+            # Rights of a user that were written before images travelled in parts.
+            logger.warning("an image of %d bytes is sent at once: %s", len(content), error)
+            await self._discard(upload)
+        except (ResponseError, asyncio.CancelledError):
+            # The store is full and needs the room now, or the caller has left.
+            await self._discard(upload)
+            raise
+        return await self._run(keys, (*facts, content))
+
+    async def _discard(self, upload: str) -> None:
+        with suppress(*REDIS_FAULTS):
+            await self._do("DEL", upload)
+
+    async def _upload(self, upload: str, content: bytes) -> None:
+        view = memoryview(content)
+        last = len(content) - 1
+        await self._do("SET", upload, b"", "PX", 1000 * _UPLOAD_LIFE_S)
+        # The last byte first makes the string as long as it will be: one that grows is copied.
+        await self._do("SETRANGE", upload, last, view[last:])
+        for start in range(0, len(content), PART_BYTES):
+            await self._do("SETRANGE", upload, start, view[start : start + PART_BYTES])
+
+    async def _do(self, *command: str | int | bytes | memoryview) -> None:
+        # Without types in the library.
+        execute: Any = self._client.execute_command
+        async with self._connections:
+            await execute(*command)
+
+    async def _run(self, keys: list[str], arguments: tuple[int | str | bytes, ...]) -> Any:
+        async with self._connections:
+            return await self._script(keys=keys, args=arguments)
 
     async def keep(self, blob: BlobReference, *, time_to_live_s: int, tenant: str) -> bool:
         """Return whether an image is stored, and keep it for at least the given time if so."""
         keys = [self._keys.blob(blob.sha256), self._keys.stored(tenant)]
         facts = (1000 * time_to_live_s, blob.sha256, blob.size_bytes, 0)
-        async with self._connections:
-            with translated(f"keep image {blob.sha256}"):
-                reply: Any = await self._script(keys=keys, args=facts)
+        with translated(f"keep image {blob.sha256}"):
+            reply = await self._run(keys, facts)
         return bool(reply == [1])

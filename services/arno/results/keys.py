@@ -11,6 +11,8 @@ arno:idempotency:{tenant}:{k}  string as its job              gateways: claim, f
 arno:done:{gateway}            stream 600 s after its newest  every script that changes a job
                                       entry; 10,000 entries
 arno:blob:{sha256}             string as its writer asks      gateways: blobs.put
+arno:upload:{number}           string 600 s, or until it is a gateways: blobs.put
+                                      blob
 arno:stored:{tenant}           hash   the last of what it     gateways: claim, put_blob, forget;
                                       counts                  workers: finish
 arno:since                     string 30 days after a gateway gateways: ping, is_newer_than
@@ -169,3 +171,7 @@ class KeySpace:
     def blob(self, sha256: str) -> str:
         """Return the key of the content with this digest."""
         return f"{self.prefix}:blob:{sha256}"
+
+    def upload(self, number: str) -> str:
+        """Return the key of a content that is being sent in parts."""
+        return f"{self.prefix}:upload:{number}"

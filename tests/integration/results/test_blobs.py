@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 
 import pytest
 import redis
+from arno.errors import BackendUnavailableError
+from arno.results.blobs import PART_BYTES, BlobWriter
 from arno.results.worker_store import WorkerStore
+from redis.exceptions import NoPermissionError
 from support.stored_jobs import StoreFactory
 
 pytestmark = pytest.mark.redis
+
+LARGE = os.urandom(2 * PART_BYTES + 12_345)
+
+
+def parts_sent(raw: redis.Redis) -> int:
+    return int(raw.info("commandstats").get("cmdstat_setrange", {"calls": 0})["calls"])
+
+
+def uploads(raw: redis.Redis, prefix: str) -> list[bytes]:
+    return list(raw.scan_iter(f"{prefix}:upload:*"))
 
 
 async def test_blob_lives_as_long_as_its_longest_wish_and_is_checked(
@@ -60,3 +75,90 @@ async def test_blob_takes_the_place_of_a_foreign_value(
     raw.rpush(f"{unique_prefix}:blob:{name}", "foreign")
     await store.blobs.put(b"image", time_to_live_s=60)
     assert worker.get_blob(name) == b"image"
+
+
+async def test_large_image_is_sent_in_parts_that_leave_room_for_other_callers(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store = await new_store("g1")
+    before = parts_sent(raw)
+    name = await store.blobs.put(LARGE, time_to_live_s=600)
+    # The first makes room for all of them.
+    assert parts_sent(raw) - before == 1 + math.ceil(len(LARGE) / PART_BYTES)
+    assert worker.get_blob(name) == LARGE
+    assert 590_000 < raw.pttl(f"{unique_prefix}:blob:{name}") <= 600_000
+    assert uploads(raw, unique_prefix) == []
+
+
+async def test_of_two_uploads_of_one_image_the_first_counts_and_the_longer_wish_wins(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store = await new_store("g1")
+    puts = [store.blobs.put(LARGE, time_to_live_s=life_s) for life_s in (60, 600, 60)]
+    (name,) = set(await asyncio.gather(*puts))
+    assert worker.get_blob(name) == LARGE
+    assert raw.pttl(f"{unique_prefix}:blob:{name}") > 60_000
+    assert uploads(raw, unique_prefix) == []
+
+
+async def test_upload_that_the_store_lost_in_between_is_no_image(
+    new_store: StoreFactory,
+    raw: redis.Redis,
+    unique_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, upload = await new_store("g1"), BlobWriter._upload
+
+    async def emptied_in_between(self: BlobWriter, key: str, content: bytes) -> None:
+        await upload(self, key, content)
+        raw.delete(key)
+        raw.setrange(key, len(content) - 1, content[-1:])
+
+    monkeypatch.setattr(BlobWriter, "_upload", emptied_in_between)
+    with pytest.raises(BackendUnavailableError, match="lost an image"):
+        await store.blobs.put(LARGE, time_to_live_s=60)
+    assert list(raw.scan_iter(f"{unique_prefix}:blob:*")) == uploads(raw, unique_prefix) == []
+
+
+async def test_upload_whose_caller_leaves_is_removed_at_once(
+    new_store: StoreFactory,
+    raw: redis.Redis,
+    unique_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, upload = await new_store("g1"), BlobWriter._upload
+    sent, never = asyncio.Event(), asyncio.Event()
+
+    async def stalls(self: BlobWriter, key: str, content: bytes) -> None:
+        await upload(self, key, content)
+        sent.set()
+        await never.wait()
+
+    monkeypatch.setattr(BlobWriter, "_upload", stalls)
+    putting = asyncio.create_task(store.blobs.put(LARGE, time_to_live_s=60))
+    await sent.wait()
+    assert len(uploads(raw, unique_prefix)) == 1
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert uploads(raw, unique_prefix) == []
+
+
+async def test_user_who_may_not_send_parts_sends_the_whole(
+    new_store: StoreFactory,
+    worker: WorkerStore,
+    raw: redis.Redis,
+    unique_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, do = await new_store("g1"), BlobWriter._do
+
+    async def forbidden(self: BlobWriter, *command: str | int | bytes | memoryview) -> None:
+        if command[0] == "SETRANGE":
+            raise NoPermissionError("this user has no permissions to run the 'setrange' command")
+        await do(self, *command)
+
+    monkeypatch.setattr(BlobWriter, "_do", forbidden)
+    name = await store.blobs.put(LARGE, time_to_live_s=60)
+    assert worker.get_blob(name) == LARGE
+    assert uploads(raw, unique_prefix) == []
