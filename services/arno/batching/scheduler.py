@@ -5,11 +5,13 @@ that tenant to the oldest sequence. Sequences are seen through `Schedulable` onl
 queue withdraws those that were cancelled or whose deadline has come.
 """
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from arno.batching.fairness import FairShares, LanePolicy
+from arno.batching.reserve import SlotReserve
 
 
 class Schedulable(Protocol):
@@ -46,10 +48,15 @@ class Budget:
     Attributes:
         count_max: Most sequences.
         size_max: Largest total size; a single sequence may be larger, for it must run too.
+        slots: Of the engine, free or not; of these a tenant leaves some to others. None: no
+            tenant leaves any.
+        started: Sequences that have started and not ended, by tenant.
     """
 
     count_max: int
     size_max: float = float("inf")
+    slots: int | None = None
+    started: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -63,18 +70,25 @@ class _Lane(Generic[Work]):
         """Return when the first sequence of a tenant's queue arrived."""
         return self.queues[tenant][0].arrived_s
 
-    def next(self) -> Work:
-        """Return the oldest sequence of the tenant that was charged least."""
-        tenant = min(self.queues, key=lambda name: (self.tenants.spent(name), self.oldest_s(name)))
+    def next(self, may_start: Callable[[str], bool]) -> Work:
+        """Return the oldest sequence of the tenant that was charged least, of those that may."""
+        ready = filter(may_start, self.queues)
+        tenant = min(ready, key=lambda name: (self.tenants.spent(name), self.oldest_s(name)))
         return self.queues[tenant][0]
 
 
 class Scheduler(Generic[Work]):
     """Sequences that wait, and the rule by which they leave. Not thread-safe, but for `len`."""
 
-    def __init__(self, policy: LanePolicy) -> None:
-        """Start empty."""
+    def __init__(self, policy: LanePolicy, *, reserve_share: float = 0.0) -> None:
+        """Start empty.
+
+        Args:
+            policy: How lanes share.
+            reserve_share: Largest part of the slots that one tenant leaves to the others.
+        """
         self._policy = policy
+        self._reserve = SlotReserve(reserve_share)
         self._lanes: dict[str, _Lane[Work]] = {}
         self._shares = FairShares()
         self._count = 0
@@ -103,30 +117,63 @@ class Scheduler(Generic[Work]):
         self._count -= 1
 
     def schedule(self, budget: Budget, now_s: float) -> list[Work]:
-        """Take out the group that starts next; empty where nothing waits."""
+        """Take out the group that starts next; empty where nothing may start."""
         group: list[Work] = []
         size = 0.0
-        while self._count and len(group) < budget.count_max:
-            work = self._next(now_s)
+        started = Counter(budget.started)
+        may_start = self._rule(budget, started, now_s)
+        while len(group) < budget.count_max:
+            work = self._next(now_s, may_start)
+            if work is None:
+                break
             size += work.size
             if group and size > budget.size_max:
                 break  # skipping it for a smaller one would overtake it
             self._charge(work)
             self.withdraw(work)
+            started[work.tenant] += 1
             group.append(work)
         return group
 
-    def _next(self, now_s: float) -> Work:
+    def any_may_start(self, budget: Budget, now_s: float) -> bool:
+        """Return whether `schedule` would return anything."""
+        may_start = self._rule(budget, Counter(budget.started), now_s)
+        return any(map(may_start, self._tenants()))
+
+    def _rule(self, budget: Budget, started: Counter[str], now_s: float) -> Callable[[str], bool]:
+        """Return whether a tenant, of those in `started` and those that wait, may start one more.
+
+        The rule follows `started` as that changes.
+        """
+        slots = budget.slots
+        if slots is None:
+            return lambda tenant: True
+        counts = started.copy()
+        for lane in self._lanes.values():
+            counts.update({tenant: len(queue) for tenant, queue in lane.queues.items()})
+        self._reserve.note(counts, now_s)
+        return lambda tenant: started[tenant] < self._reserve.most(tenant, slots)
+
+    def _tenants(self) -> Iterator[str]:
+        return (tenant for lane in self._lanes.values() for tenant in lane.queues)
+
+    def _next(self, now_s: float, may_start: Callable[[str], bool]) -> Work | None:
         """Return the oldest sequence of the best tenant of the lane with the best claim."""
-        return self._lanes[min(self._waiting(), key=lambda lane: self._claim(lane, now_s))].next()
+        lanes = [name for name in self._waiting() if any(map(may_start, self._lanes[name].queues))]
+        if not lanes:
+            return None
+        chosen = min(lanes, key=lambda lane: self._claim(lane, now_s, may_start))
+        return self._lanes[chosen].next(may_start)
 
     def _waiting(self) -> list[str]:
         return [name for name, lane in self._lanes.items() if lane.queues]
 
-    def _claim(self, name: str, now_s: float) -> tuple[float, float]:
+    def _claim(
+        self, name: str, now_s: float, may_start: Callable[[str], bool]
+    ) -> tuple[float, float]:
         """Return a lane's claim to the next turn: the lowest wins."""
         lane = self._lanes[name]
-        oldest_s = min(map(lane.oldest_s, lane.queues))
+        oldest_s = min(map(lane.oldest_s, filter(may_start, lane.queues)))
         credit = self._policy.ageing_per_s * (now_s - oldest_s)
         return self._shares.spent(name) - credit, oldest_s
 

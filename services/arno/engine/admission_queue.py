@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +45,14 @@ class AdmissionQueue:
     """Sequences before they decode. The engine's thread only, but for `queued_count`."""
 
     def __init__(
-        self, images: ImageStage, *, positions: int, group_max: int, size_max: int, ahead: int = 0
+        self,
+        images: ImageStage,
+        *,
+        positions: int,
+        group_max: int,
+        size_max: int,
+        ahead: int = 0,
+        reserve_share: float = 0.0,
     ) -> None:
         """Start empty.
 
@@ -55,6 +63,7 @@ class AdmissionQueue:
             size_max: Largest total size of all sequences from their encoding to their end.
             ahead: Sequences whose images may be encoded before there is a slot for them. With any,
                 sequences also join in larger groups.
+            reserve_share: Largest part of the slots that one tenant leaves to the others.
         """
         self._images = images
         self._positions = positions
@@ -62,7 +71,8 @@ class AdmissionQueue:
         self._size_max = size_max
         self._ahead = ahead
         self._held_back = 0
-        self._scheduler: Scheduler[Sequence] = Scheduler(LanePolicy())
+        self._reserve_share = reserve_share
+        self._scheduler = self._new_scheduler()
         self._encoding: list[Sequence] = []
         self._ready: list[Sequence] = []
 
@@ -86,12 +96,13 @@ class AdmissionQueue:
         sequence.stage = SequenceStage.QUEUED
         self._scheduler.admit(sequence)
 
-    def budget(self, running: list[Sequence], limit: int) -> Budget | None:
+    def budget(self, running: list[Sequence], limit: int, now_s: float) -> Budget | None:
         """Return what may leave the queue now; None where nothing may.
 
         Args:
             running: The sequences that decode.
             limit: Most sequences that decode together.
+            now_s: Monotonic seconds.
         """
         if self.encoding or not self.queued_count:
             return None
@@ -101,7 +112,11 @@ class AdmissionQueue:
             return None
         size = self._size_max - sum(sequence.size for sequence in in_flight)
         # A single sequence may be larger than the limit: it must run too.
-        return Budget(count, size) if size > 0 or not in_flight else None
+        if size <= 0 and in_flight:
+            return None
+        started = Counter(sequence.tenant for sequence in in_flight)
+        budget = Budget(count, size, limit + self._ahead, started)
+        return budget if self._scheduler.any_may_start(budget, now_s) else None
 
     def encode(self, budget: Budget, now_s: float) -> None:
         """Take the next group off the queue and start to encode its images."""
@@ -190,9 +205,12 @@ class AdmissionQueue:
     def close(self) -> None:
         """Forget all sequences, once the images that are being encoded are done."""
         self._images.close()
-        self._scheduler = Scheduler(LanePolicy())
+        self._scheduler = self._new_scheduler()
         self._encoding.clear()
         self._ready.clear()
+
+    def _new_scheduler(self) -> Scheduler[Sequence]:
+        return Scheduler(LanePolicy(), reserve_share=self._reserve_share)
 
     def _accept(self, sequence: Sequence, images: EncodedImages) -> Exception | None:
         """Give a sequence its encoded image; return the error where it cannot be decoded."""

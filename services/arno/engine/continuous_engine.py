@@ -105,6 +105,7 @@ class ContinuousEngine:
             size_max=settings.batch_tokens_max,
             # Kernels of a GPU are queued, so that it encodes while the host decodes and joins.
             ahead=self._group_max if device.type == "cuda" else 0,
+            reserve_share=settings.tenant_reserve_share,
         )
         self._pool = DecodePool(decoder, limits, kinds, make_launcher)
         self._scorer = AnswerScorer(checkpoint.network, decoder, kinds.location_ids)
@@ -221,7 +222,8 @@ class ContinuousEngine:
         Where images are encoded beside decoding, a new group has begun when this returns.
         """
         self._take_encoded(wait=False)
-        budget = self._queue.budget(self._pool.sequences, self._limit.value)
+        now_s = self._clock.monotonic_s()
+        budget = self._queue.budget(self._pool.sequences, self._limit.value, now_s)
         if budget is not None and self._images.overlaps:
             self._encode(budget)
             budget = None

@@ -49,6 +49,13 @@ class EngineSettings(Settings):
     batch_sequences_max: int = Field(
         16, ge=1, le=4096, description="Most sequences that decode together."
     )
+    tenant_reserve_share: float = Field(
+        0.5,
+        ge=0.0,
+        lt=1.0,
+        description="Largest part of `batch_sequences_max` that one tenant leaves free for what "
+        "others needed in the last 10 s; 0: none. A tenant that is alone has all of it.",
+    )
     batch_tokens_max: int = Field(
         32768,
         ge=1,

@@ -144,24 +144,24 @@ def test_a_full_batch_is_passed_over_and_a_lack_of_memory_is_not(queue):
 def test_no_more_sequences_are_encoded_than_may_decode_together(queue):
     """Each is of size 12: 12 tokens are expected, of one beam."""
     first, second = sequence("first", GREEDY), sequence("second", GREEDY)
-    assert queue.budget([], 4) is None, "nothing waits"
+    assert queue.budget([], 4, 0.0) is None, "nothing waits"
     queue.add(first)
-    assert queue.budget([], 4) == Budget(4, 100)
-    assert queue.budget([], 40) == Budget(GROUP_MAX, 100)
-    assert queue.budget([second], 4) == Budget(3, 88)
-    assert queue.budget([second], 1) is None
+    assert queue.budget([], 4, 0.0) == Budget(4, 100, 4)
+    assert queue.budget([], 40, 0.0) == Budget(GROUP_MAX, 100, 40)
+    assert queue.budget([second], 4, 0.0) == Budget(3, 88, 4, {second.tenant: 1})
+    assert queue.budget([second], 1, 0.0) is None
     encode(queue, second)
     queue.add(sequence("third", GREEDY))
-    assert queue.budget([], 4) == Budget(3, 88), "one is ready"
+    assert queue.budget([], 4, 0.0) == Budget(3, 88, 4, {second.tenant: 1}), "one is ready"
     queue.encode(Budget(1), 0.0)
-    assert queue.budget([], 4) is None, "a group is being encoded"
+    assert queue.budget([], 4, 0.0) is None, "a group is being encoded"
 
 
 def test_sequences_too_large_for_all_memory_run_one_at_a_time(queue):
     huge = sequence("huge", dataclasses.replace(BEAMS, num_beams=9))  # of size 108
     queue.add(sequence("waits"))
-    assert queue.budget([huge], 4) is None
-    assert queue.budget([], 4) is not None
+    assert queue.budget([huge], 4, 0.0) is None
+    assert queue.budget([], 4, 0.0) is not None
 
 
 def test_sequences_that_come_back_from_a_batch_go_first(queue):
