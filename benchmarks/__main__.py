@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.ask import Serving
+from benchmarks.attacks import ATTACKS
 from benchmarks.comparison import Plan, compare
 from benchmarks.engines import ENGINES
 from benchmarks.fairness import measure_fairness
@@ -184,8 +185,12 @@ def _stages(arguments: argparse.Namespace) -> None:
 
 
 def _hostile(arguments: argparse.Namespace) -> None:
-    result = measure_hostile(seconds=arguments.seconds, only=arguments.only)
-    _write(result, arguments.out)
+    if not any(arguments.only in name for name in ATTACKS):
+        sys.exit(f"--only: no attack's name holds {arguments.only!r}: {', '.join(ATTACKS)}")
+    before = arguments.out / "hostile.json"
+    known = json.loads(before.read_text())["runs"] if before.exists() else []
+    for result in measure_hostile(seconds=arguments.seconds, only=arguments.only, known=known):
+        _write(result, arguments.out)
     sys.stdout.write(hostile_table(result) + "\n")
 
 

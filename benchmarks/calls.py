@@ -43,6 +43,7 @@ class Load:
         timeout_s: Of each call.
         metadata: Of each call.
         calls: Those that ended.
+        answers: Their answers, where they are to be kept; None keeps none.
     """
 
     channel: grpc.aio.Channel
@@ -50,6 +51,7 @@ class Load:
     timeout_s: float = 30.0
     metadata: tuple[tuple[str, str], ...] = ()
     calls: list[Call] = field(default_factory=list)
+    answers: list[bytes] | None = None
 
     async def saturate(self, *, concurrency: int, seconds: float) -> float:
         """Keep so many calls open for so long; return how long it took to answer all of them."""
@@ -80,11 +82,13 @@ class Load:
         ask: Any = self.channel.unary_unary(_INFER)
         code = grpc.StatusCode.OK
         try:
-            await ask(
+            answer = await ask(
                 self.requests[number % len(self.requests)],
                 timeout=self.timeout_s,
                 metadata=self.metadata,
             )
+            if self.answers is not None:
+                self.answers.append(answer)
         except grpc.aio.AioRpcError as fault:
             code = fault.code()
         self.calls.append(Call(due_s, time.monotonic() - began_s - due_s, code.name))

@@ -8,14 +8,15 @@ real engine chooses which sequences start next.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.cli.servers import KNOWN_SETTINGS
-from arno.engine.interface import Event, PreparedImage, SequenceRequest
+from arno.engine.interface import Event, PreparedImage, SequenceFinished, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.ops.flags import settings_options
@@ -57,7 +58,9 @@ class PacedEngine(NullEngine):
     def __init__(self, settings: EngineSettings) -> None:
         """Begin with an empty batch."""
         super().__init__(settings)
-        self._scheduler: Scheduler[_Waiting] = Scheduler(LanePolicy())
+        self._scheduler: Scheduler[_Waiting] = Scheduler(
+            LanePolicy(), reserve_share=settings.tenant_reserve_share
+        )
         self._running: list[_Waiting] = []
         self._image_limits = settings.image_limits
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
@@ -76,7 +79,9 @@ class PacedEngine(NullEngine):
     def step(self) -> Sequence[Event]:
         """Start the sequences that are next, and work for the length of a step."""
         free = SLOT_COUNT - len(self._running)
-        self._running += self._scheduler.schedule(Budget(free), time.monotonic())
+        started = Counter(one.tenant for one in self._running)
+        budget = Budget(free, slots=SLOT_COUNT, started=started)
+        self._running += self._scheduler.schedule(budget, time.monotonic())
         if not self._running:
             return ()
         time.sleep(STEP_S)
@@ -86,7 +91,13 @@ class PacedEngine(NullEngine):
         for sequence in ended:
             super().submit(sequence.request)
         self._running = [sequence for sequence in self._running if sequence.steps_left]
-        return super().step() if ended else ()
+        arrived_s = {one.request.sequence_id: one.arrived_s for one in ended}
+        return [
+            replace(event, decode_s=time.monotonic() - arrived_s[event.sequence_id])
+            if isinstance(event, SequenceFinished)
+            else event
+            for event in (super().step() if ended else ())
+        ]
 
 
 @click.group()

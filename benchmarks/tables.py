@@ -218,7 +218,7 @@ def overhead(result: Result) -> str:
 def hostile(result: Result) -> str:
     """Return the section of what a hostile tenant does to another."""
     head = ["attack", "p50 ms, alone", "attacked", "p95 ms, alone", "attacked", "ratio of p95"]
-    head += ["failed of", "the attacker was told", "load"]
+    head += ["queued, engine, alone", "attacked", "failed of", "the attacker was told", "load"]
     rows = []
     for run in result["runs"]:
         alone, attacked = run["alone"]["latency_s"], run["attacked"]["latency_s"]
@@ -233,6 +233,7 @@ def hostile(result: Result) -> str:
                     for each in (alone, attacked)
                 ),
                 figure(run["p95_ratio"]),
+                *(_stages(run[phase]["stages_p95_s"]) for phase in ("alone", "attacked")),
                 f"{sum(codes.values()) - codes.get('OK', 0)} of {sum(codes.values())}",
                 ", ".join(f"{code} {times}" for code, times in told) or "-",
                 figure(max(run["load_averages"])),
@@ -243,12 +244,17 @@ def hostile(result: Result) -> str:
         [
             "One tenant asks at a quarter of the engine's capacity, alone and while another "
             "attacks by turns, with the default limits, real Kafka and Redis, and an engine at a "
-            f"model's pace. Aim: a ratio below {aim:g}, and no call that fails. Load: the "
-            "machine's load average, the highest of the rounds; above the number of cores the "
-            "figures say little. " + where(result["machine"]),
+            f"model's pace. Aim: a ratio below {aim:g}, and no call that fails. Queued: from "
+            "acceptance to a thread of the worker, p95; engine: from there to the end, p95; in ms. "
+            "Load: the machine's load average, the highest of the rounds; above the number of "
+            "cores the figures say little. " + where(result["machine"]),
             table(head, rows),
         ]
     )
+
+
+def _stages(seconds: Mapping[str, float]) -> str:
+    return ", ".join(milliseconds(seconds[name]) for name in ("queue", "engine"))
 
 
 def marked(text: str, found: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.hostile import ATTACKS
+from benchmarks.attacks import ATTACKS
 from benchmarks.tables import hostile
 
 _MACHINE = {
@@ -17,8 +17,16 @@ _MACHINE = {
 
 def test_table_has_a_row_an_attack_with_the_ratio_and_what_the_attacker_was_told() -> None:
     run = {
-        "alone": {"latency_s": {"p50": 0.08, "p95": 0.1}, "codes": {"OK": 9}},
-        "attacked": {"latency_s": {"p50": 0.09, "p95": 0.12}, "codes": {"OK": 8, "UNAVAILABLE": 1}},
+        "alone": {
+            "latency_s": {"p50": 0.08, "p95": 0.1},
+            "stages_p95_s": {"queue": 0.011, "engine": 0.061},
+            "codes": {"OK": 9},
+        },
+        "attacked": {
+            "latency_s": {"p50": 0.09, "p95": 0.12},
+            "stages_p95_s": {"queue": 0.012, "engine": 0.062},
+            "codes": {"OK": 8, "UNAVAILABLE": 1},
+        },
         "p95_ratio": 1.2,
         "attacker_codes": {"RESOURCE_EXHAUSTED": 7, "OK": 2},
         "load_averages": [1.0, 2.5],
@@ -28,6 +36,7 @@ def test_table_has_a_row_an_attack_with_the_ratio_and_what_the_attacker_was_told
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(ATTACKS)
     assert lines[2] == (
-        "| floods | 80.0 | 90.0 | 100 | 120 | 1.20 | 1 of 9 | OK 2, RESOURCE_EXHAUSTED 7 | 2.50 |"
+        "| floods | 80.0 | 90.0 | 100 | 120 | 1.20 | 11.0, 61.0 | 12.0, 62.0 "
+        "| 1 of 9 | OK 2, RESOURCE_EXHAUSTED 7 | 2.50 |"
     )
     assert "below 1.5" in text
