@@ -235,6 +235,15 @@ def test_scan_bomb_is_refused_by_its_header(read: Callable[..., object]) -> None
         read(images.scan_bomb(100, 21), limits)
 
 
+@pytest.mark.parametrize("before", [1024 * 1024 - 1, 1024 * 1024, 2 * 1024 * 1024 - 1])
+def test_marker_of_a_scan_counts_once_wherever_a_piece_of_the_search_ends(before: int) -> None:
+    limits = ImageLimits(bytes_max=4_000_000, pixels_max=100 * 100, scans_max=20)
+    bomb = images.scan_bomb(100, 20)
+    content = bomb.ljust(before, b"\0") + b"\xff\xda"
+    with pytest.raises(LimitExceededError, match="sent: 21 scans"):
+        inspect_image(content, limits)
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw"])
 def test_strips_of_a_tiff_are_no_scans_of_the_whole(compression: str) -> None:
     picture = Image.effect_noise((600, 600), 80).convert("RGB")
