@@ -39,7 +39,13 @@ async def installation(arno, worker, keys, tmp_path):
         **{"ARNO_REDIS_KEY_PREFIX": settings.redis_key_prefix},
     }
     words = {
-        **{"TENANT": "acme", "URL": settings.redis_url, "NAME": "tiny", "JOB": job.id},
+        **{
+            "TENANT": "acme",
+            "URL": settings.redis_url,
+            "NAME": "tiny",
+            "DIR": "tiny",
+            "JOB": job.id,
+        },
         # Nothing listens there, and the doctor says so.
         "HOST:PORT": "127.0.0.1:9",
     }
