@@ -6,6 +6,9 @@ A sequence that decodes is not interrupted. Where one tenant takes every slot, e
 waits until one becomes free, however small its own share is; it may be as long as an answer, for
 slots that were taken together become free together. So a tenant leaves as many slots free as the
 others have needed lately, up to a part of all. A tenant that is alone has all of them.
+
+The more a tenant needed, the sooner that is forgotten: one that calls now and then finds a slot,
+and one that had many and is gone holds nothing up.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-RECENT_S: Final = 10.0
-"""Nothing is kept for a tenant that has had no sequence for so long."""
+KEPT_SLOT_S: Final = 10.0
+"""A need of one slot is remembered for so long, of two for half of it: slots times seconds."""
 
 _REMEMBERED_MAX: Final = 1024
 
@@ -40,7 +43,9 @@ class SlotReserve:
     def note(self, counts: Mapping[str, int], now_s: float) -> None:
         """Note how many sequences each tenant has in the engine, those that wait included."""
         peaks = {
-            tenant: peak for tenant, peak in self._peaks.items() if now_s - peak.at_s <= RECENT_S
+            tenant: peak
+            for tenant, peak in self._peaks.items()
+            if peak.count * (now_s - peak.at_s) <= KEPT_SLOT_S
         }
         for tenant, count in counts.items():
             if tenant not in peaks or count >= peaks[tenant].count:

@@ -54,7 +54,7 @@ class EngineSettings(Settings):
         ge=0.0,
         lt=1.0,
         description="Largest part of `batch_sequences_max` that one tenant leaves free for what "
-        "others needed in the last 10 s; 0: none. A tenant that is alone has all of it.",
+        "others needed lately; 0: none. A tenant that is alone has all of it.",
     )
     batch_tokens_max: int = Field(
         32768,

@@ -7,9 +7,11 @@ from collections import deque
 
 import pytest
 from arno.bus import BusSettings, Record, make_consumer
+from arno.bus.ports import Delivery
 from arno.vocabulary import Lane
 from support import builders
 from support.bus_load import publish_all
+from support.eventually import eventually
 from support.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.kafka
@@ -45,3 +47,23 @@ def test_records_behind_the_flood_of_another_key_come_soon_and_none_is_forgotten
     assert len(came) == FLOOD + OTHERS
     last = max(n for n, value in enumerate(came) if value == b"other")
     assert last < FLOOD // 2
+
+
+def test_fetches_are_short_while_the_window_is_crowded(settings: BusSettings) -> None:
+    crowd = WINDOW // 4 + 1
+    publish_all(settings, [Record(Lane.BATCH, b"flood", spread_key="flood") for _ in range(crowd)])
+    consumer = make_consumer(settings, [Lane.BATCH])
+    consumer.start()
+    in_hand: list[Delivery] = []
+
+    def wait_ms() -> int:
+        in_hand.extend(consumer.poll(0.05))
+        return consumer._member.client._fetcher.config["fetch_max_wait_ms"]
+
+    # Partitions without unfinished records are asked for alone, by turns: what comes for the others
+    # waits for the end of that fetch.
+    eventually(lambda: wait_ms() == 10 and len(in_hand) == crowd, what="a short fetch")
+    for delivery in in_hand:
+        consumer.done(delivery.receipt)
+    eventually(lambda: wait_ms() == 100, what="a long fetch")
+    consumer.close()

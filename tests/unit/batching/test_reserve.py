@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from arno.batching import Budget, LanePolicy, Scheduler
-from arno.batching.reserve import RECENT_S, SlotReserve
+from arno.batching.reserve import KEPT_SLOT_S, SlotReserve
 from support.waiting import Waiting
 
 SLOTS = 8
@@ -32,13 +32,22 @@ def test_several_others_share_what_is_left_to_them():
     assert reserve(flood=50, one=3, two=3).most("flood", SLOTS) == 4
 
 
-def test_need_is_the_most_of_the_last_seconds_and_is_then_forgotten():
-    made = reserve(flood=50, people=3)
-    made.note({"flood": 50, "people": 1}, 101.0)
-    made.note({"flood": 50}, 100.0 + RECENT_S)
-    assert made.most("flood", SLOTS) == 5
-    made.note({"flood": 50}, 100.1 + RECENT_S)
+@pytest.mark.parametrize("needed", [1, 2, 4])
+def test_need_is_the_most_of_the_last_seconds_and_is_forgotten_the_sooner_the_more_it_was(needed):
+    made = reserve(flood=50, people=needed)
+    until_s = 100.0 + KEPT_SLOT_S / needed
+    made.note({"flood": 50, "people": needed}, 100.0)
+    made.note({"flood": 50}, until_s)
+    assert made.most("flood", SLOTS) == SLOTS - needed
+    made.note({"flood": 50}, until_s + 0.1)
     assert made.most("flood", SLOTS) == SLOTS
+
+
+def test_flood_that_is_gone_holds_nobody_up():
+    made = reserve(flood=50, people=5)
+    assert made.most("people", SLOTS) == 4
+    made.note({"people": 5}, 100.5)
+    assert made.most("people", SLOTS) == SLOTS
 
 
 @pytest.mark.parametrize("slots", [1, 2])

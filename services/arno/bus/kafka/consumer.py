@@ -23,6 +23,7 @@ from arno.bus.kafka.patches import PatchedConsumer
 from arno.bus.kafka.settings import (
     COMMIT_INTERVAL_S,
     COMMIT_TIMEOUT_S,
+    FETCH_WAIT_MS,
     consumer_config,
     require_crc32c,
 )
@@ -40,6 +41,8 @@ _FULL_POLL_INTERVAL_S: Final = 0.1
 
 _CROWDED_POLL_S: Final = 0.01
 """While partitions are paused in turn, polls must be short so that each gets its turn."""
+
+_CROWDED_FETCH_MS: Final = 10
 CLOSE_TIMEOUT_MS: Final = 5000
 
 
@@ -93,11 +96,14 @@ class KafkaConsumer:
             self._commit(member)
             if self._awaits_room(timeout_s):
                 return []
+            # Partitions are paused in turn: a fetch without some of them must be over soon.
+            crowded = self._crowded()
+            member.client.wait_for_records(_CROWDED_FETCH_MS if crowded else FETCH_WAIT_MS)
             # A poll also drives the group, so it happens even when nothing may be fetched. It
             # comes last: once records count as received, no error may keep them from the caller.
             polled = self._poll_newcomers(member, free_slots)
             if not polled:
-                wait_s = min(timeout_s, _CROWDED_POLL_S) if self._crowded() else timeout_s
+                wait_s = min(timeout_s, _CROWDED_POLL_S) if crowded else timeout_s
                 polled = member.client.poll(int(wait_s * 1000), max_records=max(1, free_slots))
         except KafkaError as fault:
             self._survive(fault, timeout_s)

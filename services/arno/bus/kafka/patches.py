@@ -183,10 +183,7 @@ class PacedClient(LongReadsClient):
     """
 
     def connection_delay(self, node_id: int) -> float:
-        """Return when to ask again about a broker that is not ready, in milliseconds.
-
-        Only the sender of a producer calls this.
-        """
+        """Return in how many milliseconds a sender asks again about a broker that is not ready."""
         return max(NOT_READY_PAUSE_MS, 1000.0 * float(super().connection_delay(node_id)))
 
 
@@ -195,13 +192,12 @@ def _stopped_on_error(client: Any) -> Iterator[None]:
     """End the thread of a client whose constructor fails.
 
     Defect: the constructors of the consumer and the admin client start a thread and then ask for
-    the brokers. Where that fails, the thread goes on trying to connect for the rest of the process,
-    and no caller has an object to close: each attempt to start while Kafka is away adds a thread.
+    the brokers. Where that fails, the thread tries to connect for the rest of the process: each
+    attempt to start while Kafka is away adds one.
 
     Test: ``test_client_without_a_broker_leaves_its_thread_unless_patched``.
 
-    Report: "KafkaConsumer and KafkaAdminClient call _net.start() before bootstrap(); when bootstrap
-    raises, neither the IO thread nor the selector is closed."
+    Report: "KafkaConsumer and KafkaAdminClient leave their IO thread when bootstrap() raises."
     """
     try:
         yield
@@ -231,11 +227,9 @@ class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
     Defect: a listener may await nothing but the library's own futures, and the library offers no
     public timer and no public way to settle a future from another thread.
 
-    Test: none can show what is missing; ``test_patches_are_read_again_for_another_release`` pins
-    the release instead.
+    Test: none can show what is missing; ``test_patches_are_read_again_for_another_release``.
 
-    Report: "AsyncConsumerRebalanceListener needs a documented way to wait with a bound, and to be
-    woken from another thread."
+    Report: "AsyncConsumerRebalanceListener needs a way to wait with a bound, and to be woken."
     """
 
     def __init__(self, **configs: Any) -> None:
@@ -244,7 +238,7 @@ class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
             super().__init__(**configs)
         require_names(self, "_client", "_coordinator", "_fetcher", "_net", patch="PatchedConsumer")
         require_names(self._coordinator, "rejoining", "coordinator_id", patch="PatchedConsumer")
-        require_names(self._fetcher, "_next_partition_records", patch="PatchedConsumer")
+        require_names(self._fetcher, "_next_partition_records", "config", patch="PatchedConsumer")
         _rest_between_rounds(self._coordinator)
         _ask_where_unknown(self._coordinator)
 
@@ -254,6 +248,10 @@ class PatchedConsumer(kafka.KafkaConsumer):  # type: ignore[misc]
         _restore_parked_records(self._fetcher)
         polled: Mapping[Any, Sequence[Any]] = super().poll(*args, **options)
         return polled
+
+    def wait_for_records(self, wait_ms: int) -> None:
+        """Set how long brokers keep fetches without records; the client fixes it at its start."""
+        self._fetcher.config["fetch_max_wait_ms"] = wait_ms
 
     def signal_after(self, timeout_s: float) -> Future:
         """Return a future that a listener can await, settled after the timeout at the latest."""

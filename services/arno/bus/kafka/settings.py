@@ -25,6 +25,12 @@ DELIVERY_TIMEOUT_S = 30.0
 REVOKE_WAIT_S = 3.0
 """How long a partition that is revoked waits for its unfinished records."""
 
+FETCH_WAIT_MS: Final = 100
+"""How long a broker keeps a fetch without records. One fetch is under way at a broker, and it asks
+only for partitions whose records were all taken when it was sent: new records of the others wait
+until it is over. With the default of 500 ms these were the slowest hundredth of the jobs of a busy
+worker."""
+
 COMMIT_INTERVAL_S = 0.2
 COMMIT_TIMEOUT_S = 5.0
 
@@ -117,10 +123,7 @@ def consumer_config(settings: BusSettings) -> dict[str, Any]:
         "max_poll_interval_ms": max(60_000, session_ms),
         # A connection that the network has dropped silently is noticed after this, not after 30 s.
         "request_timeout_ms": 10_000,
-        # One fetch is under way at a broker, and it asks only for partitions whose records were all
-        # taken when it was sent: new records of the others wait until it is over. With the default
-        # of 500 ms these were the slowest hundredth of the jobs of a busy worker.
-        "fetch_max_wait_ms": 100,
+        "fetch_max_wait_ms": FETCH_WAIT_MS,
         "max_partition_fetch_bytes": largest_bytes,
         "fetch_max_bytes": 2 * largest_bytes,
         # Partitions that are added for more workers get their first worker within this time.
