@@ -27,6 +27,8 @@ def up(kafka_broker, unique_prefix, tmp_path):
         ARNO_TOPIC_PREFIX=unique_prefix,
         ARNO_GROUP=unique_prefix,
         ARNO_PARTITIONS="2",
+        # A worker that was killed is given up after two seconds instead of fifteen.
+        ARNO_CLAIM_TIMEOUT_S="2",
     )
     yield up
     assert up.stop() == 0

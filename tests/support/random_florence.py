@@ -37,12 +37,21 @@ PREPROCESSOR = {
 }
 
 
-def build_random_florence(folder: Path, *, seed: int = 7, locations: int = 1000) -> Path:
-    """Write a checkpoint into a folder and return the folder."""
+def build_random_florence(
+    folder: Path, *, seed: int = 7, locations: int = 1000, stages: int = 4
+) -> Path:
+    """Write a checkpoint into a folder and return the folder.
+
+    Args:
+        folder: The folder.
+        seed: Seed of the weights.
+        locations: Number of the tokens of places.
+        stages: Stages of the vision encoder; published models have 4.
+    """
     tokenizer = _tokenizer(locations)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
-    network = Florence2ForConditionalGeneration(_config(len(tokenizer)))
+    network = Florence2ForConditionalGeneration(_config(len(tokenizer), stages))
     enliven(network)
     network.eval().save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
@@ -80,7 +89,7 @@ def _tokenizer(locations: int) -> PreTrainedTokenizerFast:
     )
 
 
-def _config(vocab_size: int) -> Florence2Config:
+def _config(vocab_size: int, stages: int) -> Florence2Config:
     text = BartConfig(
         vocab_size=vocab_size,
         d_model=32,
@@ -97,11 +106,18 @@ def _config(vocab_size: int) -> Florence2Config:
         eos_token_id=2,
         decoder_start_token_id=2,
     )
+    by_stage = {
+        "patch_size": (7, 3, 3, 3),
+        "patch_stride": (4, 2, 2, 2),
+        "patch_padding": (3, 1, 1, 1),
+        "patch_prenorm": (False, True, True, True),
+        "depths": (1, 1, 1, 1),
+        "embed_dim": (8, 16, 16, 32),
+        "num_heads": (1, 2, 2, 2),
+        "num_groups": (1, 2, 2, 2),
+    }
     vision = Florence2VisionConfig(
-        depths=(1, 1, 1, 1),
-        embed_dim=(8, 16, 16, 32),
-        num_heads=(1, 2, 2, 2),
-        num_groups=(1, 2, 2, 2),
+        **{name: values[:stages] for name, values in by_stage.items()},
         window_size=2,
         projection_dim=32,
         drop_path_rate=0.0,

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
+import pytest
 from arno.api.v1 import job_pb2_grpc, vision_pb2_grpc
 from arno.bus import Publisher, make_admin, make_publisher
+from arno.gateway import lifecycle
 from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.results.gateway_store import GatewayStore
@@ -39,7 +41,10 @@ class RunningGateway:
 async def running(
     settings: GatewaySettings, gateway_id: str = "one"
 ) -> AsyncIterator[RunningGateway]:
-    """Run a gateway for as long as the block lasts; the id tells it from others of the test."""
+    """Run a gateway for as long as the block lasts; the id tells it from others of the test.
+
+    A gateway whose settings give no notice is left by its callers before the block ends.
+    """
     admin = make_admin(settings)
     admin.ensure_topics()
     admin.close()
@@ -57,4 +62,8 @@ async def running(
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
             yield RunningGateway(gateway, settings, publisher, store, registry, channel)
     finally:
-        await gateway.stop()
+        with pytest.MonkeyPatch.context() as patch:
+            if not settings.drain_notice_s:
+                # No calls are left, and each of some hundred tests would wait to be sure of it.
+                patch.setattr(lifecycle, "QUIET_S_MAX", 0.0)
+            await gateway.stop()

@@ -32,6 +32,12 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def short_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with two stages of vision: each takes seconds to compile, the others are alike."""
+    return build_random_florence(tmp_path_factory.mktemp("two-stages"), stages=2)
+
+
+@pytest.fixture(scope="session")
 def checkpoint(model_folder: Path) -> Checkpoint:
     return load_checkpoint(EngineSettings(model=str(model_folder), device="cpu", dtype="float32"))
 

@@ -16,12 +16,34 @@ from arno.errors import ModelError
 from arno.ops.processor import Processor
 from click.testing import CliRunner
 from support.cpp_compiler import require_cpp_compiler
-from support.engine_runs import BEAMS, GREEDY, picture, request, run_all, submit_all
+from support.engine_runs import (
+    BEAMS,
+    GREEDY,
+    Reference,
+    picture,
+    request,
+    run_all,
+    submit_all,
+)
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300), pytest.mark.slow]
 
 PROMPTS = ("What?", "Where", "<loc_1><loc_20>", "")
 OPTIONS = (GREEDY, BEAMS, DecodingOptions(num_beams=5, max_new_tokens=25, early_stopping="never"))
+
+
+POSITIONS = 8 * 8 + 1
+"""Of an image of 64 pixels a side after two stages, and of its mean."""
+
+
+@pytest.fixture(scope="module")
+def model_folder(short_model_folder):
+    return short_model_folder
+
+
+@pytest.fixture(scope="module")
+def reference(model_folder):
+    return Reference(model_folder)
 
 
 def run_compile(folder, kept):
@@ -35,7 +57,7 @@ def compiled(model_folder, tmp_path_factory):
     require_cpp_compiler()
     kept = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
-        # One package: each takes half a minute of a processor.
+        # One package: each takes a quarter of a minute of a processor.
         patch.setattr("arno.engine.compiled_vision._SMALL_GROUP", 1)
         return kept, run_compile(model_folder, kept)
 
@@ -125,7 +147,7 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
         def forward(self, pixel_values, **_):
             from transformers.modeling_outputs import BaseModelOutput
 
-            return BaseModelOutput(last_hidden_state=torch.zeros(len(pixel_values), 5, 32))
+            return BaseModelOutput(last_hidden_state=torch.zeros(len(pixel_values), POSITIONS, 32))
 
     def compile_nothing(checkpoint, package, count):
         package.write_bytes(b"")

@@ -35,11 +35,11 @@ def pixels(checkpoint):
 
 
 @pytest.fixture
-def vision(model_folder):
+def vision(short_model_folder):
     """A model of its own, whose vision encoder may be changed."""
     from arno.engine.checkpoints import load_checkpoint
 
-    settings = EngineSettings(model=str(model_folder), device="cpu", dtype="float32")
+    settings = EngineSettings(model=str(short_model_folder), device="cpu", dtype="float32")
     yield load_checkpoint(settings).network
     torch.compiler.reset()
 
