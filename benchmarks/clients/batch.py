@@ -126,4 +126,4 @@ def _run_and_kill(words: list[str | Path], out: Path, shards: int) -> bool:
 def _await_shards(run: Popen[bytes], out: Path, count: int) -> None:
     """Wait until an answer folder has as many shards, or its run has ended."""
     while run.poll() is None and len(list((out / "shards").glob("0*"))) < count:
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process writes them, and a kill has to come in the middle

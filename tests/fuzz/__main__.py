@@ -17,6 +17,7 @@ from fuzz.seeds import call_seeds
 from fuzz.supervised import read_supervised
 from fuzz.targets import TARGETS, Target
 
+from benchmarks.kept_pages import write_block
 from benchmarks.stack import Stack, running_stack
 
 GROWTH_BYTES = 64 * 1024 * 1024
@@ -24,7 +25,7 @@ CALLS = "calls"
 _INFER = "/arno.api.v1.VisionService/Infer"
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "security.md"
-_BEGIN, _END = "<!-- figures of make fuzz -->", "<!-- end of figures -->"
+_BLOCK = "figures of make fuzz"
 
 
 @dataclass(slots=True)
@@ -141,11 +142,7 @@ def _limits(what: str, slowest_s: float, growth_bytes: int) -> list[str]:
 
 
 def write_figures(page: Path, found: list[Figures]) -> None:
-    """Replace the figures between their two marks on a page."""
-    before, _, rest = page.read_text().partition(_BEGIN)
-    _, mark, after = rest.partition(_END)
-    if not mark:
-        raise click.ClickException(f"{page}: the marks of the figures are missing")
+    """Replace the figures on a page."""
     rows = [
         f"| {one.name} | {one.inputs} | {one.taken} | {len(one.faults)} | {one.seconds:.0f} | "
         f"{one.slowest_s * 1000:.0f} |"
@@ -157,7 +154,7 @@ def write_figures(page: Path, found: list[Figures]) -> None:
         *rows,
     ]
     when = f"Measured on {datetime.now(UTC):%Y-%m-%d}."
-    page.write_text("\n".join([before + _BEGIN, "", when, "", *table, "", _END + after]))
+    write_block(page, _BLOCK, "\n".join([when, "", *table]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from arno.errors import InvalidImageError, LimitExceededError
+from arno.errors import InvalidImageError
+from arno.ops.image_input import require_size
 from arno.vocabulary import TaskSpec
 
 IMAGE_BYTES_MAX: Final = 64 << 20
@@ -44,7 +45,7 @@ class Place:
                 size_bytes = self.size_bytes
                 if size_bytes is None:
                     size_bytes = os.fstat(file.fileno()).st_size - self.offset
-                require_size(size_bytes, self.bytes_max)
+                require_image_size(size_bytes, self.bytes_max)
                 file.seek(self.offset)
                 return file.read(-1 if self.size_bytes is None else self.size_bytes)
         except (OSError, ValueError) as error:  # ValueError: no file can have such a name
@@ -85,16 +86,10 @@ def bounded(items: Iterable[Item], bytes_max: int) -> Iterator[Item]:
         )
 
 
-def require_size(size_bytes: int, bytes_max: int) -> None:
-    """Refuse an image file by its size.
+def require_image_size(size_bytes: int, bytes_max: int) -> None:
+    """Refuse an image file of a source by its size.
 
     Raises:
         LimitExceededError: It is larger than the limit.
     """
-    if size_bytes > bytes_max:
-        raise LimitExceededError(
-            field="image",
-            problem="the file is too large (image_bytes_max)",
-            limit=f"{bytes_max} bytes",
-            sent=f"{size_bytes} bytes",
-        )
+    require_size(size_bytes, bytes_max, problem="the file is too large (image_bytes_max)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
@@ -21,6 +21,9 @@ from rich.table import Table
 
 from arno.cli.terminal import SafeConsole
 from arno.dataset.shards import ShardFormat
+
+if TYPE_CHECKING:
+    from arno.data_engine.blocks import Workers
 
 DATASET: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 out_option: Final = click.option(
@@ -61,6 +64,13 @@ shard_option: Final = click.option(
     metavar="N",
     help="Records of a shard.",
 )
+
+
+def workers_of(engine: str, processes: int) -> Workers:
+    """Return what the two flags name."""
+    from arno.data_engine.blocks import EngineName, Workers
+
+    return Workers(EngineName(engine), processes)
 
 
 @contextlib.contextmanager

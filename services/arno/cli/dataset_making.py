@@ -15,6 +15,7 @@ from arno.cli.dataset_flags import (
     print_counts,
     processes_option,
     progress,
+    workers_of,
 )
 from arno.cli.terminal import SafeConsole, echo
 from arno.dataset import Dataset
@@ -71,7 +72,6 @@ def merge(
       arno dataset merge labels seen --out merged --iou 0.6
       arno dataset filter merged --out kept --agreement-min 0.5
     """
-    from arno.data_engine.blocks import EngineName, Workers
     from arno.data_engine.merged import merge_datasets
     from arno.dataset.merging import MergeSettings
 
@@ -81,7 +81,7 @@ def merge(
             [Dataset(path) for path in datasets],
             out,
             settings,
-            workers=Workers(EngineName(engine), processes),
+            workers=workers_of(engine, processes),
             on_progress=on_progress,
         )
     print_counts(counts, f"{out}")
@@ -121,11 +121,10 @@ def stats(
     Example:
       arno dataset stats kept --out card
     """
-    from arno.data_engine.blocks import EngineName, Workers
     from arno.data_engine.card import CARD_FILE, figure_rows, statistics_of, write_card
 
     source = Dataset(dataset)
-    workers = Workers(EngineName(engine), processes)
+    workers = workers_of(engine, processes)
     with progress("measuring", "images") as on_progress:
         found = statistics_of(
             source, None if no_texts else spacy_model, workers=workers, on_progress=on_progress
@@ -264,10 +263,9 @@ def export(dataset: Path, out: Path, form: str, engine: str, processes: int) -> 
       arno dataset export kept --as coco --out coco
       arno dataset export kept --as label-studio --out studio
     """
-    from arno.data_engine.blocks import EngineName, Workers
     from arno.data_engine.exports import export as write_export
 
-    workers = Workers(EngineName(engine), processes)
+    workers = workers_of(engine, processes)
     print_counts(write_export(Dataset(dataset), out, form, workers), f"{out}")
 
 

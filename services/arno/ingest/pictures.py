@@ -94,7 +94,7 @@ def open_source(options: SourceOptions) -> AbstractContextManager[Any]:
             container.close()
             container = _connect(av, options, {})
     except (av.FFmpegError, OSError) as error:
-        raise _cannotopen_source(options, error) from error
+        raise _cannot_open(options, error) from error
     opened: AbstractContextManager[Any] = container
     return opened
 
@@ -215,7 +215,7 @@ class _Times:
         return self._last
 
 
-def _cannotopen_source(options: SourceOptions, error: Exception) -> ArnoError:
+def _cannot_open(options: SourceOptions, error: Exception) -> ArnoError:
     said = getattr(error, "strerror", None) or str(error)
     if options.live:
         return UnavailableError(f"source: cannot open {options.source}: {said}")

@@ -61,7 +61,8 @@ def encode_image(image: ImageLike, *, bytes_max: int | None = None) -> bytes:
             picture has no pixels or pixels of no known range.
     """
     if isinstance(image, bytes):
-        _require_size(len(image), bytes_max)
+        if bytes_max is not None:
+            require_size(len(image), bytes_max)
         return image
     if isinstance(image, str | PathLike):
         return _read(Path(image), bytes_max)
@@ -72,17 +73,23 @@ def encode_image(image: ImageLike, *, bytes_max: int | None = None) -> bytes:
 
 def _read(path: Path, bytes_max: int | None) -> bytes:
     try:
-        _require_size(path.stat().st_size, bytes_max)
+        if bytes_max is not None:
+            require_size(path.stat().st_size, bytes_max)
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: no file can have such a name
         problem = f"cannot read the file: {getattr(error, 'strerror', None) or error}"
         raise InvalidImageError(field="image", problem=problem, sent=str(path)) from error
 
 
-def _require_size(size_bytes: int, bytes_max: int | None) -> None:
-    if bytes_max is not None and size_bytes > bytes_max:
+def require_size(size_bytes: int, bytes_max: int, *, problem: str = "too large") -> None:
+    """Refuse an image file by its size.
+
+    Raises:
+        LimitExceededError: It is larger than the limit.
+    """
+    if size_bytes > bytes_max:
         limit, sent = f"{bytes_max} bytes", f"{size_bytes} bytes"
-        raise LimitExceededError(field="image", problem="too large", limit=limit, sent=sent)
+        raise LimitExceededError(field="image", problem=problem, limit=limit, sent=sent)
 
 
 def _from_array(array: object) -> Image.Image:

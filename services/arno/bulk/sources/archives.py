@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from arno.bulk.item import IMAGE_BYTES_MAX, Item, Place, require_size
+from arno.bulk.item import IMAGE_BYTES_MAX, Item, Place, require_image_size
 from arno.bulk.sources.source import Source
 from arno.errors import InvalidFieldError
 from arno.ops.image_types import FILE_SUFFIXES
@@ -97,7 +97,7 @@ def _member(path: Path, shard: tarfile.TarFile, info: tarfile.TarInfo) -> _Membe
 
 
 def _refuse(size_bytes: int) -> bytes:
-    require_size(size_bytes, IMAGE_BYTES_MAX)
+    require_image_size(size_bytes, IMAGE_BYTES_MAX)
     return b""
 
 

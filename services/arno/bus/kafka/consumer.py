@@ -101,7 +101,7 @@ class KafkaConsumer:
             member.client.wait_for_records(_CROWDED_FETCH_MS if crowded else FETCH_WAIT_MS)
             # A poll also drives the group, so it happens even when nothing may be fetched. It
             # comes last: once records count as received, no error may keep them from the caller.
-            polled = self._poll_newcomers(member, free_slots)
+            polled = self._poll_newcomers(member, free_slots) if crowded and free_slots else {}
             if not polled:
                 wait_s = min(timeout_s, _CROWDED_POLL_S) if crowded else timeout_s
                 polled = member.client.poll(int(wait_s * 1000), max_records=max(1, free_slots))
@@ -221,11 +221,9 @@ class KafkaConsumer:
         The client returns all records that it has fetched of one partition before those of the
         next, and of a flood it may have fetched hundreds.
         """
-        if not (free_slots and self._crowded()):
-            return {}
-        client, counts = member.client, self._counts()
+        client = member.client
         open_now = client.assignment() - client.paused()
-        held = counts.keys() & open_now
+        held = self._counts().keys() & open_now
         if not held or held == open_now:
             return {}
         client.pause(*held)

@@ -7,24 +7,26 @@
 local blob, account, upload, life_ms, content = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[1]), ARGV[5]
 local counted_as, size_bytes, stored_bytes_max = BLOB .. ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
+-- Ends the script: an upload that has not become the blob is dropped.
+local function done(reply)
+  if upload then
+    redis.call('DEL', upload)
+  end
+  return reply
+end
+
 -- The tenant has it already where its own wish has not expired; another tenant's copy is not its own.
 local stored = stored_bytes(account)
 local counted_until = tonumber(redis.call('HGET', account, counted_as))
 if not counted_until and stored_bytes_max > 0 and stored + size_bytes > stored_bytes_max then
-  if upload then
-    redis.call('DEL', upload)
-  end
-  return {-1, stored + size_bytes}
+  return done({-1, stored + size_bytes})
 end
 -- A foreign type counts as a lost content, and is overwritten.
 local present = redis.call('TYPE', blob).ok == 'string'
 -- An upload that Redis lost in between has holes, and is one that never expires.
 local uploaded = upload and redis.call('PTTL', upload) > 0
 if not present and not content and not uploaded then
-  if upload then
-    redis.call('DEL', upload)
-  end
-  return {0}
+  return done({0})
 end
 local period = period_of(now_ms() + life_ms)
 if not counted_until or counted_until < period then
@@ -35,9 +37,6 @@ if not counted_until or counted_until < period then
   redis.call('HSET', account, counted_as, period)
 end
 if present then
-  if upload then
-    redis.call('DEL', upload)
-  end
   if redis.call('PTTL', blob) < life_ms then
     redis.call('PEXPIRE', blob, life_ms)
   end
@@ -47,4 +46,4 @@ elseif uploaded then
 else
   redis.call('SET', blob, content, 'PX', life_ms)
 end
-return {1}
+return done({1})
