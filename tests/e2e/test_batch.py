@@ -57,7 +57,8 @@ def shard_count(folder):
 def test_batch_killed_three_times_answers_every_image_once(up, photos, tmp_path):
     out = tmp_path / "seen"
     words = ["batch", photos, "--task", "OD", "--out", out, "--address", up.address]
-    words += ["--shard-size", "20", "--in-flight", "4"]
+    # Small shards: most images are left when a shard is seen, however fast they are answered.
+    words += ["--shard-size", "5", "--in-flight", "4"]
     before = jobs_run(up)
     for kills in range(1, 4):
         run = start_arno(*words, log=tmp_path / "batch.log")
@@ -108,7 +109,8 @@ def test_broken_tenth_of_a_folder_is_told_and_stops_no_other(up, tmp_path):
 def test_interrupted_batch_keeps_what_was_answered_and_says_so(up, photos, tmp_path, number):
     out, log = tmp_path / "seen", tmp_path / "batch.log"
     words = ["batch", photos, "--out", out, "--address", up.address]
-    run = start_arno(*words, "--shard-size", "20", "--in-flight", "4", log=log)
+    # Small shards and few calls at once: most images are left when a shard is seen.
+    run = start_arno(*words, "--shard-size", "5", "--in-flight", "2", log=log)
     eventually(lambda: shard_count(out) >= 2, what="a shard is written")
     run.send_signal(number)
     assert run.wait(30) == 130
