@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from arno.client import AsyncClient
+from arno.client import AsyncClient, Tls
 from arno.web.app import make_app
 from arno.web.main import WebServer, listening
 from arno.web.settings import AppSettings
@@ -47,11 +47,11 @@ def served(make: Callable[[AppSettings], ASGIApp], **fields: object) -> Iterator
 
 
 @contextmanager
-def web_server(gateway: str, **fields: object) -> Iterator[str]:
+def web_server(gateway: str, tls: Tls | None = None, **fields: object) -> Iterator[str]:
     """Serve the web process's application in front of a gateway; give the URL."""
 
     def make(settings: AppSettings) -> ASGIApp:
-        return make_app(settings, lambda: AsyncClient(gateway))
+        return make_app(settings, lambda: AsyncClient(gateway, tls=tls))
 
     with served(make, **fields) as url:
         yield url

@@ -68,7 +68,7 @@ class AsyncClient(ClientBase):
             ConfigurationError: The address or the key is malformed, or a file of `tls` cannot be
                 read.
         """
-        super().__init__(address, timeout_s)
+        super().__init__(address, timeout_s, tls)
         self._channel = open_aio_channel(address, tls)
         self._show_key(api_key)
 

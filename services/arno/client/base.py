@@ -7,15 +7,17 @@ from contextlib import contextmanager
 
 import grpc
 
+from arno.client.channel import Tls
 from arno.client.faults import from_rpc
 
 
 class ClientBase:
     """The address of a gateway, the default time limit of a call, and its translated errors."""
 
-    def __init__(self, address: str, timeout_s: float) -> None:
-        """Keep the gateway's HOST:PORT and the default time limit of a call, in seconds."""
+    def __init__(self, address: str, timeout_s: float, tls: Tls | None) -> None:
+        """Keep the gateway's HOST:PORT, the default time limit of a call in seconds, and TLS."""
         self.address = address
+        self.tls = tls
         self._timeout_s = timeout_s
 
     def _limit(self, timeout_s: float | None) -> float:

@@ -128,12 +128,21 @@ def _not_ready(client: AsyncClient) -> str:
 
 
 async def _about(request: Request) -> Response:
-    """Say what the page cannot know: where the gateway is, and how large a request may be."""
+    """Say what the page cannot know: where the gateway is, and how large a request may be.
+
+    Of TLS it says which files a client needs, not where this process has them.
+    """
     settings: AppSettings = request.app.state.settings
     client: AsyncClient = request.app.state.client
+    tls = client.tls
     document = {
         "version": __version__,
         "gateway": client.address,
+        "gatewayTls": tls
+        and {
+            "authority": tls.root_certificates is not None,
+            "certificate": tls.certificate is not None,
+        },
         "bodyBytesMax": settings.web_body_bytes_max,
         "cameras": bool(settings.web_previews),
     }

@@ -96,6 +96,34 @@ def test_key_is_asked_for_and_shown(told, gateway, small):
         assert "arno_secret" not in code
 
 
+SYSTEM, MUTUAL = {}, {"authority": True, "certificate": True}
+FILES = '(root_certificates="ca.pem", certificate="client.pem", private_key="client.key")'
+
+
+@pytest.mark.parametrize(
+    ("tls", "python", "grpcurl"),
+    [
+        (None, '("cats.example:443") as', "grpcurl -plaintext -d @ cats.example:443 "),
+        (SYSTEM, ", tls=arno.client.Tls()) as", "grpcurl -d @ cats.example:443 "),
+        (
+            MUTUAL,
+            f", tls=arno.client.Tls{FILES}) as",
+            "grpcurl -cacert ca.pem -cert client.pem -key client.key -d @ cats.example:443 ",
+        ),
+    ],
+    ids=["plain", "system", "mutual"],
+)
+def test_code_speaks_to_the_gateway_as_this_server_does(told, gateway, small, tls, python, grpcurl):
+    about = {"gateway": "cats.example:443", "gatewayTls": tls, "bodyBytesMax": BODY_BYTES_MAX}
+    told.route("**/about.json", lambda route: route.fulfill(json=about))
+    told.reload()
+    upload(told, small, count=1)
+    told.click("#copy-open")
+    for language, expected in (("Python", python), ("grpcurl", grpcurl)):
+        told.get_by_role("radio", name=language, exact=True).click()
+        assert expected in told.locator("#copy-text").inner_text()
+
+
 def test_file_above_the_limit_is_not_even_sent(told, gateway, tmp_path):
     large = tmp_path / "large.png"
     large.write_bytes(png() + b"\0" * BODY_BYTES_MAX)

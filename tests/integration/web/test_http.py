@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from arno.api.v1 import types_pb2
+from arno.client import Tls
 from integration.web.conftest import BODY_BYTES_MAX
 from support.answers import caption, detection, region, response
+from support.certificates import Authority
 from support.eventually import eventually
 from support.images import png
 from support.scripted_gateway import refusal
+from support.web_server import web_server
 
 IMAGE = base64.b64encode(png()).decode()
 
@@ -322,3 +325,14 @@ def test_unknown_paths_and_methods_are_problems_too(http):
 def test_health_says_whether_the_gateway_answers(http):
     assert http.get("/livez").text == "ok\n"
     assert http.get("/readyz").status_code == 200
+
+
+def test_page_learns_which_files_a_client_of_the_gateway_needs_and_not_where_they_are(
+    http, gateway, tmp_path
+):
+    assert http.get("/about.json").json()["gatewayTls"] is None
+    tls = Tls(root_certificates=Authority(tmp_path).ca)
+    with web_server(gateway.address, tls) as web:
+        answer = httpx2.get(f"{web}/about.json")
+    assert answer.json()["gatewayTls"] == {"authority": True, "certificate": False}
+    assert str(tmp_path) not in answer.text

@@ -13,12 +13,23 @@ function pythonTask(task) {
   return `arno.TaskRequest(${parts.join(", ")})`;
 }
 
+// What each client calls the files of TLS. This server does not tell where it has them.
+const PEM_FILES = {
+  authority: { python: ['root_certificates="ca.pem"'], grpcurl: "-cacert ca.pem" },
+  certificate: {
+    python: ['certificate="client.pem"', 'private_key="client.key"'],
+    grpcurl: "-cert client.pem -key client.key",
+  },
+};
+const pemFiles = (tls) => Object.keys(PEM_FILES).filter((kind) => tls[kind]).map((kind) => PEM_FILES[kind]);
+
 function python(name, tasks, server) {
+  const tls = server.gatewayTls ? `, tls=arno.client.Tls(${pemFiles(server.gatewayTls).flatMap((file) => file.python).join(", ")})` : "";
   const key = server.keyed ? ', api_key=os.environ["ARNO_API_KEY"]' : "";
   return [
     ...(key ? ["import os", ""] : []),
     "import arno", "",
-    `with arno.Client(${JSON.stringify(server.gateway)}${key}) as client:`,
+    `with arno.Client(${JSON.stringify(server.gateway)}${tls}${key}) as client:`,
     `    result = client.infer(${[JSON.stringify(name), ...tasks.map(pythonTask)].join(", ")})`,
     "    for task in result:",
     "        print(task.task, task.answer_text)",
@@ -35,10 +46,12 @@ function curl(name, tasks, server) {
 
 function grpcurl(name, tasks, server) {
   const specs = tasks.map((task) => ({ ...task, task: `TASK_${task.task}` }));
+  const tls = server.gatewayTls ? pemFiles(server.gatewayTls).map((file) => file.grpcurl) : ["-plaintext"];
+  const key = server.keyed ? ['-H "authorization: Bearer $ARNO_API_KEY"'] : [];
   return [
     `jq -n --rawfile image <(base64 -w0 ${shell(name)}) --argjson tasks ${shell(JSON.stringify(specs))} \\`,
     "    '{image: {content: $image}, tasks: $tasks}' |",
-    `  grpcurl -plaintext ${server.keyed ? '-H "authorization: Bearer $ARNO_API_KEY" ' : ""}-d @ ${server.gateway} arno.api.v1.VisionService/Infer`,
+    `  grpcurl ${[...tls, ...key, "-d @", server.gateway].join(" ")} arno.api.v1.VisionService/Infer`,
   ].join("\n");
 }
 
