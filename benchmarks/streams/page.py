@@ -163,12 +163,11 @@ def _ten(result: Result) -> str:
         "Ten streams at one model",
         "python -m benchmarks videos ten",
         f"Ten videos of {result['seconds']:.0f} s, {result['fps']} frames/s each, policy `latest`, "
-        "arno-tiny: far more than it "
-        "answers. Every sampled frame has a line, answered or dropped; `missing` and `out of "
-        "order` count lines. IoU is the mean "
-        "overlap with the truth of the frame's own time: of the boxes that were told, and of those "
-        "read from the pixels of the "
-        f"annotated video ({result['painted']} pictures). Aims: shares within "
+        f"arno-tiny: {result['fps'] * len(result['streams'])} frames/s together. Every sampled "
+        "frame has a line, answered or dropped; `missing` and `out of order` count lines. IoU is "
+        "the mean overlap with the truth of the frame's own time: of the boxes that were told, and "
+        f"of those read from the pixels of the annotated video ({result['painted']} pictures). "
+        "Aims: shares within "
         f"{result['aims']['share_error']:.0%}, IoU "
         f"{result['aims']['iou']}.",
         [result],

@@ -36,7 +36,7 @@ _NOISE: Final = 8
 """Shades: a camera in poor light; the result says to how many Mbit/s of H.264 that comes."""
 _LABELS: Final = ("cat", "car", "bus", "dog", "apple", "house", "cup", "flower", "boat", "clock")
 _CAMERAS: Final = 4
-_FPS: Final = 5
+_FPS: Final = 10
 _TICK_S: Final = 0.1
 _WATCH_S: Final = 5.0
 _SETTLES_S: Final = 120.0
