@@ -1,4 +1,7 @@
-"""Two gateways behind one name: how calls are shared, and what a drain costs their callers."""
+"""Two gateways behind one name: how calls are shared, and what a drain costs their callers.
+
+The gateways drain as those of ``k8s/`` do: with the notice that their manifest gives them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from arno.client import AsyncClient
 from arno.errors import ArnoError
 
@@ -19,12 +23,12 @@ from benchmarks.figures import percentile
 from benchmarks.overhead import noise_jpeg
 from benchmarks.stack import Stack, running_stack
 
-_CLIENTS: Final = 8
-_RATE: Final = 8.0
+_MANIFEST: Final = Path(__file__).resolve().parents[2] / "k8s/base/gateway.yaml"
+_CLIENTS: Final = 4
+_RATE: Final = 16.0
 """Calls a second of each client: well below what the two gateways carry."""
 
 _PHASE_S: Final = 12.0
-_NOTICE_S: Final = 5.0
 _CLOSE_S: Final = 2.0
 """In which a gateway without calls has left, after its notice."""
 
@@ -38,16 +42,26 @@ def measure_two_gateways(size: float) -> dict[str, Any]:
     Args:
         size: 1 for the whole measurement; a gateway takes the same time to leave at any size.
     """
+    drains = drains_of_the_manifest()
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_stack(
-            Path(folder), bus="redis", gateway={"drain_notice_s": _NOTICE_S}, gateways=2
-        ) as stack,
+        running_stack(Path(folder), bus="redis", gateway=drains, gateways=2) as stack,
     ):
-        return asyncio.run(_measure(stack, _PHASE_S * size))
+        return asyncio.run(_measure(stack, _PHASE_S * size, drains["drain_notice_s"]))
 
 
-async def _measure(stack: Stack, phase_s: float) -> dict[str, Any]:
+def drains_of_the_manifest() -> dict[str, float]:
+    """Return the settings, in seconds, by which a gateway in Kubernetes leaves."""
+    objects = yaml.safe_load_all(_MANIFEST.read_text())
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    variables = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    return {
+        "drain_notice_s": float(variables["ARNO_DRAIN_NOTICE_S"]),
+        "drain_s": float(variables["ARNO_DRAIN_S"]),
+    }
+
+
+async def _measure(stack: Stack, phase_s: float, notice_s: float) -> dict[str, Any]:
     address = "ipv4:" + ",".join(stack.targets)
     image = noise_jpeg(100_000, 1)
     async with _Callers(address, image) as callers:
@@ -59,7 +73,7 @@ async def _measure(stack: Stack, phase_s: float) -> dict[str, Any]:
         usual = list(callers.took_s)
         callers.took_s.clear()
         os.kill(stack.pids["gateway-2"], signal.SIGTERM)
-        await asyncio.sleep(_NOTICE_S + _CLOSE_S)
+        await asyncio.sleep(notice_s + _CLOSE_S)
         draining = list(callers.took_s)
         callers.took_s.clear()
         # One gateway carries all calls now: its times without any change beside it.
@@ -71,7 +85,7 @@ async def _measure(stack: Stack, phase_s: float) -> dict[str, Any]:
     return {
         "clients": _CLIENTS,
         "rate": _RATE * _CLIENTS,
-        "notice_s": _NOTICE_S,
+        "notice_s": notice_s,
         "shares": [round(share / sum(shares), 4) for share in shares],
         "usual_s": _figures(usual),
         "draining_s": _figures(draining),
