@@ -117,7 +117,7 @@ observe-test: install tools ## Break real installations under a real Prometheus:
 upgrade-test: install tools ## Run the last release beside this tree on one bus and one store; writes docs/upgrades-tested.md (two minutes; from=COMMIT for another one).
 	PYTHONPATH=tests $(bin)/python -m upgrade --page docs/upgrades-tested.md $(if $(from),--from $(from))
 
-image-test: install ## Build the gateway's image with buildah on a stand-in base and run it as a cluster would (needs root, buildah, podman, runc, debootstrap).
+image-test: install ## Build the images of gateway, web and ingest with buildah on a stand-in base and run them as a cluster would (needs root, buildah, podman, runc, debootstrap).
 	scripts/image_lab
 
 ray-check: install ## Install Ray, and check that `--engine ray` writes data sets byte for byte as one process does.
