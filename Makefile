@@ -124,9 +124,10 @@ ray-check: install ## Install Ray, and check that `--engine ray` writes data set
 	$(bin)/uv pip install --quiet --python $(bin)/python --constraints constraints.txt --editable '.[ray]'
 	$(pytest) -q tests/integration/data_engine/test_on_ray.py
 
-k8s-check: install tools ## Check each component on each overlay, each pair of components, kube-score, and that the chart equals the overlays.
+k8s-check: install tools ## Check each component on each overlay, each pair of components, kube-score, that the chart equals the overlays, and what a real API server says where `scripts/kube_lab/install plane` has built one.
 	scripts/install_test_tools kubernetes
 	$(bin)/python scripts/check_manifests.py --all
+	PYTHONPATH=tests:scripts $(bin)/python -m cluster.dry_run
 
 audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX) and its licences in dist/licences.md, and ask PyPI for known vulnerabilities in it; fails where it cannot ask.
 	$(bin)/python scripts/audit.py
