@@ -136,7 +136,7 @@ audit: install ## List what ships in dist/sbom.cdx.json (CycloneDX) and its lice
 pins: install ## Write the digest behind the tag of every foreign image in deploy/docker, docker-compose.yml and k8s (needs the registries).
 	$(bin)/python scripts/pin_images.py
 
-images: install ## Build all images of deploy/docker as arno/NAME:VERSION with docker or buildah (PREFIX, BUILDER), and list what is in them.
+images: install ## Build all images of deploy/docker as arno/NAME:VERSION with docker or buildah (PREFIX, BUILDER), and write the bill of materials of each, dist/NAME.cdx.json.
 	scripts/build_images
 
 kafka: ## Run a Kafka broker of your own on 127.0.0.1:9092; `scripts/kafka/broker stop` ends it.

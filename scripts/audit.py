@@ -8,15 +8,18 @@ checks are not part of it. The two programs live in an environment of their own,
   would report success for what it skipped; ``--strict`` makes that a failure, and so do we.
 
 ``dist/licences.md`` lists the licence of each; one that may not ship ends the run. With ``--sbom``
-the bill and this list are all that is done.
+the bill and this list are all that is done. With ``--image NAME`` the bill of an image is written,
+from the other one and from what the image says is in it: lines ``name==version`` on standard input.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,14 +37,20 @@ LICENCES = DIST / "licences.md"
 
 def main() -> int:
     """Run the command line."""
-    install_tools()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sbom", action="store_true", help="ask nobody for advisories")
+    parser.add_argument("--image", help="write the bill of this image, from standard input")
+    given = parser.parse_args()
     DIST.mkdir(exist_ok=True)
+    if given.image:
+        return write_image(given.image, sys.stdin)
+    install_tools()
     shipped = closure("arno", frozenset({"all"}))
     write_sbom(shipped)
     print(f"audit: {SBOM.relative_to(ROOT)} names {len(shipped)} packages")  # noqa: T201
     if list_licences(shipped):
         return 1
-    if "--sbom" in sys.argv[1:]:
+    if given.sbom:
         return 0
     pins = sorted(f"{name}=={version}" for name, version in shipped.items() if name != "arno")
     PINS.write_text("".join(f"{pin}\n" for pin in pins))
@@ -124,6 +133,57 @@ def reduced(bom: dict[str, Any], shipped: dict[str, str]) -> dict[str, Any]:
         if one["ref"] in refs
     ]
     return {**bom, "components": kept, "dependencies": dependencies}
+
+
+def write_image(name: str, lines: Iterable[str]) -> int:
+    """Write the bill of an image, and return the exit status.
+
+    Args:
+        name: Of the image.
+        lines: What Python finds in it: ``name==version``.
+    """
+    installed = dict(line.strip().split("==") for line in lines if line.strip())
+    if "arno" not in installed:
+        sys.stderr.write(f"audit: the image {name} does not say that arno is in it\n")
+        return 1
+    path = DIST / f"{name}.cdx.json"
+    bill = of_image(json.loads(SBOM.read_text()), name, installed)
+    path.write_text(json.dumps(bill, indent=2) + "\n")
+    print(f"audit: {path.relative_to(ROOT)} names {len(installed)} packages")  # noqa: T201
+    return 0
+
+
+def of_image(bom: dict[str, Any], name: str, installed: Mapping[str, str]) -> dict[str, Any]:
+    """Return the bill of an image: what is known of the versions that are in it.
+
+    Args:
+        bom: The bill of all that ships.
+        name: Of the image.
+        installed: Versions by name. What the bill does not know stands there bare: pip, or torch
+            without CUDA.
+    """
+    known = {(canonical(one["name"]), one.get("version")): one for one in bom["components"]}
+    found = [
+        known.get((canonical(package), version), bare(package, version))
+        for package, version in sorted(installed.items())
+    ]
+    refs = {one["bom-ref"] for one in found}
+    dependencies = [
+        {**one, "dependsOn": [ref for ref in one.get("dependsOn", ()) if ref in refs]}
+        for one in bom["dependencies"]
+        if one["ref"] in refs
+    ]
+    root = {"type": "container", "name": f"arno/{name}", "version": installed["arno"]}
+    described = {**bom["metadata"], "component": {**root, "bom-ref": "root-component"}}
+    dependencies.append({"ref": "root-component", "dependsOn": sorted(refs)})
+    return {**bom, "metadata": described, "components": found, "dependencies": dependencies}
+
+
+def bare(package: str, version: str) -> dict[str, Any]:
+    """Return a component of which only name and version are known."""
+    address = f"pkg:pypi/{canonical(package)}@{version.replace('+', '%2B')}"
+    ref = f"{package}=={version}"
+    return {"type": "library", "name": package, "version": version, "purl": address, "bom-ref": ref}
 
 
 if __name__ == "__main__":
