@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,13 @@ pytestmark = pytest.mark.tools
 
 @functools.cache
 def built(overlay: str) -> tuple[dict[str, Any], ...]:
+    return kustomized(ROOT / "k8s/overlays" / overlay)
+
+
+def kustomized(folder: Path) -> tuple[dict[str, Any], ...]:
     if not KUBECTL.exists() and not os.environ.get("CI"):
         pytest.skip("kubectl is not installed: make install")
-    command = [KUBECTL, "kustomize", ROOT / "k8s/overlays" / overlay]
+    command = [KUBECTL, "kustomize", folder]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
 
@@ -221,3 +226,45 @@ def test_prometheus_tells_gateways_from_workers_as_the_alerts_do() -> None:
         # Alerts select up{job="gateway"} and up{job="worker"}.
         assert template["metadata"]["labels"][label] == name
         assert name in monitor["selector"]["matchExpressions"][0]["values"]
+
+
+def test_overlay_on_the_page_has_its_settings_images_and_triggers(tmp_path: Path) -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
+    folder = tmp_path / "k8s/overlays/mine"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(example)
+    objects = kustomized(folder)
+    addresses = {
+        trigger["metadata"]["bootstrapServers"]
+        for one in objects
+        if one["kind"] == "ScaledObject"
+        for trigger in one["spec"]["triggers"]
+    }
+    assert addresses == {"kafka.example:9092"}
+    images = {
+        container["image"]
+        for one in objects
+        if one["kind"] in {"Deployment", "Job"}
+        for container in one["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {
+        f"registry.example/arno/{name}:{arno.__version__}" for name in ("gateway", "worker-cpu")
+    }
+
+
+@pytest.mark.parametrize("overlay", ["secure", "gpu-prod"])
+def test_page_makes_every_secret_that_pods_and_triggers_read(overlay: str) -> None:
+    text = yaml.safe_dump_all(built(overlay))
+    read = set(re.findall(r"secretName: (\S+)", text))
+    read |= {
+        one["name"]
+        for trigger in built(overlay)
+        if trigger["kind"] == "TriggerAuthentication"
+        for one in trigger["spec"]["secretTargetRef"]
+    }
+    page = (ROOT / "docs/deploy.md").read_text()
+    made = set(re.findall(r"create secret (?:generic|tls) (\S+)", page))
+    assert len(read) == 6
+    assert made == read
