@@ -72,11 +72,13 @@ def infer_request(
     )
 
 
-def frame(sequence: int, content: bytes | None = None) -> vision_pb2.InferStreamRequest:
+def frame(
+    sequence: int, content: bytes | None = None, **fields: object
+) -> vision_pb2.InferStreamRequest:
     """A frame of a stream."""
     image = types_pb2.Image(content=images.png() if content is None else content)
     return vision_pb2.InferStreamRequest(
-        frame=vision_pb2.Frame(sequence=sequence, timestamp_ms=sequence * 40, image=image)
+        frame=vision_pb2.Frame(sequence=sequence, timestamp_ms=sequence * 40, image=image, **fields)
     )
 
 

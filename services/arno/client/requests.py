@@ -34,11 +34,13 @@ class Frame:
         image: Anything that `Client.infer` takes.
         sequence: Its number, higher than the one before; None counts from 0.
         timestamp_ms: Its time in the video, in milliseconds from the start.
+        idempotency_key: As for `Client.infer`.
     """
 
     image: ImageLike
     sequence: int | None = None
     timestamp_ms: int = 0
+    idempotency_key: str = ""
 
 
 FrameLike: TypeAlias = Frame | ImageLike
@@ -128,6 +130,7 @@ class StreamOptions:
         in_flight_max: Frames that may be open at once, 1..64.
         frame_timeout_s: How long a frame may take.
         lane: Priority class.
+        unordered: Return each result as soon as it is there, in whatever order.
     """
 
     policy: StreamPolicy | str | None = None
@@ -135,6 +138,7 @@ class StreamOptions:
     in_flight_max: int | None = None
     frame_timeout_s: float | None = None
     lane: str | None = None
+    unordered: bool = False
 
 
 def config_message(
@@ -146,7 +150,10 @@ def config_message(
         InvalidFieldError: A task or an option makes no sense.
     """
     config = vision_pb2.StreamConfig(
-        tasks=_specs(tasks), lane=_lane(options.lane), policy=_policy(options.policy)
+        tasks=_specs(tasks),
+        lane=_lane(options.lane),
+        policy=_policy(options.policy),
+        unordered=options.unordered,
     )
     if options.every is not None:
         with _sendable("every"):
@@ -171,6 +178,7 @@ def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferSt
     with _sendable("frame"):
         message.sequence = next_sequence if given.sequence is None else given.sequence
         message.timestamp_ms = given.timestamp_ms
+        message.idempotency_key = given.idempotency_key
     return vision_pb2.InferStreamRequest(frame=message)
 
 

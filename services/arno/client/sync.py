@@ -199,7 +199,7 @@ class Client(ClientBase):
         """Run the same tasks on every frame of a video; yield one result a frame, in frame order.
 
         Frames are read only as fast as the gateway accepts them. Closing the iterator, or leaving
-        its loop early, cancels the frames that are still open.
+        its loop early, cancels the frames that are still open and have no idempotency key.
 
         Args:
             frames: Images, or `Frame`s that also carry a number and a time.

@@ -1,9 +1,9 @@
 """A stream of frames: check its settings, keep its order, apply its policy.
 
-Frames come in, and one result for each of them goes out, in the same order. A frame uses a slot
-from its start until its result has been handed on, so that a client that does not read slows its
-own stream and no other. A frame is read when it can be started, dropped or kept waiting; until then
-it stays in the buffer of its sender. How a frame is answered is passed in.
+Frames come in, and one result for each of them goes out: in the same order, or as soon as it is
+there. A frame uses a slot from its start until its result has been handed on, so that a client that
+does not read slows its own stream and no other. A frame is read when it can be started, dropped or
+kept waiting; until then it stays in the buffer of its sender. How a frame is answered is passed in.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class StreamSettings:
         every: For ``EVERY``: answer every N-th frame, starting with the first.
         in_flight_max: Frames open at once.
         frame_timeout_s: Time limit of a frame.
+        ordered: Whether results go out in the order of the frames.
     """
 
     tasks: tuple[TaskSpec, ...]
@@ -49,6 +50,7 @@ class StreamSettings:
     every: int
     in_flight_max: int
     frame_timeout_s: float
+    ordered: bool = True
 
 
 def check_stream_config(
@@ -73,6 +75,7 @@ def check_stream_config(
         every=_in_range("every", config.every, _EVERY_MAX) if config.HasField("every") else 1,
         in_flight_max=in_flight_max,
         frame_timeout_s=timeout_ms / 1000,
+        ordered=not config.unordered,
     )
 
 
@@ -145,11 +148,14 @@ class FrameStream:
         self._answer = answer
         self._reserve_bytes = reserve_bytes
         self._drain = drain
+        # In order: all entries; else those whose response is there.
         self._queue: deque[_Entry] = deque()
+        self._queued = asyncio.Event()
+        self._entry_count = 0
         self._backlog = asyncio.Semaphore(limits.stream_backlog_max)
         self._free_slots = settings.in_flight_max
         self._waiting: _Entry | None = None
-        self._changed = asyncio.Condition()
+        self._slot_freed = asyncio.Event()
         self._open: set[asyncio.Task[vision_pb2.InferStreamResponse]] = set()
         self._reading = True
         self._frame_count = 0
@@ -172,7 +178,7 @@ class FrameStream:
         try:
             while (entry := await self._next()) is not None:
                 yield await entry.response
-                await self._leave(entry)
+                self._leave(entry)
             await reader
         finally:
             # The client has left, or all frames are answered. Cancelled frames cancel their jobs.
@@ -198,8 +204,7 @@ class FrameStream:
             drain.cancel()
             await asyncio.gather(reader, drain, return_exceptions=True)
             self._reading = False
-            async with self._changed:
-                self._changed.notify_all()
+            self._queued.set()
 
     async def _read(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> None:
         # One call a frame, so that no variable holds a frame while the next one is waited for.
@@ -209,8 +214,9 @@ class FrameStream:
     async def _read_one(self, requests: AsyncIterator[vision_pb2.InferStreamRequest]) -> bool:
         await self._backlog.acquire()
         if self._needs_slot():
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._free_slots > 0)
+            while not self._free_slots:
+                self._slot_freed.clear()
+                await self._slot_freed.wait()
         request = await self._next_request(requests)
         if request is None:
             return False
@@ -219,8 +225,6 @@ class FrameStream:
             sent = request.WhichOneof("payload") or "nothing"
             raise InvalidFieldError(field="frame", problem=problem, sent=sent)
         self._join(request.frame)
-        async with self._changed:
-            self._changed.notify_all()
         return True
 
     def _needs_slot(self) -> bool:
@@ -247,6 +251,9 @@ class FrameStream:
         response = asyncio.get_running_loop().create_future()
         entry = _Entry(response, frame, previous=self._previous)
         self._previous = frame.sequence
+        self._entry_count += 1
+        if self._settings.ordered:
+            self._enqueue(entry)
         if self._left_out():
             self._drop(entry)
         elif self._free_slots:
@@ -255,7 +262,6 @@ class FrameStream:
         else:
             self._wait(entry)
         self._frame_count += 1
-        self._queue.append(entry)
 
     def _wait(self, entry: _Entry) -> None:
         """Keep a frame waiting in place of the one before it; drop it if no bytes are left."""
@@ -269,12 +275,21 @@ class FrameStream:
         else:
             self._waiting = entry
 
-    async def _next(self) -> _Entry | None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._queue) or not self._reading)
-        return self._queue.popleft() if self._queue else None
+    def _enqueue(self, entry: _Entry) -> None:
+        self._queue.append(entry)
+        self._queued.set()
 
-    async def _leave(self, entry: _Entry) -> None:
+    async def _next(self) -> _Entry | None:
+        """Return the entry whose response goes out next; None after the last."""
+        while not self._queue:
+            if not self._reading and not self._entry_count:
+                return None
+            self._queued.clear()
+            await self._queued.wait()
+        self._entry_count -= 1
+        return self._queue.popleft()
+
+    def _leave(self, entry: _Entry) -> None:
         """Free the slot of a frame that has been answered; the waiting frame takes it."""
         self._backlog.release()
         if not entry.holds_slot:
@@ -283,9 +298,8 @@ class FrameStream:
             waiting, self._waiting = self._waiting, None
             self._start(waiting)
             return
-        async with self._changed:
-            self._free_slots += 1
-            self._changed.notify_all()
+        self._free_slots += 1
+        self._slot_freed.set()
 
     def _start(self, entry: _Entry) -> None:
         entry.release_bytes()
@@ -295,6 +309,8 @@ class FrameStream:
         entry.response = task
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        if not self._settings.ordered:
+            task.add_done_callback(lambda _: self._enqueue(entry))
 
     def _drop(self, entry: _Entry) -> None:
         entry.release_bytes()
@@ -306,3 +322,5 @@ class FrameStream:
             )
         )
         entry.frame = _NO_FRAME
+        if not self._settings.ordered:
+            self._enqueue(entry)

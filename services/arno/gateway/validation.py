@@ -121,15 +121,15 @@ class RequestChecker:
             return await asyncio.to_thread(check)
 
 
-def check_idempotency_key(key: str) -> str:
-    """Return the key, which may be empty.
+def check_idempotency_key(key: str, *, field: str = "idempotency_key") -> str:
+    """Return the key, which may be empty; `field` names it in the error.
 
     Raises:
         InvalidFieldError: It has another form. Not retryable.
     """
     if key and not _KEY.fullmatch(key):
         raise InvalidFieldError(
-            field="idempotency_key", problem="not a key", limit=_KEY.pattern, sent=quoted(key)
+            field=field, problem="not a key", limit=_KEY.pattern, sent=quoted(key)
         )
     return key
 

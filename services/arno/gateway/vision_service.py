@@ -76,7 +76,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
     async def InferStream(
         self, request_iterator: AsyncIterator[vision_pb2.InferStreamRequest], context: Any
     ) -> AsyncIterator[vision_pb2.InferStreamResponse]:
-        """Answer each frame, in the order in which they came."""
+        """Answer each frame, in the order in which they came unless the settings say otherwise."""
         with (
             self._gatekeeper.hold_open(this_caller(), "streams_open"),
             self._stream_limit.hold(),
@@ -177,12 +177,19 @@ class FrameRunner:
         started_s = time.monotonic()
         budget = self._budget()
         lane, content = self._settings.lane, frame.image.content
+        key = check_idempotency_key(frame.idempotency_key, field="frame.idempotency_key")
         demand = Demand(len(content), lane, budget.work_s)
         with self._admission.admit(caller.tenant, demand) as job:
             checked = await self._checker.check(
                 content, self._settings.tasks, tenant=caller.tenant, fields=_FRAME_FIELDS
             )
-            submission = Submission(checked, tenant=caller.tenant, lane=lane, work_s=budget.work_s)
+            submission = Submission(
+                checked,
+                tenant=caller.tenant,
+                lane=lane,
+                work_s=budget.work_s,
+                idempotency_key=key,
+            )
             job.response = await self._inference.run(submission, budget=budget, started_s=started_s)
             return job.response
 

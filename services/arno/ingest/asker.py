@@ -14,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from arno.client import TaskRequest
 from arno.errors import ArnoError, Code, InvalidFieldError
@@ -26,25 +26,15 @@ logger = logging.getLogger(__name__)
 
 _PAUSE_S_MIN: Final = 0.1
 _PAUSE_S_MAX: Final = 5.0
-_OF_THE_IMAGE: Final = "image"
+_OF_THE_IMAGE: Final = ("image", "frame.image")
 """How the names of fields begin that speak of the image, not of the settings."""
 
 _COUNTED: Final = frozenset({Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.CANCELLED})
 """What an image may be the cause of, or not: tried again, up to a number of attempts."""
 
 
-class Infer(Protocol):
-    """`AsyncClient.infer`, as far as it is used here."""
-
-    def __call__(
-        self,
-        image: bytes,
-        *tasks: TaskRequest,
-        lane: str | None,
-        idempotency_key: str,
-        timeout_s: float | None,
-    ) -> Awaitable[InferResult]:
-        """Run the tasks on one image."""
+Infer: TypeAlias = Callable[[bytes, str], Awaitable[InferResult]]
+"""Asks the question about one image once, with an idempotency key; raises what the gateway says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +71,7 @@ class Asker:
 
         Args:
             infer: Asks the gateway once.
-            question: What is asked.
+            question: What it asks, and how often.
             on_retry: Called with the reason before an attempt is repeated.
             in_flight_max: How many images may be asked about at once, at most.
             clock: Tells how long answers take.
@@ -128,13 +118,7 @@ class Asker:
         await self._enter()
         began_s = self._clock.monotonic_s()
         try:
-            result = await self._infer(
-                image,
-                *self._question.tasks,
-                lane=self._question.lane,
-                idempotency_key=idempotency_key,
-                timeout_s=self._question.timeout_s,
-            )
+            result = await self._infer(image, idempotency_key)
         except ArnoError as error:
             if error.code is Code.DEADLINE_EXCEEDED:
                 self.pace.learn(self._question.timeout_s, self._clock.monotonic_s())

@@ -26,6 +26,7 @@ from arno.ingest.metrics import BridgeMetrics, IngestMetrics, SourceMetrics
 from arno.ingest.preview import PreviewPages
 from arno.ingest.references import Fetcher
 from arno.ingest.settings import IngestSettings, TopicRoute
+from arno.ingest.shared_streams import SharedStreams
 from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
@@ -88,11 +89,20 @@ class SupervisedBridge:
         return True
 
     async def _run_once(self, stop: asyncio.Event) -> bool:
+        route = self._route
         sender = KafkaSender(self._settings.bus_settings())
         fetcher = self._fetcher()
+        question = Question(route.specs(), route.lane, route.timeout_s, route.attempts_max)
+        streams = SharedStreams(self._client, question, in_flight_max=route.window)
         try:
             await asyncio.to_thread(self._connect, sender)
-            parts = self._parts(sender, fetcher)
+            asker = Asker(
+                streams.infer,
+                question,
+                on_retry=self._metrics.retried,
+                in_flight_max=route.window,
+            )
+            parts = self._parts(sender, asker, fetcher)
             bridge = TopicBridge(self._route, parts, drain_s=self._settings.drain_s)
             stopping = asyncio.create_task(_then(stop, bridge.stop))
             self._bridge = bridge
@@ -102,6 +112,7 @@ class SupervisedBridge:
                 self._bridge = None
                 stopping.cancel()
         finally:
+            await streams.close()
             await sender.close()
             if fetcher is not None:
                 await fetcher.close()
@@ -126,21 +137,15 @@ class SupervisedBridge:
             admin.close()
         sender.connect(names)
 
-    def _parts(self, sender: KafkaSender, fetcher: Fetcher | None) -> BridgeParts:
+    def _parts(self, sender: KafkaSender, asker: Asker, fetcher: Fetcher | None) -> BridgeParts:
         route = self._route
-        question = Question(route.specs(), route.lane, route.timeout_s, route.attempts_max)
         bus = self._settings.bus_settings(group=route.group, window=route.window)
         return BridgeParts(
             reader=ForeignConsumer(
                 bus, Reading(route.topic, route.start, route.partitions_check_s)
             ),
             sender=sender,
-            asker=Asker(
-                self._client.infer,
-                question,
-                on_retry=self._metrics.retried,
-                in_flight_max=route.window,
-            ),
+            asker=asker,
             metrics=self._metrics,
             fetcher=fetcher,
         )

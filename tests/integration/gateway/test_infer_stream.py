@@ -44,6 +44,33 @@ async def test_results_come_in_the_order_of_the_frames_however_they_end(arno, pa
     assert all(response.response.results[0].answer.text.text == "0" for response in responses)
 
 
+async def test_unordered_results_come_as_their_jobs_end(arno, patient_worker):
+    call = await opened(arno, config(in_flight_max=3, unordered=True))
+    for sequence in range(3):
+        await call.write(frame(sequence))
+        records = await taken(patient_worker, sequence + 1)
+    for index in (2, 0, 1):
+        patient_worker.finish(records[index])
+        assert (await call.read()).sequence == index
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_frame_with_the_key_of_an_earlier_one_is_answered_from_its_job(arno, patient_worker):
+    first = await opened(arno)
+    await first.write(frame(0, idempotency_key="k"))
+    (record,) = await taken(patient_worker, 1)
+    first.cancel()  # its caller leaves; the job stays, as a retry may come
+    second = await opened(arno)
+    await second.write(frame(7, idempotency_key="k"))
+    await second.write(frame(8, idempotency_key="not a key"))
+    patient_worker.finish(record)
+    answered, refused = await rest(second)
+    assert answered.response.job_id == record.id
+    assert refused.error.metadata["field"] == "frame.idempotency_key"
+    assert len(patient_worker.taken) == 1
+
+
 async def test_policy_all_holds_back_frames_above_in_flight_max(arno, patient_worker):
     call = await opened(arno, config(in_flight_max=2))
     for sequence in range(5):

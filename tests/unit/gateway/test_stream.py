@@ -21,9 +21,15 @@ class HandDriven:
     """Frames go in and end by hand; ``settle`` lets everything that can happen happen."""
 
     def __init__(
-        self, policy: StreamPolicy, *, in_flight_max: int = 1, backlog_max: int = 99, every: int = 1
+        self,
+        policy: StreamPolicy,
+        *,
+        in_flight_max: int = 1,
+        backlog_max: int = 99,
+        every: int = 1,
+        ordered: bool = True,
     ):
-        settings = StreamSettings((), Lane.STREAM, policy, every, in_flight_max, 1.0)
+        settings = StreamSettings((), Lane.STREAM, policy, every, in_flight_max, 1.0, ordered)
         self.started: dict[int, asyncio.Future[None]] = {}
         self.room_bytes = 1000
         self.kept_bytes = 0
@@ -187,3 +193,30 @@ async def test_every_reads_past_frames_that_it_leaves_out_though_no_place_is_fre
     assert stream.kinds() == [(0, "response"), (1, "dropped"), (2, "dropped")]
     stream.pump.cancel()
     await asyncio.gather(stream.pump, return_exceptions=True)
+
+
+async def test_unordered_results_go_out_as_they_come_and_the_last_ends_the_stream():
+    stream = HandDriven(StreamPolicy.ALL, in_flight_max=2, ordered=False)
+    stream.send(0, 1, 2, 3, None)
+    await stream.settle()
+    for sequence in (1, 2, 3):
+        assert max(stream.started) == sequence  # an answered frame frees its slot at once
+        stream.started[sequence].set_result(None)
+        await stream.settle()
+    assert stream.kinds() == [(1, "response"), (2, "response"), (3, "response")]
+    assert not stream.pump.done()
+    stream.started[0].set_result(None)
+    await stream.pump
+    assert stream.kinds()[3:] == [(0, "response")]
+
+
+async def test_unordered_stream_reports_dropped_frames_before_the_open_one():
+    stream = HandDriven(StreamPolicy.LATEST, ordered=False)
+    stream.send(0, 1, 2, None)
+    await stream.settle()
+    assert stream.kinds() == [(1, "dropped")]
+    stream.started[0].set_result(None)
+    await stream.settle()
+    stream.started[2].set_result(None)
+    await stream.pump
+    assert stream.kinds()[1:] == [(0, "response"), (2, "response")]

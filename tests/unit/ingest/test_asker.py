@@ -21,6 +21,7 @@ from arno.vocabulary.results import InferResult
 
 ANSWER = object.__new__(InferResult)
 IMAGE_FAULT = InvalidImageError(field="image.content", problem="not an image")
+FRAME_FAULT = InvalidImageError(field="frame.image.content", problem="not an image")
 
 
 class Gateway:
@@ -32,7 +33,7 @@ class Gateway:
         self.pauses: list[float] = []
         self.reasons: list[str] = []
 
-    async def infer(self, image, *tasks, lane, idempotency_key, timeout_s):
+    async def infer(self, image, idempotency_key):
         self.keys.append(idempotency_key)
         if self.faults:
             raise self.faults.pop(0)
@@ -75,7 +76,9 @@ async def test_retry_delay_of_the_gateway_is_kept():
     assert gateway.pauses[0] >= 0.8 * 3.0
 
 
-@pytest.mark.parametrize("fault", [IMAGE_FAULT, PoisonedJobError("killed its workers")], ids=repr)
+@pytest.mark.parametrize(
+    "fault", [IMAGE_FAULT, FRAME_FAULT, PoisonedJobError("killed its workers")], ids=repr
+)
 async def test_image_that_no_attempt_will_answer_is_given_up_at_once(fault):
     gateway = Gateway(fault)
     with pytest.raises(type(fault)):
@@ -109,7 +112,7 @@ class Holding:
         self.open: list[asyncio.Future[None]] = []
         self.asked = 0
 
-    async def infer(self, image, *tasks, lane, idempotency_key, timeout_s):
+    async def infer(self, image, idempotency_key):
         self.asked += 1
         self.open.append(asyncio.get_running_loop().create_future())
         await self.open[-1]

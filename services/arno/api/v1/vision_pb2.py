@@ -25,33 +25,33 @@ _sym_db = _symbol_database.Default()
 from arno.api.v1 import types_pb2 as arno_dot_api_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rno/api/v1/vision.proto\x12\x0b\x61rno.api.v1\x1a\x17\x61rno/api/v1/types.proto\"\x91\x01\n\x0cInferRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.arno.api.v1.Image\x12$\n\x05tasks\x18\x02 \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"\x9a\x01\n\rInferResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12(\n\x07results\x18\x02 \x03(\x0b\x32\x17.arno.api.v1.TaskResult\x12,\n\x05image\x18\x03 \x01(\x0b\x32\x1d.arno.api.v1.ImageDescription\x12!\n\x05model\x18\x04 \x01(\x0b\x32\x12.arno.api.v1.Model\"\x80\x02\n\x0cStreamConfig\x12$\n\x05tasks\x18\x01 \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x1f\n\x04lane\x18\x02 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12)\n\x06policy\x18\x03 \x01(\x0e\x32\x19.arno.api.v1.StreamPolicy\x12\x12\n\x05\x65very\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rin_flight_max\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x1d\n\x10\x66rame_timeout_ms\x18\x06 \x01(\x05H\x02\x88\x01\x01\x42\x08\n\x06_everyB\x10\n\x0e_in_flight_maxB\x13\n\x11_frame_timeout_ms\"R\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12!\n\x05image\x18\x03 \x01(\x0b\x32\x12.arno.api.v1.Image\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.arno.api.v1.Model\"q\n\x12InferStreamRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.arno.api.v1.StreamConfigH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.arno.api.v1.FrameH\x00\x42\t\n\x07payload\"\xcb\x01\n\x13InferStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12.\n\x08response\x18\x03 \x01(\x0b\x32\x1a.arno.api.v1.InferResponseH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.arno.api.v1.ErrorH\x00\x12,\n\x07\x64ropped\x18\x05 \x01(\x0b\x32\x19.arno.api.v1.DroppedFrameH\x00\x42\t\n\x07outcome\"9\n\x0c\x44roppedFrame\x12)\n\x06policy\x18\x01 \x01(\x0e\x32\x19.arno.api.v1.StreamPolicy*w\n\x0cStreamPolicy\x12\x1d\n\x19STREAM_POLICY_UNSPECIFIED\x10\x00\x12\x15\n\x11STREAM_POLICY_ALL\x10\x01\x12\x18\n\x14STREAM_POLICY_LATEST\x10\x02\x12\x17\n\x13STREAM_POLICY_EVERY\x10\x03\x32\xf4\x01\n\rVisionService\x12>\n\x05Infer\x12\x19.arno.api.v1.InferRequest\x1a\x1a.arno.api.v1.InferResponse\x12T\n\x0bInferStream\x12\x1f.arno.api.v1.InferStreamRequest\x1a .arno.api.v1.InferStreamResponse(\x01\x30\x01\x12M\n\nListModels\x12\x1e.arno.api.v1.ListModelsRequest\x1a\x1f.arno.api.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rno/api/v1/vision.proto\x12\x0b\x61rno.api.v1\x1a\x17\x61rno/api/v1/types.proto\"\x91\x01\n\x0cInferRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.arno.api.v1.Image\x12$\n\x05tasks\x18\x02 \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"\x9a\x01\n\rInferResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12(\n\x07results\x18\x02 \x03(\x0b\x32\x17.arno.api.v1.TaskResult\x12,\n\x05image\x18\x03 \x01(\x0b\x32\x1d.arno.api.v1.ImageDescription\x12!\n\x05model\x18\x04 \x01(\x0b\x32\x12.arno.api.v1.Model\"\x93\x02\n\x0cStreamConfig\x12$\n\x05tasks\x18\x01 \x03(\x0b\x32\x15.arno.api.v1.TaskSpec\x12\x1f\n\x04lane\x18\x02 \x01(\x0e\x32\x11.arno.api.v1.Lane\x12)\n\x06policy\x18\x03 \x01(\x0e\x32\x19.arno.api.v1.StreamPolicy\x12\x12\n\x05\x65very\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rin_flight_max\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x1d\n\x10\x66rame_timeout_ms\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x11\n\tunordered\x18\x07 \x01(\x08\x42\x08\n\x06_everyB\x10\n\x0e_in_flight_maxB\x13\n\x11_frame_timeout_ms\"k\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12!\n\x05image\x18\x03 \x01(\x0b\x32\x12.arno.api.v1.Image\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.arno.api.v1.Model\"q\n\x12InferStreamRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.arno.api.v1.StreamConfigH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.arno.api.v1.FrameH\x00\x42\t\n\x07payload\"\xcb\x01\n\x13InferStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12.\n\x08response\x18\x03 \x01(\x0b\x32\x1a.arno.api.v1.InferResponseH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.arno.api.v1.ErrorH\x00\x12,\n\x07\x64ropped\x18\x05 \x01(\x0b\x32\x19.arno.api.v1.DroppedFrameH\x00\x42\t\n\x07outcome\"9\n\x0c\x44roppedFrame\x12)\n\x06policy\x18\x01 \x01(\x0e\x32\x19.arno.api.v1.StreamPolicy*w\n\x0cStreamPolicy\x12\x1d\n\x19STREAM_POLICY_UNSPECIFIED\x10\x00\x12\x15\n\x11STREAM_POLICY_ALL\x10\x01\x12\x18\n\x14STREAM_POLICY_LATEST\x10\x02\x12\x17\n\x13STREAM_POLICY_EVERY\x10\x03\x32\xf4\x01\n\rVisionService\x12>\n\x05Infer\x12\x19.arno.api.v1.InferRequest\x1a\x1a.arno.api.v1.InferResponse\x12T\n\x0bInferStream\x12\x1f.arno.api.v1.InferStreamRequest\x1a .arno.api.v1.InferStreamResponse(\x01\x30\x01\x12M\n\nListModels\x12\x1e.arno.api.v1.ListModelsRequest\x1a\x1f.arno.api.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arno.api.v1.vision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMPOLICY']._serialized_start=1173
-  _globals['_STREAMPOLICY']._serialized_end=1292
+  _globals['_STREAMPOLICY']._serialized_start=1217
+  _globals['_STREAMPOLICY']._serialized_end=1336
   _globals['_INFERREQUEST']._serialized_start=67
   _globals['_INFERREQUEST']._serialized_end=212
   _globals['_INFERRESPONSE']._serialized_start=215
   _globals['_INFERRESPONSE']._serialized_end=369
   _globals['_STREAMCONFIG']._serialized_start=372
-  _globals['_STREAMCONFIG']._serialized_end=628
-  _globals['_FRAME']._serialized_start=630
-  _globals['_FRAME']._serialized_end=712
-  _globals['_LISTMODELSREQUEST']._serialized_start=714
-  _globals['_LISTMODELSREQUEST']._serialized_end=733
-  _globals['_LISTMODELSRESPONSE']._serialized_start=735
-  _globals['_LISTMODELSRESPONSE']._serialized_end=791
-  _globals['_INFERSTREAMREQUEST']._serialized_start=793
-  _globals['_INFERSTREAMREQUEST']._serialized_end=906
-  _globals['_INFERSTREAMRESPONSE']._serialized_start=909
-  _globals['_INFERSTREAMRESPONSE']._serialized_end=1112
-  _globals['_DROPPEDFRAME']._serialized_start=1114
-  _globals['_DROPPEDFRAME']._serialized_end=1171
-  _globals['_VISIONSERVICE']._serialized_start=1295
-  _globals['_VISIONSERVICE']._serialized_end=1539
+  _globals['_STREAMCONFIG']._serialized_end=647
+  _globals['_FRAME']._serialized_start=649
+  _globals['_FRAME']._serialized_end=756
+  _globals['_LISTMODELSREQUEST']._serialized_start=758
+  _globals['_LISTMODELSREQUEST']._serialized_end=777
+  _globals['_LISTMODELSRESPONSE']._serialized_start=779
+  _globals['_LISTMODELSRESPONSE']._serialized_end=835
+  _globals['_INFERSTREAMREQUEST']._serialized_start=837
+  _globals['_INFERSTREAMREQUEST']._serialized_end=950
+  _globals['_INFERSTREAMRESPONSE']._serialized_start=953
+  _globals['_INFERSTREAMRESPONSE']._serialized_end=1156
+  _globals['_DROPPEDFRAME']._serialized_start=1158
+  _globals['_DROPPEDFRAME']._serialized_end=1215
+  _globals['_VISIONSERVICE']._serialized_start=1339
+  _globals['_VISIONSERVICE']._serialized_end=1583
 # @@protoc_insertion_point(module_scope)

@@ -141,6 +141,7 @@ class StreamConfig(_message.Message):
     EVERY_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_MAX_FIELD_NUMBER: _builtins.int
     FRAME_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    UNORDERED_FIELD_NUMBER: _builtins.int
     lane: _types_pb2.Lane.ValueType
     """Default: stream."""
     policy: Global___StreamPolicy.ValueType
@@ -151,6 +152,8 @@ class StreamConfig(_message.Message):
     """Frames of this stream that may be open at once, in [1, 64]. Default 4. A frame is open until its result was sent."""
     frame_timeout_ms: _builtins.int
     """How long a frame may take, in milliseconds, in [1, 600000]. Default 30000."""
+    unordered: _builtins.bool
+    """Send each result as soon as it is there, in whatever order: a slow frame then holds up no other. Default: in order."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.TaskSpec]:
         """One to 64 tasks (by default), run on every frame. Required."""
@@ -164,10 +167,11 @@ class StreamConfig(_message.Message):
         every: _builtins.int | None = ...,
         in_flight_max: _builtins.int | None = ...,
         frame_timeout_ms: _builtins.int | None = ...,
+        unordered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_frame_timeout_ms", b"_frame_timeout_ms", "_in_flight_max", b"_in_flight_max", "every", b"every", "frame_timeout_ms", b"frame_timeout_ms", "in_flight_max", b"in_flight_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_frame_timeout_ms", b"_frame_timeout_ms", "_in_flight_max", b"_in_flight_max", "every", b"every", "frame_timeout_ms", b"frame_timeout_ms", "in_flight_max", b"in_flight_max", "lane", b"lane", "policy", b"policy", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_frame_timeout_ms", b"_frame_timeout_ms", "_in_flight_max", b"_in_flight_max", "every", b"every", "frame_timeout_ms", b"frame_timeout_ms", "in_flight_max", b"in_flight_max", "lane", b"lane", "policy", b"policy", "tasks", b"tasks", "unordered", b"unordered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__every: _TypeAlias = _typing.Literal["every"]  # noqa: Y015
     _WhichOneofArgType__every: _TypeAlias = _typing.Literal["_every", b"_every"]  # noqa: Y015
@@ -193,10 +197,13 @@ class Frame(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The sender's number of this frame; higher than the one before it, or this frame fails. Gaps are allowed."""
     timestamp_ms: _builtins.int
     """Time of the frame in its video, in milliseconds from the start."""
+    idempotency_key: _builtins.str
+    """As in InferRequest: a frame that is sent again with its key, in whatever call, is answered from the first one's job."""
     @_builtins.property
     def image(self) -> _types_pb2.Image:
         """The frame as an image file. Required."""
@@ -207,10 +214,11 @@ class Frame(_message.Message):
         sequence: _builtins.int = ...,
         timestamp_ms: _builtins.int = ...,
         image: _types_pb2.Image | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "sequence", b"sequence", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "image", b"image", "sequence", b"sequence", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,8 +72,9 @@ class VisionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def InferStream(self, request_iterator, context):
-        """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
-        When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+        """Runs the same tasks on each frame of a video, or on many images. Results come in the order of the frames unless the
+        settings say otherwise, one for every frame sent. When the caller ends its side, open frames are still answered; when it
+        goes away, those without an idempotency key are cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

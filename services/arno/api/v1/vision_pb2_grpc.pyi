@@ -43,8 +43,9 @@ class VisionServiceStub:
     none was answered. A caller that goes away cancels its work, unless it gave an idempotency key.
     """
     InferStream: _grpc.StreamStreamMultiCallable[_vision_pb2.InferStreamRequest, _vision_pb2.InferStreamResponse]
-    """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
-    When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+    """Runs the same tasks on each frame of a video, or on many images. Results come in the order of the frames unless the
+    settings say otherwise, one for every frame sent. When the caller ends its side, open frames are still answered; when it
+    goes away, those without an idempotency key are cancelled.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]
     """Names the models that answer: those of all workers that are there now, each once. One, except while workers are replaced."""
@@ -64,8 +65,9 @@ class VisionServiceAsyncStub(VisionServiceStub):
     none was answered. A caller that goes away cancels its work, unless it gave an idempotency key.
     """
     InferStream: _aio.StreamStreamMultiCallable[_vision_pb2.InferStreamRequest, _vision_pb2.InferStreamResponse]  # type: ignore[assignment]
-    """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
-    When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+    """Runs the same tasks on each frame of a video, or on many images. Results come in the order of the frames unless the
+    settings say otherwise, one for every frame sent. When the caller ends its side, open frames are still answered; when it
+    goes away, those without an idempotency key are cancelled.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Names the models that answer: those of all workers that are there now, each once. One, except while workers are replaced."""
@@ -94,8 +96,9 @@ class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_vision_pb2.InferStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_vision_pb2.InferStreamResponse], _abc.AsyncIterator[_vision_pb2.InferStreamResponse]]:
-        """Runs the same tasks on each frame of a video. Results come in the order of the frames, one for every frame sent.
-        When the caller ends its side, open frames are still answered; when it goes away, they are cancelled.
+        """Runs the same tasks on each frame of a video, or on many images. Results come in the order of the frames unless the
+        settings say otherwise, one for every frame sent. When the caller ends its side, open frames are still answered; when it
+        goes away, those without an idempotency key are cancelled.
         """
 
     @_abc_1.abstractmethod
