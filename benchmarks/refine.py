@@ -164,10 +164,10 @@ def run(places: Mapping[str, Path], out: Path, chosen: Mapping[str, Any]) -> Sta
 
 @click.command()
 @click.option("--work", type=click.Path(path_type=Path), default=Path(".cache/refine"))
-@click.option("--train", default=400, show_default=True, help="Scenes of the data set.")
-@click.option("--held-out", default=80, show_default=True, help="Scenes that are held out.")
+@click.option("--train", default=240, show_default=True, help="Scenes of the data set.")
+@click.option("--held-out", default=60, show_default=True, help="Scenes that are held out.")
 @click.option("--rounds", default=2, show_default=True)
-@click.option("--epochs", default=3.0, show_default=True)
+@click.option("--steps", default=150, show_default=True, help="Of a round's training.")
 @click.option("--batch", default=16, show_default=True)
 @click.option("--learning-rate", default=1e-3, show_default=True)
 @click.option("--freeze-vision/--no-freeze-vision", default=True, show_default=True)
@@ -211,7 +211,8 @@ def write_page(document: Mapping[str, Any], states: Mapping[str, State]) -> None
         "categories bear one another's names, so that arno-tiny has to learn each name from the "
         f"labels; {BOXES_DROPPED:.0%} of the boxes are dropped, {LABELS_WRONG:.0%} of the labels "
         f"are wrong, {CAPTIONS_SWAPPED:.0%} of the captions belong to other images. A round trains "
-        f"{how['epochs']:g} epochs, vision frozen, seed {how['seed']}; `held-out` are "
+        f"{how['steps']} steps of {how['batch']} samples, vision frozen, seed {how['seed']}, with "
+        "filters and without: epochs would give more steps where more texts are kept. `held-out`: "
         f"{how['held_out']} scenes that are right. The other columns compare what is trained on "
         f"next with the hidden truth. One thread of {machine['processor']}.\n\n"
     )
