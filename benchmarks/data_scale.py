@@ -3,8 +3,9 @@
 python -m benchmarks.data_scale --work FOLDER
 
 Texts are those of rendered scenes, in the three granularities. Each step runs in a process of its
-own, as its command does. `--only ray` compares the same steps on Ray (extra `ray`) with processes
-of this machine. Parts that are not measured keep their figures. `--page` writes docs/scale.md.
+own, as its command does; its figures stay in the folder, so that a run that was stopped goes on.
+`--only ray` compares the same steps on Ray (extra `ray`) with processes of this machine. Parts that
+are not measured keep their figures. `--page` writes docs/scale.md.
 """
 
 from __future__ import annotations
@@ -34,13 +35,10 @@ from arno.dataset.answers import GRANULARITIES, Annotations
 from arno.dataset.filters.settings import FilterSettings
 from arno.dataset.merging import MergeSettings
 from arno.dataset.shards import ShardFormat
-from arno.training.data.world import samples
-from arno.training.world import Split
 from arno.vocabulary import Task
 from PIL import Image
 
 from benchmarks.kept_pages import write_block
-from benchmarks.machine import describe
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 FIGURES: Final = _ROOT / "benchmarks" / "results" / "data-engine" / "scale.json"
@@ -73,6 +71,10 @@ def _records(count: int, tasks: tuple[Task, ...], world: str = "open") -> Iterat
 
 
 def _parts(number: int, tasks: tuple[Task, ...], world: str) -> dict[str, Any]:
+    # Not for the processes of steps, whose memory is measured: it imports torch.
+    from arno.training.data.world import samples
+    from arno.training.world import Split
+
     found = Annotations()
     for sample in samples(Split.TRAIN, number, tasks, world):
         provenance = Provenance(annotator="world", score=0.8)
@@ -151,7 +153,12 @@ def _do(step: str, source: Path, out: Path, workers: Workers) -> dict[str, float
     }
 
 
-def _in_own_process(step: str, source: Path, out: Path, workers: Workers) -> dict[str, float]:
+def _in_own_process(step: str, source: Path, out: Path, workers: Workers) -> dict[str, Any]:
+    name = f"{step} of {source.name}, {workers.engine} {workers.processes}"
+    kept = out.with_name("figures") / f"{name}.json"
+    if kept.exists():
+        earlier: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return earlier
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     words = (step, source, out, workers.engine, workers.processes)
@@ -163,8 +170,11 @@ def _in_own_process(step: str, source: Path, out: Path, workers: Workers) -> dic
         json.dumps([*map(str, words)]),
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    click.echo(f"{step} of {source.name}, {workers.engine} {workers.processes}: {found}", err=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    click.echo(f"{name}: {found}", err=True)
+    found["digest"] = _digest(out)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
@@ -215,14 +225,13 @@ def on_ray(work: Path, small: int) -> list[dict[str, Any]]:
     rows = []
     for step in ("merge", "filter", "stats"):
         found: dict[str, Any] = {"step": step, "records": count}
-        digests = set()
         for name, workers in (
             ("local 1", Workers()),
             ("local 2", Workers(processes=2)),
             ("ray", Workers(EngineName.RAY)),
         ):
             found[name] = _in_own_process(step, source, work / "out", workers)
-            digests.add(_digest(work / "out"))
+        digests = {found[name]["digest"] for name in ("local 1", "local 2", "ray")}
         rows.append({**found, "same bytes": len(digests) == 1})
     return rows
 
@@ -307,6 +316,8 @@ def main(
         return
     document = _kept()
     if work is not None:
+        from benchmarks.machine import describe  # imports torch
+
         for name in only or ("texts", "memory"):
             machine = describe("cpu")
             rows = _PARTS[name](work.absolute(), small)

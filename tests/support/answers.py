@@ -45,6 +45,24 @@ def candidates(*scored: tuple[str, float], id: str = "caption") -> types_pb2.Tas
     return types_pb2.TaskResult(id=id, task=types_pb2.TASK_CAPTION, answer=whole)
 
 
+def posteriors(*shares: tuple[str, float]) -> types_pb2.TaskResult:
+    """What a model thinks of given categories of a region: each with its posterior."""
+    scored = [
+        types_pb2.ScoredCandidate(
+            answer=types_pb2.Answer(
+                text=types_pb2.TextAnswer(text=text), finish_reason=types_pb2.FINISH_REASON_STOP
+            ),
+            posterior=share,
+        )
+        for text, share in shares
+    ]
+    whole = types_pb2.Answer()
+    whole.CopyFrom(max(scored, key=lambda one: one.posterior).answer)
+    whole.candidates.extend(scored)
+    task = types_pb2.TASK_REGION_TO_CATEGORY
+    return types_pb2.TaskResult(id="region", task=task, answer=whole)
+
+
 def failure(reason: str, message: str, id: str = "ocr") -> types_pb2.TaskResult:
     error = types_pb2.Error(code=13, reason=reason, message=message)
     return types_pb2.TaskResult(id=id, task=types_pb2.TASK_OCR, error=error)

@@ -54,10 +54,12 @@ class Sources:
             self.name = str(source.folder.absolute())
             self.root: Path | None = source.folder / source.manifest.images
             self.count: int | None = len(source)
+            self.steps = source.manifest.steps
         else:
             self.name = source.name
             self.root = _folder_of(source)
             self.count = source.count()
+            self.steps = ()
 
     def works(self, start: int) -> Iterator[Work]:
         """Yield the images from a position on."""
@@ -69,7 +71,7 @@ class Sources:
                         list(record.texts), list(record.regions), list(record.triplets)
                     )
                     item = Item(record.image_id, place)
-                    yield Work(item, record.position, said, number=number)
+                    yield Work(item, record.position, said, number=number, size=record.size)
             return
         for position, item in enumerate(self._source):
             if position >= start:
@@ -117,7 +119,7 @@ def annotate(
         format=options.form,
         shard_records=options.shard_records,
         images=relative(root, out),
-        steps=(step,),
+        steps=(*sources.steps, step),
     )
     with DatasetWriter(out, manifest) as writer:
         run = _Run(writer, out, root, options)

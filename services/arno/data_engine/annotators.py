@@ -10,7 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Protocol, TypeAlias
 
 from PIL.Image import Image
@@ -22,7 +22,7 @@ from arno.dataset.records import Provenance, RegionText, Text
 from arno.dataset.shards import invalid
 from arno.errors import ArnoError, EngineError, InputUnavailableError, InvalidFieldError
 from arno.ops.images import ImageLimits, decode_image
-from arno.vocabulary import TaskLike, TaskSpec, spec_of
+from arno.vocabulary import ImageSize, TaskLike, TaskSpec, spec_of
 from arno.vocabulary.results import InferResult, TaskResult
 
 LIMITS: Final = ImageLimits(bytes_max=1 << 30, pixels_max=400_000_000)
@@ -45,6 +45,7 @@ class Work:
         releases: Called once the record is kept.
         number: How many images of the source stand before it; a part of a data set has fewer
             images than its last position says.
+        size: Of the image; None where it is not known before the image is opened.
     """
 
     item: Item
@@ -53,6 +54,7 @@ class Work:
     failures: list[tuple[str, ArnoError]] = field(default_factory=list)
     releases: list[Callable[[], None]] = field(default_factory=list)
     number: int = 0
+    size: ImageSize | None = None
 
 
 class Annotator(Protocol):
@@ -100,7 +102,7 @@ class TaskAnnotator:
                 )
         self.name = name
         self.identity: Mapping[str, Any] = {
-            "tasks": [repr(spec) for spec in specs],
+            "tasks": [_in_words(spec) for spec in specs],
             "round": round_number,
         }
         self._answerer = answerer
@@ -148,6 +150,17 @@ class TaskAnnotator:
             round=self._round,
         )
         work.annotations.add(spec, result.answer.value, provenance)
+
+
+def _in_words(spec: TaskSpec) -> str:
+    """Return a task with all that is asked otherwise than by its name alone."""
+    plain = TaskSpec(spec.task)
+    facts = [
+        f"{one.name} {getattr(spec, one.name)}"
+        for one in fields(spec)
+        if getattr(spec, one.name) != getattr(plain, one.name)
+    ]
+    return f"{spec.task} ({', '.join(facts)})" if facts else str(spec.task)
 
 
 class FunctionAnnotator:

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from arno.data_engine.annotators import Finding
-from arno.data_engine.detector import fingerprint_of, image_processor_of
+from arno.data_engine.detector import fingerprint_of, image_processor_of, model_of
 from arno.dataset.records import Granularity
 from arno.errors import ModelError
 
@@ -36,10 +36,9 @@ class Captioner:
         options: dict[str, Any] = {"local_files_only": not download}
         try:
             processor: Any = AutoProcessor
-            loader: Any = AutoModelForImageTextToText
             self._processor: Any = processor.from_pretrained(model, **options)
             self._processor.image_processor = image_processor_of(model, options)
-            self._model: Any = loader.from_pretrained(model, **options).eval()
+            self._model: Any = model_of(AutoModelForImageTextToText, model, options)
         except (OSError, ValueError) as error:
             problem = str(error).splitlines()[0]
             raise ModelError(f"{model}: no captioner of transformers: {problem}") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,10 @@ CARD_FILE: Final = "README.md"
 FIGURES_FILE: Final = "statistics.json"
 PLOT_FILE: Final = "statistics.png"
 _LABELS_SHOWN: Final = 20
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_DIGEST_SHOWN: Final = 16
+_NO_CODE: Final = re.compile(r"[<*`|]")
+"""What Markdown would take for more than a character."""
 _REGIONS_SHOWN: Final = 40
 
 
@@ -107,7 +112,7 @@ def _card(dataset: Dataset, found: Statistics) -> str:
     return (
         f"# {_plain(dataset.folder.resolve().name)}\n\n"
         f"{found.image_count:,} images annotated in the form of Arno's data sets, version "
-        f"{dataset.manifest.version}; digest `{dataset.digest[:16]}`.\n\n"
+        f"{dataset.manifest.version}; digest `{dataset.digest[:_DIGEST_SHOWN]}`.\n\n"
         f"## How it was made\n\n{steps or 'Not noted.'}\n\n"
         f"## Figures\n\nBeside those of Florence-2's FLD-5B (arXiv:2311.06242).\n\n{figures}\n"
         f"![distributions]({PLOT_FILE})\n\n"
@@ -116,9 +121,47 @@ def _card(dataset: Dataset, found: Statistics) -> str:
     )
 
 
-def _step(number: int, step: dict[str, Any]) -> str:
-    facts = {name: value for name, value in step.items() if name not in {"step", "blocked_words"}}
-    return f"{number}. {step.get('step', '')}: `{json.dumps(facts, ensure_ascii=False)}`"
+def _step(number: int, step: Mapping[str, Any]) -> str:
+    """Return a step as an item of a list: its plain facts in one line, each other in its own."""
+    facts = {
+        name.replace("_", " "): value
+        for name, value in step.items()
+        if name not in {"step", "source", "blocked_words"}
+    }
+    plain = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}
+    shown = [step.get("step", "")]
+    if "source" in step:
+        shown.append(f"of {_source(str(step['source']))}")
+    lines = [f"{number}. {' '.join(shown)}{': ' if plain else ''}{_words(plain)}"]
+    lines += [
+        f"   - {name}: {_words(value) or 'none'}"
+        for name, value in facts.items()
+        if isinstance(value, Mapping)
+    ]
+    return _NO_CODE.sub(r"\\\g<0>", "\n".join(lines))
+
+
+def _source(name: str) -> str:
+    """Return the name of a source without the folders that it is in."""
+    kind, inside, path = name.rpartition(" in /")
+    if inside:
+        return f"{kind} in {Path(path).name}"
+    return Path(name).name if name.startswith("/") else _words(name)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name} ({_words(one)})" if isinstance(one, Mapping) else f"{name} {_words(one)}"
+            for name, one in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return " and ".join(map(_words, value))
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return value[:_DIGEST_SHOWN]
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

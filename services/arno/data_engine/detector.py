@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
+from transformers.utils import logging
 
 from arno.data_engine.annotators import Finding
 from arno.dataset.records import RegionKind
@@ -34,9 +35,8 @@ class Detector:
         """
         options: dict[str, Any] = {"local_files_only": not download}
         try:
-            loader: Any = AutoModelForObjectDetection
             self._processor: Any = image_processor_of(model, options)
-            self._model: Any = loader.from_pretrained(model, **options).eval()
+            self._model: Any = model_of(AutoModelForObjectDetection, model, options)
         except (OSError, ValueError) as error:
             problem = str(error).splitlines()[0]
             raise ModelError(f"{model}: no detector of transformers: {problem}") from error
@@ -73,6 +73,28 @@ def image_processor_of(model: str, options: Mapping[str, Any]) -> Any:
     """
     loader: Any = AutoImageProcessor
     return loader.from_pretrained(model, backend="pil", **options)
+
+
+def model_of(loader: Any, model: str, options: Mapping[str, Any]) -> Any:
+    """Return a model of transformers for inference, loaded without a bar: a run shows its own.
+
+    Args:
+        loader: A class of transformers with `from_pretrained`.
+        model: A folder, or a hub id.
+        options: Of `from_pretrained`.
+
+    Raises:
+        OSError: The model cannot be found.
+        ValueError: The class has no such model.
+    """
+    transformers_logs: Any = logging
+    shown = transformers_logs.is_progress_bar_enabled()
+    transformers_logs.disable_progress_bar()
+    try:
+        return loader.from_pretrained(model, **options).eval()
+    finally:
+        if shown:
+            transformers_logs.enable_progress_bar()
 
 
 def fingerprint_of(name: str, model: Any) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import hashlib
 import itertools
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from arno.data_engine.blocks import BLOCK_RECORDS, ONE_PROCESS, Workers, over_items
 from arno.dataset import Dataset, DatasetWriter, ImageRecord
@@ -15,6 +21,9 @@ from arno.dataset.folder import relative
 from arno.dataset.merging import FUSION, MergeSettings, join, merge, voters_of
 from arno.dataset.records import RegionKind
 from arno.errors import InvalidFieldError
+
+_KEY_BYTES: Final = 16
+"""Of an id: enough that no two of a billion are taken for one."""
 
 
 def merge_datasets(
@@ -50,17 +59,16 @@ def merge_datasets(
         }
     )
     counts: Counter[str] = Counter()
-    blocks = _blocks(sources)
-    total = sum(map(len, blocks))
+    images = _Images(sources)
     work = _MergeWork(tuple(source.folder.resolve() for source in sources), voters, settings)
     with DatasetWriter(out, manifest) as writer:
         begun_at = writer.next_position
-        for pairs in over_items(work, blocks, workers):
+        for pairs in over_items(work, images.blocks(), workers):
             for before, after in pairs:
                 _count(counts, before, after)
                 if after.position >= begun_at:
                     writer.write(after)
-            on_progress(counts["images"], total)
+            on_progress(counts["images"], len(images))
         writer.close(step_counts=dict(counts))
     return counts
 
@@ -70,21 +78,50 @@ class _Image:
     """Where an image is: its position in what is written, and its source and number in each."""
 
     position: int
-    image_id: str
     places: tuple[tuple[int, int], ...]
 
 
-def _blocks(sources: Sequence[Dataset]) -> list[list[_Image]]:
-    """Return each image once, in the order of the sources, in parts."""
-    places: dict[str, list[tuple[int, int]]] = {}
-    for which, source in enumerate(sources):
-        for number, record in enumerate(source):
-            places.setdefault(record.image_id, []).append((which, number))
-    images = [
-        _Image(position, image_id, tuple(found))
-        for position, (image_id, found) in enumerate(places.items())
-    ]
-    return [images[at : at + BLOCK_RECORDS] for at in range(0, len(images), BLOCK_RECORDS)]
+class _Images:
+    """Each image of the sources once, in the order of the sources.
+
+    In numbers alone, some dozens of bytes a record: ids of a large data set would take far more.
+    """
+
+    def __init__(self, sources: Sequence[Dataset]) -> None:
+        self._ends = list(itertools.accumulate(map(len, sources)))
+        digests = array("Q")
+        for record in itertools.chain.from_iterable(sources):
+            key = hashlib.blake2b(record.image_id.encode(), digest_size=_KEY_BYTES)
+            digests.frombytes(key.digest())
+        keys = np.array(digests, np.uint64).reshape(-1, 2)
+        # Stable, so that records of one image stay in the order of the sources.
+        by_key = np.lexsort((keys[:, 1], keys[:, 0]))
+        begins = np.ones(len(keys), np.bool_)
+        begins[1:] = (keys[by_key[1:]] != keys[by_key[:-1]]).any(axis=1)
+        first = by_key[begins]  # record of each image, in the order of the keys
+        positions = np.empty(len(first), np.int64)
+        positions[np.argsort(first)] = np.arange(len(first))
+        owners = np.empty(len(keys), np.int64)
+        owners[by_key] = positions[np.cumsum(begins) - 1]
+        self._records = np.argsort(owners, kind="stable")
+        self._starts = np.searchsorted(owners[self._records], np.arange(len(first) + 1))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def blocks(self) -> Iterator[list[_Image]]:
+        """Yield the images in parts."""
+        for at in range(0, len(self), BLOCK_RECORDS):
+            positions = range(at, min(at + BLOCK_RECORDS, len(self)))
+            yield [_Image(position, self._places(position)) for position in positions]
+
+    def _places(self, position: int) -> tuple[tuple[int, int], ...]:
+        numbers = self._records[self._starts[position] : self._starts[position + 1]].tolist()
+        return tuple(map(self._place, numbers))
+
+    def _place(self, number: int) -> tuple[int, int]:
+        which = bisect.bisect_right(self._ends, number)
+        return which, number - (self._ends[which - 1] if which else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +151,7 @@ def _joined(sources: Sequence[Dataset], image: _Image) -> ImageRecord:
     try:
         record = join(records)
     except ValueError as error:
-        raise InvalidFieldError(field=image.image_id, problem=str(error)) from error
+        raise InvalidFieldError(field=records[0].image_id, problem=str(error)) from error
     return record.model_copy(update={"position": image.position, "file": relative(path, root)})
 
 

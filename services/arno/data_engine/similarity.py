@@ -14,7 +14,7 @@ from PIL.Image import Image
 from transformers import AutoModel, AutoProcessor
 
 from arno.data_engine.annotators import LIMITS, Work, share
-from arno.data_engine.detector import fingerprint_of, image_processor_of
+from arno.data_engine.detector import fingerprint_of, image_processor_of, model_of
 from arno.errors import ArnoError, ModelError
 from arno.ops.images import decode_image
 
@@ -35,10 +35,9 @@ class Similarity:
         options: dict[str, Any] = {"local_files_only": not download}
         try:
             processor: Any = AutoProcessor
-            loader: Any = AutoModel
             self._processor: Any = processor.from_pretrained(model, **options)
             self._processor.image_processor = image_processor_of(model, options)
-            self._model: Any = loader.from_pretrained(model, **options).eval()
+            self._model: Any = model_of(AutoModel, model, options)
         except (OSError, ValueError) as error:
             problem = str(error).splitlines()[0]
             raise ModelError(f"{model}: no similarity model of transformers: {problem}") from error

@@ -126,6 +126,7 @@ def test_two_processes_learn_what_one_learns_in_micro_batches(warm_arno, data, t
     words = [*launcher, "-m", "arno.cli", *command(f"coco:{data}", tmp_path / "two", *plan)]
     both = warm_arno.start_module("torch.distributed.run", *words).result()
     assert both.exit_code == 0, both.err
+    assert "Warning" not in both.err
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     # Adam makes steps of one size from gradients that are all but zero, so single weights differ.
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")

@@ -6,13 +6,15 @@ import pytest
 import torch
 from arno.bulk import Answered, Item
 from arno.data_engine.annotators import FunctionAnnotator, TaskAnnotator, Work
-from arno.data_engine.text_scores import TextScorer
+from arno.data_engine.given_scores import LabelScorer, TextScorer, frequent_labels
+from arno.dataset import RegionKind
 from arno.errors import InvalidFieldError, ModelError
-from arno.vocabulary import TaskSpec
+from arno.vocabulary import Box, ImageSize, TaskSpec
 from arno.vocabulary.wire_results import infer_result
 from PIL import Image
-from support.annotated import text
-from support.answers import candidates, caption, detection, failure, region, response
+from support.annotated import record, text
+from support.annotated import region as region_text
+from support.answers import candidates, caption, detection, failure, posteriors, region, response
 from support.bulk import ChosenAnswerer
 from support.images import forbid_torchvision, png
 
@@ -143,10 +145,11 @@ def detector_folder(tmp_path_factory):
 
 
 @pytest.mark.model
-def test_detector_of_transformers_annotates(detector_folder):
+def test_detector_of_transformers_annotates(detector_folder, capfd):
     from arno.data_engine.detector import Detector
 
     detector = Detector(str(detector_folder), score_min=0.0)
+    assert capfd.readouterr().err == ""  # a run shows its own progress
     annotator = FunctionAnnotator(detector, name="detector", model=detector.fingerprint)
     (done,) = annotator.annotate([work()])
     assert done.failures == []
@@ -198,3 +201,70 @@ def test_text_that_cannot_be_scored_is_a_failure_and_stays():
     (done,) = TextScorer(ChosenAnswerer(lambda item: error)).annotate([one])
     assert done.failures == [("scorer", error)]
     assert [found.provenance.score for found in done.annotations.texts] == [None]
+
+
+def judged(*answers, labels=("cat", "dog"), size=None):
+    """Regions called cat, and what a model makes of them that gives these posteriors."""
+    one = work()
+    one.size = size
+    for _ in answers:
+        one.annotations.regions.append(region_text("cat", 2.0, 3.0, 30.0, 9.0))
+    asked = []
+
+    def answer(item):
+        asked.extend(item.tasks)
+        return infer_result(response(*answers))
+
+    scorer = LabelScorer(ChosenAnswerer(answer), labels, finder="round 1", round_number=1)
+    (done,) = scorer.annotate([one])
+    return done, asked
+
+
+def test_label_that_the_model_would_give_too_is_sure():
+    done, asked = judged(posteriors(("cat", 0.75), ("dog", 0.25)), size=ImageSize(20, 10))
+    (found,) = done.annotations.regions
+    assert (found.text, found.provenance.annotator, found.provenance.score) == ("cat", "one", 1.0)
+    (spec,) = asked
+    assert (spec.task, spec.candidates) == ("REGION_TO_CATEGORY", ("cat", "dog"))
+    assert spec.region == Box(2.0, 3.0, 20.0, 9.0)  # what is outside is no part of the question
+
+
+def test_label_that_the_model_would_not_give_loses_to_what_it_would():
+    done, _ = judged(posteriors(("cat", 0.125), ("dog", 0.5)))
+    wrong, own = done.annotations.regions
+    assert (wrong.text, wrong.provenance.score) == ("cat", 0.25)
+    assert (own.text, own.provenance.score, own.box) == ("dog", 0.5, wrong.box)
+    assert (own.provenance.annotator, own.provenance.model) == ("round 1", "f")
+    assert (own.provenance.task, own.provenance.round) == ("REGION_TO_CATEGORY", 1)
+
+
+def test_label_is_compared_with_itself_where_it_is_a_rare_one():
+    _, asked = judged(posteriors(("dog", 0.5), ("fox", 0.25), ("cat", 0.25)), labels=("dog", "fox"))
+    assert asked[0].candidates == ("dog", "fox", "cat")
+
+
+def test_label_that_cannot_be_judged_is_a_failure_and_stays():
+    done, _ = judged(failure("ENGINE_FAILED", "it broke"), posteriors(("cat", 1.0), ("dog", 0.0)))
+    assert [one.provenance.score for one in done.annotations.regions] == [None, 1.0]
+    assert [name for name, _ in done.failures] == ["label scorer: OCR"]
+
+
+def test_regions_without_a_label_to_judge_are_not_asked_about():
+    one = work()
+    one.size = ImageSize(20, 10)
+    one.annotations.regions += [
+        region_text("cat", 1.0, 1.0, 5.0, 5.0, score=0.5),
+        region_text("A cat.", 1.0, 1.0, 5.0, 5.0, kind=RegionKind.SENTENCE),
+        region_text("cat", 25.0, 1.0, 30.0, 5.0),
+    ]
+    before = list(one.annotations.regions)
+    answerer = ChosenAnswerer()
+    (done,) = LabelScorer(answerer, ["cat", "dog"], finder="round 1").annotate([one])
+    assert done.annotations.regions == before
+    assert answerer.asked == []
+
+
+def test_labels_are_compared_with_the_most_frequent():
+    labels = ["cat", "dog", "cat", "fox", "ant"]
+    records = [record(regions=tuple(region_text(label) for label in labels))]
+    assert frequent_labels(records, 3) == ["cat", "ant", "dog"]

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
+from arno.bulk import open_source
+from arno.data_engine.annotation import RunOptions, Sources, annotate
+from arno.data_engine.annotators import FunctionAnnotator, TaskAnnotator
 from arno.data_engine.card import statistics_of, write_card
 from arno.dataset import Dataset, DatasetWriter, Granularity, Manifest
 from arno.dataset.shards import ShardFormat
 from arno.dataset.statistics import Statistics
+from arno.vocabulary import TaskSpec
+from arno.vocabulary.wire_results import infer_result
 from PIL import Image
 from support.annotated import full_record, record, region, text, triplet
+from support.answers import caption, response
+from support.bulk import ChosenAnswerer
+from support.images import png
 from support.spacy_model import spacy_analyser
 
 
@@ -62,9 +70,35 @@ def test_card_shows_steps_figures_and_the_papers(tmp_path):
     dataset = Dataset(tmp_path / "set")
     write_card(tmp_path / "card", dataset, statistics_of(dataset, None))
     card = (tmp_path / "card" / "README.md").read_text()
-    assert "1. import:" in card
+    assert "1. import of x\n" in card
     assert "| regions an image | 1.00 | 5.42 |" in card
     assert "a\\|b (1)" in card
     with Image.open(tmp_path / "card" / "statistics.png") as plot:
         assert plot.width > 900
     assert json.loads((tmp_path / "card" / "statistics.json").read_text())["images"] == 1
+
+
+def test_card_says_in_words_how_the_data_set_was_made(tmp_path):
+    seen = tmp_path / "secret" / "photos"
+    seen.mkdir(parents=True)
+    (seen / "0.png").write_bytes(png(20, 10))
+    specs = [TaskSpec("CAPTION", id="c", num_beams=1), TaskSpec("OD")]
+    answerer = ChosenAnswerer(lambda item: infer_result(response(caption("A cat."))))
+    florence = TaskAnnotator(answerer, specs, name="florence")
+    options = RunOptions(ShardFormat.JSONL)
+    annotate(Sources(open_source(str(seen))), [florence], tmp_path / "seen", options)
+    once = Dataset(tmp_path / "seen")
+    find = FunctionAnnotator(lambda image: [], name="mine", model="ab" * 32)
+    annotate(Sources(once), [find], tmp_path / "twice", options)
+    twice = Dataset(tmp_path / "twice")
+    write_card(tmp_path / "card", twice, statistics_of(twice, None))
+    card = (tmp_path / "card" / "README.md").read_text()
+    lines = card[card.index("1. ") : card.index("## Figures")].strip().splitlines()
+    assert lines == [
+        "1. annotate of photos",
+        "   - annotators: florence (tasks CAPTION (id c, num_beams 1) and OD, round 0)",
+        "   - counts: images 1, failures 0",
+        "2. annotate of seen",
+        "   - annotators: mine (model abababababababab)",
+        "   - counts: images 1, failures 0",
+    ]

@@ -13,21 +13,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
 from arno.bulk import LocalAnswerer
 from arno.data_engine.annotation import RunOptions, Sources, annotate
-from arno.data_engine.annotators import TaskAnnotator
+from arno.data_engine.annotators import Annotator, TaskAnnotator
 from arno.data_engine.comparison import compare
 from arno.data_engine.filtering import filter_dataset
+from arno.data_engine.given_scores import LabelScorer, TextScorer, frequent_labels
 from arno.data_engine.merged import merge_datasets
 from arno.data_engine.refinement.settings import RefineSettings
 from arno.data_engine.refinement.state import Round
-from arno.data_engine.text_scores import TextScorer
-from arno.dataset import Dataset
-from arno.dataset.answers import ANNOTATING
+from arno.dataset import Dataset, RegionKind
+from arno.dataset.answers import ANNOTATING, KINDS
 from arno.dataset.folder import MANIFEST, read_manifest
 from arno.dataset.merging import MergeSettings
 from arno.dataset.questions import questions
@@ -38,7 +38,10 @@ from arno.training.evaluation.answering import DecodingChoice
 from arno.training.evaluation.figures import nouns_of
 from arno.training.evaluation.questions import questions_of
 from arno.training.evaluation.run import Evaluation, evaluate
-from arno.vocabulary import Task, TaskSpec
+from arno.vocabulary import CATALOGUE, ExtraInput, Task, TaskSpec
+
+if TYPE_CHECKING:
+    from arno.engine.florence import Florence
 
 KEPT: Final = "kept"
 MERGED: Final = "merged"
@@ -81,10 +84,15 @@ def tasks_of(settings: RefineSettings, labels: Dataset) -> tuple[Task, ...]:
     wanted = settings.tasks or None
     found = {asked.spec.task for record in labels for asked in questions(record, wanted)}
     tasks = tuple(task for task in Task if task in found & ANNOTATING)
-    if not tasks:
+    if not any(map(_is_of_images, tasks)):
         problem = "it answers no question that a model can be trained on and annotate with"
         raise InvalidFieldError(field=settings.data, problem=problem)
     return tasks
+
+
+def _is_of_images(task: Task) -> bool:
+    """Whether a task asks about an image alone; annotating begins with nothing else."""
+    return CATALOGUE[task].extra_input is ExtraInput.NONE
 
 
 def begin(materials: Materials) -> Round:
@@ -124,25 +132,38 @@ def _trained(materials: Materials, number: int, console: Console) -> Path | None
     # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     trained = settings.train_settings(data, out, base)
-    trained = trained.model_copy(update={"tasks": materials.tasks})
+    trained = trained.model_copy(update={"tasks": _trained_tasks(materials)})
     return model if fine_tune(trained, ProcessGroup.of({}), console) else None
 
 
+def _trained_tasks(materials: Materials) -> tuple[Task, ...]:
+    """Return what a round trains: also the names of places, by which the model judges labels.
+
+    A model that has learned the names of the data as answers of other tasks alone gives many of
+    them a low probability as the name of a place.
+    """
+    judging = (Task.REGION_TO_CATEGORY,) if _compared(materials) else ()
+    return tuple(dict.fromkeys((*materials.tasks, *judging)))
+
+
+def _compared(materials: Materials) -> list[str]:
+    """Return the labels that each label of a region is compared with; none where none is judged."""
+    kinds = {KINDS.get(task) for task in materials.tasks}
+    if RegionKind.CATEGORY not in kinds:
+        return []
+    return frequent_labels(materials.labels, materials.settings.labels_compared)
+
+
 def _annotated(materials: Materials, number: int, model: Path) -> Dataset:
-    """Show all images to the model; it also scores the texts of the labels."""
+    """Show all images to the model; it also scores the labels."""
     settings, out = materials.settings, materials.folder(number) / SEEN
     if not is_complete(out):
         from arno.engine.florence import load
 
-        specs = _specs(materials)
         with load(str(model), device=settings.device, allow_untrained=True) as florence:
-            own = TaskAnnotator(
-                LocalAnswerer(florence, specs), specs, name=f"round {number}", round_number=number
-            )
-            scorer = TextScorer(LocalAnswerer(florence, ()), round_number=number)
             annotate(
                 Sources(materials.labels),
-                [scorer, own],
+                _annotators(materials, number, florence),
                 out,
                 RunOptions(ShardFormat(materials.labels.manifest.format)),
                 on_progress=lambda done, total: materials.on_progress("annotating", done, total),
@@ -150,15 +171,24 @@ def _annotated(materials: Materials, number: int, model: Path) -> Dataset:
     return Dataset(out)
 
 
+def _annotators(materials: Materials, number: int, florence: Florence) -> list[Annotator]:
+    """Return what the model does: it scores the texts and the labels, and annotates by itself."""
+    specs, name = _specs(materials), f"round {number}"
+    annotators: list[Annotator] = [
+        TextScorer(LocalAnswerer(florence, ()), round_number=number),
+        TaskAnnotator(LocalAnswerer(florence, specs), specs, name=name, round_number=number),
+    ]
+    if labels := _compared(materials):
+        asking = LocalAnswerer(florence, ())
+        annotators.insert(1, LabelScorer(asking, labels, finder=name, round_number=number))
+    return annotators
+
+
 def _specs(materials: Materials) -> list[TaskSpec]:
     """Return what a model is asked about an image; a caption is grounded where phrases are."""
     beams = materials.settings.beams
     captions = [task for task in materials.tasks if task is Task.CAPTION]
-    others = [
-        task
-        for task in materials.tasks
-        if task not in {Task.CAPTION, Task.CAPTION_TO_PHRASE_GROUNDING}
-    ]
+    others = [task for task in materials.tasks if _is_of_images(task) and task not in captions]
     specs = [TaskSpec(task, id=_CAPTION, num_beams=beams) for task in captions]
     specs += [TaskSpec(task, num_beams=beams) for task in others]
     if captions and Task.CAPTION_TO_PHRASE_GROUNDING in materials.tasks:

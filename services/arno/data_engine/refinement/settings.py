@@ -42,11 +42,19 @@ class RefineSettings(FilterSettings, TrainSettings):
     filters: bool = Field(
         True, description="Filter what is trained on; without, a round trains on all that is said."
     )
+    labels_compared: int = Field(
+        32,
+        ge=0,
+        le=63,
+        description="Labels of the data, the most frequent first, that the model compares each "
+        "label of a region with, at its place; 0: it judges none.",
+    )
     unscored: float = Field(
         0.25,
         ge=0,
         le=1,
-        description="What labels without a score count in merging: a surer model beats them.",
+        description="What labels that the model has not judged count in merging: a surer model "
+        "beats them.",
     )
     overlap_min: float = Field(0.55, ge=0, le=1, description="Overlap above which places are one.")
     similarity_min: float = Field(
@@ -56,8 +64,9 @@ class RefineSettings(FilterSettings, TrainSettings):
         default=0.2,
         ge=0,
         le=1,
-        description="Least score of a region or triplet that has one; a model that has learned "
-        "from noisy labels is less sure than it is right.",
+        description="Least score of a region or triplet that has one; that of a label is its "
+        "likelihood as a part of that of the likeliest. A model that has learned from noisy labels "
+        "is less sure than it is right.",
     )
     text_ratio_min: float = Field(
         default=0.7,

@@ -19,7 +19,9 @@ from arno.training.trainer.settings import TrainSettings
 class HeadObjective:
     """The mean loss of the images of a step."""
 
-    partly_used = True  # frozen stages, and branches without an object in a batch
+    # Frozen stages are no weights that learn, and torchvision's losses of a batch without an object
+    # are zeros that depend on all weights.
+    partly_used = False
 
     def __init__(self, head: TrainableHead, settings: TrainSettings) -> None:
         """Take the head; `settings` decide the number format."""

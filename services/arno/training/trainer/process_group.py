@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,12 +117,17 @@ class ProcessGroup:
         """
         if self.size == 1:
             return network
-        return DistributedDataParallel(
-            network,
-            device_ids=[device.index] if device.type == "cuda" else None,
-            broadcast_buffers=False,
-            find_unused_parameters=partly_used,
-        )
+        # Depthwise weights have a dimension of 1, of which any stride is right: no cause to warn.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        with warnings.catch_warnings():
+            # Its successor is not in every version of torch that Arno takes.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            return DistributedDataParallel(
+                network,
+                device_ids=[device.index] if device.type == "cuda" else None,
+                broadcast_buffers=False,
+                find_unused_parameters=partly_used,
+            )
 
 
 def unsynchronised(network: nn.Module) -> Any:
