@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -149,8 +148,15 @@ def _do(step: str, source: Path, out: Path, workers: Workers) -> dict[str, float
     return {
         "seconds": time.monotonic() - began_s,
         "rate": (last - first) / (last_s - first_s) if last > first else 0.0,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": _peak_bytes(),
     }
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this program has had: `ru_maxrss` begins with its parent's."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def _in_own_process(step: str, source: Path, out: Path, workers: Workers) -> dict[str, Any]:
