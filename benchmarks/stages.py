@@ -18,13 +18,12 @@ from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepShape
 from arno.engine.image_encoding import encode_images
-from arno.engine.image_preparation import Normaliser, prepare_image
+from arno.engine.image_preparation import ImagePreparer, Normaliser
 from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
 from arno.engine.linear import lay_out
 from arno.engine.prompt_encoding import EncodedPrompts, encode_prompts
 from arno.engine.sequence import Sequence
 from arno.engine.settings import EngineSettings
-from arno.ops.images import ImageLimits
 from arno.vocabulary import CATALOGUE, ImageSize, Task
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
@@ -42,8 +41,6 @@ from benchmarks.floors import (
 )
 from benchmarks.machine import BusyTime, describe
 from benchmarks.pictures import picture
-
-_LIMITS = ImageLimits(32 * 1024**2, 50_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +116,10 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
 
 
 def _prepare(bench: _Bench) -> list[torch.Tensor]:
-    recipe = bench.checkpoint.recipe
+    preparer = ImagePreparer(bench.checkpoint.recipe, EngineSettings())
 
     def prepare(index: int) -> torch.Tensor:
-        pixels = prepare_image(picture(index), recipe, _LIMITS).pixels
+        pixels = preparer.prepare(picture(index)).pixels
         assert pixels is not None
         return pixels
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from arno.engine.checkpoints.config import read_recipe
-from arno.engine.image_preparation import Normaliser, prepare_image
-from arno.ops.images import ImageLimits
+from arno.engine.image_preparation import ImagePreparer, Normaliser
+from arno.engine.settings import EngineSettings
 from transformers import (
     AutoTokenizer,
     Florence2ForConditionalGeneration,
@@ -21,7 +21,6 @@ from transformers import (
 from benchmarks.ask import Ask, Serving
 
 _BEGIN, _PAD, _END = 0, 1, 2
-_LIMITS = ImageLimits(32 * 1024**2, 50_000_000)
 
 
 class EndAtLimit(LogitsProcessor):
@@ -59,6 +58,7 @@ class Florence:
         self.network.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # as it is
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._recipe = read_recipe(folder)
+        self._preparer = ImagePreparer(self._recipe, EngineSettings())
         self._normalise = Normaliser(self._recipe)
         self._image_places = 0
 
@@ -93,7 +93,7 @@ class Florence:
         return [_answer(row) for row in tokens[:, 1:].tolist()]
 
     def _pixels(self, ask: Ask) -> torch.Tensor:
-        pixels = prepare_image(ask.image, self._recipe, _LIMITS).pixels
+        pixels = self._preparer.prepare(ask.image).pixels
         assert pixels is not None
         return self._normalise(pixels)
 

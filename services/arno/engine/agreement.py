@@ -19,7 +19,7 @@ TASKS: Final = (Task.OD, Task.CAPTION)
 
 IOU_MIN: Final = 0.9
 _TOKENS: Final = 128
-_EXACT: Final = {"dtype": "float32", "image_side": 0}
+_EXACT: Final = {"dtype": "float32", "image_side": 0, "scaled_decoding": False}
 
 
 @dataclass(frozen=True, slots=True)

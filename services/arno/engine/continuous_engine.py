@@ -28,7 +28,7 @@ from arno.engine.decoding.launchers import StepLauncher
 from arno.engine.decoding.pool import DecodePool, PoolLimits
 from arno.engine.device import cache_bytes, clear_frames, out_of_memory, use_device
 from arno.engine.image_encoding import ImageEncoding
-from arno.engine.image_preparation import Normaliser, prepare_image
+from arno.engine.image_preparation import ImagePreparer, Normaliser
 from arno.engine.image_stage import ImageStage, Uploads, overlaps
 from arno.engine.interface import (
     EngineStatistics,
@@ -47,7 +47,6 @@ from arno.engine.settings import EngineSettings
 from arno.engine.warming import warm_gpu
 from arno.errors import ArnoError, EngineError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
-from arno.ops.pixel_budget import PixelBudget
 from arno.vocabulary import FinishReason, TokenTable
 
 logger = logging.getLogger(__name__)
@@ -88,6 +87,9 @@ class ContinuousEngine:
         images = ImageEncoding(checkpoint.network, normalise, settings.encoded_cache_bytes)
         self._images = ImageStage(images, overlap=overlaps(settings, device))
         self._uploads = Uploads(device)
+        self._preparer = ImagePreparer(
+            checkpoint.recipe, settings, encoded=images.features_of, pin=self._uploads.pin
+        )
         limits = PoolLimits(
             sequences_max=settings.batch_sequences_max,
             cache_bytes=cache_bytes(settings.decode_cache_bytes, device),
@@ -109,7 +111,6 @@ class ContinuousEngine:
         )
         self._pool = DecodePool(decoder, limits, kinds, make_launcher)
         self._scorer = AnswerScorer(checkpoint.network, decoder, kinds.location_ids)
-        self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
         self._events: list[Event] = []
         self._share = PhaseShare(settings.decode_share)
         self._limit = AdaptiveLimit(settings.batch_sequences_max)
@@ -142,15 +143,13 @@ class ContinuousEngine:
         self._statistics, self._price = EngineStatistics(), ImagePrice()
 
     def prepare(self, content: bytes) -> PreparedImage:
-        """Decode, orient and resize an image file. Any thread.
+        """Decode, orient and resize an image file; one that is encoded already is not. Any thread.
 
         Raises:
             InvalidImageError: It cannot be decoded.
             LimitExceededError: It is larger than the settings allow.
         """
-        limits = self._settings.image_limits
-        image = prepare_image(content, self._checkpoint.recipe, limits, self._pixel_budget)
-        return self._uploads.pin(image)
+        return self._preparer.prepare(content)
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence. It ends exactly once, in a later `step`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ class EncodedImages:
 
 
 class EncodedCache:
-    """Encoded images by content, the least recently used dropped first. One thread.
+    """Encoded images by content, the least recently used dropped first. Any thread.
 
     A dropped image is still found while a sequence uses it.
     """
@@ -57,6 +58,7 @@ class EncodedCache:
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._in_use: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
         self._size_bytes = 0
+        self._lock = threading.Lock()
 
     @property
     def size_bytes(self) -> int:
@@ -69,32 +71,35 @@ class EncodedCache:
 
     def get(self, sha256: str) -> torch.Tensor | None:
         """Return an encoded image, [V, D]; None where it is not here."""
-        if sha256 in self._kept:
-            self._kept.move_to_end(sha256)
-        return self._in_use.get(sha256)
+        with self._lock:
+            if sha256 in self._kept:
+                self._kept.move_to_end(sha256)
+            return self._in_use.get(sha256)
 
     def put(self, sha256: str, features: torch.Tensor) -> None:
         """Keep an encoded image, [V, D], unless it alone is larger than the limit.
 
         The tensor must own its memory.
         """
-        self._in_use[sha256] = features
-        if features.nbytes > self._bytes_max or sha256 in self._kept:
-            return
-        self._kept[sha256] = features
-        self._size_bytes += features.nbytes
-        while self._size_bytes > self._bytes_max:
-            _, dropped = self._kept.popitem(last=False)
-            self._size_bytes -= dropped.nbytes
+        with self._lock:
+            self._in_use[sha256] = features
+            if features.nbytes > self._bytes_max or sha256 in self._kept:
+                return
+            self._kept[sha256] = features
+            self._size_bytes += features.nbytes
+            while self._size_bytes > self._bytes_max:
+                _, dropped = self._kept.popitem(last=False)
+                self._size_bytes -= dropped.nbytes
 
     def clear(self) -> None:
         """Drop all images that no sequence uses."""
-        self._kept.clear()
-        self._size_bytes = 0
+        with self._lock:
+            self._kept.clear()
+            self._size_bytes = 0
 
 
 class ImageEncoding:
-    """The vision encoder and its cache. One thread."""
+    """The vision encoder and its cache. One thread, but for `features_of`."""
 
     def __init__(
         self,
@@ -122,12 +127,20 @@ class ImageEncoding:
         """Return whether an image is encoded already."""
         return sha256 in self._cache
 
+    def features_of(self, sha256: str) -> torch.Tensor | None:
+        """Return what an image is encoded to, [V, D]; None where it is not. Any thread."""
+        return self._cache.get(sha256)
+
     def encode(self, images: Sequence[PreparedImage]) -> EncodedImages:
         """Encode every image that is not kept; duplicates are encoded once."""
         started_s = time.perf_counter()
+        # One that comes with features may have been dropped since.
+        features = {each.sha256: each.features for each in images if each.features is not None}
         by_digest = {image.sha256: image for image in images}
-        kept = {digest: self._cache.get(digest) for digest in by_digest}
-        features = {digest: found for digest, found in kept.items() if found is not None}
+        for digest in by_digest:
+            found = self._cache.get(digest)
+            if found is not None:
+                features[digest] = found
         missing = [image for digest, image in by_digest.items() if digest not in features]
         if not missing:
             return EncodedImages(features, {}, frozenset(), 0.0, 0)

@@ -85,11 +85,9 @@ class Uploads:
         make: Any = torch.cuda.Stream
         self._stream = make(device) if device.type == "cuda" else None
 
-    def pin(self, image: PreparedImage) -> PreparedImage:
-        """Return the image in memory that the GPU can read by itself. Any thread."""
-        if self._stream is None or image.pixels is None:
-            return image
-        return dataclasses.replace(image, pixels=image.pixels.pin_memory())
+    def pin(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return pixels in memory that the GPU can read by itself. Any thread."""
+        return pixels if self._stream is None else pixels.pin_memory()
 
     def send(self, image: PreparedImage) -> PreparedImage:
         """Start to copy an image's pixels, and return the image with the copy; do not wait."""

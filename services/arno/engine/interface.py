@@ -29,10 +29,11 @@ class PreparedImage:
         sha256: Digest of the image file, lower-case hex: the key of its encoding in the cache.
         pixels: [C=3, H, W] uint8, resized to the model's size; the engine normalises them, because
             as levels they take a quarter of the memory. None from an engine without a vision
-            encoder.
+            encoder, and where there are features.
         size: Width and height as a viewer shows the image, in pixels.
         mime_type: Such as ``image/png``.
         prepare_s: Seconds that preparing took.
+        features: What it is encoded to, [V, D], of an image that was encoded before.
     """
 
     sha256: str
@@ -40,6 +41,7 @@ class PreparedImage:
     size: ImageSize
     mime_type: str
     prepare_s: float
+    features: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,11 @@ class EngineSettings(Settings):
         description="Side of the square that images are resized to, pixels; 0: the model's own. A "
         "smaller one is quicker and inexact.",
     )
+    scaled_decoding: bool = Field(
+        False,
+        description="Decode large JPEGs at a half, a quarter or an eighth of their size, at least "
+        "1.5 times the model's own side: quicker, and inexact.",
+    )
     threads: int = Field(
         0,
         ge=0,

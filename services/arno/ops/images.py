@@ -118,34 +118,31 @@ class OpenedImage:
         file: Pillow's reader.
         kind: The type of the file.
         orientation: Of EXIF, 1..8.
-        scan_count: An upper bound of the passes that decoding makes over the pixels.
+        header: What the header says.
         field: The name of the request's field, for messages.
     """
 
     file: ImageFile.ImageFile
     kind: ImageType
     orientation: int
-    scan_count: int
+    header: ImageHeader
     field: str
 
-    @property
-    def header(self) -> ImageHeader:
-        """What the header says."""
-        width_px, height_px = self.file.size
-        # Pillow's TIFF reader turns the picture and its size by itself.
-        if self.orientation >= 5 and self.kind is not TIFF:
-            width_px, height_px = height_px, width_px
-        return ImageHeader(width_px, height_px, self.kind.mime_type, self.scan_count)
-
-    def decode(self) -> Image.Image:
+    def decode(self, *, side_min_px: int = 0) -> Image.Image:
         """Return the first frame or page: upright, in RGB, on white. Once.
 
         White stands behind transparent parts because the model has seen documents and web pages so.
+
+        Args:
+            side_min_px: A JPEG may come at a half, a quarter or an eighth of its size, if no side
+                is shorter than this then; the decoder computes no more. 0: at its own size.
 
         Raises:
             InvalidImageError: Broken, or cut off. A part of a picture is never returned.
         """
         try:
+            if side_min_px and self.kind is JPEG:
+                self.file.draft(None, (side_min_px, side_min_px))
             self.file.load()
             picture = _to_rgb(self.file)
             if self.kind is not TIFF and self.orientation in _TURNS:
@@ -222,7 +219,12 @@ def open_image(content: bytes, limits: ImageLimits, *, field: str = _FIELD) -> O
     _check_pixels(file.size[0], file.size[1], limits, field)
     scan_count = _scan_count(content, kind, file)
     _check_scans(scan_count, file.size, limits, field)
-    return OpenedImage(file, kind, orientation, scan_count, field)
+    width_px, height_px = file.size
+    # Pillow's TIFF reader turns the picture and its size by itself.
+    if orientation >= 5 and kind is not TIFF:
+        width_px, height_px = height_px, width_px
+    header = ImageHeader(width_px, height_px, kind.mime_type, scan_count)
+    return OpenedImage(file, kind, orientation, header, field)
 
 
 def _check_pixels(width_px: int, height_px: int, limits: ImageLimits, field: str) -> None:

@@ -109,8 +109,10 @@ def test_an_image_is_encoded_once_for_all_its_tasks(engine):
 def test_a_kept_encoding_gives_the_same_tokens_as_a_fresh_one(make_engine):
     kept, forgetful = make_engine(), make_engine(encoded_cache_bytes=0)
     answers = []
-    for engine in (kept, kept, forgetful):
-        engine.submit(request("s", engine.prepare(picture(1))))
+    for engine, known in ((kept, False), (kept, True), (forgetful, False)):
+        image = engine.prepare(picture(1))
+        assert (image.features is not None) is known
+        engine.submit(request("s", image))
         answers.append(run_all(engine)["s"].token_ids)
     assert answers[0] == answers[1] == answers[2]
     assert kept.statistics().encoded_image_count == 1

@@ -139,13 +139,14 @@ def test_warming_changes_no_answer_and_runs_each_shape_until_it_is_recorded(
     pools = []
     step = DecodePool.step
     monkeypatch.setattr(DecodePool, "step", lambda pool: pools.append(pool) or step(pool))
-    submit_all(engine, [request("first", engine.prepare(picture(0)))])
+    images = [engine.prepare(picture(i)) for i in range(3)]
+    submit_all(engine, [request("first", images[0])])
     run_all(engine)
     shapes_run.clear()
     warm_decoding(pools[0], 4, 10)
     assert len(shapes_run) == 2 * 2 * len(set(shapes_run))
     requests = [
-        request(f"s{i}", engine.prepare(picture(i % 3)), "What"[: 1 + i % 4], options)
+        request(f"s{i}", images[i % 3], "What"[: 1 + i % 4], options)
         for i, options in enumerate(
             DecodingOptions(num_beams=beams, max_new_tokens=10 + 5 * turn)
             for turn in range(4)
@@ -163,7 +164,7 @@ def test_on_a_cpu_pixels_stay_where_they_are(engine):
     image = engine.prepare(picture(0))
     uploads = Uploads(torch.device("cpu"))
     assert uploads.send(image) is image
-    assert uploads.pin(image) is image
+    assert uploads.pin(image.pixels) is image.pixels
     uploads.wait()
 
 

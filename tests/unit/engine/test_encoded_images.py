@@ -1,5 +1,7 @@
 import torch
-from arno.engine.image_encoding import EncodedCache
+from arno.engine.image_encoding import EncodedCache, ImageEncoding
+from arno.engine.interface import PreparedImage
+from arno.vocabulary import ImageSize
 
 ROW_BYTES = 16
 
@@ -59,3 +61,15 @@ def test_clearing_forgets_what_is_not_in_use():
     assert cache.size_bytes == 0
     assert cache.get("held") is held
     assert cache.get("free") is None
+
+
+def test_an_image_that_comes_with_its_encoding_needs_no_cache():
+    def encoder(_):
+        raise AssertionError("nothing is to be encoded")
+
+    held = features()
+    image = PreparedImage("a", None, ImageSize(8, 8), "image/png", 0.0, held)
+    encoding = ImageEncoding(encoder, encoder, cache_bytes=0)
+    encoded = encoding.encode([image, image])
+    assert encoded.features == {"a": held}
+    assert (encoded.fresh, encoded.faults) == (frozenset(), {})

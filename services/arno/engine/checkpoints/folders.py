@@ -208,6 +208,10 @@ def fingerprint(*folders: Path) -> str:
     return f"{prefix}{digest.hexdigest()}"
 
 
+SCALED: Final = "scaled"
+"""The mode in which large JPEGs are decoded at a part of their size."""
+
+
 def with_modes(digest: str, modes: Sequence[str]) -> str:
     """Return a fingerprint with the inexact modes of a run, such as `int8-`, before its digest."""
     prefix = RANDOM_PREFIX if digest.startswith(RANDOM_PREFIX) else ""

@@ -26,6 +26,7 @@ from arno.engine.checkpoints.config import (
     stored_vocabulary_size,
 )
 from arno.engine.checkpoints.folders import (
+    SCALED,
     ModelFolders,
     find_model_folders,
     fingerprint,
@@ -101,6 +102,7 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         raise ModelError(f"model: {folders.base} has a tokenizer with more tokens than the model")
     modes = [INT8] * (settings.dtype == INT8)
     modes += [f"{recipe.side_px}px"] * (recipe.side_px != own_side_px)
+    modes += [SCALED] * settings.scaled_decoding
     card = make_card(settings.model, folders, network, recipe, modes)
     logger.info("loaded model %s on %s", card.name, device, extra={"fingerprint": card.fingerprint})
     return Checkpoint(card, network, tokenizer, token_table, recipe)

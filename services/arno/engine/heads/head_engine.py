@@ -12,7 +12,7 @@ from arno.engine.bisect import run_bisecting
 from arno.engine.heads.answers import answer
 from arno.engine.heads.findings import Finding, find
 from arno.engine.heads.load import Head
-from arno.engine.image_preparation import Normaliser, prepare_image
+from arno.engine.image_preparation import ImagePreparer, Normaliser
 from arno.engine.interface import (
     EngineStatistics,
     Event,
@@ -42,7 +42,7 @@ class HeadEngine:
         self._head: Head | None = head
         self._card = head.card
         self._description = head.description
-        self._limits = settings.image_limits
+        self._preparer = ImagePreparer(head.description.recipe, settings)
         self._images_max = settings.admit_sequences_max
         self._normalise = Normaliser(head.description.recipe, head.device)
         self._waiting = WaitingSequences(clock)
@@ -70,7 +70,7 @@ class HeadEngine:
             InvalidImageError: It cannot be decoded.
             LimitExceededError: It is larger than the settings allow.
         """
-        return prepare_image(content, self._description.recipe, self._limits)
+        return self._preparer.prepare(content)
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence. It ends in one of the next steps.

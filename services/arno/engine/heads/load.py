@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from arno.engine.checkpoints.folders import fingerprint
+from arno.engine.checkpoints.folders import SCALED, fingerprint, with_modes
 from arno.engine.checkpoints.load import choose_device, choose_dtype
 from arno.engine.heads.description import HeadDescription, HeadKind, read_description
 from arno.engine.heads.detection import DetectionHead
@@ -95,7 +95,7 @@ def load_head(folder: Path, settings: EngineSettings) -> Head:
     network.requires_grad_(False).train(mode=False)
     card = ModelCard(
         name=settings.model,
-        fingerprint=fingerprint(folder),
+        fingerprint=with_modes(fingerprint(folder), [SCALED] * settings.scaled_decoding),
         dtype=str(dtype).removeprefix("torch."),
         position_count=1,
         image_size_px=description.recipe.side_px,
