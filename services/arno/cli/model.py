@@ -120,11 +120,14 @@ def _dtype_option(*formats: str) -> Callable[[Callable[..., Any]], Callable[...,
 _image_side = click.option(
     "--image-side", default=0, metavar="PX", help="Side of images; if absent, the model's own."
 )
+_scaled_decoding = click.option(
+    "--scaled-decoding", is_flag=True, help="Decode large JPEGs at a part of their size."
+)
 
 
 @verb.command("compile")
 @_model_options
-@_dtype_option("float32", "bfloat16")
+@_dtype_option("float32", "bfloat16", "int8")
 @_image_side
 @click.option("--again", is_flag=True, help="Also where one is kept.")
 @click.option(
@@ -151,6 +154,7 @@ def compile_(
     \b
     Example:
       arno model compile ./Florence-2-base-ft
+      arno model compile ./Florence-2-base-ft --dtype int8     # the quickest, inexact
     """
     from arno.engine.checkpoints import load_checkpoint
     from arno.engine.compiled_vision import compile_and_keep, read_facts
@@ -182,6 +186,7 @@ def compile_(
 @click.option("--device", default="auto", show_default=True, help="As of a worker.")
 @_dtype_option(*_FORMATS, "int8")
 @_image_side
+@_scaled_decoding
 @click.option("--allow-untrained", is_flag=True, help="Accept answers that mean nothing.")
 @click.option("--fingerprint", "expected", metavar="HEX", help="Fail unless it is this one.")
 @click.option("--record", is_flag=True, help="Keep the answers beside the weights, to compare.")
@@ -204,6 +209,7 @@ def verify(
     device: str,
     dtype: str,
     image_side: int,
+    scaled_decoding: bool,
     allow_untrained: bool,
     expected: str | None,
     record: bool,
@@ -212,8 +218,9 @@ def verify(
 ) -> int:
     """Load a model as a worker does, ask it the prompts of the start-up self-test, and judge.
 
-    With --images, also compare the answers of a quicker mode (--dtype, --image-side) with those of
-    float32: the labels, the boxes, which have to overlap by 0.9, and the words of captions.
+    With --images, also compare the answers of a quicker mode (--dtype, --image-side,
+    --scaled-decoding) with those of float32: the labels, the boxes, which have to overlap by 0.9,
+    and the words of captions.
 
     Exit 1 where its fingerprint is another than asked for, its answers are others than recorded, or
     too few agree.
@@ -235,6 +242,7 @@ def verify(
         device=device,
         dtype=dtype,
         image_side=image_side,
+        scaled_decoding=scaled_decoding,
         allow_untrained=allow_untrained,
     )
     folder = find_model_folders(model, base_model=base_model, download=download).all[-1]

@@ -10,6 +10,7 @@ checkpoint's weights: what comes from elsewhere is not run.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -28,15 +29,16 @@ from transformers import Florence2ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from arno.engine.checkpoints import Checkpoint
-from arno.engine.int8 import INT8
-from arno.engine.linear import lay_out_encoders
+from arno.engine.checkpoints.folders import SCALED
+from arno.engine.int8 import INT8, Int8LinearToCompile
+from arno.engine.linear import lay_out, lay_out_encoders
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 from arno.ops.processor import read_processor
 
 logger = logging.getLogger(__name__)
 
-COMPILED_DTYPES: Final = ("float32", "bfloat16")
+COMPILED_DTYPES: Final = ("float32", "bfloat16", INT8)
 """Number formats that are compiled on a CPU."""
 
 _FACTS: Final = "facts.json"
@@ -48,8 +50,9 @@ _SMALL_GROUP: Final = 4
 """A small model's encoder is also compiled for this many images: arno-tiny's take 23.8 ms then, and
 38 one after the other. A large one gains nothing, and would be compiled for twice as long."""
 
-_DEVIATION_MAX: Final = {torch.float32: 1e-4, torch.bfloat16: 0.05}
-"""Largest difference from the plain encoder that is kept, over the largest feature."""
+_DEVIATION_MAX: Final = {"float32": 1e-4, "bfloat16": 0.05, INT8: 0.1}
+"""Largest difference from the plain encoder that is kept, over the largest feature; of 8-bit
+products that from the encoder in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,10 @@ def compiled_folder(checkpoint: Checkpoint, settings: EngineSettings) -> Path:
     """Return the folder of the package for this model on this processor, there or not."""
     card = checkpoint.card
     processor = read_processor()
+    # How images are decoded does not concern the encoder.
+    digest = card.fingerprint.replace(f"{SCALED}-", "")
     name = (
-        f"{card.fingerprint}-{card.dtype}-{card.image_size_px}px"
+        f"{digest}-{card.dtype}-{card.image_size_px}px"
         f"-torch{torch.__version__}-{processor.digest}-{_FORMS}"
     )
     root = settings.compiled_folder or "~/.cache/arno/compiled"
@@ -127,7 +132,7 @@ def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
         return False
     if checkpoint.card.dtype not in COMPILED_DTYPES:
         if settings.vision_compile == "on":
-            wanted = " or ".join(COMPILED_DTYPES)
+            wanted = f"{', '.join(COMPILED_DTYPES[:-1])} or {COMPILED_DTYPES[-1]}"
             raise ModelError(f"vision_compile: on takes {wanted}, not {checkpoint.card.dtype}")
         return False
     folder = compiled_folder(checkpoint, settings)
@@ -162,8 +167,7 @@ def compile_and_keep(checkpoint: Checkpoint, folder: Path) -> CompiledFacts:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".compiling-") as name:
         made = Path(name) / folder.name
         made.mkdir(mode=0o700)
-        small = checkpoint.recipe.side_px <= _SMALL_SIDE_PX
-        counts = tuple(sorted({1, _SMALL_GROUP if small else 1}))
+        counts = _counts(checkpoint)
         packages = {count: package_of(made, count) for count in counts}
         try:
             for count, package in packages.items():
@@ -214,19 +218,31 @@ class CompiledTower(nn.Module):
 
 
 class _Encoder(nn.Module):
-    def __init__(self, network: Florence2ForConditionalGeneration) -> None:
+    def __init__(self, network: Florence2ForConditionalGeneration, *, int8: bool) -> None:
         super().__init__()
         untyped: Any = network.model
         self.tower, self.projector = untyped.vision_tower, untyped.multi_modal_projector
+        if int8:
+            self.tower = copy.deepcopy(self.tower)
+            lay_out(self.tower, int8=Int8LinearToCompile)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.projector(self.tower(pixels).last_hidden_state)
         return features
 
 
+def _counts(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the numbers of images to compile for, in rising order."""
+    small = checkpoint.recipe.side_px <= _SMALL_SIDE_PX
+    # Of 8-bit products the scales are those of all rows, which must be of one image.
+    group = _SMALL_GROUP if small and checkpoint.card.dtype != INT8 else 1
+    return tuple(sorted({1, group}))
+
+
 def _compile(checkpoint: Checkpoint, package: Path, count: int) -> None:
+    encoder = _Encoder(checkpoint.network, int8=checkpoint.card.dtype == INT8)
     with torch.no_grad():
-        program = torch.export.export(_Encoder(checkpoint.network), (_noise(checkpoint, count),))
+        program = torch.export.export(encoder, (_noise(checkpoint, count),))
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(package),
@@ -249,10 +265,11 @@ def _deviation(checkpoint: Checkpoint, packages: Mapping[int, Path]) -> float:
     plain: torch.Tensor = checkpoint.network.get_image_features(noise).pooler_output
     compiled: Any = CompiledTower(packages)(noise).last_hidden_state
     deviation = float((compiled - plain).abs().max() / plain.abs().max())
-    if not deviation <= _DEVIATION_MAX[plain.dtype]:
+    allowed = _DEVIATION_MAX[checkpoint.card.dtype]
+    if not deviation <= allowed:
         raise ModelError(
             f"model: the compiled vision encoder differs by {deviation:.1e} from the plain one, "
-            f"allowed are {_DEVIATION_MAX[plain.dtype]:.0e}; it is not kept"
+            f"allowed are {allowed:.0e}; it is not kept"
         )
     return deviation
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import Florence2ForConditionalGeneration
 from transformers.activations import GELUActivation
 
-from arno.engine.int8 import Int8Linear
+from arno.engine.int8 import Int8Linear, Int8LinearToCompile
 from arno.engine.vision_gpu import lay_out_vision
 
 
@@ -61,6 +61,9 @@ class Linear:
         return fused
 
 
+Int8Form = type[Int8Linear] | type[Int8LinearToCompile]
+
+
 class LinearModule(nn.Module):
     """A `Linear` as a module, to replace an `nn.Linear`."""
 
@@ -74,14 +77,14 @@ class LinearModule(nn.Module):
         return self._linear(x)
 
 
-def lay_out(module: nn.Module, *, int8: bool = False) -> None:
+def lay_out(module: nn.Module, *, int8: Int8Form | None = None) -> None:
     """Replace every `nn.Linear` below a module, where that pays; for inference only.
 
     The two maps of a transformer's feed-forward part take their GELU into the first one.
 
     Args:
         module: Is changed.
-        int8: Multiply 8-bit integers.
+        int8: Multiply 8-bit integers, in this form; None multiplies floats.
     """
     fused = _has_gelu(module)
     for name, child in list(module.named_children()):
@@ -95,9 +98,9 @@ def lay_out(module: nn.Module, *, int8: bool = False) -> None:
                 untyped.activation_fn = nn.Identity()
 
 
-def _laid_out(linear: nn.Linear, *, then_gelu: bool, int8: bool) -> nn.Module:
+def _laid_out(linear: nn.Linear, *, then_gelu: bool, int8: Int8Form | None) -> nn.Module:
     if int8:
-        return Int8Linear(linear, then_gelu=then_gelu)
+        return int8(linear, then_gelu=then_gelu)
     return LinearModule(Linear(linear.weight, linear.bias, then_gelu=then_gelu))
 
 
@@ -114,7 +117,7 @@ def lay_out_encoders(
             those of all rows of a product, and a prompt's must not depend on other prompts.
     """
     untyped: Any = network.model
-    lay_out(untyped.vision_tower, int8=vision_int8)
+    lay_out(untyped.vision_tower, int8=Int8Linear if vision_int8 else None)
     for part in (untyped.multi_modal_projector, untyped.get_encoder()):
         lay_out(part)
     if network.device.type == "cuda":

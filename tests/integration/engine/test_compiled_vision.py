@@ -10,7 +10,7 @@ import torch
 from arno.cli.main import root
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.checkpoints import load_checkpoint
-from arno.engine.compiled_vision import CompiledTower
+from arno.engine.compiled_vision import CompiledTower, lay_out_encoders_of
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.errors import ModelError
 from arno.ops.processor import Processor
@@ -25,6 +25,7 @@ from support.engine_runs import (
     run_all,
     submit_all,
 )
+from support.random_florence import build_random_florence
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300), pytest.mark.slow]
 
@@ -46,8 +47,8 @@ def reference(model_folder):
     return Reference(model_folder)
 
 
-def run_compile(folder, kept):
-    words = ["model", "compile", str(folder), "--dtype", "float32", "--compiled-folder", str(kept)]
+def run_compile(folder, kept, dtype="float32"):
+    words = ["model", "compile", str(folder), "--dtype", dtype, "--compiled-folder", str(kept)]
     return CliRunner().invoke(root, words, standalone_mode=False, catch_exceptions=False).output
 
 
@@ -116,6 +117,11 @@ def test_a_package_is_used_for_what_it_was_made_for_alone(start, changes):
     assert not isinstance(tower, CompiledTower)
 
 
+def test_how_images_are_decoded_does_not_concern_the_package(start):
+    _, tower = start(scaled_decoding=True)
+    assert isinstance(tower, CompiledTower)
+
+
 def test_a_package_of_another_processor_is_not_found(start, monkeypatch):
     other = Processor("another", frozenset({"avx2"}))
     monkeypatch.setattr("arno.engine.compiled_vision.read_processor", lambda: other)
@@ -159,12 +165,36 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mode_that_is_not_compiled_is_refused_where_it_is_asked_for(start, monkeypatch):
+def test_a_mode_that_is_not_compiled_is_refused_where_it_is_asked_for(start):
+    with pytest.raises(ModelError, match="on takes float32, bfloat16 or int8, not float16"):
+        start(dtype="float16", vision_compile="on")
+
+
+@torch.inference_mode()
+def test_8_bit_products_are_compiled_and_are_those_of_the_uncompiled_mode(tmp_path, monkeypatch):
+    """One stage of vision, because each takes seconds to compile."""
+    require_cpp_compiler()
     other = Processor("new", frozenset({"avx2", "avx_vnni"}))
     monkeypatch.setattr("arno.engine.checkpoints.load.read_processor", lambda: other)
-    with pytest.raises(ModelError, match="on takes float32 or bfloat16, not int8"):
-        start(dtype="int8", vision_compile="on")
-    assert not isinstance(start(dtype="int8")[1], CompiledTower)
+    folder = build_random_florence(tmp_path, stages=1)
+    assert "compiled in" in run_compile(folder, tmp_path / "kept", "int8")
+    features = []
+    for choice in ("auto", "off"):
+        settings = EngineSettings(
+            model=str(folder),
+            device="cpu",
+            dtype="int8",
+            compiled_folder=str(tmp_path / "kept"),
+            vision_compile=choice,
+        )
+        checkpoint = load_checkpoint(settings)
+        assert lay_out_encoders_of(checkpoint, settings) == (1,)
+        compiled = isinstance(checkpoint.network.model.vision_tower, CompiledTower)
+        assert compiled is (choice == "auto")
+        pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        features.append(checkpoint.network.get_image_features(pixels).pooler_output)
+    deviation = (features[0] - features[1]).abs().max() / features[1].abs().max()
+    assert float(deviation) < 0.01
 
 
 def test_without_a_compiler_the_error_says_what_to_install(start, tmp_path, monkeypatch):

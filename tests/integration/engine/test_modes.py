@@ -10,7 +10,7 @@ import torch
 from arno.cli.main import root
 from arno.engine import EngineSettings, create_engine
 from arno.engine.checkpoints import load_checkpoint
-from arno.engine.int8 import Int8Linear
+from arno.engine.int8 import Int8Linear, Int8LinearToCompile
 from arno.errors import ModelError
 from arno.ops.processor import Processor, read_processor
 from click.testing import CliRunner
@@ -45,6 +45,9 @@ def test_8_bit_products_are_near_those_of_float32(then_gelu, bias):
     assert found.shape == expected.shape
     assert float((found - expected).abs().max() / expected.abs().max()) < 0.02
     assert not torch.equal(found, expected)
+    to_compile = Int8LinearToCompile(source, then_gelu=then_gelu)(x)
+    # A value between two levels may be rounded to either.
+    assert float((to_compile - found).abs().max() / expected.abs().max()) < 0.005
 
 
 @torch.inference_mode()
@@ -72,6 +75,7 @@ def test_a_processor_without_vnni_refuses_int8_by_name(model_folder, monkeypatch
         ({"dtype": "int8"}, "int8-", "int8"),
         ({"image_side": 32}, "32px-", "float32"),
         ({"dtype": "int8", "image_side": 32}, "int8-32px-", "int8"),
+        ({"scaled_decoding": True}, "scaled-", "float32"),
         ({}, "", "float32"),
         ({"image_side": 64}, "", "float32"),
     ],
@@ -120,6 +124,9 @@ def test_the_gate_passes_a_mode_that_agrees_and_fails_one_that_does_not(on_any_p
     int8 = verify("--images", tmp_path, "--dtype", "int8", "--agree", 0)
     assert (int8.exception, int8.return_value) == (None, 0)
     assert "int8-" in int8.output
+    scaled = verify("--images", tmp_path, "--scaled-decoding", "--agree", 0)
+    assert (scaled.exception, scaled.return_value) == (None, 0)
+    assert "scaled-" in scaled.output
     small = verify("--images", tmp_path, "--image-side", 64, "--agree", 1)
     assert (small.exception, small.return_value) == (None, 1)
     assert "agree with float32, 100.0% have to" in " ".join(small.output.split())
