@@ -29,6 +29,7 @@ from benchmarks.report import load_results, page
 from benchmarks.schedule import WORKLOADS
 from benchmarks.soak import Soak, soak
 from benchmarks.stages import Sizes, measure_stages
+from benchmarks.starts import Starts, measure_starts
 from benchmarks.streams.verbs import add_verbs
 from benchmarks.suites import SUITES, Measurement
 from benchmarks.sweep import Sweep, sweep
@@ -161,15 +162,18 @@ def _measure(measurement: Measurement, arguments: argparse.Namespace) -> dict[st
     serving = _serving(model, arguments, dtype=measurement.dtype, wide=measurement.wide)
     match work:
         case Plan():
-            return compare(work, serving)
+            result = compare(work, serving)
         case Sweep():
-            return sweep(work, serving)
+            result = sweep(work, serving)
         case Soak():
-            return soak(work, serving)
+            result = soak(work, serving)
         case Precision():
-            return measure_precision(work, serving)
+            result = measure_precision(work, serving)
+        case Starts():
+            result = measure_starts(work, model, serving)
         case Sizes():
-            return measure_stages(measurement.name, model, serving, work)
+            result = measure_stages(measurement.name, model, serving, work)
+    return result
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -59,6 +59,7 @@ class Serving:
         dtype: torch's name of a number format.
         batch_max: Most requests of a static batch.
         sequences_max: Most sequences that Arno decodes together.
+        compiled: Whether Arno's vision encoder is compiled.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Serving:
     dtype: str = "float32"
     batch_max: int = 8
     sequences_max: int = 16
+    compiled: bool = False
 
 
 Reply: TypeAlias = Callable[[int, tuple[int, ...], str], None]

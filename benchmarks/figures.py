@@ -37,12 +37,15 @@ class Run:
         elapsed_s: From the first request to the last answer.
         rss_bytes: Peak memory of the engine's processes during the run.
         others_cores: Cores that all other processes of the machine kept busy meanwhile.
+        busy_s: Processor time of the engine's processes, which depends less on other processes than
+            the elapsed time does.
     """
 
     outcomes: tuple[Outcome, ...]
     elapsed_s: float
     rss_bytes: int
     others_cores: float
+    busy_s: float
 
     @property
     def throughput(self) -> float:
@@ -82,8 +85,15 @@ def summarise(runs: Sequence[Run]) -> dict[str, Any]:
         "fault_count": sum(bool(each.fault) for each in outcomes),
         "faults": sorted({each.fault for each in outcomes if each.fault})[:3],
         "rss_bytes": max(run.rss_bytes for run in runs),
+        "busy_s_each": _each(sum(run.busy_s for run in runs), outcomes),
         "others_cores": max(run.others_cores for run in runs),
     }
+
+
+def _each(total: float, outcomes: Sequence[Outcome]) -> float | None:
+    """Return a total's part for each answer; None where there is none."""
+    answered = sum(not outcome.fault for outcome in outcomes)
+    return total / answered if answered else None
 
 
 def latencies(outcomes: Sequence[Outcome]) -> dict[str, float]:

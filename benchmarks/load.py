@@ -14,7 +14,7 @@ import psutil
 from benchmarks.ask import Ask
 from benchmarks.engines.registry import RunningEngine
 from benchmarks.figures import Outcome, Run
-from benchmarks.machine import BusyTime, tree
+from benchmarks.machine import BusyTime, busy_s, tree
 
 _MEMORY_EVERY_S = 0.25
 
@@ -47,6 +47,7 @@ class _Watch:
     elapsed_s: float = 0.0
     rss_bytes: int = 0
     others_cores: float = 0.0
+    busy_s: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
     pending: list[Future[tuple[int, ...]]] = field(default_factory=list)
 
@@ -67,14 +68,14 @@ class _Watch:
 
     def run(self) -> Run:
         ordered = tuple(sorted(self.outcomes, key=lambda outcome: outcome.ask_id))
-        return Run(ordered, self.elapsed_s, self.rss_bytes, self.others_cores)
+        return Run(ordered, self.elapsed_s, self.rss_bytes, self.others_cores, self.busy_s)
 
 
 @contextmanager
 def _watched(engine: RunningEngine) -> Iterator[_Watch]:
     """Wait for all answers at the end, and note memory and foreign load on the way."""
     busy = BusyTime.now((engine.pid,))
-    watch = _Watch(engine)
+    watch, own_s = _Watch(engine), busy_s(engine.pid)
     stop = threading.Event()
 
     def look() -> None:
@@ -92,6 +93,7 @@ def _watched(engine: RunningEngine) -> Iterator[_Watch]:
     finally:
         stop.set()
         looking.join()
+    watch.busy_s = busy_s(engine.pid) - own_s
     watch.others_cores = busy.others_cores(BusyTime.now((engine.pid,)), watch.elapsed_s)
 
 

@@ -65,8 +65,7 @@ class BusyTime:
         times = psutil.cpu_times()
         idle_s = times.idle + getattr(times, "iowait", 0.0)
         guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-        own_s = sum(_busy_s(process) for process in tree(os.getpid(), *pids))
-        return cls(sum(times) - idle_s - guests_s, own_s)
+        return cls(sum(times) - idle_s - guests_s, busy_s(os.getpid(), *pids))
 
     def others_cores(self, later: BusyTime, elapsed_s: float) -> float:
         """Return how many cores all other processes kept busy until a later moment."""
@@ -85,6 +84,11 @@ def tree(*pids: int) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return list(found.values())
+
+
+def busy_s(*pids: int) -> float:
+    """Return the processor time of processes with all their children."""
+    return sum(_busy_s(process) for process in tree(*pids))
 
 
 def _busy_s(process: psutil.Process) -> float:

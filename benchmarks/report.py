@@ -20,6 +20,7 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[Result], str]]]] = MappingProxyT
         "sweep": ("By requests at once", tables.sweep),
         "stages": ("What a stage costs", tables.stages),
         "precision": ("What quicker number formats change", tables.precision),
+        "starts": ("What a start costs", tables.starts),
         "soak": ("Memory over many requests", tables.soak),
         "overhead": ("What all the rest costs", tables.overhead),
         "hostile": ("Two tenants, one hostile", tables.hostile),
@@ -71,10 +72,11 @@ same run. They run in processes of their own and in turn, interleaved, for sever
 round has images that no engine has seen. The time of a request is from its image file to its token
 ids. The first engine of a table is the reference: `ratio` is throughput over its throughput
 (medians of the rounds), and `equal` counts answers whose token ids are all the reference's. `RSS`
-is the peak of an engine's processes together. `others` is how many cores processes that have
-nothing to do with the run kept busy meanwhile, at its worst: above {NOISY_CORES} the row has a
-star, and its figures are **noisy**; ratios from such rows are hints. A busy machine hurts whoever
-synchronises threads most often, which is transformers.
+is the peak of an engine's processes together, `CPU s` their processor time for each answer, which
+other processes disturb least (results without it are older than the column). `others` is how many
+cores processes that have nothing to do with the run kept busy meanwhile, at its worst: above
+{NOISY_CORES} the row has a star, and its figures are **noisy**; ratios from such rows are hints. A
+busy machine hurts whoever synchronises threads most often, which is transformers.
 
 Random weights find all tokens about equally likely, so that the last bits of a sum decide: their
 answers are seldom `equal` in bfloat16, and not always in float32, where batches sum in another

@@ -12,14 +12,16 @@ from benchmarks.overhead import Overhead
 from benchmarks.precision import Precision
 from benchmarks.soak import Soak
 from benchmarks.stages import Sizes
+from benchmarks.starts import Starts
 from benchmarks.sweep import Sweep
 
-_PEERS: Final = ("transformers", "static", "onnxruntime", "litserve", "mosec", "ray-serve", "arno")
+_PEERS: Final = ("transformers", "static", "onnxruntime", "litserve", "mosec", "ray-serve")
 _OWN: Final = ("transformers", "static", "arno")
 _BATCHING: Final = ("static", "arno")
-_FASTEST: Final = ("transformers", "static", "onnxruntime", "arno", "arno-bfloat16", "arno-int8")
+_EXACT: Final = ("arno", "arno-compiled")
+_INEXACT: Final = ("arno-bfloat16", "arno-int8", "arno-int8-compiled")
 
-Work: TypeAlias = Plan | Sweep | Sizes | Precision | Soak | Overhead
+Work: TypeAlias = Plan | Sweep | Sizes | Precision | Soak | Starts | Overhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def _cpu() -> tuple[Measurement, ...]:
         Measurement(
             "tiny-precision-int8", "tiny", Precision("tiny-precision-int8", dtype="int8"), 60
         ),
-        _compared(Plan("tiny-mix", "tiny", "mix", _PEERS, 96, 3), seconds=240),
+        _compared(Plan("tiny-mix", "tiny", "mix", (*_PEERS, *_EXACT), 96, 3), seconds=280),
         *(
             _compared(Plan(f"tiny-{name}", "tiny", name, _OWN, 96, 2), seconds=90)
             for name in ("caption", "detection", "three-tasks", "three-images")
@@ -72,7 +74,15 @@ def _cpu() -> tuple[Measurement, ...]:
         _compared(video),
         Measurement("base-stages", "base", Sizes(repeats=1, tokens=16), 150),
         Measurement("base-stages-bfloat16", "base", Sizes(repeats=1, tokens=16), 100, "bfloat16"),
-        _compared(Plan("base-mix", "base", "mix", _FASTEST, 16, 1, concurrency=8), seconds=400),
+        _compared(
+            Plan("base-mix", "base", "mix", (*_PEERS[:3], *_EXACT), 8, 1, concurrency=8),
+            seconds=300,
+        ),
+        _compared(
+            Plan("base-fastest", "base", "mix", ("transformers", *_INEXACT), 8, 1, concurrency=8),
+            seconds=200,
+        ),
+        Measurement("base-starts", "base", Starts("base-starts"), 200),
         _compared(shared, seconds=60),
         _compared(images, seconds=90),
         Measurement("dry-soak", "dry", Soak(_soak("dry-soak", 20_000)), 180),
@@ -112,7 +122,9 @@ def _gpu(model: str, big: str) -> tuple[Measurement, ...]:
 def _dry() -> tuple[Measurement, ...]:
     """Return one of each kind, as small as can be: to try the scripts out."""
     small = Sizes(requests=2, tokens=8, repeats=1)
-    mix = Plan("dry-mix", "dry", "mix", _FASTEST, 8, 1, 4, length_factor=0.3)
+    mix = Plan(
+        "dry-mix", "dry", "mix", (*_PEERS[:3], *_EXACT, *_INEXACT), 8, 1, 4, length_factor=0.3
+    )
     video = Plan("dry-open", "dry", "video", ("arno",), 30, 1, rate=30.0, steady=True)
     swept = Plan("dry-concurrency", "dry", "caption", ("arno",), 0, length_factor=0.5)
     return (
@@ -120,6 +132,7 @@ def _dry() -> tuple[Measurement, ...]:
         Measurement("dry-stages-bfloat16", "dry", small, 5, "bfloat16"),
         Measurement("dry-precision", "tiny", Precision("dry-precision", images=2), 10),
         _compared(mix, seconds=60),
+        Measurement("dry-starts", "dry", Starts("dry-starts", rounds=1), 30),
         Measurement("dry-concurrency", "dry", Sweep(swept, (1, 4), 4), 20),
         _compared(video, seconds=20),
         Measurement("dry-soak-short", "dry", Soak(_soak("dry-soak-short", 64), parts=2), 20),

@@ -61,6 +61,7 @@ def comparison_rows(result: Result) -> list[list[str]]:
                 *(figure(late[part]) if late else "-" for part in ("p50", "p95", "p99")),
                 f"{found['equal_count']} of {found['request_count']}",
                 f"{found['rss_bytes'] / 2**30:.1f}",
+                figure(found["busy_s_each"]) if found.get("busy_s_each") else "-",
                 f"{found['others_cores']:.1f}",
             ]
         )
@@ -76,7 +77,8 @@ def comparison(result: Result) -> str:
         else f"saturation, {plan['concurrency']} at once"
     )
     rounds = max((len(e["throughputs"]) for e in result["engines"].values()), default=0)
-    head = ["engine", "answers/s", "ratio", "p50 s", "p95 s", "p99 s", "equal", "RSS GiB", "others"]
+    head = ["engine", "answers/s", "ratio", "p50 s", "p95 s", "p99 s", "equal", "RSS GiB"]
+    head += ["CPU s", "others"]
     lines = [
         f"### {result['name']}",
         f"{plan['model']}, {result['serving']['dtype']}, {plan['num_beams']} beams; "
@@ -169,6 +171,30 @@ def precision(result: Result) -> str:
             "Edits are those of the raw text over its length, location tokens and all; a box that "
             "only one of the two has counts as an IoU of 0. " + where(result["machine"]),
             table(head, rows),
+        ]
+    )
+
+
+def starts(result: Result) -> str:
+    """Return the section of what starts cost."""
+    modes: Mapping[str, Mapping[str, float]] = result["modes"]
+    first = next(iter(modes.values()))
+    rows = [
+        [
+            marked(mode, result),
+            figure(found["busy_s"]),
+            f"{found['busy_s'] / first['busy_s']:.2f}",
+            figure(found["took_s"]),
+            f"{found['rss_bytes'] / 2**30:.1f}",
+        ]
+        for mode, found in modes.items()
+    ]
+    return "\n\n".join(
+        [
+            f"### {result['name']}",
+            f"{result['model']}; from the first import to the end of the warm-up, in a process of "
+            f"its own; medians of {result['rounds']}. " + where(result["machine"]),
+            table(["mode", "CPU s", "ratio", "s", "RSS GiB"], rows),
         ]
     )
 

@@ -33,6 +33,7 @@ class ArnoAnswerer:
                 "device": serving.device,
                 "dtype": serving.dtype,
                 "batch_sequences_max": serving.sequences_max,
+                "vision_compile": "on" if serving.compiled else "off",
                 "allow_untrained": True,
             }
         )

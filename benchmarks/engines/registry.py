@@ -39,6 +39,7 @@ class EngineKind:
         server: Module with the server of a peer over HTTP; empty for an engine behind a pipe.
         path: URL path of that server's requests.
         dtype: Number format that it always has; empty takes that of the comparison.
+        compiled: Whether its vision encoder is compiled, before it is measured.
     """
 
     name: str
@@ -47,6 +48,7 @@ class EngineKind:
     server: str = ""
     path: str = ""
     dtype: str = ""
+    compiled: bool = False
 
 
 ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
@@ -54,11 +56,18 @@ ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
         kind.name: kind
         for kind in (
             EngineKind("arno", "Arno's engine in the worker's own loop"),
+            EngineKind("arno-compiled", "the same after `arno model compile`", compiled=True),
             EngineKind("arno-bfloat16", "the same with `--dtype bfloat16`", dtype="bfloat16"),
             EngineKind(
                 "arno-int8",
                 "the same with `--dtype int8`: the vision encoder's products in 8 bits; inexact",
                 dtype="int8",
+            ),
+            EngineKind(
+                "arno-int8-compiled",
+                "the same after `arno model compile --dtype int8`",
+                dtype="int8",
+                compiled=True,
             ),
             EngineKind("transformers", "transformers `generate`, request by request"),
             EngineKind(
@@ -104,7 +113,7 @@ def start(name: str, serving: Serving) -> RunningEngine:
         UnavailableError: It is not installed, or does not start.
     """
     kind = ENGINES[name]
-    serving = replace(serving, dtype=kind.dtype or serving.dtype)
+    serving = replace(serving, dtype=kind.dtype or serving.dtype, compiled=kind.compiled)
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         raise UnavailableError(f"{name}: {kind.needs} is not installed")
     if kind.server:

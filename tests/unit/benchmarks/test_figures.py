@@ -5,7 +5,7 @@ from benchmarks.figures import Outcome, Run, equal_count, percentile, summarise
 
 def run(*latencies_s: float, tokens: tuple[int, ...] = (0, 5, 2), elapsed_s: float = 2.0) -> Run:
     outcomes = [Outcome(place, "OD", late, tokens) for place, late in enumerate(latencies_s)]
-    return Run(tuple(outcomes), elapsed_s, rss_bytes=10, others_cores=0.1)
+    return Run(tuple(outcomes), elapsed_s, rss_bytes=10, others_cores=0.1, busy_s=3.0)
 
 
 @pytest.mark.parametrize(("part", "value"), [(0.5, 2), (0.75, 3), (0.95, 4), (0.99, 4), (0.0, 1)])
@@ -27,12 +27,13 @@ def test_throughput_of_several_rounds_is_their_median() -> None:
 
 def test_a_failed_request_counts_neither_as_answered_nor_as_equal() -> None:
     good = run(1.0, 2.0)
-    failed = Run((good.outcomes[0], Outcome(1, "OD", 0.1, (), "broke")), 2.0, 10, 0.0)
+    failed = Run((good.outcomes[0], Outcome(1, "OD", 0.1, (), "broke")), 2.0, 10, 0.0, 3.0)
     summary = summarise([failed])
     assert failed.throughput == 0.5
     assert summary["fault_count"] == 1
     assert summary["faults"] == ["broke"]
     assert summary["latency_s"]["p99"] == 1.0
+    assert summary["busy_s_each"] == 3.0
     assert equal_count(failed, good) == 1
 
 
@@ -42,6 +43,7 @@ def test_answers_are_equal_by_their_tokens() -> None:
 
 
 def test_run_where_all_failed_has_no_latency() -> None:
-    summary = summarise([Run((Outcome(0, "OD", 0.1, (), "broke"),), 2.0, 10, 0.0)])
+    summary = summarise([Run((Outcome(0, "OD", 0.1, (), "broke"),), 2.0, 10, 0.0, 1.0)])
     assert summary["throughput"] == 0.0
+    assert summary["busy_s_each"] is None
     assert summary["latency_s"] == {}

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.plots import draw_plots
 from benchmarks.report import load_results, page
-from benchmarks.tables import comparison, comparison_rows, figure, stages, sweep, table
+from benchmarks.tables import comparison, comparison_rows, figure, stages, starts, sweep, table
 from benchmarks.targets import target_rows
 
 MACHINE = {
@@ -77,8 +77,12 @@ def test_ratio_is_to_the_first_engine() -> None:
         "30.0",
         "7 of 8",
         "1.5",
+        "-",
         "0.0",
     ]
+    timed = copy.deepcopy(RESULT)
+    timed["engines"]["arno"]["busy_s_each"] = 0.25
+    assert comparison_rows(timed)[1][8] == "0.25"
     assert rows[1][2] == "7.50"
 
 
@@ -183,3 +187,35 @@ def test_results_that_have_a_page_of_their_own_are_left_out(tmp_path: Path) -> N
 def test_instructions_of_the_processor_stand_beside_its_name() -> None:
     machine = MACHINE | {"instructions": "AVX2, AVX-VNNI"}
     assert "P with AVX2, AVX-VNNI, 2 cores" in comparison(RESULT | {"machine": machine})
+
+
+def test_a_start_is_compared_with_that_of_the_first_mode() -> None:
+    start = {"busy_s": 20.0, "took_s": 25.0, "rss_bytes": 2**30}
+    modes = {"float32": start, "float32, compiled": start | {"busy_s": 25.0}}
+    result = {
+        "kind": "starts",
+        "name": "base-starts",
+        "model": "base",
+        "machine": MACHINE,
+        "rounds": 3,
+        "others_cores": 0.5,
+        "modes": modes,
+    }
+    assert "| float32, compiled * | 25.0 | 1.25 | 25.0 | 1.0 |" in starts(result)
+    row = next(row for row in target_rows({"base-starts": result}) if "compiled start" in row[0])
+    assert row[1:] == ["<= 1.3", "1.25x", "-"]
+
+
+def test_the_best_mode_is_compared_with_the_best_of_the_others_that_were_measured() -> None:
+    engines = {
+        name: ENGINE | {"throughput": value}
+        for name, value in {
+            "transformers": 1.0,
+            "static": 3.0,
+            "arno": 8.0,
+            "arno-compiled": 9.0,
+        }.items()
+    }
+    rows = {row[0]: row[2] for row in target_rows({"tiny-mix": RESULT | {"engines": engines}})}
+    assert rows["tiny, mix, over transformers one by one"] == "9.00x"
+    assert rows["tiny, mix, over the best peer"] == "3.00x"
