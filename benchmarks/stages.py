@@ -116,7 +116,7 @@ def measure_stages(name: str, model: str, serving: Serving, sizes: Sizes) -> dic
 
 
 def _prepare(bench: _Bench) -> list[torch.Tensor]:
-    preparer = ImagePreparer(bench.checkpoint.recipe, EngineSettings())
+    preparer = ImagePreparer(bench.checkpoint.recipe, EngineSettings.model_validate({}))
 
     def prepare(index: int) -> torch.Tensor:
         pixels = preparer.prepare(picture(index)).pixels

@@ -58,7 +58,7 @@ class Florence:
         self.network.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # as it is
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._recipe = read_recipe(folder)
-        self._preparer = ImagePreparer(self._recipe, EngineSettings())
+        self._preparer = ImagePreparer(self._recipe, EngineSettings.model_validate({}))
         self._normalise = Normaliser(self._recipe)
         self._image_places = 0
 
