@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -96,6 +97,29 @@ def _attacked(name: str, seconds: float) -> dict[str, Any]:
             return asyncio.run(_measured(name, stack, keys["people"], attacker, seconds / _ROUNDS))
 
 
+class Busy:
+    """The processor time that the parts take while blocks run."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Begin with nothing."""
+        self._stack = stack
+        self._parts_s: dict[str, float] = dict.fromkeys(stack.pids, 0.0)
+        self._total_s = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Add what the parts take while the block runs."""
+        began_s, before = time.monotonic(), self._stack.busy_s()
+        yield
+        self._total_s += time.monotonic() - began_s
+        for part, busy_s in self._stack.busy_s().items():
+            self._parts_s[part] += busy_s - before[part]
+
+    def cores(self) -> dict[str, float]:
+        """Return how many cores each part kept busy."""
+        return {part: busy_s / self._total_s for part, busy_s in self._parts_s.items()}
+
+
 async def _measured(
     name: str, stack: Stack, key: ApiKey, attacker: Connection, seconds: float
 ) -> dict[str, Any]:
@@ -103,6 +127,7 @@ async def _measured(
         image=types_pb2.Image(content=noise_jpeg(SMALL_BYTES, 1)), tasks=[TASK]
     )
     codes, loads = Counter[str](), list[float]()
+    busy_alone, busy_attacked = Busy(stack), Busy(stack)
     async with grpc.aio.insecure_channel(stack.target) as channel:
 
         def load() -> Load:
@@ -113,16 +138,22 @@ async def _measured(
         await warm_up.follow(rate=_RATE, seconds=_WARM_UP_S)
         for number in range(_ROUNDS):
             loads.append(round(os.getloadavg()[0], 2))
-            await alone.follow(rate=_RATE, seconds=seconds, seed=number)
+            with busy_alone.counted():
+                await alone.follow(rate=_RATE, seconds=seconds, seed=number)
             await asyncio.to_thread(told, attacker, ATTACK)
             await asyncio.sleep(_LEAD_S)
-            await attacked.follow(rate=_RATE, seconds=seconds, seed=number)
+            with busy_attacked.counted():
+                await attacked.follow(rate=_RATE, seconds=seconds, seed=number)
             codes.update(await asyncio.to_thread(told, attacker, PAUSE))
             await _drained(stack)
     # By due time both phases have the same length; the rate says nothing here.
     before, after = (
-        {**figures(each.calls, _ROUNDS * seconds), "stages_p95_s": _stages_p95_s(each)}
-        for each in (alone, attacked)
+        {
+            **figures(each.calls, _ROUNDS * seconds),
+            "stages_p95_s": _stages_p95_s(each),
+            "busy_cores": busy.cores(),
+        }
+        for each, busy in ((alone, busy_alone), (attacked, busy_attacked))
     )
     return {
         "attack": name,

@@ -1,8 +1,8 @@
 """A worker whose engine takes its time: the null engine's answers, at the pace of a real batch.
 
 `python -m benchmarks.paced_worker worker` is `arno worker` with this engine. Steps have a fixed
-length, sequences a fixed number of steps, and batches a fixed number of slots; the scheduler of the
-real engine chooses which sequences start next.
+length, sequences a fixed number of steps, and batches the slots that the real engine has by
+default; its scheduler chooses which sequences start next.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Final
 import click
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.cli.servers import KNOWN_SETTINGS
-from arno.engine.interface import Event, PreparedImage, SequenceFinished, SequenceRequest
+from arno.engine.interface import Event, SequenceFinished, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.ops.flags import settings_options
-from arno.ops.images import open_image
+from arno.ops.images import ImageHeader, open_image
 from arno.ops.pixel_budget import PixelBudget
 from arno.worker.main import run_worker
 from arno.worker.settings import WorkerSettings
 
 STEP_S: Final = 0.01
 STEP_COUNT: Final = 10
-SLOT_COUNT: Final = 8
+SLOT_COUNT: Final[int] = EngineSettings.model_fields["batch_sequences_max"].default
 
 
 @dataclass(slots=True, eq=False)
@@ -65,12 +65,12 @@ class PacedEngine(NullEngine):
         self._image_limits = settings.image_limits
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
 
-    def prepare(self, content: bytes) -> PreparedImage:
+    def _read(self, content: bytes) -> ImageHeader:
         """Decode an image as a real engine does, within the same budget. Any thread."""
         image = open_image(content, self._image_limits)
         with self._pixel_budget.hold(image.header.width_px * image.header.height_px):
             image.decode()
-        return super().prepare(content)
+        return image.header
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence."""

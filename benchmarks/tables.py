@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.schedule import WORKLOADS
 
@@ -241,10 +241,15 @@ def overhead(result: Result) -> str:
     )
 
 
+_PARTS: Final = ("gateway", "worker", "redis", "kafka")
+"""Of an installation, as a table of processor time names them."""
+
+
 def hostile(result: Result) -> str:
     """Return the section of what a hostile tenant does to another."""
     head = ["attack", "p50 ms, alone", "attacked", "p95 ms, alone", "attacked", "ratio of p95"]
-    head += ["queued, engine, alone", "attacked", "failed of", "the attacker was told", "load"]
+    head += ["queued, engine, alone", "attacked", "failed of", "the attacker was told"]
+    head += ["cores of " + ", ".join(_PARTS) + ", alone", "attacked", "load"]
     rows = []
     for run in result["runs"]:
         alone, attacked = run["alone"]["latency_s"], run["attacked"]["latency_s"]
@@ -262,6 +267,7 @@ def hostile(result: Result) -> str:
                 *(_stages(run[phase]["stages_p95_s"]) for phase in ("alone", "attacked")),
                 f"{sum(codes.values()) - codes.get('OK', 0)} of {sum(codes.values())}",
                 ", ".join(f"{code} {times}" for code, times in told) or "-",
+                *(_cores(run[phase]) for phase in ("alone", "attacked")),
                 figure(max(run["load_averages"])),
             ]
         )
@@ -272,11 +278,16 @@ def hostile(result: Result) -> str:
             "attacks by turns, with the default limits, real Kafka and Redis, and an engine at a "
             f"model's pace. Aim: a ratio below {aim:g}, and no call that fails. Queued: from "
             "acceptance to a thread of the worker, p95; engine: from there to the end, p95; in ms. "
-            "Load: the machine's load average, the highest of the rounds; above the number of "
-            "cores the figures say little. " + where(result["machine"]),
+            "Cores: what each part kept busy. Load: the machine's load average, the highest of the "
+            "rounds; above the number of cores the figures say little. " + where(result["machine"]),
             table(head, rows),
         ]
     )
+
+
+def _cores(phase: Mapping[str, Any]) -> str:
+    busy = phase.get("busy_cores", {})
+    return ", ".join(f"{busy[part]:.2f}" if part in busy else "-" for part in _PARTS)
 
 
 def _stages(seconds: Mapping[str, float]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from arno.batching.fairness import FairShares
+from arno.batching.reserve import SlotReserve
 
 
 class Claim(Protocol):
@@ -48,12 +49,15 @@ class Room:
         tenant_share: Part of both that one tenant may have; one piece of it always fits.
         whole_for: The tenant that stands for all callers where there are no tenants; it may have
             everything.
+        reserve_share: Part of the count that one tenant leaves, at most, to what other tenants
+            needed lately. One that is alone has everything.
     """
 
     count_max: int
     size_max: float = float("inf")
     tenant_share: float = 1.0
     whole_for: Hashable = None
+    reserve_share: float = 0.0
 
 
 @dataclass(slots=True)
@@ -89,6 +93,7 @@ class Turns(Generic[Work]):
         self._room = room
         self._tenants: dict[str, _Tenant[Work]] = {}
         self._shares = FairShares()
+        self._reserve = SlotReserve(room.reserve_share)
         self._running = _Use()
         self._waiting_count = 0
 
@@ -102,12 +107,17 @@ class Turns(Generic[Work]):
         heapq.heappush(tenant.waiting, (work.rank, work))
         self._waiting_count += 1
 
-    def take(self) -> Work | None:
+    def take(self, now_s: float = 0.0) -> Work | None:
         """Start the next piece of work and return it; None where nothing may start now.
 
         Where the work of the tenant whose turn it is does not fit beside what runs, nothing else
         overtakes it: it would wait for ever where small work never ends.
+
+        Args:
+            now_s: Monotonic time, by which what is reserved for others is forgotten.
         """
+        counts = {name: one.running.count + len(one.waiting) for name, one in self._tenants.items()}
+        self._reserve.note(counts, now_s)
         ready = [name for name, tenant in self._tenants.items() if self._within_share(name, tenant)]
         if not ready:
             return None
@@ -144,6 +154,7 @@ class Turns(Generic[Work]):
         room = self._room
         share = 1.0 if name == room.whole_for else room.tenant_share
         count_max = max(1, int(share * room.count_max))
+        count_max = min(count_max, self._reserve.most(name, room.count_max))
         return bool(tenant.waiting) and tenant.running.fits(
             tenant.first.size, count_max, share * room.size_max
         )

@@ -24,7 +24,7 @@ from arno.engine.interface import (
 from arno.engine.settings import EngineSettings
 from arno.engine.waiting_sequences import WaitingSequences
 from arno.ops.clock import SYSTEM_CLOCK, Clock
-from arno.ops.images import inspect_image
+from arno.ops.images import ImageHeader, inspect_image
 from arno.vocabulary import (
     BIN_COUNT,
     CATALOGUE,
@@ -83,7 +83,7 @@ class NullEngine:
             LimitExceededError: It is larger than the settings allow.
         """
         started_s = time.perf_counter()
-        header = inspect_image(content, self._limits)
+        header = self._read(content)
         return PreparedImage(
             sha256=hashlib.sha256(content).hexdigest(),
             pixels=None,
@@ -91,6 +91,9 @@ class NullEngine:
             mime_type=header.mime_type,
             prepare_s=time.perf_counter() - started_s,
         )
+
+    def _read(self, content: bytes) -> ImageHeader:
+        return inspect_image(content, self._limits)
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence. It ends in one of the next steps.

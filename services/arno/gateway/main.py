@@ -22,6 +22,7 @@ from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.ops.clock import StoreClock
 from arno.ops.config import chosen, effective
+from arno.ops.cpus import share_interpreter
 from arno.ops.flags import settings_options
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
@@ -111,6 +112,7 @@ def run(settings: GatewaySettings) -> None:
         trace_id=current_trace_id,
     )
     configure_tracing("gateway")
+    share_interpreter()
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     _provide_for_connections(settings)
     uvloop.run(_run_until_signal(settings))

@@ -77,6 +77,12 @@ class GatewayLimits(RequestLimits, StreamLimits):
     jobs_in_flight_max: int = Field(
         2048, ge=1, description="Most jobs that calls of this gateway submit or wait for at once."
     )
+    store_uploads_max: int = Field(
+        2,
+        ge=1,
+        description="Large images that are sent to the result store at once; a tenant may have "
+        "`tenant_open_share` of them, at least one.",
+    )
     bytes_in_flight_max: int = Field(
         256 * _MIB, ge=1, description="Most bytes of images held by those calls together."
     )

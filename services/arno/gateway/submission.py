@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from arno.bus.ports import Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
@@ -25,9 +24,6 @@ from arno.results.jobs import JobSnapshot, JobTerms
 from arno.vocabulary import DEFAULT_TENANT, Lane
 from arno.vocabulary.job_id import new_job_id
 from arno.vocabulary.wire import lane_to_wire, spec_to_wire
-
-_UPLOADS_MAX: Final = 4
-"""Large images that are sent to the store at once: Redis does their parts before other commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,10 @@ class Submitter:
         # The store's: deadlines mean the same moment to every process.
         self._clock = store.clock
         self._stored_bytes_max = stored_bytes_max
-        self._uploads = FairSlots(_UPLOADS_MAX, tenant_share=settings.tenant_open_share)
+        # Redis does the parts of large images before other commands.
+        self._uploads = FairSlots(
+            settings.store_uploads_max, tenant_share=settings.tenant_open_share
+        )
         self._on_published = on_published
         self._once = OncePublisher(
             store,

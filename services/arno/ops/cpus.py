@@ -1,11 +1,27 @@
-"""How many CPUs this process may keep busy."""
+"""How many CPUs this process may keep busy, and how its threads share the interpreter."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Final
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+_SWITCH_S: Final = 0.0005
+"""Python's default is 5 ms: longer than a decode step of a GPU, and than all the work of a gateway
+for a small call."""
+
+
+def share_interpreter() -> None:
+    """Let a thread that waits for the interpreter's lock have it within half a millisecond.
+
+    A thread gives the lock up whenever it waits for a device or a socket, and queues for it
+    afterwards. With Python's default the engine's thread, or a gateway's event loop, waits 5 ms
+    each time while another thread looks through an image of 16 MiB.
+    """
+    sys.setswitchinterval(_SWITCH_S)
 
 
 def available_cpus(cpu_max: Path = _CPU_MAX) -> int:

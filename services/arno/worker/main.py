@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
 from arno.ops.config import chosen, effective
+from arno.ops.cpus import share_interpreter
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
 from arno.ops.tracing import configure_tracing, current_trace_id
@@ -77,6 +78,7 @@ def run_worker(
         trace_id=current_trace_id,
     )
     configure_tracing("worker")
+    share_interpreter()
     departure = _Departure()
     logger.info("starts: %s", chosen(settings), extra={"settings": effective(settings)})
     registry = CollectorRegistry()

@@ -3,7 +3,8 @@
 A decode cannot be interrupted, so a job waits for whatever its thread is at. Images that are
 expected to take longer than `QUICK_S` therefore have threads of their own, and one tenant gets only
 a part of these and of the pixels that may be decoded at once: the large images of one tenant never
-stand before the small ones of another, nor take all places for large ones.
+stand before the small ones of another, nor take all places for large ones. Of the quick threads a
+tenant leaves free what others needed a moment ago.
 `docs/decisions/0026-preparation-is-shared-by-tenant.md`: why so.
 """
 
@@ -52,7 +53,8 @@ class PreparePlan:
         quick_count: Threads for quick images.
         slow_count: Threads for slow images.
         pixels_max: Most pixels that are decoded at once.
-        tenant_share: Part of the slow threads, and of those pixels, for one tenant.
+        tenant_share: Part of the slow threads, and of those pixels, for one tenant. Of
+            the quick threads it leaves the rest free for what others needed lately.
     """
 
     quick_count: int
@@ -85,7 +87,7 @@ class PrepareQueue:
         self._clock = clock
         self._quick_pixels_max = small_pixels(plan.pixels_max)
         self._turns: dict[Pace, Turns[_Entry]] = {
-            Pace.QUICK: Turns(Room(plan.quick_count)),
+            Pace.QUICK: Turns(Room(plan.quick_count, reserve_share=1 - plan.tenant_share)),
             Pace.SLOW: Turns(
                 Room(plan.slow_count, plan.pixels_max, plan.tenant_share, whole_for=DEFAULT_TENANT)
             ),
@@ -109,7 +111,7 @@ class PrepareQueue:
         """Wait for the next job of a pace and return it; None after ``stop``. `done` follows."""
         with self._lock:
             while not self._stopped:
-                entry = self._turns[pace].take()
+                entry = self._turns[pace].take(self._clock.monotonic_s())
                 if entry is not None:
                     self._running[entry.job.serial] = entry
                     return entry.job

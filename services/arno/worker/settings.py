@@ -38,7 +38,8 @@ class WorkerSettings(
         gt=0,
         le=1,
         description="Part of the threads for large images, and of `image_pixels_in_flight_max`, "
-        "that one tenant's jobs may take at once, where there are API keys.",
+        "that one tenant's jobs may take at once, where there are API keys. Of the other prepare "
+        "threads they leave the rest free for what other tenants needed lately.",
     )
     store_threads: int = Field(
         1,

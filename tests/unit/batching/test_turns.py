@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arno.batching import Room, Turns
+from arno.batching.reserve import KEPT_SLOT_S
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -172,3 +173,20 @@ def test_work_of_an_idle_tenant_waits_for_one_piece_of_another_at_most(
         turns.end(following[-1], following[-1].cost)
         following.append(turns.take())
     assert len(following) <= 2
+
+
+def test_tenant_leaves_free_what_another_needed_a_moment_ago() -> None:
+    turns: Turns[Piece] = Turns(Room(2, reserve_share=0.5))
+    turns.add(Piece("b", 0))
+    first = turns.take(0.0)
+    assert first is not None
+    turns.end(first, 1.0)
+    add_all(turns, [Piece("a", 1 + n) for n in range(3)])
+    assert [turns.take(1.0) is not None for _ in range(2)] == [True, False]
+    assert turns.take(1.0 + KEPT_SLOT_S) is not None
+
+
+def test_tenant_that_is_alone_has_what_is_reserved() -> None:
+    turns: Turns[Piece] = Turns(Room(2, reserve_share=0.5))
+    add_all(turns, [Piece("a", n) for n in range(3)])
+    assert len(take_all(turns)) == 2

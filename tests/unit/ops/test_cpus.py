@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
-from arno.ops.cpus import available_cpus
+from arno.ops.cpus import available_cpus, share_interpreter
 
 ALLOWED = len(os.sched_getaffinity(0))
 
@@ -29,3 +30,10 @@ def test_the_smaller_of_affinity_and_quota_counts(tmp_path: Path, content, expec
 
 def test_without_a_container_the_affinity_counts(tmp_path: Path):
     assert available_cpus(tmp_path / "absent") == ALLOWED
+
+
+def test_thread_that_waits_for_the_interpreter_gets_it_soon(monkeypatch: pytest.MonkeyPatch):
+    intervals_s: list[float] = []
+    monkeypatch.setattr(sys, "setswitchinterval", intervals_s.append)
+    share_interpreter()
+    assert intervals_s == [pytest.approx(0.0005)]

@@ -192,3 +192,12 @@ def test_cost_is_told_by_pixels_scans_and_bytes(
 
 def test_cost_of_a_record_that_tells_no_scans_is_that_of_one() -> None:
     assert expected_prepare_s(record("j", scans=0)) == expected_prepare_s(record("j", scans=1))
+
+
+def test_flood_leaves_a_quick_thread_free_before_the_other_tenant_comes() -> None:
+    queue = queue_of(job("p1", tenant="people"))
+    assert one_after_the_other(queue, 1) == ["p1"]
+    for n in range(4):
+        queue.put(job(f"f{n}", tenant="flood"))
+    assert [each.id for each in taken(queue, 1)] == ["f0"]
+    assert nothing_starts(queue, Pace.QUICK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,17 +39,13 @@ from arno.engine.int8 import INT8, require_int8
 from arno.engine.interface import ModelCard
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
-from arno.ops.cpus import available_cpus
+from arno.ops.cpus import available_cpus, share_interpreter
 from arno.ops.processor import read_processor
 from arno.vocabulary import TokenTable
 
 logger = logging.getLogger(__name__)
 
 _SMALL_SIDE_PX = 256
-
-_SWITCH_S = 0.0005
-"""Python's default of 5 ms is longer than a decode step of a GPU. After each wait for the device,
-the engine's thread would wait that long for threads that prepare images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,7 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
     recipe = replace(recipe, side_px=settings.image_side or own_side_px)
     torch.set_num_threads(settings.threads or _threads(recipe, device))
     if device.type == "cuda":
-        sys.setswitchinterval(_SWITCH_S)
+        share_interpreter()
     config = build_config(stored, image_token_id=tokenizer.image_token_id())
     require_side(config, recipe.side_px, own_side_px)
     dtype = choose_dtype(settings.dtype, device)
