@@ -80,11 +80,8 @@ def infer_message(
     Raises:
         InvalidRequestError: The image cannot be read, or a task or the key makes no sense.
     """
-    message = vision_pb2.InferRequest(
-        image=_image(image),
-        tasks=_specs(tasks),
-        lane=_lane(lane),
-    )
+    message = vision_pb2.InferRequest(tasks=_specs(tasks), lane=_lane(lane))
+    message.image.content = _content(image)
     with _sendable("idempotency_key"):
         message.idempotency_key = idempotency_key
     return message
@@ -105,11 +102,8 @@ def submit_message(
         InvalidRequestError: The image cannot be read, or a task, the key or the time makes no
             sense.
     """
-    message = job_pb2.SubmitJobRequest(
-        image=_image(image),
-        tasks=_specs(tasks),
-        lane=_lane(lane),
-    )
+    message = job_pb2.SubmitJobRequest(tasks=_specs(tasks), lane=_lane(lane))
+    message.image.content = _content(image)
     with _sendable("idempotency_key"):
         message.idempotency_key = idempotency_key
     if time_to_live_s is not None:
@@ -174,16 +168,19 @@ def frame_message(frame: FrameLike, *, next_sequence: int) -> vision_pb2.InferSt
         InvalidFieldError: The image cannot be read, or a number is out of range.
     """
     given = frame if isinstance(frame, Frame) else Frame(frame)
-    message = vision_pb2.Frame(image=_image(given.image))
+    message = vision_pb2.InferStreamRequest()
+    frame_in_message = message.frame
+    frame_in_message.image.content = _content(given.image)
     with _sendable("frame"):
-        message.sequence = next_sequence if given.sequence is None else given.sequence
-        message.timestamp_ms = given.timestamp_ms
-        message.idempotency_key = given.idempotency_key
-    return vision_pb2.InferStreamRequest(frame=message)
+        frame_in_message.sequence = next_sequence if given.sequence is None else given.sequence
+        frame_in_message.timestamp_ms = given.timestamp_ms
+        frame_in_message.idempotency_key = given.idempotency_key
+    return message
 
 
-def _image(image: ImageLike) -> types_pb2.Image:
-    return types_pb2.Image(content=encode_image(image, bytes_max=_IMAGE_BYTES_MAX))
+def _content(image: ImageLike) -> bytes:
+    """Return the file of an image, to be put where it belongs: a message in another is a copy."""
+    return encode_image(image, bytes_max=_IMAGE_BYTES_MAX)
 
 
 def _specs(tasks: Sequence[TaskLike]) -> list[types_pb2.TaskSpec]:

@@ -8,8 +8,10 @@ settings of Pillow are touched.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
@@ -40,6 +42,9 @@ _WHITE: Final = (255, 255, 255, 255)
 
 _START_OF_SCAN: Final = b"\xff\xda"
 """The marker before each scan of a JPEG. Source: ITU-T T.81, table B.1."""
+
+_SCAN_PATTERN: Final = re.compile(re.escape(_START_OF_SCAN))
+_MANY_SCANS: Final = 64
 
 _PIECE_BYTES: Final = 256 * 1024
 """A search of so many bytes holds the interpreter's lock for a quarter of a millisecond."""
@@ -255,12 +260,19 @@ def _scan_count(content: bytes, kind: ImageType, file: ImageFile.ImageFile) -> i
 
 
 def _starts_of_scans(content: bytes) -> int:
-    """Count the markers, and let other threads run meanwhile: 16 MiB take 20 ms."""
+    """Count the markers, and let other threads run meanwhile: 16 MiB take up to 20 ms."""
     return sum(
         # One byte more, for a marker that begins with the last one of a piece.
-        content.count(_START_OF_SCAN, start, start + _PIECE_BYTES + 1)
+        _markers(content, start, start + _PIECE_BYTES + 1)
         for start in range(0, len(content), _PIECE_BYTES)
     )
+
+
+def _markers(content: bytes, start: int, end: int) -> int:
+    # The pattern is found in a third of the time that `count` takes, but each match costs as much
+    # as a hundred bytes.
+    found = sum(1 for _ in islice(_SCAN_PATTERN.finditer(content, start, end), _MANY_SCANS))
+    return found if found < _MANY_SCANS else content.count(_START_OF_SCAN, start, end)
 
 
 def _check_scans(scan_count: int, size: tuple[int, int], limits: ImageLimits, field: str) -> None:
