@@ -9,8 +9,10 @@ from arno.vocabulary import Answer, DetectionAnswer, FinishReason, Region, Task
 from arno.vocabulary.results import InferResult, TaskResult
 
 
-def answered_frame(sequence: int, timestamp_ms: int, *regions: Region) -> FrameResult:
-    """Return the result of a frame on which these regions were detected."""
+def answered_frame(
+    sequence: int, timestamp_ms: int, *regions: Region, task: Task = Task.OD
+) -> FrameResult:
+    """Return the result of a frame on which a task has found these regions."""
     answer = Answer(
         value=DetectionAnswer(regions),
         score=0.9,
@@ -18,8 +20,8 @@ def answered_frame(sequence: int, timestamp_ms: int, *regions: Region) -> FrameR
         raw_text="",
         token_count=1,
     )
-    task = TaskResult(id="od", task=Task.OD, text="", region=None, outcome=answer)
-    result = InferResult("job", (task,), None, None, vision_pb2.InferResponse())
+    found = TaskResult(id="od", task=task, text="", region=None, outcome=answer)
+    result = InferResult("job", (found,), None, None, vision_pb2.InferResponse())
     return FrameResult(sequence, timestamp_ms, result, vision_pb2.InferStreamResponse())
 
 

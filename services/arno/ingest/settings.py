@@ -28,7 +28,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from arno.bus.settings import BusSettings, KafkaClientSettings
 from arno.client.channel import DEFAULT_ADDRESS, Tls
 from arno.errors import ArnoError
-from arno.ingest.tracking import Place, place
+from arno.ingest.tracking import LOST_S, Place, place
 from arno.ops.config import FILE_ONLY, ObservabilitySettings, Settings
 from arno.ops.secret_text import secret_text
 from arno.vocabulary import Lane
@@ -220,7 +220,7 @@ class VideoSource(Settings):
     track: bool = Field(False, description="Follow objects.")
     lines: dict[str, tuple[float, ...]] = Field({}, description="Lines: x0, y0, x1, y1.")
     zones: dict[str, tuple[float, ...]] = Field({}, description="Zones: x, y, x, y, x, y, ...")
-    lost_s: float = Field(2.0, gt=0, description="An object not seen for so long has left.")
+    lost_s: float = Field(LOST_S, gt=0, description="An object not seen for so long has left.")
 
     @field_validator("tasks")
     @classmethod

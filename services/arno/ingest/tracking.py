@@ -1,17 +1,19 @@
 """Follow objects from one answered frame to the next, and tell what they do.
 
-ByteTrack and the geometry are those of `trackers` and `supervision`; here is what an event is.
+ByteTrack and the geometry are those of `trackers` and `supervision`; here is what an event is, and
+which regions may be one object: those of one task and, where labels name kinds, of one label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from arno.client import FrameResult, InferResult
 from arno.errors import InvalidFieldError, MissingExtraError
-from arno.vocabulary import Region, bounding_box
+from arno.vocabulary import Region, Task, bounding_box
 
 _TRACKER_FPS: Final = 30.0
 """The unit in which the tracker counts how long it remembers an object."""
@@ -19,6 +21,15 @@ _TRACKER_FPS: Final = 30.0
 _SURE: Final = 0.5
 _NEW: Final = 0.3
 """Scores from which a region is matched first, and from which it may begin a track."""
+
+LOST_S: Final = 4.0
+"""What passes behind another at a walking pace is hidden for two to three seconds."""
+
+_TASKS_OF_KINDS: Final = frozenset(
+    {Task.OD, Task.OPEN_VOCABULARY_DETECTION, Task.CAPTION_TO_PHRASE_GROUNDING}
+)
+"""Tasks whose labels name a kind of object, or a phrase of the caller's: an object keeps its label.
+Those of others are sentences, readings or empty, and differ from frame to frame."""
 
 _LINE_NUMBERS: Final = 4
 _ZONE_NUMBERS_MIN: Final = 6
@@ -77,7 +88,7 @@ class Watch:
 
     lines: tuple[Place, ...] = ()
     zones: tuple[Place, ...] = ()
-    lost_s: float = 2.0
+    lost_s: float = LOST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,59 @@ class _Found:
     task: str
     index: int
     region: Region
+    kind: str
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Regions of another group are never the same object."""
+        return self.task, self.kind
+
+
+class _Followers:
+    """One tracker for each group of regions, and ids that are unique over all of them.
+
+    A hidden object is followed by its expected place. A tracker that knows no groups gives its
+    track to the object in front of it.
+    """
+
+    def __init__(self, new_tracker: Callable[[], Any], detections: Callable[..., Any]) -> None:
+        """Take what makes a tracker, and what turns regions into its detections."""
+        self._new_tracker = new_tracker
+        self._detections = detections
+        self._trackers: dict[tuple[str, str], Any] = {}
+        self._ids: dict[tuple[str, str], dict[int, int]] = {}
+        self._numbers = itertools.count()
+
+    def follow(self, found: Sequence[_Found], at_s: float) -> list[int]:
+        """Return the id of each region of a frame; -1 where it has none (yet)."""
+        rows: dict[tuple[str, str], list[int]] = {group: [] for group in self._trackers}
+        for row, one in enumerate(found):
+            rows.setdefault(one.group, []).append(row)
+        ids = [-1] * len(found)
+        for group, own_rows in rows.items():
+            for row, track in self._advance(group, [found[row] for row in own_rows], at_s):
+                ids[own_rows[row]] = track
+        return ids
+
+    def _advance(
+        self, group: tuple[str, str], found: Sequence[_Found], at_s: float
+    ) -> Iterable[tuple[int, int]]:
+        if group not in self._trackers:
+            self._trackers[group], self._ids[group] = self._new_tracker(), {}
+        tracker, known = self._trackers[group], self._ids[group]
+        seen = tracker.update(self._detections(found), timestamp=at_s)
+        # Of no detections the library returns no row numbers.
+        pairs = zip(seen.data["row"], seen.tracker_id, strict=True) if len(seen) else ()
+        tracks = [(int(row), int(track)) for row, track in pairs if track >= 0]
+        for _, track in tracks:
+            if track not in known:
+                known[track] = next(self._numbers)
+        yield from [(row, known[track]) for row, track in tracks]
+        alive = {track.tracker_id for track in tracker.tracks}
+        self._ids[group] = {track: number for track, number in known.items() if track in alive}
+        if not tracker.tracks:
+            # There may be any number of labels over the days.
+            del self._trackers[group], self._ids[group]
 
 
 class Tracking:
@@ -124,13 +188,16 @@ class Tracking:
             sentence = "tracks need the trackers: pip install 'arno[track]'"
             raise MissingExtraError(sentence, extra="track") from error
         self._np, self._sv = np, sv
-        self._tracker: Any = ByteTrackTracker(
-            lost_track_buffer=max(1, round(watch.lost_s * _TRACKER_FPS)),
-            frame_rate=_TRACKER_FPS,
-            track_activation_threshold=_NEW,
-            high_conf_det_threshold=_SURE,
-            # Frames may be seconds apart: the second that shows an object begins its track.
-            minimum_consecutive_frames=1,
+        self._followers = _Followers(
+            lambda: ByteTrackTracker(
+                lost_track_buffer=max(1, round(watch.lost_s * _TRACKER_FPS)),
+                frame_rate=_TRACKER_FPS,
+                track_activation_threshold=_NEW,
+                high_conf_det_threshold=_SURE,
+                # Frames may be seconds apart: the second that shows an object begins its track.
+                minimum_consecutive_frames=1,
+            ),
+            self._detections,
         )
         middle = (sv.Position.CENTER,)
         self._lines = {
@@ -147,17 +214,10 @@ class Tracking:
     def observe(self, result: FrameResult) -> Observed:
         """Take the regions of an answered frame."""
         found = list(_regions(result))
-        detections = self._tracker.update(
-            self._detections(found), timestamp=result.timestamp_ms / 1000
-        )
-        # Of no detections the library returns no row numbers.
-        numbers = detections.data["row"] if len(detections) else ()
-        ids = detections.tracker_id if len(detections) else ()
-        rows = [
-            (int(track), found[int(row)])
-            for track, row in zip(ids, numbers, strict=True)
-            if track >= 0
-        ]
+        ids = self._followers.follow(found, result.timestamp_ms / 1000)
+        rows = [(track, one) for track, one in zip(ids, found, strict=True) if track >= 0]
+        detections = self._detections(found)
+        detections.tracker_id = self._np.array(ids, dtype=int)
         tracks = [{"id": track, "task": one.task, "region": one.index} for track, one in rows]
         events = [*self._appeared(rows, result.timestamp_ms), *self._moved(detections)]
         return Observed(tracks, [*events, *self._left(result.timestamp_ms)])
@@ -234,5 +294,6 @@ def _regions(result: FrameResult) -> Iterable[_Found]:
         return
     for task in result.outcome.tasks:
         if task.ok:
+            of_kinds = task.task in _TASKS_OF_KINDS
             for index, region in enumerate(task.regions):
-                yield _Found(task.id, index, region)
+                yield _Found(task.id, index, region, region.label if of_kinds else "")

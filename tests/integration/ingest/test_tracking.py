@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 from arno.errors import InvalidFieldError
 from arno.ingest.tracking import Place, Tracking, Watch, place_of
+from arno.vocabulary import Task
 from support.answered import answered_frame
 from support.builders import box
 
 SIZE_PX, STEP_PX, STEP_MS = 60, 15, 200
 
 
-def walk(tracking: Tracking, *positions: dict[str, tuple[float, float]]):
+def walk(tracking: Tracking, *positions: dict[str, tuple[float, float]], task: Task = Task.OD):
     """Observe frames in which named objects have their upper left corners at these places."""
     for number, places in enumerate(positions):
         regions = [
             box(name, x, y, x + SIZE_PX, y + SIZE_PX, score=0.9) for name, (x, y) in places.items()
         ]
-        yield tracking.observe(answered_frame(number, number * STEP_MS, *regions))
+        yield tracking.observe(answered_frame(number, number * STEP_MS, *regions, task=task))
 
 
 def kinds(seen) -> list[tuple[str, int]]:
@@ -32,6 +33,33 @@ def test_objects_keep_their_ids_while_they_cross():
     assert ids[0] == []
     assert {tuple(pair) for pair in ids[1:]} == {(ids[1][0], ids[1][1])}
     assert kinds(seen) == [("appeared", ids[1][0]), ("appeared", ids[1][1])]
+
+
+def test_object_that_hides_another_does_not_get_its_track():
+    ways = [{"cat": (STEP_PX * n, 100), "dog": (600 - STEP_PX * n, 100)} for n in range(40)]
+    for hidden in ways[17:24]:
+        del hidden["dog"]
+    seen = list(walk(Tracking(Watch()), *ways))
+    assert [kind for kind, _ in kinds(seen)] == ["appeared", "appeared"]
+
+
+def test_object_of_another_label_in_the_same_place_is_another_object():
+    seen = list(walk(Tracking(Watch()), *[{"cat": (9, 9)}] * 3, *[{"dog": (9, 9)}] * 3))
+    events = [event for one in seen for event in one.events]
+    assert [(one["track"], one["label"]) for one in events] == [(0, "cat"), (1, "dog")]
+
+
+def test_labels_that_are_sentences_do_not_break_tracks():
+    ways = [{f"a cat, seen {n} times": (STEP_PX * n, 100)} for n in range(5)]
+    seen = list(walk(Tracking(Watch()), *ways, task=Task.DENSE_REGION_CAPTION))
+    assert [kind for kind, _ in kinds(seen)] == ["appeared"]
+
+
+def test_labels_that_are_gone_leave_nothing_behind():
+    tracking = Tracking(Watch(lost_s=1.0))
+    list(walk(tracking, *[{f"thing {n // 3}": (9, 9)} for n in range(90)]))
+    assert len(tracking._followers._trackers) < 5
+    assert len(tracking._seen) < 5
 
 
 def test_object_that_is_not_seen_for_a_while_has_left_and_comes_back_as_another():
