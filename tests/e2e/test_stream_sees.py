@@ -48,8 +48,10 @@ def test_events_come_in_order_with_the_boxes_of_their_own_frame(web_up, video, t
     events = tmp_path / "events.jsonl"
     seen = tmp_path / "seen.mp4"
     words = ["--task", "OD", "--fps", str(SAMPLED_FPS), "--out", events, "--video", seen, "--track"]
+    words += ["--preview", "0"]
     said = arno("stream", video, *words, "--address", web_up.address)
     assert said.exit_code == 0, said.err
+    assert "preview: http://127.0.0.1:" in said.err
     lines = [json.loads(line) for line in events.read_text().splitlines()]
     assert [line["timestamp_ms"] for line in lines] == [1000 * n for n in range(SECONDS)]
     assert all(a["sequence"] < b["sequence"] for a, b in pairwise(lines))

@@ -27,10 +27,13 @@ from arno.ingest.ledger import Told
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
 from arno.ingest.pictures import SourceOptions
+from arno.ingest.preview import Preview, preview_of_one
 from arno.ingest.tracking import Tracking, Watch, place_of
 
 _ADAPTIVE: Final = "adaptive"
 _LATENCY_S: Final = 1.0
+_PREVIEWED: Final = "stream"
+_LOOPBACK: Final = "127.0.0.1"
 _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
 
 
@@ -79,20 +82,26 @@ _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
     metavar="SEEN.mp4",
     help="Write the answered frames as a video with their regions.",
 )
-@click.option("--track", is_flag=True, help="Follow objects; tell who appears and leaves.")
+@click.option(
+    "--preview",
+    metavar="[HOST:]PORT",
+    help="Show the answered frames with their regions to browsers while it runs. Without a HOST "
+    "to those of this machine alone; port 0 takes a free one.",
+)
+@click.option("--track", is_flag=True, help="Follow objects; tell which appear and leave.")
 @click.option(
     "--line",
     "lines",
     multiple=True,
     metavar="NAME=X0,Y0,X1,Y1",
-    help="Tell who crosses this line, in pixels; may be repeated; implies --track.",
+    help="Tell what crosses this line, in pixels; may be repeated; implies --track.",
 )
 @click.option(
     "--zone",
     "zones",
     multiple=True,
     metavar="NAME=X,Y,X,Y,..",
-    help="Tell who enters and leaves this zone, in pixels; may be repeated; implies --track.",
+    help="Tell what enters and leaves this zone, in pixels; may be repeated; implies --track.",
 )
 @click.option("--in-flight", type=click.IntRange(1, 64), metavar="N", help="Frames open at once.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N sampled frames.")
@@ -111,6 +120,7 @@ def verb(
     latency_s: float | None,
     hold_bits: int | None,
     video: Path | None,
+    preview: str | None,
     track: bool,
     lines: tuple[str, ...],
     zones: tuple[str, ...],
@@ -134,9 +144,11 @@ def verb(
       arno stream rtsp://camera/1 --task OD --fps 5 --policy latest --out events.jsonl
       arno stream talk.mp4 --task OCR --fps 0.2 | jq .timestamp_ms
       arno stream gate.mp4 --task OD --policy latest --video seen.mp4 --line gate=0,400,1280,400
+      arno stream /dev/video0 --task OD --policy latest --preview 8090 --out events.jsonl
     """
     tasks = TaskFlags(**flags).requests()
     options = _options(policy, in_flight, timeout_s)
+    place = _place(preview)
     pace = _pace(policy, latency_s)
     for flag, path in (("--out", out), ("--video", video)):
         if path is not None and path.exists() and Path(source).exists() and path.samefile(source):
@@ -152,9 +164,14 @@ def verb(
     )
     expected = _expected_count(reading)
     console = SafeConsole(stderr=True, highlight=False)
-    with gateway.client() as client, _output(out) as written, _video(video) as painted:
+    with (
+        gateway.client() as client,
+        _output(out) as written,
+        _video(video) as painted,
+        _previewed(place, console) as shown,
+    ):
         stillness = None if hold_bits is None else Stillness(hold_bits)
-        beside = RunOptions(pace, stillness, tracking, painted)
+        beside = RunOptions(pace, stillness, tracking, painted, shown)
         run = VideoRun(client, reading, tasks, options, beside=beside)
         with _stopped_by_signal(run), _progress(console) as progress:
             bar = progress.add_task("frames", total=expected, said="")
@@ -224,6 +241,26 @@ def _output(out: Path) -> Iterator[IO[str]]:
 
 def _video(path: Path | None) -> contextlib.AbstractContextManager[VideoFile | None]:
     return contextlib.nullcontext() if path is None else VideoFile(path)
+
+
+def _place(preview: str | None) -> tuple[str, int] | None:
+    if preview is None:
+        return None
+    host, _, port = preview.rpartition(":")
+    if not port.isdecimal():
+        sentence = f"--preview {preview}: must be PORT or HOST:PORT, such as 8090 or 0.0.0.0:8090"
+        raise ConfigurationError(sentence)
+    return host.strip("[]") or _LOOPBACK, int(port)
+
+
+@contextlib.contextmanager
+def _previewed(place: tuple[str, int] | None, console: Console) -> Iterator[Preview | None]:
+    if place is None:
+        yield None
+        return
+    with preview_of_one(_PREVIEWED, *place) as (preview, url):
+        console.print(f"preview: {url}")
+        yield preview
 
 
 @contextlib.contextmanager

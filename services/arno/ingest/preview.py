@@ -11,11 +11,15 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
 from arno.client import FrameResult, InferResult
 from arno.client.drawing import draw
+from arno.ops.health import HealthServer, Probes
 
 PATH: Final = "/preview"
 VIEWERS_MAX: Final = 16
@@ -115,6 +119,31 @@ class PreviewPages:
         """Send all viewers away. Idempotent."""
         for preview in self.previews.values():
             preview.close()
+
+
+@contextmanager
+def preview_of_one(name: str, host: str, port: int) -> Iterator[tuple[Preview, str]]:
+    """Serve the preview of one source, where no process with a side door does; give its address.
+
+    Raises:
+        ConfigurationError: The address cannot be had.
+    """
+    pages = PreviewPages([name])
+    door = HealthServer(
+        host=host,
+        port=port,
+        registry=CollectorRegistry(),
+        probes=Probes(),
+        pages=pages,
+        setting="preview",
+    )
+    door.start()
+    try:
+        shown = f"[{host}]" if ":" in host else host
+        yield pages.previews[name], f"http://{shown}:{door.port}{PATH}/{name}"
+    finally:
+        pages.close()
+        door.close()
 
 
 def _send(handler: BaseHTTPRequestHandler, preview: Preview) -> None:

@@ -63,6 +63,7 @@ class HealthServer:
         registry: CollectorRegistry,
         probes: Probes,
         pages: Pages | None = None,
+        setting: str = "metrics_host, metrics_port",
     ) -> None:
         """Bind the address.
 
@@ -72,6 +73,7 @@ class HealthServer:
             registry: The metrics of the process; those of process and build are added to it.
             probes: What the process says of itself.
             pages: What else it shows.
+            setting: Names the address in the error.
 
         Raises:
             ConfigurationError: The address cannot be had.
@@ -82,9 +84,7 @@ class HealthServer:
             self._server = _Server((host, port), handler)
         except (OSError, OverflowError) as fault:
             why = getattr(fault, "strerror", None) or fault
-            raise ConfigurationError(
-                f"metrics_host, metrics_port: cannot listen on {host}:{port}: {why}"
-            ) from fault
+            raise ConfigurationError(f"{setting}: cannot listen on {host}:{port}: {why}") from fault
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.1},

@@ -38,6 +38,7 @@ def arno(monkeypatch, capsys):
         (["infer", "x.png", "--draw", "{tmp}/file/a/x.png"], "file/a/x.png: Not a directory"),
         (["stream", "x.mp4", "--policy", "every"], "every=N"),
         (["stream", "x.mp4", "--policy", "newest"], "must be all, latest, adaptive or every=N"),
+        (["stream", "x.mp4", "--preview", "here"], "--preview here: must be PORT or HOST:PORT"),
         (["stream", "absent.mp4"], "source: no such file; sent: absent.mp4"),
         (["up", "--bus", "kafka", "--data", "{tmp}"], "--kafka-bootstrap HOST:PORT"),
         (["gateway", "--window", "many"], "--window"),

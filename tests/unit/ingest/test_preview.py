@@ -11,8 +11,9 @@ from http.client import HTTPResponse
 
 import pytest
 from arno.client.drawing import colour_of
+from arno.errors import ConfigurationError
 from arno.ingest import preview
-from arno.ingest.preview import Preview, PreviewPages
+from arno.ingest.preview import Preview, PreviewPages, preview_of_one
 from PIL import Image
 from support import images
 from support.answered import answered_frame, dropped_frame
@@ -93,3 +94,17 @@ def test_nothing_is_drawn_while_nobody_watches_or_where_there_is_no_answer(monke
     assert drawn == []
     with pytest.raises(ZeroDivisionError):
         shown.show(images.jpeg(), cat)
+
+
+def test_one_source_is_served_for_as_long_as_it_is_shown():
+    with preview_of_one("stream", "127.0.0.1", 0) as (shown, url), opened(url) as answer:
+        frame = answered_frame(0, 0, box("cat", 10, 10, 40, 40))
+        eventually(lambda: shown._viewers, what="the viewer is seen")
+        shown.show(images.jpeg(), frame)
+        assert picture(answer).size == (64, 48)
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        with (
+            pytest.raises(ConfigurationError, match=f"preview: cannot listen on 127.0.0.1:{port}"),
+            preview_of_one("stream", "127.0.0.1", port),
+        ):
+            pass
