@@ -282,7 +282,7 @@ def test_camera_of_the_example_goes_by_a_topic_to_the_dashboard(
     config = tmp_path / "streams.yaml"
     topic = topics.create(f"{unique_prefix}.seen", partitions=2)
     for there, here in (
-        ("/examples/gate.mp4", str(EXAMPLES / "gate.mp4")),
+        ("source: gate.mp4", f"source: {EXAMPLES / 'gate.mp4'}"),
         ("gate.seen", topic),
         ("fps: 2", "fps: 10"),
     ):
