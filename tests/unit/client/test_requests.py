@@ -90,8 +90,11 @@ def test_stream_settings_left_out_stay_absent():
 
 
 def test_stream_settings_are_sent():
-    options = StreamOptions(policy="every", every=3, in_flight_max=2, frame_timeout_s=1.5)
+    options = StreamOptions(
+        policy="every", every=3, in_flight_max=2, frame_timeout_s=1.5, unordered=True
+    )
     config = config_message(["OD"], options).config
+    assert config.unordered
     assert config.policy == vision_pb2.STREAM_POLICY_EVERY
     assert (config.every, config.in_flight_max, config.frame_timeout_ms) == (3, 2, 1500)
 
@@ -99,6 +102,11 @@ def test_stream_settings_are_sent():
 def test_frame_without_number_takes_the_next_one():
     assert frame_message(b"x", next_sequence=7).frame.sequence == 7
     assert frame_message(Frame(b"x", 9, 40), next_sequence=7).frame.sequence == 9
+
+
+def test_frame_is_sent_with_its_image_time_and_key():
+    frame = frame_message(Frame(b"x", 9, 40, idempotency_key="k"), next_sequence=7).frame
+    assert (frame.image.content, frame.timestamp_ms, frame.idempotency_key) == (b"x", 40, "k")
 
 
 def test_a_call_that_is_constrained_constrains_every_task_and_no_other_call_does():

@@ -235,6 +235,13 @@ def test_scan_bomb_is_refused_by_its_header(read: Callable[..., object]) -> None
         read(images.scan_bomb(100, 21), limits)
 
 
+@pytest.mark.parametrize("count", [63, 64, 65, 300])
+def test_every_scan_is_counted_however_many_there_are(count: int) -> None:
+    limits = ImageLimits(bytes_max=1_000_000, pixels_max=100 * 100, scans_max=1)
+    with pytest.raises(LimitExceededError, match=f"sent: {count} scans"):
+        inspect_image(images.scan_bomb(100, count), limits)
+
+
 @pytest.mark.parametrize("before", [1024 * 1024 - 1, 1024 * 1024, 2 * 1024 * 1024 - 1])
 def test_marker_of_a_scan_counts_once_wherever_a_piece_of_the_search_ends(before: int) -> None:
     limits = ImageLimits(bytes_max=4_000_000, pixels_max=100 * 100, scans_max=20)
