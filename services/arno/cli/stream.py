@@ -141,10 +141,9 @@ def verb(
     \b
     Examples:
       arno stream street.mp4 --task OD --fps 2 --out events.jsonl
-      arno stream rtsp://camera/1 --task OD --fps 5 --policy latest --out events.jsonl
+      arno stream rtsp://camera/1 --task OD --policy latest --preview 8090 --out events.jsonl
       arno stream talk.mp4 --task OCR --fps 0.2 | jq .timestamp_ms
       arno stream gate.mp4 --task OD --policy latest --video seen.mp4 --line gate=0,400,1280,400
-      arno stream /dev/video0 --task OD --policy latest --preview 8090 --out events.jsonl
     """
     tasks = TaskFlags(**flags).requests()
     options = _options(policy, in_flight, timeout_s)
