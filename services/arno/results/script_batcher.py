@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
-from redis.exceptions import NoScriptError
 
 from arno.results.connection import REDIS_FAULTS
+from arno.results.scripts import ScriptCall, script_is_lost
 
 _BATCH_SIZE_MAX: Final = 64
 ROUND_TRIPS_MAX: Final = 2
@@ -26,9 +26,7 @@ ROUND_TRIPS_MAX: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    script: AsyncScript
-    keys: Sequence[str]
-    arguments: Sequence[str | bytes | int]
+    script: ScriptCall
     answer: asyncio.Future[Any]
 
 
@@ -57,7 +55,8 @@ class ScriptBatcher:
         Raises:
             RedisError: The script failed, which affects no other call, or Redis does not answer.
         """
-        call = _Call(script, keys, args, asyncio.get_running_loop().create_future())
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        call = _Call(ScriptCall(script, keys, args), answer)
         self._queue.append(call)
         if len(self._senders) < self._round_trips_max:
             self._senders.add(asyncio.create_task(self._send_until_empty()))
@@ -106,11 +105,10 @@ class ScriptBatcher:
             return
         async with self._client.pipeline(transaction=False) as pipeline:
             for call in batch:
-                pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
+                call.script.join(pipeline)
             answers = await pipeline.execute(raise_on_error=False)
         for call, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, NoScriptError):
-                # A restarted Redis has lost the scripts; this call loads its own.
+            if script_is_lost(answer):
                 await _run_alone(call)
             else:
                 _settle(call.answer, answer)
@@ -118,7 +116,7 @@ class ScriptBatcher:
 
 async def _run_alone(call: _Call) -> None:
     try:
-        answer = await call.script(keys=call.keys, args=call.arguments)
+        answer = await call.script.alone()
     except REDIS_FAULTS as fault:
         answer = fault
     _settle(call.answer, answer)

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from redis.commands.core import Script
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from arno.api.v1 import types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
@@ -23,7 +22,7 @@ from arno.results.connection import (
 )
 from arno.results.jobs import Attempt
 from arno.results.keys import PACE_TIME_TO_LIVE_S, WORKER_END_TIME_TO_LIVE_S, KeySpace
-from arno.results.scripts import script_text
+from arno.results.scripts import ScriptCall, script_is_lost, script_text
 from arno.results.settings import ResultSettings
 from arno.vocabulary import JobState
 from arno.vocabulary.job import DEFAULT_TENANT
@@ -123,8 +122,8 @@ class WorkerStore:
         calls = [self._write_call(update) for update in updates]
         with translated(f"write the progress or end of {len(updates)} jobs"):
             with self._redis.pipeline(transaction=False) as pipeline:
-                for script, keys, arguments in calls:
-                    pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+                for call in calls:
+                    call.join(pipeline)
                 answers = pipeline.execute(raise_on_error=False)
             return list(map(self._answer, updates, calls, answers))
 
@@ -158,7 +157,7 @@ class WorkerStore:
             raise answer
         return answer
 
-    def _write_call(self, update: Update) -> tuple[Script, list[str], list[Any]]:
+    def _write_call(self, update: Update) -> ScriptCall:
         record, number = update.attempt.record, update.attempt.number
         arguments: list[Any] = [*self._fields(record), number]
         if update.outcome is None:
@@ -170,18 +169,14 @@ class WorkerStore:
             # Deterministic, so that the same outcome sent again is known by its bytes.
             content = update.outcome.SerializeToString(deterministic=True)
             arguments += [state_from_wire(update.outcome.state), content]
-        return script, self._job_keys(record), arguments
+        return ScriptCall(script, self._job_keys(record), arguments)
 
-    def _answer(
-        self, update: Update, call: tuple[Script, list[str], list[Any]], answer: Any
-    ) -> bool | StoredJobError:
-        script, keys, arguments = call
+    def _answer(self, update: Update, call: ScriptCall, answer: Any) -> bool | StoredJobError:
         verb = "progress" if update.outcome is None else "end"
         try:
             with translated_for_job(f"write the {verb} of job {update.attempt.job_id}"):
-                if isinstance(answer, NoScriptError):
-                    # A restarted Redis has lost the scripts.
-                    answer = script(keys=keys, args=arguments)
+                if script_is_lost(answer):
+                    answer = call.alone()
                 if isinstance(answer, Exception):
                     raise answer
         except StoredJobError as error:
