@@ -248,7 +248,7 @@ def _sequence(
         expected_token_count=options.max_new_tokens,
     )
     sequence = Sequence(request, _prompt_ids(bench), options.max_new_tokens, 0.0)
-    sequence.take_image(features, 0.0)
+    sequence.take_image(features, None)
     return sequence
 
 

@@ -233,5 +233,5 @@ class AdmissionQueue:
                 limit=f"{self._positions} tokens",
                 sent=f"{max(map(len, sequence.candidates))} tokens",
             )
-        sequence.take_image(features, images.encode_s if digest in images.fresh else 0.0)
+        sequence.take_image(features, images.watch if digest in images.fresh else None)
         return None

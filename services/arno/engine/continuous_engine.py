@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from arno.batching import AdaptiveLimit, Budget, ImagePrice, Phase, PhaseShare
+from arno.batching import AdaptiveLimit, Budget, Phase, PhaseShare
 from arno.engine.admission_queue import AdmissionQueue
 from arno.engine.answer_scoring import AnswerScorer, likeliest
 from arno.engine.bisect import run_bisecting
@@ -44,6 +44,7 @@ from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.self_test import check_answers
 from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
+from arno.engine.stopwatch import EncodingTimes
 from arno.engine.warming import warm_gpu
 from arno.errors import ArnoError, EngineError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
@@ -114,7 +115,7 @@ class ContinuousEngine:
         self._events: list[Event] = []
         self._share = PhaseShare(settings.decode_share)
         self._limit = AdaptiveLimit(settings.batch_sequences_max)
-        self._price = ImagePrice()
+        self._times = EncodingTimes()
         self._statistics = EngineStatistics()
         self._closed = False
 
@@ -140,15 +141,10 @@ class ContinuousEngine:
             self._images.fill_up_to(sizes)
         check_answers(self, allow_untrained=self._settings.allow_untrained)
         # First runs are slow, so their times predict nothing.
-        self._statistics, self._price = EngineStatistics(), ImagePrice()
+        self._statistics, self._times = EngineStatistics(), EncodingTimes()
 
     def prepare(self, content: bytes) -> PreparedImage:
-        """Decode, orient and resize an image file; one that is encoded already is not. Any thread.
-
-        Raises:
-            InvalidImageError: It cannot be decoded.
-            LimitExceededError: It is larger than the settings allow.
-        """
+        """Decode, orient and resize an image file that is not encoded already. Any thread."""
         return self._preparer.prepare(content)
 
     def submit(self, request: SequenceRequest) -> None:
@@ -169,7 +165,9 @@ class ContinuousEngine:
         )
         digest = sequence.image_sha256
         if not (self._images.keeps(digest) or self._sequences.bring(digest)):
-            sequence.cost += self._price.tokens  # the first to bring an image is charged for it
+            sequence.cost += (
+                self._times.price.tokens
+            )  # the first to bring an image is charged for it
         self._sequences.add(sequence)
         self._queue.add(sequence)
 
@@ -182,12 +180,13 @@ class ContinuousEngine:
         newcomers = self._newcomers()
         phase = self._share.choose(can_admit=bool(newcomers), can_decode=len(self._pool) > 0)
         began_s = self._clock.monotonic_s()
-        if phase is Phase.DECODE:
-            self._decode()
-        else:
+        encoding_s = self._decode() if phase is Phase.DECODE else 0.0
+        if phase is not Phase.DECODE:
             self._admit(newcomers)
         if phase is not None:
-            self._share.charge(phase, self._clock.monotonic_s() - began_s)
+            spent_s = self._clock.monotonic_s() - began_s
+            self._share.charge(Phase.ADMIT, encoding_s)
+            self._share.charge(phase, spent_s - encoding_s)
         self._statistics.running_count = len(self._pool) + len(self._queue.started)
         return self._events
 
@@ -252,8 +251,8 @@ class ContinuousEngine:
         self._statistics.encoded_image_count += len(fresh)
         self._statistics.reused_image_count += len(digests) - len(fresh & set(digests))
         self._statistics.failed_batch_count += group.images.failed_batch_count
-        if fresh:
-            self._price.learn_images(len(fresh), group.images.encode_s)
+        if group.images.watch is not None and fresh:
+            self._times.note(len(fresh), group.images.watch)
         for refused in group.refused:
             self._fail(refused.sequence, refused.error)
         for ready in group.ready:
@@ -289,11 +288,12 @@ class ContinuousEngine:
         self._statistics.token_count += len(members)
         return [sequence in over for sequence in members]
 
-    def _decode(self) -> None:
-        """Decode one token of every running sequence."""
+    def _decode(self) -> float:
+        """Decode one token of every running sequence; return the seconds of encoding meanwhile."""
         together, began_s = len(self._pool), self._clock.monotonic_s()
         step = self._pool.step()
-        self._price.learn_tokens(step.beam_count, self._clock.monotonic_s() - began_s)
+        took_s = self._clock.monotonic_s() - began_s
+        encoding_s = self._times.note_step(step.beam_count, took_s)
         self._statistics.step_count += 1
         self._statistics.token_count += step.token_count
         self._statistics.batch_size_last = step.widest
@@ -306,6 +306,7 @@ class ContinuousEngine:
             self._limit.went_well()
         if self._statistics.step_count % _PROGRESS_STEPS == 0:
             self._report_progress()
+        return encoding_s
 
     def _report_progress(self) -> None:
         """Report how far the running sequences are; end looping ones if the settings say so."""

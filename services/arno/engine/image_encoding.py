@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from arno.engine.bisect import run_bisecting
 from arno.engine.device import out_of_memory, release_memory
 from arno.engine.image_preparation import Normaliser
 from arno.engine.interface import PreparedImage
+from arno.engine.stopwatch import Stopwatch
 
 _CPU_PIXELS_AT_ONCE: Final = 2 * 768 * 768
 """More pixels in one pass are slower on a CPU: of the base model's images, two take 2.6 s each on
@@ -31,14 +31,14 @@ class EncodedImages:
         features: Encoded images, [V, D] each.
         faults: What was raised for images that could not be encoded.
         fresh: Images that went through the vision encoder now, not found in the cache.
-        encode_s: Seconds that encoding them took.
+        watch: Measures how long encoding them took; None where none was fresh.
         failed_batch_count: Batches that failed and were split.
     """
 
     features: dict[str, torch.Tensor]
     faults: dict[str, Exception]
     fresh: frozenset[str]
-    encode_s: float
+    watch: Stopwatch | None
     failed_batch_count: int
 
 
@@ -133,7 +133,6 @@ class ImageEncoding:
 
     def encode(self, images: Sequence[PreparedImage]) -> EncodedImages:
         """Encode every image that is not kept; duplicates are encoded once."""
-        started_s = time.perf_counter()
         # One that comes with features may have been dropped since.
         features = {each.sha256: each.features for each in images if each.features is not None}
         by_digest = {image.sha256: image for image in images}
@@ -143,8 +142,10 @@ class ImageEncoding:
                 features[digest] = found
         missing = [image for digest, image in by_digest.items() if digest not in features]
         if not missing:
-            return EncodedImages(features, {}, frozenset(), 0.0, 0)
+            return EncodedImages(features, {}, frozenset(), None, 0)
+        watch = Stopwatch(self._network.device)
         encoded = run_bisecting(missing, self._run)
+        watch.stop()
         for survivor in encoded.survivors:
             features[survivor.member.sha256] = survivor.outcome
             self._cache.put(survivor.member.sha256, survivor.outcome)
@@ -152,7 +153,7 @@ class ImageEncoding:
             features=features,
             faults={casualty.member.sha256: casualty.fault for casualty in encoded.casualties},
             fresh=frozenset(survivor.member.sha256 for survivor in encoded.survivors),
-            encode_s=time.perf_counter() - started_s,
+            watch=watch,
             failed_batch_count=encoded.failed_batch_count,
         )
 

@@ -20,6 +20,8 @@ from arno.vocabulary.grammar import Grammar
 if TYPE_CHECKING:
     import torch
 
+    from arno.engine.stopwatch import Stopwatch
+
 _SPENT_DEADLINES_MAX: Final = 256
 
 
@@ -69,7 +71,8 @@ class Sequence:
         cost: Predicted work, in tokens of one beam, which the scheduler charges.
         stage: Where it is.
         cancelled: Whether it is to end at the next step.
-        encode_s: Seconds that its image took in the vision encoder.
+        watch: Measures how long its image took in the vision encoder; None where it was encoded
+            before.
         features: Its encoded image, [V, D]; set from stage READY on.
         encoded_length: Positions that image and prompt take together, from then on.
         token_count: Tokens decoded so far.
@@ -86,7 +89,7 @@ class Sequence:
     cost: float = field(init=False)
     stage: SequenceStage = SequenceStage.QUEUED
     cancelled: bool = False
-    encode_s: float = 0.0
+    watch: Stopwatch | None = None
     features: torch.Tensor = field(init=False, repr=False)
     encoded_length: int = 0
     token_count: int = 0
@@ -134,9 +137,14 @@ class Sequence:
         """Return whether its deadline has come."""
         return self.request.deadline_s is not None and self.request.deadline_s <= now_s
 
-    def take_image(self, features: torch.Tensor, encode_s: float) -> None:
-        """Take the encoded image, [V, D], and the seconds that it took; makes it READY."""
-        self.features, self.encode_s = features, encode_s
+    @property
+    def encode_s(self) -> float:
+        """Seconds that its image took in the vision encoder; waits for a GPU that is not done."""
+        return self.watch.seconds if self.watch is not None else 0.0
+
+    def take_image(self, features: torch.Tensor, watch: Stopwatch | None) -> None:
+        """Take the encoded image, [V, D], and what measures how long it took; makes it READY."""
+        self.features, self.watch = features, watch
         self.encoded_length = features.shape[0] + len(self.prompt_ids)
         self.stage = SequenceStage.READY
 

@@ -23,6 +23,7 @@ from arno.engine.vision_gpu import (
 from arno.engine.warming import step_shapes, warm_decoding, widths
 from arno.errors import ModelError
 from support.engine_runs import picture, request, run_all, submit_all
+from support.fake_gpu import FakeGpu
 
 pytestmark = pytest.mark.model
 
@@ -158,6 +159,24 @@ def test_warming_changes_no_answer_and_runs_each_shape_until_it_is_recorded(
     for asked in requests:
         assert ends[asked.sequence_id].token_ids == reference.answer(asked)
     assert engine.statistics().failed_batch_count == 0
+
+
+def test_encoding_is_timed_by_the_gpu_once_a_step_has_waited_for_it(make_engine, monkeypatch):
+    gpu = FakeGpu(busy_s=7.0)
+    monkeypatch.setattr("arno.engine.image_encoding.Stopwatch", gpu.stopwatch)
+    step = DecodePool.step
+
+    def waited(pool):
+        done = step(pool)
+        gpu.catch_up()
+        return done
+
+    monkeypatch.setattr(DecodePool, "step", waited)
+    engine = make_engine(admit_sequences_max=2)
+    submit_all(engine, [request(f"s{i}", engine.prepare(picture(i))) for i in range(2)])
+    ends = run_all(engine)
+    assert [ends[f"s{i}"].encode_s for i in range(2)] == [7.0, 7.0]
+    assert engine._times.price.image_s == 3.5
 
 
 def test_on_a_cpu_pixels_stay_where_they_are(engine):

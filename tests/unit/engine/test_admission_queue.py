@@ -16,6 +16,7 @@ from arno.engine.image_encoding import EncodedImages  # noqa: E402
 from arno.engine.image_stage import ImageStage  # noqa: E402
 from arno.engine.interface import DecodingOptions  # noqa: E402
 from arno.engine.sequence import SequenceStage  # noqa: E402
+from support.fake_gpu import stopped_at  # noqa: E402
 
 POSITIONS, GROUP_MAX = 10, 5
 GREEDY, BEAMS = DecodingOptions(num_beams=1), DecodingOptions(num_beams=3)
@@ -31,7 +32,7 @@ class Encoder:
             features={digest: torch.ones(4, 2) for digest in good},
             faults={digest: RuntimeError("a bad image") for digest in digests - good},
             fresh=frozenset(good - {"kept"}),
-            encode_s=2.0,
+            watch=stopped_at(2.0),
             failed_batch_count=0,
         )
 
