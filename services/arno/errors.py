@@ -113,7 +113,7 @@ class InvalidFieldError(InvalidRequestError):
             message += f"; allowed: {limit}"
         if sent is not None:
             facts["sent"] = sent
-            message += f"; sent: {sent}"
+            message += f"; sent: {sent or 'nothing'}"
         super().__init__(message, **facts)
         self.field = field
         self.problem = problem

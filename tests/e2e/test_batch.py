@@ -91,7 +91,7 @@ def test_broken_tenth_of_a_folder_is_told_and_stops_no_other(up, tmp_path):
     said = arno(*words)
     assert said.exit_code == 1
     failures = out / "failures.jsonl"
-    assert f"45 answered, 5 failed; answers: {out}; 5 failed: {failures}" in said.err
+    assert f"45 answered, 5 failed; answers: {out}; failures: {failures} (5)" in said.err
     failed = [json.loads(line) for line in failures.read_text().splitlines()]
     assert [one["key"] for one in failed] == ["03.png", "13.png", "23.png", "33.png", "43.png"]
     assert {one["error"]["reason"] for one in failed} == {"INVALID_IMAGE"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -77,8 +78,17 @@ class Answers:
         """Return the given names, or those of all labels."""
         if self.options.classes is not None:
             return ClassNames(self.options.classes, ())
-        labels = (one.region.label for record in self for one in found_in(record.result, None))
-        return ClassNames(None, labels)
+        return ClassNames(None, self._labels())
+
+    def unused_classes(self) -> list[str]:
+        """Return the given classes that no region has as its label: they may be misspelt."""
+        if self.options.classes is None:
+            return []
+        labels = set(self._labels())
+        return [name for name in self.options.classes if name not in labels]
+
+    def _labels(self) -> Iterator[str]:
+        return (one.region.label for record in self for one in found_in(record.result, None))
 
     def _chosen(self, result: InferResult) -> InferResult:
         task, least = self.options.task, self.options.min_score
@@ -106,7 +116,15 @@ def export(folder: Path, form: str, out: Path, options: ExportOptions) -> int:
     if out.exists():
         raise ConfigurationError(f"{out}: is there already; name a new place")
     out.parent.mkdir(parents=True, exist_ok=True)
-    return FORMATS[form](Answers(folder, options), out)
+    try:
+        return FORMATS[form](Answers(folder, options), out)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A full disk is told by the open file, which does not say its name.
+            error.filename = str(out)
+        # It was not there before, and a part of an export would look like a whole one.
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _coco(answers: Answers, out: Path) -> int:

@@ -14,6 +14,8 @@ from arno.ops.redis_access import RedisAccessSettings
 class KafkaAccessSettings(Settings):
     """Identity and encryption towards Kafka."""
 
+    help_section = "Kafka"
+
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="SSL encrypts, SASL names a user; as Kafka's own setting."
     )
@@ -23,7 +25,8 @@ class KafkaAccessSettings(Settings):
     kafka_username: str = Field("", description="User of Kafka with a SASL protocol.")
     kafka_password: SecretStr | None = Field(None, description="That user's password.")
     kafka_password_file: Path | None = Field(
-        None, description="File that holds it; ARNO_KAFKA_PASSWORD may do so itself."
+        None,
+        description="File with that user's password; ARNO_KAFKA_PASSWORD may hold it itself.",
     )
     kafka_ca: Path | None = Field(
         None, description="PEM file of authorities to trust; default: the system's."
@@ -37,6 +40,8 @@ class KafkaAccessSettings(Settings):
 class KafkaClientSettings(KafkaAccessSettings):
     """What a process needs that uses Kafka for its users' topics, not as Arno's bus."""
 
+    help_section = "Kafka"
+
     kafka_bootstrap: str = Field(
         "127.0.0.1:9092", description="Kafka brokers to begin with: HOST:PORT, comma-separated."
     )
@@ -49,6 +54,8 @@ class KafkaClientSettings(KafkaAccessSettings):
 
 class BusSettings(KafkaClientSettings, RedisAccessSettings):
     """Which bus, where it is, and the bounds that both of its ends must agree on."""
+
+    help_section = "Bus"
 
     bus: Literal["kafka", "redis"] = Field(
         "kafka", description="kafka, or redis: Redis Streams, for one machine."

@@ -16,17 +16,18 @@ from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.dataset_flags import format_option, out_option, print_counts, progress, shard_option
 from arno.cli.main import EXIT_FAILURE
-from arno.cli.terminal import SafeConsole
+from arno.cli.terminal import SafeConsole, told_when_interrupted
 from arno.client import TaskRequest
 from arno.data_engine.annotation import FAILURES_FILE, WINDOW, RunOptions, Sources, annotate
 from arno.data_engine.annotators import Annotator, TaskAnnotator
 from arno.dataset import Dataset
 from arno.dataset.shards import ShardFormat
 from arno.errors import InvalidFieldError
+from arno.ops.help_sections import SectionedCommand
 from arno.training.data.annotated import is_data_set
 
 
-@click.command("annotate")
+@click.command("annotate", cls=SectionedCommand)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE..")
 @out_option
 @task_options
@@ -125,6 +126,8 @@ def verb(
                 raise InvalidFieldError(field="--region-texts", problem=problem)
             annotators.append(_region_texts(answerer_of((), "region texts")))
         on_progress = stack.enter_context(progress("annotating", "images"))
+        sentence = f"what was found is kept in {out}, and the same command goes on"
+        stack.enter_context(told_when_interrupted(sentence))
         counts = annotate(found, annotators, out, options, on_progress=on_progress)
     print_counts(counts, f"{out}")
     if counts["failures"]:

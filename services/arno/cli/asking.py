@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from arno.cli.connecting import connection_options
+from arno.cli.connecting import SECTION, connection_options
 from arno.cli.parameter_types import FiniteRange
 from arno.client import DEFAULT_ADDRESS, TaskRequest
 from arno.errors import InvalidFieldError
+from arno.ops.help_sections import InSection
 from arno.vocabulary import CATALOGUE, Box, ExtraInput, Task, check_inputs
 from arno.vocabulary.candidates import check_candidates
 from arno.vocabulary.spec import task_of
@@ -21,6 +24,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _TEXT: Final = frozenset({ExtraInput.TEXT, ExtraInput.TEXT_OR_CLASSES, ExtraInput.PROMPT})
 _BOX_SIDES: Final = 4
+_FLAG_OF_FIELD: Final = {
+    "task": "--task",
+    "text": "--text",
+    "region": "--region",
+    "classes": "--classes",
+    "candidates": "--candidate",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,17 @@ class TaskFlags:
         Raises:
             InvalidFieldError: A name is unknown, an input is missing, or no task takes an input.
         """
+        with _named_by_flags():
+            made = self._made()
+        self._refuse_unused(made)
+        if self.candidates and len(made) > 1:
+            problem = "candidates are answers to one task"
+            raise InvalidFieldError(
+                field="--candidate", problem=problem, limit="one --task", sent=f"{len(made)} tasks"
+            )
+        return made
+
+    def _made(self) -> list[TaskRequest]:
         made: list[TaskRequest] = []
         ids: dict[Task, str] = {}
         for position, written in enumerate(self.tasks or ("OD",)):
@@ -63,12 +84,6 @@ class TaskFlags:
             task_id = task.lower() if task not in ids else f"{task.lower()}-{position}"
             made.append(self._request(task, task_id, self._source(source, ids)))
             ids[task] = task_id
-        self._refuse_unused(made)
-        if self.candidates and len(made) > 1:
-            problem = "candidates are answers to one task"
-            raise InvalidFieldError(
-                field="--candidate", problem=problem, limit="one --task", sent=f"{len(made)} tasks"
-            )
         return made
 
     def _request(self, task: Task, task_id: str, input_from: str) -> TaskRequest:
@@ -114,11 +129,28 @@ class TaskFlags:
                 raise InvalidFieldError(field=flag, problem=problem, sent=value)
 
 
+@contextlib.contextmanager
+def _named_by_flags() -> Iterator[None]:
+    """Name the flag in errors of the vocabulary, which name the field of a request."""
+    try:
+        yield
+    except InvalidFieldError as error:
+        flag = _FLAG_OF_FIELD.get(error.field)
+        if flag is None:
+            raise
+        limit, sent = error.metadata.get("limit"), error.metadata.get("sent")
+        raise InvalidFieldError(
+            field=flag, problem=error.problem, limit=limit, sent=sent
+        ) from error
+
+
 def address_options(command: Command) -> Command:
     """Add the flags of `connection_options`, and --timeout."""
     command = click.option(
         "--timeout",
         "timeout_s",
+        cls=InSection,
+        section=SECTION,
         type=FiniteRange(min=0, min_open=True),
         default=60.0,
         show_default=True,
@@ -131,45 +163,46 @@ def address_options(command: Command) -> Command:
 def task_options(command: Command) -> Command:
     """Add --task and the inputs of tasks; the command gets them as the fields of `TaskFlags`."""
     names = ", ".join(Task)
+    task_option = partial(click.option, cls=InSection, section="Tasks")
     for option in (
-        click.option(
+        task_option(
             "--constrained",
             is_flag=True,
             help="Restrict answers to the grammar of their task, and labels to --classes.",
         ),
-        click.option(
+        task_option(
             "--min-score",
             type=FiniteRange(min=0, max=1),
             metavar="S",
             help="Leave out regions whose score is below, 0 to 1.  [default: none]",
         ),
-        click.option(
+        task_option(
             "--max-tokens", type=click.IntRange(2), metavar="N", help="Longest answer, in tokens."
         ),
-        click.option(
+        task_option(
             "--beams",
             type=click.IntRange(1, 8),
             metavar="N",
             help="Width of the beam search; 1 is greedy and fastest.  [default: the server's, 3]",
         ),
-        click.option(
+        task_option(
             "--candidate",
             "candidates",
             multiple=True,
             metavar="ANSWER",
             help="Answer that the model is to score, instead of writing one; may be repeated.",
         ),
-        click.option("--classes", default="", metavar="A,B", help="Class names to detect."),
-        click.option(
+        task_option("--classes", default="", metavar="A,B", help="Class names to detect."),
+        task_option(
             "--region",
             default="",
             metavar="X0,Y0,X1,Y1",
             help="Box for the REGION_TO_* tasks, in pixels.",
         ),
-        click.option(
+        task_option(
             "--text", default="", help="Caption, phrase or prompt for the tasks that take one."
         ),
-        click.option(
+        task_option(
             "--task",
             "tasks",
             multiple=True,

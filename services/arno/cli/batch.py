@@ -35,11 +35,12 @@ from arno.cli.parameter_types import FiniteRange
 from arno.cli.terminal import SafeConsole
 from arno.client import TaskRequest
 from arno.errors import InvalidFieldError
+from arno.ops.help_sections import SectionedCommand
 
 _KEPT: Final = "what was answered is kept, and the same command goes on"
 
 
-@click.command("batch")
+@click.command("batch", cls=SectionedCommand)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE..")
 @click.option(
     "--out",
@@ -169,7 +170,7 @@ def verb(
                 progress.conclude(f"stopped; {_KEPT}")
                 raise
         failed_count = kept.failed_count
-        failures = f"; {failed_count:,} failed: {out / FAILURES_FILE}" if failed_count else ""
+        failures = f"; failures: {out / FAILURES_FILE} ({failed_count:,})" if failed_count else ""
         progress.conclude(f"answers: {out}{failures}")
     return EXIT_FAILURE if failed_count else 0
 

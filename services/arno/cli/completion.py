@@ -9,6 +9,7 @@ from click.shell_completion import get_completion_class
 
 from arno.cli.main import root
 from arno.cli.terminal import echo
+from arno.ops.help_sections import SectionedCommand
 
 _VARIABLE: Final = "_ARNO_COMPLETE"
 """The shell's function calls `arno` with it; click makes the name of the program's."""
@@ -16,7 +17,7 @@ _VARIABLE: Final = "_ARNO_COMPLETE"
 _SHELLS: Final = ("bash", "zsh", "fish")
 
 
-@click.command("completion")
+@click.command("completion", cls=SectionedCommand)
 @click.argument("shell", type=click.Choice(_SHELLS))
 def verb(shell: str) -> None:
     """Print the completion of verbs and flags for a shell.

@@ -13,11 +13,15 @@ import click
 
 from arno.client import AsyncClient, Client, Tls
 from arno.errors import ConfigurationError
+from arno.ops.help_sections import InSection
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 API_KEY_VARIABLE: Final = "ARNO_API_KEY"
 """Holds the key itself. No flag does: every user of a machine can read command lines."""
+
+SECTION: Final = "Connection to the gateway"
+"""The heading of these flags in the help of a verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ def connection_options(
 def _address(default: str | None, variable: str | None, purpose: str) -> Callable[..., Any]:
     return click.option(
         "--address",
+        cls=InSection,
+        section=SECTION,
         default=default,
         envvar=variable,
         show_envvar=variable is not None,
@@ -106,7 +112,7 @@ def _address(default: str | None, variable: str | None, purpose: str) -> Callabl
 
 def _encryption() -> list[Callable[..., Any]]:
     file = click.Path(dir_okay=False, path_type=Path)
-    shown: dict[str, Any] = {"show_envvar": True}
+    shown: dict[str, Any] = {"show_envvar": True, "cls": InSection, "section": SECTION}
     return [
         click.option(
             "--tls",

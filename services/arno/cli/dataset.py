@@ -31,11 +31,12 @@ from arno.dataset.records import record_schema
 from arno.dataset.shards import ShardFormat, shard_paths
 from arno.errors import InvalidFieldError
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedGroup
 
 _SHOWN_ERRORS: Final = 3
 
 
-@click.group("dataset")
+@click.group("dataset", cls=SectionedGroup)
 def verb() -> None:
     """Make data sets of annotated images, check, filter, merge, measure and export them.
 

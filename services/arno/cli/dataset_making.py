@@ -20,11 +20,12 @@ from arno.cli.dataset_flags import (
 from arno.cli.terminal import SafeConsole, echo
 from arno.dataset import Dataset
 from arno.errors import InvalidFieldError
+from arno.ops.help_sections import SectionedCommand
 
 _FORMATS = ("coco", "yolo", "jsonl", "label-studio", "fiftyone", "cvat")
 
 
-@click.command("merge")
+@click.command("merge", cls=SectionedCommand)
 @click.argument("datasets", nargs=-1, required=True, type=DATASET)
 @out_option
 @click.option(
@@ -87,7 +88,7 @@ def merge(
     print_counts(counts, f"{out}")
 
 
-@click.command("stats")
+@click.command("stats", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @click.option(
     "--out",
@@ -144,7 +145,7 @@ def stats(
         echo(f"written: {out / CARD_FILE}", err=True)
 
 
-@click.command("sample")
+@click.command("sample", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @out_option
 @click.option("--count", type=click.IntRange(1), required=True, metavar="N", help="Images.")
@@ -168,7 +169,7 @@ def sample(dataset: Path, out: Path, count: int, seed: int) -> None:
     print_counts({"images": write_sample(Dataset(dataset), out, count=count, seed=seed)}, f"{out}")
 
 
-@click.command("split")
+@click.command("split", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @out_option
 @click.option(
@@ -201,7 +202,7 @@ def split(dataset: Path, out: Path, parts: str, seed: int) -> None:
     print_counts(write_split(Dataset(dataset), out, parts=_shares(parts), seed=seed), f"{out}")
 
 
-@click.command("dedup")
+@click.command("dedup", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @out_option
 @click.option(
@@ -241,7 +242,7 @@ def dedup(dataset: Path, out: Path, distance_max: int, against: Path | None) -> 
     print_counts(counts, f"{out}")
 
 
-@click.command("export")
+@click.command("export", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @click.option(
     "--out",

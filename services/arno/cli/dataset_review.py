@@ -11,9 +11,10 @@ import click
 from arno.cli.dataset_flags import DATASET, out_option, print_counts, progress
 from arno.cli.terminal import SafeConsole, echo
 from arno.dataset import Dataset
+from arno.ops.help_sections import SectionedCommand
 
 
-@click.command("doubts")
+@click.command("doubts", cls=SectionedCommand)
 @click.argument("labels", type=DATASET)
 @click.option(
     "--against",
@@ -62,7 +63,7 @@ def doubts(labels: Path, against: Path, out: Path, sure: float, images_max: int)
     echo(f"written: {out / DOUBTS_FILE}", err=True)
 
 
-@click.command("compare")
+@click.command("compare", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @click.argument("truth", type=DATASET)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,7 +91,7 @@ def compare(dataset: Path, truth: Path, as_json: bool) -> None:
     SafeConsole(highlight=False).print(table)
 
 
-@click.command("view")
+@click.command("view", cls=SectionedCommand)
 @click.argument("dataset", type=DATASET)
 @click.option(
     "--out",

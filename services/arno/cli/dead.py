@@ -30,6 +30,7 @@ from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo
 from arno.errors import InvalidFieldError
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedGroup
 from arno.results.gateway_store import GatewayStore
 from arno.results.settings import ResultSettings
 from arno.results.worker_store import WorkerStore
@@ -46,7 +47,7 @@ _with_settings = settings_options(
 )
 
 
-@click.group("dead")
+@click.group("dead", cls=SectionedGroup)
 def verb() -> None:
     """Handle jobs that were given up: poison, and records that no worker can read.
 

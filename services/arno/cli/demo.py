@@ -29,6 +29,7 @@ from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, InvalidFieldError
+from arno.ops.help_sections import SectionedCommand
 from arno.vocabulary import Task
 
 _TASKS: Final = (
@@ -44,7 +45,7 @@ _GRACE_S: Final = 20.0
 _POLL_S: Final = 0.1
 
 
-@click.command("demo")
+@click.command("demo", cls=SectionedCommand)
 @click.argument(
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -58,7 +59,9 @@ _POLL_S: Final = 0.1
     metavar="DIR",
     help="Where the pictures and results.jsonl go.",
 )
-@click.option("--model", default="tiny", show_default=True, help="As for `arno up`.")
+@click.option(
+    "--model", default="tiny", show_default=True, metavar="NAME", help="As for `arno up`."
+)
 def verb(folder: Path, out: Path, model: str) -> int:
     """Start Arno on free ports, send it the pictures of a folder, show what it sees, stop it.
 

@@ -23,6 +23,7 @@ from arno.cli.terminal import SafeConsole, echo
 from arno.cli.up import STATE_FILE
 from arno.client import DEFAULT_ADDRESS
 from arno.ops.config import ENVIRONMENT_PREFIX, Settings, variable_name
+from arno.ops.help_sections import SectionedCommand
 from arno.ops.redis_access import RedisAccessSettings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -31,20 +32,28 @@ _FOLDER: Final = Path(".arno")
 _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
-@click.command("doctor")
+@click.command("doctor", cls=SectionedCommand)
 @connection_options(default=None)
-@click.option("--redis-url", envvar="ARNO_REDIS_URL", metavar="URL", help="Ask this Redis.")
+@click.option("--redis-url", envvar="ARNO_REDIS_URL", metavar="URL", help="Check this Redis.")
 @click.option(
-    "--kafka-bootstrap", envvar="ARNO_KAFKA_BOOTSTRAP", metavar="HOST:PORT", help="Ask this Kafka."
+    "--kafka-bootstrap",
+    envvar="ARNO_KAFKA_BOOTSTRAP",
+    metavar="HOST:PORT",
+    help="Check this Kafka.",
 )
 @click.option(
-    "--model", default="tiny", envvar="ARNO_MODEL", show_default=True, help="Look at this model."
+    "--model",
+    default="tiny",
+    envvar="ARNO_MODEL",
+    show_default=True,
+    metavar="NAME",
+    help="Check this model.",
 )
 @click.option(
     "--data",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="[default: .arno] Data folder of `arno up`; where one runs, it is asked as well.",
+    help="Data folder of `arno up`; a server that runs there is checked, too.  [default: .arno]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a finding.")
 def verb(
@@ -150,7 +159,9 @@ def _print(findings: list[Finding]) -> None:
     console.print(_table(findings))
     fails = sum(finding.level is Level.FAIL for finding in findings)
     console.print(
-        "[green]nothing stands in the way[/]" if not fails else f"[red]{fails} to mend[/]"
+        "[green]no problems found[/]"
+        if not fails
+        else f"[red]{fails} problem{'s' * (fails != 1)} found[/]"
     )
 
 

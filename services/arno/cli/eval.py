@@ -25,9 +25,10 @@ from arno.cli.figures_table import print_figures
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.remote_answerer import RemoteAnswerer
-from arno.cli.terminal import SafeConsole, echo
+from arno.cli.terminal import SafeConsole, echo, told_when_interrupted
 from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.errors import ConfigurationError, InvalidFieldError
+from arno.ops.help_sections import SectionedCommand
 from arno.training.data import open_data
 from arno.training.evaluation.answering import Answerer, DecodingChoice
 from arno.training.evaluation.figures import nouns_of
@@ -53,7 +54,7 @@ class _Model:
     timeout_s: float
 
 
-@click.command("eval")
+@click.command("eval", cls=SectionedCommand)
 @click.option(
     "--model",
     metavar="NAME",
@@ -172,7 +173,12 @@ def verb(
         model or "tiny", gateway if gateway.address else None, device, parallel, timeout_s
     )
     total = len(asked.questions)
-    with _answerer(judged, choice, notes) as answerer, _progress(notes, total) as on_progress:
+    kept = f"answers are kept in {out}, and the same command goes on"
+    with (
+        told_when_interrupted(kept if out else "nothing is kept without --out"),
+        _answerer(judged, choice, notes) as answerer,
+        _progress(notes, total) as on_progress,
+    ):
         evaluation = evaluate(
             answerer,
             asked,

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from arno.bulk.export import FORMATS, ExportOptions, export
+from arno.bulk.export import FORMATS, Answers, ExportOptions, export
 from arno.cli.asking import complete_task
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.terminal import echo
+from arno.ops.help_sections import SectionedCommand
 
 
-@click.command("export")
+@click.command("export", cls=SectionedCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--to",
@@ -72,4 +73,6 @@ def verb(
     names = [name.strip() for name in classes.split(",") if name.strip()]
     options = ExportOptions(task, names or None, min_score, image_prefix)
     count = export(folder, form, out, options)
+    if unused := Answers(folder, options).unused_classes():
+        echo(f"no region has the label: {', '.join(unused)}", err=True)
     echo(f"{count:,} images in {out}", err=True)

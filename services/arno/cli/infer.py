@@ -14,17 +14,18 @@ from rich.console import Console
 
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
-from arno.cli.main import EXIT_FAILURE, show_error
+from arno.cli.main import DISK_FULL, EXIT_FAILURE, show_error
 from arno.cli.tables import print_result
 from arno.cli.terminal import SafeConsole, echo
 from arno.client import InferResult
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, ConfigurationError, InvalidFieldError, InvalidImageError
+from arno.ops.help_sections import SectionedCommand
 from arno.ops.image_types import FILE_SUFFIXES
 
 
-@click.command("infer")
+@click.command("infer", cls=SectionedCommand)
 @click.argument(
     "images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE.."
 )
@@ -150,9 +151,17 @@ class _Target:
 
     def save(self, image: Path, result: InferResult) -> Path:
         path = self.path if self.single else self._free_name(image)
+        was_there = path.exists()
         try:
             draw(image, result).save(path)
         except (OSError, ValueError, OverflowError) as error:
+            if not was_there:
+                # A part of a picture is none.
+                path.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                # The command was right: it is not told as a fault of --draw.
+                error.filename = str(path)
+                raise
             # Not only of the disk: formats have longest sides, each with another error.
             said = getattr(error, "strerror", None) or error
             raise ConfigurationError(f"--draw {path}: {said}") from error

@@ -17,9 +17,10 @@ from arno.cli.terminal import SafeConsole, echo
 from arno.client import Job, JobState
 from arno.client.export import to_json
 from arno.errors import DeadlineExceededError
+from arno.ops.help_sections import SectionedGroup
 
 
-@click.group("job")
+@click.group("job", cls=SectionedGroup)
 def verb() -> None:
     """Submit work now and fetch the results later; a job survives the loss of any process.
 

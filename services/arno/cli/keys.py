@@ -23,6 +23,7 @@ from arno.gateway.access.key_file import (
     change_key_file,
     read_key_file,
 )
+from arno.ops.help_sections import SectionedGroup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,7 +86,7 @@ def _with_quotas(command: Command) -> Command:
     return command
 
 
-@click.group("keys")
+@click.group("keys", cls=SectionedGroup)
 def verb() -> None:
     """Make, list and revoke API keys, and set the quotas of tenants.
 

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import io
 import json
+import os
 import platform
 import sys
 import traceback
@@ -24,16 +25,18 @@ from arno import __version__
 from arno.errors import (
     ArnoError,
     ConfigurationError,
+    InvalidFieldError,
     InvalidRequestError,
     MissingExtraError,
     ModelError,
 )
+from arno.ops.help_sections import SectionedCommand
 from arno.ops.printable import printable
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
-_CLEAR_WITHOUT_NAME: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of an open file: its name is no longer known, and the sentence is clear without it."""
 
 _REPORTED_PARTS: Final = (
@@ -46,34 +49,50 @@ _REPORTED_PARTS: Final = (
     "av",
 )
 
-# In the order in which a new user needs them.
-_VERBS: Final[dict[str, str]] = {
-    "up": "Run everything on this machine: store, gateway, worker, web page.",
-    "infer": "Run tasks on images; print a table, JSON or annotated pictures.",
-    "batch": "Ask about many images and keep the answers in a folder.",
-    "export": "Write what a batch answered as COCO, YOLO, Label Studio, FiftyOne, WebDataset.",
-    "job": "Submit work now and fetch the results later.",
-    "stream": "Run tasks on a video, a network stream or a camera.",
-    "demo": "Start everything, run the example images, compare with the truth.",
-    "eval": "Measure a model, task by task, on data with known answers.",
-    "top": "Show lanes, gateways and workers, live.",
-    "doctor": "Check what is installed, what is reachable and what is wrong.",
-    "annotate": "Annotate many images and keep a data set of what was found.",
-    "refine": "Train on a data set, annotate it again, merge and filter, in rounds.",
-    "dataset": "Make data sets of annotated images, filter, merge, measure and export them.",
-    "train": "Fine-tune a model on your samples, all weights or by LoRA.",
-    "model": "Inspect, convert or verify a checkpoint, or create a random one.",
-    "mcp": "Give agents tools to see, over the Model Context Protocol.",
-    "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
-    "gateway": "Run the gRPC server.",
-    "worker": "Run the model on jobs.",
-    "ingest": "Run tasks on Kafka topics, videos and cameras, as a service.",
-    "notify": "Tell webhooks and Kafka topics of jobs that have ended.",
-    "topics": "Create or list the topics of the bus.",
-    "keys": "Create, list and revoke API keys; set quotas of tenants.",
-    "dead": "Inspect dead jobs and run them again.",
-    "completion": "Print the completion of verbs and flags for a shell.",
-    "version": "Print the versions of Arno and of its parts.",
+_VERB_GROUPS: Final[dict[str, dict[str, str]]] = {
+    "Start": {
+        "up": "Run a store, a gateway, a worker and a web page on this machine.",
+        "demo": "Start everything, run the example images, check the answers.",
+        "doctor": "Check what is installed, what is reachable and what is wrong.",
+    },
+    "Ask a running Arno": {
+        "infer": "Run tasks on images; print a table, JSON or annotated pictures.",
+        "batch": "Run tasks on many images and keep the answers in a folder.",
+        "export": "Convert the answers of a batch to COCO, YOLO and other formats.",
+        "job": "Submit work now and fetch the results later.",
+        "stream": "Run tasks on a video, a network stream or a camera.",
+    },
+    "Models": {
+        "model": "Inspect, convert, verify or compile checkpoints.",
+        "train": "Fine-tune a model on your samples, all weights or by LoRA.",
+        "eval": "Measure a model, task by task, on data with known answers.",
+    },
+    "Data sets": {
+        "annotate": "Annotate many images and write the annotations as a data set.",
+        "dataset": "Import, check, filter, merge, measure and export data sets.",
+        "refine": "Train on a data set and annotate it again, in rounds.",
+    },
+    "Servers": {
+        "gateway": "Run the gRPC server.",
+        "worker": "Run the model on jobs.",
+        "web": "Serve a page, HTTP/JSON and an OpenAI-compatible API.",
+        "mcp": "Serve vision tools to agents over the Model Context Protocol.",
+        "ingest": "Run tasks on Kafka topics, videos and cameras, as a service.",
+        "notify": "Send events of finished jobs to webhooks and Kafka topics.",
+    },
+    "Operation": {
+        "top": "Show lanes, gateways and workers, live.",
+        "topics": "Create or list the topics of the bus.",
+        "keys": "Create, list and revoke API keys; set quotas of tenants.",
+        "dead": "Inspect dead jobs and run them again.",
+        "completion": "Print the completion of verbs and flags for a shell.",
+        "version": "Print the versions of Arno and of its parts.",
+    },
+}
+"""The verbs with their summaries, under the headings of `arno --help`."""
+
+_VERBS: Final = {
+    verb: summary for group in _VERB_GROUPS.values() for verb, summary in group.items()
 }
 
 _SHARED_MODULES: Final = {
@@ -89,7 +108,7 @@ class _Verbs(click.Group):
     """Lists the verbs with their summaries, and imports a verb when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_VERBS, *(name for name in super().list_commands(ctx) if name not in _VERBS)]
+        return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
@@ -129,8 +148,11 @@ class _Verbs(click.Group):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
+        # As wide as the longest name of all, so that summaries begin in one column.
+        width = max(map(len, _VERBS))
+        for title, verbs in _VERB_GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(verb.ljust(width), said) for verb, said in verbs.items()])
 
 
 @click.group(
@@ -149,7 +171,7 @@ def root(debug: bool) -> None:
     """
 
 
-@root.command("version")
+@root.command("version", cls=SectionedCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def version(as_json: bool) -> None:
     """Print the versions of Arno, of Python and of the installed parts.
@@ -179,6 +201,9 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     verb = words[0] if words else ""
+    if verb not in _VERB_GROUPS["Servers"]:
+        # What gRPC logs of a failed call says less than the error that is printed, in more lines.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code = root.main(words, standalone_mode=False, prog_name="arno")
     except click.ClickException as error:
@@ -204,7 +229,11 @@ def _print_any_name() -> None:
 
 def show_error(error: ArnoError, *, about: str = "") -> None:
     """Print an error to stderr as one red sentence, after the image or job it is about."""
-    sentence = f"{about}: {error.message}" if about else error.message
+    sentence = error.message
+    if about:
+        # An unreadable file is what was sent: one name is enough.
+        unread = isinstance(error, InvalidFieldError) and error.metadata.get("sent") == about
+        sentence = f"{about}: {error.problem if unread else error.message}"
     click.secho(f"error: {printable(sentence)}", fg="red", err=True)
 
 
@@ -226,7 +255,7 @@ def _presentable(
         return _settings_error(error)
     if error.filename is not None:
         return ArnoError(f"{error.filename}: {error.strerror}")
-    if error.errno in _CLEAR_WITHOUT_NAME:
+    if error.errno in DISK_FULL:
         return ArnoError(str(error.strerror))
     raise error
 

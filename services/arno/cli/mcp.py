@@ -10,11 +10,12 @@ from arno.cli.connecting import Connection, connection_options
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.client import DEFAULT_ADDRESS
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedCommand
 from arno.ops.logs import configure_logs
 from arno.web.settings import WebSettings
 
 
-@click.command("mcp")
+@click.command("mcp", cls=SectionedCommand)
 @click.option(
     "--http/--stdio",
     default=False,

@@ -16,6 +16,7 @@ from rich.table import Table
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.terminal import SafeConsole, echo
 from arno.engine.settings import EngineSettings
+from arno.ops.help_sections import SectionedGroup
 
 _SIZES: Final = ("tiny", "base", "large")
 _FORMATS: Final = ("float32", "bfloat16", "float16")
@@ -35,7 +36,7 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("model")(command)
 
 
-@click.group("model")
+@click.group("model", cls=SectionedGroup)
 def verb() -> None:
     """Look at a checkpoint, convert, check or compile it, or make one with random weights.
 

@@ -14,12 +14,13 @@ from arno.cli.terminal import SafeConsole, echo
 from arno.data_engine.refinement.settings import RefineSettings
 from arno.errors import MissingExtraError
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedCommand
 
 _STOPPED: Final = 130
 _TENTHS: Final = 10
 
 
-@click.command("refine")
+@click.command("refine", cls=SectionedCommand)
 @settings_options(RefineSettings, process="refine", known_elsewhere=KNOWN_SETTINGS)
 def verb(settings: RefineSettings) -> int:
     """Train on a data set, annotate its images again, merge and filter, and train on that.

@@ -110,4 +110,6 @@ def _read(url: str) -> Page:
         return parse_page(url, text, time.monotonic())
     except (OSError, ValueError) as error:
         said = getattr(error, "reason", None) or error
+        # Without the number of the error, which says nothing to a reader.
+        said = getattr(said, "strerror", None) or said
         return Page(url, time.monotonic(), problem=str(said))

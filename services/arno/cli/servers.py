@@ -11,6 +11,7 @@ from arno.gateway.settings import GatewaySettings
 from arno.ingest.settings import IngestSettings
 from arno.notify.settings import NotifySettings
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedCommand
 from arno.training.trainer.settings import TrainSettings
 from arno.web.settings import AppSettings
 from arno.worker.settings import WorkerSettings
@@ -35,7 +36,7 @@ KNOWN_SETTINGS: Final = frozenset(
 """Settings of all processes: one environment or configuration file may serve all of them."""
 
 
-@click.command("gateway")
+@click.command("gateway", cls=SectionedCommand)
 @settings_options(GatewaySettings, process="gateway", known_elsewhere=KNOWN_SETTINGS)
 def gateway(settings: GatewaySettings) -> None:
     """Run the gRPC server: accept requests, put jobs on the bus, return results.
@@ -53,7 +54,7 @@ def gateway(settings: GatewaySettings) -> None:
     run(settings)
 
 
-@click.command("worker")
+@click.command("worker", cls=SectionedCommand)
 @settings_options(WorkerSettings, process="worker", known_elsewhere=KNOWN_SETTINGS)
 def worker(settings: WorkerSettings) -> int:
     """Run the model on jobs from the bus; one worker uses one device.
@@ -71,7 +72,7 @@ def worker(settings: WorkerSettings) -> int:
     return run_worker(settings)
 
 
-@click.command("ingest")
+@click.command("ingest", cls=SectionedCommand)
 @settings_options(IngestSettings, process="ingest", known_elsewhere=KNOWN_SETTINGS)
 def ingest(settings: IngestSettings) -> int:
     """Read images from topics of Kafka, videos and cameras; write results to topics and files.
@@ -89,7 +90,7 @@ def ingest(settings: IngestSettings) -> int:
     return run_ingest(settings)
 
 
-@click.command("notify")
+@click.command("notify", cls=SectionedCommand)
 @settings_options(NotifySettings, process="notify", known_elsewhere=KNOWN_SETTINGS)
 def notify(settings: NotifySettings) -> None:
     """Tell webhooks and topics of Kafka of jobs that have ended.

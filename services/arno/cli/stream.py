@@ -29,6 +29,7 @@ from arno.ingest.painter import VideoFile
 from arno.ingest.pictures import SourceOptions
 from arno.ingest.preview import Preview, preview_of_one
 from arno.ingest.tracking import Tracking, Watch, place_of
+from arno.ops.help_sections import SectionedCommand
 
 _ADAPTIVE: Final = "adaptive"
 _LATENCY_S: Final = 1.0
@@ -37,7 +38,7 @@ _LOOPBACK: Final = "127.0.0.1"
 _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
 
 
-@click.command("stream")
+@click.command("stream", cls=SectionedCommand)
 @click.argument("source")
 @task_options
 @click.option(
@@ -88,20 +89,23 @@ _POLICIES: Final = frozenset(policy.lower() for policy in StreamPolicy)
     help="Show the answered frames with their regions to browsers while it runs. Without a HOST "
     "to those of this machine alone; port 0 takes a free one.",
 )
-@click.option("--track", is_flag=True, help="Follow objects; tell which appear and leave.")
+@click.option(
+    "--track", is_flag=True, help="Follow objects, and report those that appear and leave."
+)
 @click.option(
     "--line",
     "lines",
     multiple=True,
     metavar="NAME=X0,Y0,X1,Y1",
-    help="Tell what crosses this line, in pixels; may be repeated; implies --track.",
+    help="Report objects that cross this line, in pixels; may be repeated; implies --track.",
 )
 @click.option(
     "--zone",
     "zones",
     multiple=True,
     metavar="NAME=X,Y,X,Y,..",
-    help="Tell what enters and leaves this zone, in pixels; may be repeated; implies --track.",
+    help="Report objects that enter or leave this zone, in pixels; may be repeated; "
+    "implies --track.",
 )
 @click.option("--in-flight", type=click.IntRange(1, 64), metavar="N", help="Frames open at once.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N sampled frames.")
@@ -294,7 +298,7 @@ def _progress(console: Console) -> Progress:
 
 
 def _say(counts: StreamCounts) -> str:
-    parts = [f"{counts.total} frames: {counts.answered} answered"]
+    parts = [f"{counts.total} frame{'s' * (counts.total != 1)}: {counts.answered} answered"]
     if counts.held:
         parts.append(f"{counts.held} held")
     if counts.dropped:

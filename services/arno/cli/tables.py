@@ -18,6 +18,8 @@ from arno.vocabulary import FinishReason, Region, Task, TextAnswer, bounding_box
 
 _ROWS_MAX: Final = 40
 _TASK_CHARS_MAX: Final = 16
+_TABLE_COLUMNS_MIN: Final = 60
+"""Columns of a terminal below which the table would lose whole columns of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,10 @@ class _Row:
 
 
 def print_result(console: Console, name: str, result: InferResult) -> None:
-    """Print what the model said about one image."""
+    """Print what the model said about one image: a table, or lines where it does not fit."""
+    if console.width < _TABLE_COLUMNS_MIN:
+        _print_lines(console, name, result)
+        return
     table = Table(title=f"[bold]{escape(name)}[/]{_size(result)}", title_justify="left")
     table.add_column("task", style="cyan", no_wrap=True)
     table.add_column("answer", overflow="fold", min_width=16)
@@ -42,22 +47,40 @@ def print_result(console: Console, name: str, result: InferResult) -> None:
     console.print(_footer(result), style="dim", soft_wrap=True)
 
 
+def _print_lines(console: Console, name: str, result: InferResult) -> None:
+    console.print(f"[bold]{escape(name)}[/]{_size(result)}", soft_wrap=True)
+    for outcome in result:
+        console.print(Text.assemble((outcome.task, "cyan"), "  ", _end(outcome)), soft_wrap=True)
+        for row in _shown_rows(outcome):
+            parts = [part for part in (row.place, _score(row.score)) if part]
+            console.print(Text.assemble("  ", row.label, "  ", "  ".join(parts)), soft_wrap=True)
+    console.print(_footer(result), style="dim", soft_wrap=True)
+
+
 def _add(table: Table, outcome: TaskResult) -> None:
-    name = _wrapped(outcome.task)
+    heads: tuple[str | Text, str | Text] = (_wrapped(outcome.task), _end(outcome))
+    for row in _shown_rows(outcome):
+        table.add_row(heads[0], row.label, row.place, _score(row.score), heads[1])
+        # A task has its name and its end on its first row alone.
+        heads = ("", "")
+
+
+def _end(outcome: TaskResult) -> Text:
+    if outcome.error is not None:
+        return Text("failed", style="red")
+    end = outcome.answer.finish_reason
+    return Text(end.lower(), style="green" if end is FinishReason.STOP else "yellow")
+
+
+def _shown_rows(outcome: TaskResult) -> Iterator[_Row]:
     if outcome.error is not None:
         sentence = Text(printable(f"{outcome.error.reason}: {outcome.error.message}"), style="red")
-        table.add_row(name, sentence, _asked(outcome), "", Text("failed", style="red"))
+        yield _Row(sentence, _asked(outcome), None)
         return
-    end = outcome.answer.finish_reason
-    shown = Text(end.lower(), style="green" if end is FinishReason.STOP else "yellow")
     rows = list(_rows(outcome))
-    for index, row in enumerate(rows[:_ROWS_MAX]):
-        first = index == 0
-        table.add_row(
-            name if first else "", row.label, row.place, _score(row.score), shown if first else ""
-        )
+    yield from rows[:_ROWS_MAX]
     if len(rows) > _ROWS_MAX:
-        table.add_row("", Text(f"and {len(rows) - _ROWS_MAX} more", style="dim"), "", "", "")
+        yield _Row(Text(f"and {len(rows) - _ROWS_MAX} more", style="dim"), "", None)
 
 
 def _rows(outcome: TaskResult) -> Iterator[_Row]:

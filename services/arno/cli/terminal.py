@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,6 +15,16 @@ from arno.ops.printable import printable
 def echo(text: str, *, err: bool = False) -> None:
     """Print a line; one of JSON stays JSON."""
     click.echo(printable(text), err=err)
+
+
+@contextlib.contextmanager
+def told_when_interrupted(sentence: str) -> Iterator[None]:
+    """Print, where Ctrl-C ends the block, what is kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        echo(sentence, err=True)
+        raise
 
 
 class SafeConsole(Console):

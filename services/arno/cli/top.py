@@ -22,6 +22,7 @@ from arno.cli.scraping import Page, Reading, page_url, read_pages
 from arno.cli.terminal import SafeConsole
 from arno.cli.up import STATE_FILE
 from arno.errors import ConfigurationError
+from arno.ops.help_sections import SectionedCommand
 from arno.ops.printable import printable
 from arno.vocabulary import Lane
 
@@ -31,7 +32,7 @@ _NUMBER_WIDTH: Final = 5
 Column: TypeAlias = tuple[str, Callable[[Reading], str]]
 
 
-@click.command("top")
+@click.command("top", cls=SectionedCommand)
 @click.argument("addresses", nargs=-1, metavar="[HOST:PORT]..")
 @click.option(
     "--data",

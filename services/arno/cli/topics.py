@@ -15,10 +15,11 @@ from arno.cli.main import EXIT_FAILURE
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedGroup
 from arno.vocabulary import Lane
 
 
-@click.group("topics")
+@click.group("topics", cls=SectionedGroup)
 def verb() -> None:
     """Create or list the topics (Kafka) or streams (Redis) that jobs travel on.
 

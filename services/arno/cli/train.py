@@ -11,12 +11,13 @@ from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole
 from arno.errors import MissingExtraError
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedCommand
 from arno.training.trainer.settings import TrainSettings
 
 _STOPPED: Final = 130
 
 
-@click.command("train")
+@click.command("train", cls=SectionedCommand)
 @settings_options(TrainSettings, process="train", known_elsewhere=KNOWN_SETTINGS)
 def verb(settings: TrainSettings) -> int:
     """Fine-tune a Florence-2 on your own samples, whole or by LoRA, or a head on its encoder.

@@ -33,6 +33,7 @@ from arno.cli.supervisor import Announcements, Supervisor
 from arno.cli.terminal import SafeConsole
 from arno.client import DEFAULT_ADDRESS
 from arno.errors import ConfigurationError, MissingExtraError
+from arno.ops.help_sections import SectionedCommand
 
 STATE_FILE: Final = "up.json"
 _LOOPBACK: Final = "127.0.0.1"
@@ -40,12 +41,13 @@ _WEB_PORT: Final = 8080
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@click.command("up")
+@click.command("up", cls=SectionedCommand)
 @click.option(
     "--model",
     default="tiny",
     envvar="ARNO_MODEL",
     show_default=True,
+    metavar="NAME",
     help="tiny (bundled), a checkpoint's folder, a hub id in the local cache, or null.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -69,7 +71,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     type=click.Choice(["redis", "kafka"]),
     default="redis",
     show_default=True,
-    help="redis needs nothing else; kafka a broker of yours.",
+    help="redis needs nothing else; kafka needs a running broker (--kafka-bootstrap).",
 )
 @click.option("--kafka-bootstrap", default="", metavar="HOST:PORT", help="Where Kafka is.")
 @click.option(

@@ -8,10 +8,11 @@ from arno.cli.connecting import Connection, connection_options
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.client import DEFAULT_ADDRESS
 from arno.ops.flags import settings_options
+from arno.ops.help_sections import SectionedCommand
 from arno.web.settings import AppSettings
 
 
-@click.command("web")
+@click.command("web", cls=SectionedCommand)
 @settings_options(AppSettings, process="web", known_elsewhere=KNOWN_SETTINGS)
 @connection_options(default=DEFAULT_ADDRESS)
 def verb(settings: AppSettings, gateway: Connection) -> None:

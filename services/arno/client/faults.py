@@ -18,6 +18,26 @@ _DOMAIN: Final = "arno"
 _TOO_LARGE: Final = re.compile(r"SERVER: Received message larger than max \((\d+) vs\. (\d+)\)")
 """What gRPC itself answers for a request that it does not even read."""
 
+_LAST_ERROR: Final = re.compile(r".*last error: [A-Z_]+: (?:ipv[46]:\S+: )?(.+)", re.DOTALL)
+"""What gRPC says of a connection that failed: its own account of all tries stands before it."""
+
+_OTHER_SERVERS: Final = (
+    (
+        "http1.x server",
+        "{address} speaks HTTP/1 and is no gateway; the port of a gateway is 50051 by default",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "{address} speaks no TLS; call it without TLS, or name the port that speaks it",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the certificate of {address} is not trusted; name the file of its authority "
+        "(--tls-ca; Tls(root_certificates=..) in Python)",
+    ),
+)
+"""Parts of gRPC's words for a server of another kind, and the sentence for each."""
+
 
 def from_rpc(error: grpc.RpcError, address: str) -> ArnoError:
     """Return the error behind a failed call; without ErrorInfo, that of gRPC's own refusal.
@@ -53,7 +73,7 @@ def from_rpc(error: grpc.RpcError, address: str) -> ArnoError:
 
 def _explain(code: Code, details: str, address: str) -> str:
     if code is Code.UNAVAILABLE:
-        return f"no Arno gateway answers at {address} (start one with `arno up`): {details}"
+        return _unavailable(details, address)
     if code is Code.DEADLINE_EXCEEDED:
         # A server that is away is tried again until the timeout, so this may be its sentence too.
         return (
@@ -63,6 +83,17 @@ def _explain(code: Code, details: str, address: str) -> str:
     if code is Code.UNIMPLEMENTED:
         return f"the server at {address} does not know this call; is it an Arno gateway? {details}"
     return details or f"the call to {address} failed with {code.name}"
+
+
+def _unavailable(details: str, address: str) -> str:
+    for part, sentence in _OTHER_SERVERS:
+        if part in details:
+            return sentence.format(address=address)
+    found = _LAST_ERROR.match(details)
+    said = found[1] if found is not None else details
+    # Without a port gRPC tries 443, and says so only in the address that it found.
+    port = "" if ":" in address else "; no port was named"
+    return f"no Arno gateway answers at {address} (start one with `arno up`): {said}{port}"
 
 
 def _code(error: grpc.RpcError) -> Code:

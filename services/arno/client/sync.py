@@ -150,10 +150,11 @@ class Client(ClientBase):
             timeout_s: Time limit of each image; None uses the client's.
 
         Raises:
-            InvalidFieldError: A task makes no sense.
+            InvalidFieldError: A task makes no sense, or `images` is one image.
             Exception: The exception that `images` raised.
         """
         requests.check_tasks(tasks)
+        requests.check_images(images)
         options = ManyOptions(in_flight_max, ordered, progress)
         return ask_many(
             images,

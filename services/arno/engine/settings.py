@@ -13,6 +13,8 @@ from arno.ops.images import ImageLimits
 class EngineSettings(Settings):
     """The model, its device, and the limits of the engine."""
 
+    help_section = "Model"
+
     model: str = Field(
         "tiny",
         min_length=1,

@@ -25,6 +25,8 @@ not by gRPC."""
 class RequestLimits(Settings):
     """What one request may hold. Every limit is checked before an image is decoded."""
 
+    help_section = "Limits of a request"
+
     image_bytes_max: int = Field(
         16 * _MIB, ge=1, description="Largest image file that is taken, in bytes."
     )
@@ -53,6 +55,8 @@ class RequestLimits(Settings):
 class StreamLimits(Settings):
     """What streams may hold."""
 
+    help_section = "Limits of streams"
+
     streams_max: int = Field(256, ge=1, description="Most streams open at once in this gateway.")
     stream_in_flight_default: int = Field(
         4, ge=1, le=64, description="Frames of a stream open at once where it does not say."
@@ -67,6 +71,8 @@ class StreamLimits(Settings):
 
 class GatewayLimits(RequestLimits, StreamLimits):
     """What the gateway takes, how long it waits, and how it listens."""
+
+    help_section = "Server"
 
     listen: str = Field(
         "127.0.0.1:50051", description="Address of the gRPC server; port 0 takes a free one."
@@ -211,6 +217,8 @@ class GatewayLimits(RequestLimits, StreamLimits):
 
 class AccessSettings(Settings):
     """TLS, API keys, reflection. Not just `tls_*`: the client's settings may share a file."""
+
+    help_section = "TLS, keys and tenants"
 
     tls_server_cert: Path | None = Field(
         None,

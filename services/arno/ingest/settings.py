@@ -264,6 +264,8 @@ def _refuse_repeated(names: list[str]) -> None:
 class IngestSettings(ObservabilitySettings, KafkaClientSettings):
     """Settings of the process that reads streams."""
 
+    help_section = "Streams and their gateway"
+
     topics: tuple[TopicRoute, ...] = Field(
         (),
         description="Topics to read; in the configuration file only.",
@@ -283,7 +285,7 @@ class IngestSettings(ObservabilitySettings, KafkaClientSettings):
     tls_key: Path | None = Field(None, description="PEM file of its private key.")
     api_key: SecretStr | None = Field(None, description="API key that is shown to the gateway.")
     api_key_file: Path | None = Field(
-        None, description="File that holds it; ARNO_API_KEY may do so itself."
+        None, description="File with the API key; ARNO_API_KEY may hold the key itself."
     )
     claim_timeout_s: float = Field(
         15.0,

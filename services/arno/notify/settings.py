@@ -30,7 +30,7 @@ class Webhook(Settings):
 
     url: str = Field(description="Address that gets a POST for each event: https, or http.")
     secret: SecretStr | None = Field(None, description="Key of the signature.")
-    secret_file: Path | None = Field(None, description="File that holds it.")
+    secret_file: Path | None = Field(None, description="File with the secret.")
     timeout_s: float = Field(10.0, gt=0, le=60, description="Time for one attempt, in seconds.")
     allow_private: bool = Field(
         False, description="Allow addresses of private networks and of this machine."
@@ -109,6 +109,8 @@ class Subscription(Settings):
 
 class NotifySettings(ObservabilitySettings, ResultSettings, KafkaClientSettings):
     """Settings of the process that tells of ends."""
+
+    help_section = "Events"
 
     subscriptions: tuple[Subscription, ...] = Field(
         (),

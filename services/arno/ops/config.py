@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -43,9 +43,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    help_section: ClassVar[str] = "Settings"
+    """The heading, in `--help`, of the flags of the fields that a class declares."""
+
 
 class LogSettings(Settings):
     """How a process logs."""
+
+    help_section = "Logs"
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level that is logged."
@@ -58,6 +63,8 @@ class LogSettings(Settings):
 class ObservabilitySettings(LogSettings):
     """What every server process reports about itself."""
 
+    help_section = "Metrics and probes"
+
     metrics_host: str = Field(
         "127.0.0.1", description="Where /metrics, /livez and /readyz are served."
     )
@@ -68,6 +75,8 @@ class ObservabilitySettings(LogSettings):
 
 class TenantMetricsSettings(Settings):
     """What gateways and workers tell about tenants."""
+
+    help_section = "Metrics and probes"
 
     metrics_tenants_max: int = Field(
         100,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import types
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -21,6 +23,7 @@ from arno.ops.config import (
     load_settings,
     variable_name,
 )
+from arno.ops.help_sections import InSection
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,10 +43,13 @@ def settings_options(
             or file.
     """
     # Secrets have no flag: every user of a machine can read command lines.
+    declaring = {name: _declaring_class(model, name) for name in model.model_fields}
+    # What is the process's own comes first, what all processes have last.
+    names = sorted(model.model_fields, key=lambda name: model.__mro__.index(declaring[name]))
     open_fields = {
         name: declared
-        for name, declared in model.model_fields.items()
-        if not is_secret(declared) and not is_file_only(declared)
+        for name in names
+        if not is_secret(declared := model.model_fields[name]) and not is_file_only(declared)
     }
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +69,7 @@ def settings_options(
         # Keep the options that decorators below this one have already added.
         vars(run)["__click_params__"] = list(getattr(command, "__click_params__", []))
         for name, declared in reversed(open_fields.items()):
-            run = _option(name, declared)(run)
+            run = _option(name, declared, declaring[name].help_section)(run)
         return click.option(
             "--config",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -75,14 +81,23 @@ def settings_options(
     return decorate
 
 
-def _option(name: str, declared: FieldInfo) -> Callable[[Command], Command]:
+def _declaring_class(model: type[Settings], name: str) -> type[Settings]:
+    return next(
+        base
+        for base in model.__mro__
+        if issubclass(base, Settings) and name in inspect.get_annotations(base)
+    )
+
+
+def _option(name: str, declared: FieldInfo, section: str) -> Callable[[Command], Command]:
+    option = partial(click.option, cls=InSection, section=section)
     help_text = (
         f"{declared.description or ''}  [env: {variable_name(name)}; default: {_shown(declared)}]"
     )
     if declared.annotation is bool:
         negative = "--no-" + name.replace("_", "-")
-        return click.option(f"{flag_name(name)}/{negative}", name, default=None, help=help_text)
-    return click.option(
+        return option(f"{flag_name(name)}/{negative}", name, default=None, help=help_text)
+    return option(
         flag_name(name), name, default=None, metavar=_metavar(declared.annotation), help=help_text
     )
 

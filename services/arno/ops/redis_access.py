@@ -17,6 +17,8 @@ from arno.ops.tls import client_context
 class RedisAccessSettings(Settings):
     """How to reach Redis. A password belongs into a file or a variable, not into the URL."""
 
+    help_section = "Redis"
+
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         description="The Redis that holds jobs, results and large images, and the streams when bus "
@@ -26,8 +28,8 @@ class RedisAccessSettings(Settings):
     redis_password: SecretStr | None = Field(None, description="That user's password.")
     redis_password_file: Path | None = Field(
         None,
-        description="File that holds it, read for every new connection; ARNO_REDIS_PASSWORD may "
-        "hold it itself.",
+        description="File with that user's password, read for every new connection; "
+        "ARNO_REDIS_PASSWORD may hold it itself.",
     )
     redis_ca: Path | None = Field(
         None, description="PEM file of authorities to trust for rediss://; default: the system's."

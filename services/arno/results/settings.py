@@ -10,6 +10,8 @@ from arno.ops.redis_access import RedisAccessSettings
 class ResultSettings(RedisAccessSettings):
     """Settings of every process that reads or writes results."""
 
+    help_section = "Redis"
+
     redis_key_prefix: str = Field(
         "arno",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",

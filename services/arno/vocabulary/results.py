@@ -175,7 +175,11 @@ class InferResult:
             IndexError: There are fewer tasks.
         """
         if isinstance(key, int):
-            return self.tasks[key]
+            try:
+                return self.tasks[key]
+            except IndexError:
+                message = f"no task at position {key} in this result; it has {len(self.tasks)}"
+                raise IndexError(message) from None
         for result in self.tasks:
             if result.id == key:
                 return result

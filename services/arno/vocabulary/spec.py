@@ -109,9 +109,15 @@ def spec_of(task: TaskLike) -> TaskSpec:
     """Return the spec of a task in any form.
 
     Raises:
-        InvalidFieldError: No task has the name.
+        InvalidFieldError: No task has the name, or it is none of these forms.
     """
-    return task if isinstance(task, TaskSpec) else TaskSpec(task)
+    if isinstance(task, TaskSpec):
+        return task
+    if not isinstance(task, str):
+        problem = "each task is an argument of its own"
+        limit, sent = "a name, a Task, a TaskRequest", type(task).__name__
+        raise InvalidFieldError(field="tasks", problem=problem, limit=limit, sent=sent)
+    return TaskSpec(task)
 
 
 def scoring_spec(task: TaskLike, candidates: Sequence[CandidateLike]) -> TaskSpec:

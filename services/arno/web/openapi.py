@@ -75,6 +75,8 @@ _CHAT: Final[Schema] = {
     },
 }
 _ANY: Final[Schema] = {"type": "object"}
+_SERVER: Final = "http://127.0.0.1:8080"
+"""Where `arno up` serves HTTP; the page puts its own address in its place."""
 
 
 @cache
@@ -135,6 +137,7 @@ def _paths() -> dict[str, Any]:
                 {"200": answer},
                 parameters=[_TIMEOUT],
                 body=infer_request,
+                sample="curl {server}/v1/infer -F image=@photo.jpg -F task=OD -F task=CAPTION",
             )
         },
         "/v1/tasks": {
@@ -142,14 +145,17 @@ def _paths() -> dict[str, Any]:
         },
         "/v1/jobs": {
             "post": _operation(
-                "Submit a durable job.", {"202": _answer("The job.", job)}, body=job_request
+                "Submit a durable job.",
+                {"202": _answer("The job.", job)},
+                body=job_request,
+                sample="curl {server}/v1/jobs -F image=@photo.jpg -F task=OD",
             )
         },
         "/v1/jobs/{job_id}": {
-            "get": _job("Say how a job stands, with the results so far.", job),
+            "get": _job("Get the state of a job, with the results so far.", job),
             "delete": _operation(
                 "Stop a job and delete it with its results.",
-                {"204": {"description": "It is gone."}},
+                {"204": {"description": "The job is deleted."}},
                 parameters=[_JOB_ID],
             ),
         },
@@ -175,12 +181,14 @@ def _paths() -> dict[str, Any]:
             )
         },
         "/v1/models": {
-            "get": _operation("OpenAI-compatible: a list.", {"200": _answer("It.", _ANY)})
+            "get": _operation(
+                "OpenAI-compatible: list the model.", {"200": _answer("The list.", _ANY)}
+            )
         },
         "/v1/models/{model}": {
             "get": _operation(
-                "OpenAI-compatible: the model.",
-                {"200": _answer("It is served.", _ANY)},
+                "OpenAI-compatible: describe the model.",
+                {"200": _answer("The model.", _ANY)},
                 parameters=[{**_JOB_ID, "name": "model"}],
             )
         },
@@ -197,14 +205,19 @@ def _operation(
     *,
     parameters: list[Schema] | None = None,
     body: Schema | None = None,
+    sample: str | None = None,
 ) -> Schema:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    failed = {"description": "It failed.", "content": content}
+    failed = {"description": "An error, as a problem document.", "content": content}
     operation: Schema = {"summary": summary, "responses": {**responses, "default": failed}}
     if parameters:
         operation["parameters"] = parameters
     if body:
         operation["requestBody"] = body
+    if sample:
+        # An extension that Redoc and others show, and this server's own page.
+        source = sample.format(server=_SERVER)
+        operation["x-codeSamples"] = [{"lang": "Shell", "label": "curl", "source": source}]
     return operation
 
 

@@ -20,6 +20,8 @@ _PORTS: Final = 65_536
 class WebSettings(LogSettings):
     """All settings of the web process. Their names begin alike: variables may be shared."""
 
+    help_section = "Server"
+
     web_listen: str = Field(
         "127.0.0.1:8080", description="Address of the HTTP server; port 0 takes a free one."
     )
@@ -104,6 +106,8 @@ class WebSettings(LogSettings):
 class AppSettings(WebSettings, ObservabilitySettings):
     """What `arno web` takes beside what every HTTP server of Arno does."""
 
+    help_section = "Label Studio"
+
     web_image_hosts: tuple[str, ...] = Field(
         (),
         description="Hosts from which images of Label Studio's tasks are fetched, each as HOST or "
@@ -133,7 +137,9 @@ class AppSettings(WebSettings, ObservabilitySettings):
     web_label_studio_key: SecretStr | None = Field(
         None, description="Access token of Label Studio, legacy or personal."
     )
-    web_label_studio_key_file: Path | None = Field(None, description="File that holds it.")
+    web_label_studio_key_file: Path | None = Field(
+        None, description="File with the token of a Label Studio user."
+    )
     web_label_studio_wait_s: float = Field(
         30.0,
         gt=0,

@@ -13,12 +13,14 @@ from arno.results.settings import ResultSettings
 
 
 class WorkerSettings(
-    BusSettings, ResultSettings, EngineSettings, TenantMetricsSettings, ObservabilitySettings
+    EngineSettings, BusSettings, ResultSettings, TenantMetricsSettings, ObservabilitySettings
 ):
     """Settings of a worker, with those of its bus, its store and its engine.
 
     A prepared image takes about 7 MB, and each lane may hold ``window`` of them.
     """
+
+    help_section = "Worker"
 
     lanes: tuple[Literal["interactive", "stream", "batch"], ...] = Field(
         ("interactive", "stream", "batch"),

@@ -230,5 +230,8 @@ def test_page_of_the_api_shows_what_is_served(context, web_up):
     page.goto(f"{web_up.web}/docs")
     expect(page.get_by_role("heading", name="POST /v1/infer")).to_be_visible()
     expect(page.locator("#TaskSpec")).to_contain_text("inputFrom")
+    expect(page.locator("#post-v1-infer pre")).to_contain_text(f"curl {web_up.web}/v1/infer")
+    page.get_by_role("link", name="DELETE /v1/jobs/{job_id}").click()
+    expect(page.locator("#delete-v1-jobs-job-id-")).to_be_in_viewport()
     screenshot(page, "docs")
     assert watch.faults == []

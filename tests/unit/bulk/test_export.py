@@ -1,9 +1,10 @@
+import errno
 import json
 import tarfile
 
 import pytest
 from arno.bulk import Item, Place, Record
-from arno.bulk.export import ExportOptions, export
+from arno.bulk.export import Answers, ExportOptions, export
 from arno.errors import ConfigurationError, InvalidFieldError
 from PIL import Image
 from support.bulk import open_folder
@@ -119,3 +120,19 @@ def test_format_with_images_refuses_those_that_are_in_no_file(tmp_path):
     with pytest.raises(InvalidFieldError, match=r"image v\.mp4#000001: is in no file"):
         export(tmp_path / "seen", "yolo", tmp_path / "o", ExportOptions())
     assert export(tmp_path / "seen", "coco", tmp_path / "o.json", ExportOptions()) == 1
+
+
+def test_export_that_breaks_off_leaves_nothing_and_names_its_place(answers, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/out'"):
+        export(answers, "webdataset", tmp_path / "out", ExportOptions())
+    assert not (tmp_path / "out").exists()
+
+
+def test_given_classes_that_no_region_has_are_known(answers):
+    options = ExportOptions(classes=["cat", "catt"])
+    assert Answers(answers, options).unused_classes() == ["catt"]
+    assert Answers(answers, ExportOptions()).unused_classes() == []

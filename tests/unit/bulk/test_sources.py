@@ -169,8 +169,6 @@ def test_video_is_sampled(tmp_path):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("absent.jpg", "no such file or folder"),
-        ("absent/*.jpg", "holds nothing to ask about"),
         ("notes.md", "a file of no known kind"),
         ("s-{5..2}.tar", "a range that goes up"),
         ("s-{0..99999999}.tar", "not by too many"),
@@ -179,6 +177,16 @@ def test_video_is_sampled(tmp_path):
 def test_source_that_is_none_is_refused_with_what_there_is(photos, name, problem):
     with pytest.raises(InvalidFieldError, match=rf"SOURCE: .*{problem}.*a folder, a glob"):
         open_source(str(photos / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("absent.jpg", "no such file or folder"), ("absent/*.jpg", "no file has such a name")],
+)
+def test_source_that_is_missing_is_named_without_a_list_of_kinds(photos, name, problem):
+    with pytest.raises(InvalidFieldError) as refused:
+        open_source(str(photos / name))
+    assert refused.value.message == f"SOURCE: {problem}; sent: {photos / name}"
 
 
 def test_rate_is_refused_where_there_are_no_frames(photos):

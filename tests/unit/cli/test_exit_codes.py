@@ -151,3 +151,11 @@ def test_verb_of_the_bus_names_the_extra_of_the_bus(arno, monkeypatch, verb):
 
 def test_unknown_error_of_the_server_is_a_failure():
     assert cli.exit_code(ArnoError("x")) == 1
+
+
+def test_file_that_cannot_be_read_is_named_once(arno):
+    code, said = arno("infer", "absent.jpg", "--address", "127.0.0.1:9")
+    assert (code, said) == (
+        1,
+        "error: absent.jpg: cannot read the file: No such file or directory\n",
+    )

@@ -35,6 +35,33 @@ def test_summaries_of_the_root_name_every_verb():
     assert all(f"  {verb} " in output for verb in VERBS)
 
 
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_help_lists_every_flag_once_under_a_heading(path):
+    command = dict(commands())[path]
+    context = click.Context(command, info_name="verb")
+    flags = [flag for flag in command.get_params(context) if isinstance(flag, click.Option)]
+    output = command.get_help(context)
+    written = [
+        line.split()[0].rstrip(",")
+        for line in output.partition("Options:")[2].splitlines()
+        if line.startswith("  -")
+    ]
+    assert sorted(written) == sorted(flag.opts[0] for flag in flags if flag.opts[0] != "--help")
+
+
+def test_flags_of_a_server_stand_under_the_heading_of_their_settings_its_own_first():
+    output = CliRunner().invoke(root, ["worker", "--help"]).output
+    headings = [line for line in output.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings[:3] == ["Options:", "Worker:", "Model:"]
+    assert headings[-2:] == ["Metrics and probes:", "Logs:"]
+    assert "--kafka-ca" in output.partition("Kafka:\n")[2].partition("\n\n")[0]
+
+
+def test_groups_list_their_commands_with_whole_summaries():
+    output = CliRunner().invoke(root, ["dataset", "--help"]).output
+    assert "..." not in output.partition("Commands:")[2]
+
+
 def loaded(program, *modules):
     """Return which of the modules a program imports, in a process of its own."""
     ask = f"import sys\n{program}\nprint('loaded', *({set(modules)} & set(sys.modules)))"

@@ -44,3 +44,14 @@ def test_an_answer_whose_regions_were_all_left_out_does_not_say_that_nothing_was
 def test_many_regions_are_cut_with_their_number():
     said = printed(detection(*(region("leaf", n, 0, n + 1, 1) for n in range(50))))
     assert "and 10 more" in said
+
+
+def test_narrow_terminal_gets_lines_with_all_that_the_table_has():
+    said = printed(
+        detection(region("cat", 1, 2, 30, 40, score=0.876)),
+        caption("a cat sits"),
+        failure("ENGINE_FAILED", "broke"),
+        width=40,
+    )
+    for part in ("■ cat  1,2,30,40  0.88", "a cat sits", "length", "ENGINE_FAILED: broke"):
+        assert part in said

@@ -60,3 +60,16 @@ def test_candidates_belong_to_one_task():
 def test_inverted_region_is_refused_before_anything_is_sent():
     with pytest.raises(InvalidFieldError, match="inverted"):
         TaskFlags(("REGION_TO_OCR",), region="30,2,3,4").requests()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (TaskFlags(("nothing",)), "--task: unknown task"),
+        (TaskFlags(("REGION_TO_OCR",)), "--region: REGION_TO_OCR asks about one region"),
+        (TaskFlags(("CAPTION_TO_PHRASE_GROUNDING",)), "--text: .* sent: nothing$"),
+    ],
+)
+def test_error_names_the_flag_and_not_the_field_of_a_request(flags, said):
+    with pytest.raises(InvalidFieldError, match=f"^{said}"):
+        flags.requests()

@@ -1,5 +1,7 @@
+import grpc
 import pytest
 from arno.api.v1 import types_pb2
+from arno.client.faults import from_rpc
 from arno.errors import (
     ArnoError,
     Code,
@@ -71,3 +73,41 @@ def test_classes_can_be_caught_by_their_family():
     assert isinstance(
         rebuild_error("DEADLINE_EXCEEDED", "", code=4, metadata={}), DeadlineExceededError
     )
+
+
+_TRIED = "connections to all backends failing; last error: "
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        (
+            f"{_TRIED}UNKNOWN: ipv4:127.0.0.1:8080: Failed to connect: Connection refused",
+            "no Arno gateway answers at 127.0.0.1:8080 (start one with `arno up`): "
+            "Failed to connect: Connection refused",
+        ),
+        (
+            f"{_TRIED}PERMISSION_DENIED: ipv4:127.0.0.1:8080: Failed parsing HTTP/2 "
+            "(Trying to connect an http1.x server (HTTP status 403))",
+            "127.0.0.1:8080 speaks HTTP/1 and is no gateway; "
+            "the port of a gateway is 50051 by default",
+        ),
+        (
+            f"{_TRIED}UNKNOWN: ipv4:127.0.0.1:8080: Tls handshake failed: WRONG_VERSION_NUMBER",
+            "127.0.0.1:8080 speaks no TLS; call it without TLS, or name the port that speaks it",
+        ),
+    ],
+    ids=["nothing listens", "a web server", "a server without TLS"],
+)
+def test_server_that_is_no_gateway_is_told_in_words_of_ours(details, said):
+    assert from_rpc(unavailable(details), "127.0.0.1:8080").message == said
+
+
+def test_address_without_a_port_is_told():
+    details = f"{_TRIED}UNKNOWN: ipv4:127.0.0.1:443: Failed to connect: Connection refused"
+    assert from_rpc(unavailable(details), "localhost").message.endswith("; no port was named")
+
+
+def unavailable(details):
+    metadata = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, metadata, metadata, details=details)

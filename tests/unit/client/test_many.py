@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 from arno.client import AsyncClient, Client
@@ -147,3 +148,11 @@ async def test_tasks_are_refused_before_any_image_is_read():
     async with AsyncClient("127.0.0.1:9") as client:
         with pytest.raises(InvalidFieldError, match="at least one task"):
             client.infer_many(images())
+
+
+@pytest.mark.parametrize(
+    "one", ["photo.jpg", Path("photo.jpg"), b"a"], ids=["name", "path", "bytes"]
+)
+def test_one_image_in_place_of_many_is_refused(one):
+    with Client("127.0.0.1:9") as client, pytest.raises(InvalidFieldError, match="several images"):
+        client.infer_many(one, "OD")

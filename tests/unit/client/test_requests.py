@@ -158,3 +158,8 @@ def test_idempotency_key_that_is_no_utf_8_is_named():
 def test_id_of_a_job_that_is_no_utf_8_is_named():
     with pytest.raises(InvalidFieldError, match=r"^job_id: "):
         checked_id(NO_UTF_8)
+
+
+def test_tasks_in_a_list_are_refused_with_how_to_give_them():
+    with pytest.raises(InvalidFieldError, match=r"argument of its own.*TaskRequest; sent: list"):
+        infer_message(b"x", [["OD", "OCR"]], lane=None, idempotency_key="")

@@ -67,9 +67,12 @@ def open_source(*names: str, fps: float | None = None) -> Source:
     if fps is not None and not (len(names) == 1 and names[0].lower().endswith(_VIDEOS)):
         raise InvalidFieldError(field="--fps", problem="only a video has frames", sent=f"{fps:g}")
     paths = [path for name in names for path in _expanded(name)]
+    if not paths:
+        sent = " ".join(names)
+        raise InvalidFieldError(field="SOURCE", problem="no file has such a name", sent=sent)
     if len(paths) == 1:
         return _open_one(paths[0], fps)
-    if paths and all(str(path).lower().endswith(_TARS) for path in paths):
+    if all(str(path).lower().endswith(_TARS) for path in paths):
         return TarSource(paths)
     pictures = [path for path in paths if path.suffix.lower() in FILE_SUFFIXES]
     # A glob may find other files among pictures; what was named one by one is meant.
@@ -84,7 +87,7 @@ def _open_one(path: Path, fps: float | None) -> Source:
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
-        raise _refused(str(path), "no such file or folder")
+        raise InvalidFieldError(field="SOURCE", problem="no such file or folder", sent=str(path))
     kinds: tuple[tuple[Sequence[str], Callable[[], Source]], ...] = (
         (_TARS, lambda: TarSource([path])),
         (_JSON_LINES, lambda: JsonLinesSource(path)),

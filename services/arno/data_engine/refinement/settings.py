@@ -22,6 +22,8 @@ _NO_MATTER: Final = frozenset(
 class RefineSettings(FilterSettings, TrainSettings):
     """Rounds of training, annotating, merging and filtering."""
 
+    help_section = "Rounds"
+
     data: str = Field(min_length=1, description="The data set that is refined.")
     out: Path = Field(description="Folder of the rounds; a run in it is gone on with.")
     validation: str = Field(

@@ -39,6 +39,8 @@ _ABSTRACT: Final = (
 class FilterSettings(Settings):
     """What is kept of a data set."""
 
+    help_section = "Filters"
+
     text_rules: bool = Field(default=True, description="Judge texts; they need spaCy's model.")
     text_chars_max: int = Field(default=4000, ge=1, description="Characters of a text.")
     latin_share_min: float = Field(

@@ -35,6 +35,8 @@ _NOT_OF_HEADS = frozenset(
 class DataSettings(ObservabilitySettings):
     """The data of a run, and which part of it is used."""
 
+    help_section = "Data"
+
     data: str = Field(
         min_length=1,
         description="Training data: DATASET, FILE.jsonl, coco:FILE.json,images=DIR[,tasks=OD+..] "
@@ -70,6 +72,8 @@ class DataSettings(ObservabilitySettings):
 class ScheduleSettings(DataSettings):
     """Length, batch size and learning rate of a run."""
 
+    help_section = "Schedule"
+
     steps: int = Field(0, ge=0, description="Number of steps; 0: as many as --epochs needs.")
     epochs: float = Field(3.0, gt=0, description="Passes over the data, unless --steps is set.")
     batch: int = Field(8, ge=1, description="Samples per step, over all processes.")
@@ -101,6 +105,8 @@ class ScheduleSettings(DataSettings):
 
 class HeadSettings(ScheduleSettings):
     """What is trained on top of the vision encoder, and how much of the encoder itself."""
+
+    help_section = "Heads on the vision encoder"
 
     head: Literal["none", "detection", "segmentation"] = Field(
         "none",
@@ -147,6 +153,8 @@ class HeadSettings(ScheduleSettings):
 
 class TrainSettings(HeadSettings):
     """Settings of `arno train`."""
+
+    help_section = "Training"
 
     preset: Literal["none", "paper-384", "paper-768", "paper-heads"] = Field(
         "none",

@@ -56,7 +56,7 @@ function showProblem(error, about = "") {
   const place = byId("problem");
   const details = error instanceof Problem ? error.details : { title: "The page failed", detail: String(error) };
   if (!(error instanceof Problem)) console.error(error);
-  const title = [about, details.title ?? "It failed"].filter(Boolean).join(": ");
+  const title = [about, details.title ?? "The request failed"].filter(Boolean).join(": ");
   place.replaceChildren(element("b", {}, title), element("p", {}, details.detail ?? ""));
   if (details.reason) place.append(element("code", {}, details.reason));
   if (details.status === 401) place.append(element("button", { type: "button", onclick: askForKey }, "Enter an API key"));

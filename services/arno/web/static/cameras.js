@@ -59,6 +59,6 @@ try {
   names.forEach(show);
   if (!names.length) byId("cameras").append(element("p", { class: "note" }, "This server shows no cameras. Start arno ingest with preview, and arno web with --web-previews and its address."));
 } catch (error) {
-  byId("problem").replaceChildren(element("b", {}, error.details?.title ?? "It failed"), element("p", {}, error.message));
+  byId("problem").replaceChildren(element("b", {}, error.details?.title ?? "The request failed"), element("p", {}, error.message));
   byId("problem").hidden = false;
 }

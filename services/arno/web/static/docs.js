@@ -33,14 +33,24 @@ function fields(schema) {
   return rows.length ? element("table", { class: "fields" }, element("tbody", {}, ...rows)) : typeOf(schema);
 }
 
+function nameOf(path, method) {
+  return `${method}${path.replaceAll(/[^a-z0-9]+/g, "-")}`;
+}
+
+/** A line that leads to an operation. */
+function entry(path, method, one) {
+  return element("li", {}, element("a", { href: `#${nameOf(path, method)}` }, `${method.toUpperCase()} ${path}`), " ", ...prose(one.summary));
+}
+
 function operation(path, method, one) {
   const parameters = (one.parameters ?? []).map((each) =>
     element("li", {}, element("code", {}, each.name), ` (${each.in}) `, each.description ?? ""));
   const answers = Object.entries(one.responses).map(([status, each]) =>
     element("li", {}, element("b", {}, status), ` ${each.description} `, element("ul", {}, ...bodies(each.content))));
-  return element("section", { class: "card" },
+  return element("section", { class: "card", id: nameOf(path, method) },
     element("h2", {}, element("span", { class: `method ${method}` }, method.toUpperCase()), " ", element("code", {}, path)),
     element("p", {}, ...prose(one.summary)),
+    ...(one["x-codeSamples"] ?? []).map((sample) => element("pre", { class: "raw" }, sample.source.replace("http://127.0.0.1:8080", location.origin))),
     parameters.length ? element("ul", {}, ...parameters) : "",
     one.requestBody ? element("h3", {}, "Request") : "",
     one.requestBody ? element("ul", {}, ...bodies(one.requestBody.content)) : "",
@@ -49,12 +59,15 @@ function operation(path, method, one) {
 
 const description = await (await fetch("/openapi.json")).json();
 const operations = Object.entries(description.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, one]) => operation(path, method, one)));
+  Object.entries(methods).map(([method, one]) => [path, method, one]));
 const schemas = Object.entries(description.components.schemas).map(([name, schema]) =>
   element("section", { class: "card", id: name },
     element("h2", {}, name), schema.description ? element("p", {}, schema.description) : "", fields(schema)));
 place.replaceChildren(
   element("h1", {}, `${description.info.title} over HTTP`),
   element("p", {}, description.info.description),
-  ...operations, element("h1", {}, "Messages"), ...schemas);
+  element("ul", { class: "contents" }, ...operations.map((one) => entry(...one))),
+  ...operations.map((one) => operation(...one)), element("h1", {}, "Messages"), ...schemas);
 place.removeAttribute("aria-busy");
+// The part that the address names was not there yet when the browser looked for it.
+document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
