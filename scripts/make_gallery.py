@@ -27,7 +27,7 @@ WIDTH_PX = 640
 HEAD = """# Gallery
 
 Each task once, as the bundled arno-tiny answers it. arno-tiny is a Florence-2 of 6.0 million
-parameters that knows a small world of rendered pictures and nothing else: this page shows the form
+parameters that recognises only a small world of rendered pictures: this page shows the form
 of the answers, not how good a real checkpoint is. `scripts/make_gallery.py` makes it.
 
     arno up

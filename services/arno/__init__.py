@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from arno import client, errors
     from arno.client import AsyncClient, Client, Frame, StreamOptions, TaskRequest
     from arno.engine.florence import Florence, load
     from arno.errors import ArnoError
@@ -41,6 +42,9 @@ _HOMES: Final = {
     "load": "arno.engine.florence",
 }
 
+_MODULES: Final = frozenset({"client", "errors"})
+"""What a program names by its module: ``arno.client.Tls``, ``arno.errors.OverloadedError``."""
+
 __all__ = [
     "ArnoError",
     "AsyncClient",
@@ -52,11 +56,15 @@ __all__ = [
     "Task",
     "TaskRequest",
     "__version__",
+    "client",
+    "errors",
     "load",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"arno.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'arno' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
