@@ -115,7 +115,7 @@ def test_interrupted_batch_keeps_what_was_answered_and_says_so(up, photos, tmp_p
     run.send_signal(number)
     assert run.wait(30) == 130
     said = log.read_text()
-    assert "interrupted; what was answered is kept, and the same command goes on" in said
+    assert "interrupted; what was answered is kept, and the same command resumes the run" in said
     assert "Traceback" not in said
     answered = int(re.search(r"(\d+) answered", said)[1])
     assert len(keys(out)) == answered < IMAGE_COUNT
@@ -130,7 +130,7 @@ def test_disk_that_takes_no_more_is_told_and_what_was_answered_is_kept(up, photo
     resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (60_000, 60_000))
     assert run.wait(60) == 1
     said = log.read_text()
-    assert "stopped; what was answered is kept, and the same command goes on" in said
+    assert "stopped; what was answered is kept, and the same command resumes the run" in said
     assert f"error: {out}" in said
     assert "Traceback" not in said
     again = arno(*words)

@@ -114,7 +114,7 @@ def export(folder: Path, form: str, out: Path, options: ExportOptions) -> int:
         OSError: The disk is full, or cannot be written.
     """
     if out.exists():
-        raise ConfigurationError(f"{out}: is there already; name a new place")
+        raise ConfigurationError(f"{out}: exists already; choose another path")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         return FORMATS[form](Answers(folder, options), out)

@@ -93,8 +93,8 @@ def verb(
     """Annotate every image of SOURCE and write a data set: docs/dataset.md.
 
     SOURCE is what `arno batch` takes, or a data set, whose annotations are kept beside the new
-    ones. Florence-2 runs on the batch lane of a gateway, or in this process with --model. Given
-    again, the command goes on behind its last image. Failures are in failures.jsonl; exit code 1.
+    ones. Florence-2 runs on the batch lane of a gateway, or in this process with --model. The
+    same command resumes an unfinished run. Failures are in failures.jsonl; exit code 1.
 
     \b
     Examples:
@@ -126,7 +126,7 @@ def verb(
                 raise InvalidFieldError(field="--region-texts", problem=problem)
             annotators.append(_region_texts(answerer_of((), "region texts")))
         on_progress = stack.enter_context(progress("annotating", "images"))
-        sentence = f"what was found is kept in {out}, and the same command goes on"
+        sentence = f"what was found is kept in {out}, and the same command resumes the run"
         stack.enter_context(told_when_interrupted(sentence))
         counts = annotate(found, annotators, out, options, on_progress=on_progress)
     print_counts(counts, f"{out}")

@@ -37,7 +37,7 @@ from arno.client import TaskRequest
 from arno.errors import InvalidFieldError
 from arno.ops.help_sections import SectionedCommand
 
-_KEPT: Final = "what was answered is kept, and the same command goes on"
+_KEPT: Final = "what was answered is kept, and the same command resumes the run"
 
 
 @click.command("batch", cls=SectionedCommand)
@@ -47,7 +47,7 @@ _KEPT: Final = "what was answered is kept, and the same command goes on"
     type=click.Path(path_type=Path),
     required=True,
     metavar="FOLDER",
-    help="Folder of the answers; a run that was stopped goes on there.",
+    help="Folder of the answers; an unfinished run in it is resumed.",
 )
 @task_options
 @click.option(
@@ -127,11 +127,11 @@ def verb(
     timeout_s: float,
     **flags: Any,
 ) -> int:
-    """Ask about every image of SOURCE, over the batch lane; keep the answers in a folder.
+    """Run tasks on every image of SOURCE, on the batch lane; keep the answers in a folder.
 
     SOURCE is a folder, a glob in quotes, pictures, a list of names (.txt), lines of JSON (.jsonl),
     WebDataset shards (.tar) or a video. Each image is answered once, however often the command is
-    stopped and given again. What fails is in failures.jsonl, and the exit code is then 1.
+    stopped and repeated. Failures are in failures.jsonl, and the exit code is then 1.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ out_option: Final = click.option(
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder of the new data set; one that was cut short is gone on with.",
+    help="Folder of the new data set; an unfinished one is resumed.",
 )
 format_option: Final = click.option(
     "--format",

@@ -63,7 +63,7 @@ _POLL_S: Final = 0.1
     "--model", default="tiny", show_default=True, metavar="NAME", help="As for `arno up`."
 )
 def verb(folder: Path, out: Path, model: str) -> int:
-    """Start Arno on free ports, send it the pictures of a folder, show what it sees, stop it.
+    """Start Arno on free ports, run tasks on the images of a folder, print the answers, stop.
 
     With truth.json beside the pictures, prints how many objects were found. Nothing is left
     running, and no data outside of --out.

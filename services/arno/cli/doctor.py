@@ -64,9 +64,9 @@ def verb(
     folder: Path | None,
     as_json: bool,
 ) -> int:
-    """Look at everything that Arno needs, and say what to do about what is wrong.
+    """Check everything that Arno needs, and print what to do about each problem.
 
-    Servers are asked only where they are named, or where `arno up` runs here; Kafka and Redis as
+    Servers are checked only if they are named, or if `arno up` runs here; Kafka and Redis as
     the user that ARNO_KAFKA_* and ARNO_REDIS_* name, as in a pod. Exit code 1 where anything is a
     FAIL.
 

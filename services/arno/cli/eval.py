@@ -92,7 +92,7 @@ class _Model:
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep answers (a run that was killed goes on), report.json and worst.html there.",
+    help="Folder of the answers, report.json and worst.html; an unfinished run in it is resumed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
@@ -139,7 +139,7 @@ def verb(
     parallel: int,
     timeout_s: float,
 ) -> int:
-    """Ask a model questions whose answers are known, and print how good it is, task by task.
+    """Measure a model, task by task, by questions with known answers.
 
     What the figures mean: docs/evaluation.md. With --out, a second call with the same flags asks
     only what is missing.
@@ -173,7 +173,7 @@ def verb(
         model or "tiny", gateway if gateway.address else None, device, parallel, timeout_s
     )
     total = len(asked.questions)
-    kept = f"answers are kept in {out}, and the same command goes on"
+    kept = f"answers are kept in {out}, and the same command resumes the run"
     with (
         told_when_interrupted(kept if out else "nothing is kept without --out"),
         _answerer(judged, choice, notes) as answerer,
@@ -194,7 +194,7 @@ def verb(
 
 
 def _calibrate(evaluation: Evaluation, name: str, data: str, choice: DecodingChoice) -> None:
-    """Fit the scores, write them beside the model, and tell what came of it."""
+    """Fit the scores, write them beside the model, and print how well that went."""
     from arno.engine.checkpoints.calibration import write_calibration
     from arno.engine.checkpoints.folders import find_model_folders
     from arno.training.evaluation.calibration import REGIONS_MIN, calibration_of, fit
@@ -230,7 +230,7 @@ def _tasks(names: str) -> tuple[Task, ...] | None:
 
 
 def _check(asked: QuestionSet, data: str, notes: Console) -> None:
-    """Refuse data that asks nothing; tell what of it is broken."""
+    """Refuse data without questions; print what in it is broken."""
     if not asked.questions:
         raise InvalidFieldError(field="--data", problem="holds no question to ask", sent=data)
     for error in asked.broken[:_SHOWN_ERRORS]:

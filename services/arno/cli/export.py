@@ -27,7 +27,7 @@ from arno.ops.help_sections import SectionedCommand
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE|DIR",
-    help="Where it goes; must not be there yet.",
+    help="File or folder to write; must not exist yet.",
 )
 @click.option(
     "--task",

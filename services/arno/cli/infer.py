@@ -56,7 +56,7 @@ def verb(
     timeout_s: float,
     **flags: Any,
 ) -> int:
-    """Ask about images, or about all pictures of a folder.
+    """Run tasks on images, or on all images of a folder.
 
     An image that fails does not stop the others; the exit code is then 1.
 

@@ -69,7 +69,7 @@ def submit(
     timeout_s: float,
     **flags: Any,
 ) -> None:
-    """Hand in an image; print the job's id once it is stored safely.
+    """Submit an image; print the id of the job once it is stored.
 
     \b
     Example:
@@ -93,7 +93,7 @@ def submit(
 @_json_option
 @address_options
 def get(job_id: str, as_json: bool, gateway: Connection, timeout_s: float) -> int:
-    """Print how a job stands, and its results so far.
+    """Print the state of a job, and its results so far.
 
     \b
     Example:
@@ -137,7 +137,7 @@ def watch(job_id: str, as_json: bool, gateway: Connection, timeout_s: float) -> 
 @click.argument("job_id")
 @address_options
 def cancel(job_id: str, gateway: Connection, timeout_s: float) -> None:
-    """Ask that a job be stopped. One that has ended stays as it is.
+    """Cancel a job. One that has ended stays as it is.
 
     \b
     Example:
@@ -151,7 +151,7 @@ def cancel(job_id: str, gateway: Connection, timeout_s: float) -> None:
 @click.argument("job_id")
 @address_options
 def delete(job_id: str, gateway: Connection, timeout_s: float) -> None:
-    """Forget a job and its results; cancel it where it still runs.
+    """Delete a job and its results; cancel it if it still runs.
 
     \b
     Example:

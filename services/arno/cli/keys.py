@@ -104,9 +104,11 @@ def verb() -> None:
 @_with_file
 @_with_quotas
 @click.option(
-    "--days", type=FiniteRange(0, _DAYS_MAX, min_open=True), help="Let it expire after these."
+    "--days",
+    type=FiniteRange(0, _DAYS_MAX, min_open=True),
+    help="Days until the key expires.  [default: never]",
 )
-@click.option("--note", default="", help="What it is for; shown by `list`.")
+@click.option("--note", default="", help="Purpose of the key; shown by `list`.")
 def create(path: Path, tenant: str, days: float | None, note: str, **quotas: Any) -> None:
     """Make a key for TENANT and print it. It cannot be printed again.
 
@@ -130,9 +132,9 @@ def create(path: Path, tenant: str, days: float | None, note: str, **quotas: Any
 @click.argument("tenant")
 @_with_file
 @_with_quotas
-@click.option("--none", "unlimited", is_flag=True, help="Take all quotas of the tenant away.")
+@click.option("--none", "unlimited", is_flag=True, help="Remove all quotas of the tenant.")
 def quota(path: Path, tenant: str, unlimited: bool, **quotas: Any) -> None:
-    """Set quotas of TENANT; those that are not given stay.
+    """Set quotas of TENANT; the others keep their values.
 
     \b
     Example:
@@ -157,7 +159,7 @@ def quota(path: Path, tenant: str, unlimited: bool, **quotas: Any) -> None:
 @_with_file
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a key.")
 def show_all(path: Path, as_json: bool) -> None:
-    """List keys, whose they are, and whether they count.
+    """List the keys, their tenants, and whether they are valid.
 
     \b
     Example:

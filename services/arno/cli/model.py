@@ -188,9 +188,19 @@ def compile_(
 @_dtype_option(*_FORMATS, "int8")
 @_image_side
 @_scaled_decoding
-@click.option("--allow-untrained", is_flag=True, help="Accept answers that mean nothing.")
-@click.option("--fingerprint", "expected", metavar="HEX", help="Fail unless it is this one.")
-@click.option("--record", is_flag=True, help="Keep the answers beside the weights, to compare.")
+@click.option(
+    "--allow-untrained",
+    is_flag=True,
+    help="Accept a model that answers with nothing but special tokens.",
+)
+@click.option(
+    "--fingerprint", "expected", metavar="HEX", help="Fail unless the model has this fingerprint."
+)
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Store the answers beside the weights; later runs compare with them.",
+)
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -223,8 +233,8 @@ def verify(
     --scaled-decoding) with those of float32: the labels, the boxes, which have to overlap by 0.9,
     and the words of captions.
 
-    Exit 1 where its fingerprint is another than asked for, its answers are others than recorded, or
-    too few agree.
+    Exit 1 if the fingerprint is not the one given, if answers differ from the recorded ones, or if
+    too few answers agree.
 
     \b
     Example:

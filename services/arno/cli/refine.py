@@ -27,9 +27,9 @@ def verb(settings: RefineSettings) -> int:
 
     A round is a folder OUT/round-N with its model, its data and report.html; OUT/README.md has the
     figures of all, and OUT/best links to the round that answers held-out questions best. The rounds
-    end with --rounds, or when these answers do not get better. A run that was stopped or killed
-    goes on when the same command is given again. Settings come from flags, then ARNO_* variables,
-    then the file, then defaults.
+    end with --rounds, or when these answers do not get better. The same
+    command resumes a run that was stopped or killed. Settings come from flags, then ARNO_*
+    variables, then the file, then defaults.
 
     \b
     Example:

@@ -22,9 +22,9 @@ _STOPPED: Final = 130
 def verb(settings: TrainSettings) -> int:
     """Fine-tune a Florence-2 on your own samples, whole or by LoRA, or a head on its encoder.
 
-    OUT/model is served by `arno up --model OUT/model`. A run that was stopped or killed goes on
-    from its last checkpoint when the same command is given again. docs/training.md describes the
-    data. Settings come from flags, then ARNO_* variables, then the file, then defaults.
+    OUT/model is served by `arno up --model OUT/model`. The same command resumes a run that was
+    stopped or killed, from its last checkpoint. docs/training.md describes the data. Settings come
+    from flags, then ARNO_* variables, then the file, then defaults.
 
     \b
     Examples:

@@ -53,6 +53,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
+    metavar="PORT",
     type=click.IntRange(0, 65535),
     default=50051,
     show_default=True,
@@ -73,7 +74,12 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     show_default=True,
     help="redis needs nothing else; kafka needs a running broker (--kafka-bootstrap).",
 )
-@click.option("--kafka-bootstrap", default="", metavar="HOST:PORT", help="Where Kafka is.")
+@click.option(
+    "--kafka-bootstrap",
+    default="",
+    metavar="HOST:PORT",
+    help="Address of the broker, for --bus kafka.",
+)
 @click.option(
     "--start-timeout",
     "start_timeout_s",
@@ -99,9 +105,10 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @click.option(
     "--web-port",
+    metavar="PORT",
     type=click.IntRange(0, 65535),
     default=None,
-    help="Its port on loopback; 0 takes a free one.  [default: 8080, or a free one]",
+    help="Port of the page, on loopback; 0 takes a free one.  [default: 8080, or a free one]",
 )
 def verb(
     model: str,
@@ -117,7 +124,7 @@ def verb(
 ) -> None:
     """Run a store, a gateway, a worker and a web page, and keep them running until Ctrl-C.
 
-    A process that dies is started again; accepted jobs survive that. Further settings come from
+    A process that dies is restarted; accepted jobs survive that. Further settings come from
     ARNO_* variables, such as ARNO_DEVICE=cuda. A second Ctrl-C stops without waiting.
 
     \b

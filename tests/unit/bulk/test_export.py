@@ -105,7 +105,7 @@ def test_webdataset_is_a_source_again(answers, tmp_path):
 
 
 def test_place_that_is_taken_is_refused(answers, tmp_path):
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="exists already"):
         export(answers, "coco", tmp_path / "a.png", ExportOptions())
     with pytest.raises(ConfigurationError, match="no answer folder"):
         export(tmp_path, "coco", tmp_path / "o.json", ExportOptions())

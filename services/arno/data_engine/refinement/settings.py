@@ -25,7 +25,7 @@ class RefineSettings(FilterSettings, TrainSettings):
     help_section = "Rounds"
 
     data: str = Field(min_length=1, description="The data set that is refined.")
-    out: Path = Field(description="Folder of the rounds; a run in it is gone on with.")
+    out: Path = Field(description="Folder of the rounds; an unfinished run in it is resumed.")
     validation: str = Field(
         min_length=1,
         description="Held-out data, as for arno eval: rounds stop when its figures do not rise.",
