@@ -106,6 +106,7 @@ def verb() -> None:
 @click.option(
     "--days",
     type=FiniteRange(0, _DAYS_MAX, min_open=True),
+    metavar="N",
     help="Days until the key expires.  [default: never]",
 )
 @click.option("--note", default="", help="Purpose of the key; shown by `list`.")

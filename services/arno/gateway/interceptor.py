@@ -133,7 +133,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 aclosing(behaviour(await receive(Messages(context)), context)) as responses,
             ):
                 async for response in responses:
-                    await context.write(response)
+                    await _write(context, response)
 
         return call
 
@@ -219,6 +219,15 @@ async def _abort(context: _Context, status: grpc.Status, raised: Exception) -> N
         # next turn.
         asyncio.get_running_loop().call_soon(_forget_frames, (aborted, raised))
         raise
+
+
+async def _write(context: _Context, response: Any) -> None:
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError as error:
+        # The connection is gone, and gRPC had not yet come to cancelling the call: its caller has
+        # left, which is no fault of ours.
+        raise asyncio.CancelledError from error
 
 
 def _forget_frames(errors: tuple[BaseException, ...]) -> None:
