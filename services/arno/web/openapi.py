@@ -128,7 +128,6 @@ def _paths() -> dict[str, Any]:
     infer_request = _image_request(reference(vision_pb2.InferRequest.DESCRIPTOR))
     answer = _answer("The outcome of every task.", reference(vision_pb2.InferResponse.DESCRIPTOR))
     answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    chat = {"required": True, "content": {"application/json": {"schema": _CHAT}}}
     return {
         "/v1/infer": {
             "post": _operation(
@@ -173,6 +172,13 @@ def _paths() -> dict[str, Any]:
             )
         },
         **_cameras(),
+        **_openai(),
+    }
+
+
+def _openai() -> dict[str, Any]:
+    chat = {"required": True, "content": {"application/json": {"schema": _CHAT}}}
+    return {
         "/v1/chat/completions": {
             "post": _operation(
                 "OpenAI-compatible: an image as a data URL, and a text with a task tag.",
