@@ -47,7 +47,7 @@ function addAnswer(result, runId) {
   answer.card = answerCard(result, regions, { hover, toggle: (shown) => { answer.shown = shown; redraw(); } });
   entry.answers.push(answer);
   redraw();
-  const found = regions.length ? `${regions.length} regions: ${regions.slice(0, 5).map(({ label }) => label).join(", ")}` : result.answer?.text?.text;
+  const found = regions.length ? `${regions.length} region${regions.length === 1 ? "" : "s"}: ${regions.slice(0, 5).map(({ label }) => label).join(", ")}` : result.answer?.text?.text;
   say(`${titleOf(result.task)}: ${result.error ? `failed, ${result.error.message}` : found || "nothing found"}`);
   return answer.card;
 }
