@@ -201,8 +201,8 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     verb = words[0] if words else ""
-    if verb not in _VERB_GROUPS["Servers"]:
-        # What gRPC logs of a failed call says less than the error that is printed, in more lines.
+    if verb not in {"up", "demo", *_VERB_GROUPS["Servers"]}:
+        # In a client gRPC's own log lines repeat the error that is printed; servers keep them.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code = root.main(words, standalone_mode=False, prog_name="arno")
