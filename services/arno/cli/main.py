@@ -233,7 +233,7 @@ def show_error(error: ArnoError, *, about: str = "") -> None:
     if about:
         # An unreadable file is what was sent: one name is enough.
         unread = isinstance(error, InvalidFieldError) and error.metadata.get("sent") == about
-        sentence = f"{about}: {error.problem if unread else error.message}"
+        sentence = f"{about}: {error.metadata['problem'] if unread else error.message}"
     click.secho(f"error: {printable(sentence)}", fg="red", err=True)
 
 

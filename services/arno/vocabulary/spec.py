@@ -111,13 +111,15 @@ def spec_of(task: TaskLike) -> TaskSpec:
     Raises:
         InvalidFieldError: No task has the name, or it is none of these forms.
     """
-    if isinstance(task, TaskSpec):
-        return task
-    if not isinstance(task, str):
-        problem = "each task is an argument of its own"
-        limit, sent = "a name, a Task, a TaskRequest", type(task).__name__
-        raise InvalidFieldError(field="tasks", problem=problem, limit=limit, sent=sent)
-    return TaskSpec(task)
+    given: object = task  # callers without a type checker give lists, too
+    match given:
+        case TaskSpec():
+            return given
+        case str():
+            return TaskSpec(given)
+    problem = "each task is an argument of its own"
+    limit, sent = "a name, a Task, a TaskRequest", type(task).__name__
+    raise InvalidFieldError(field="tasks", problem=problem, limit=limit, sent=sent)
 
 
 def scoring_spec(task: TaskLike, candidates: Sequence[CandidateLike]) -> TaskSpec:
