@@ -66,7 +66,8 @@ def test_wrong_use_is_a_sentence_and_exit_code_two(arno, tmp_path, words, senten
 def test_image_that_cannot_be_read_is_a_failure(arno, tmp_path):
     code, said = arno("infer", tmp_path / "absent.png", "--address", "127.0.0.1:9")
     assert code == 1
-    assert "absent.png: image: cannot read the file" in said
+    assert said.count("absent.png") == 1
+    assert "absent.png: cannot read the file" in said
 
 
 def test_name_that_is_no_utf8_is_printed_as_json(tmp_path, monkeypatch):
@@ -151,11 +152,3 @@ def test_verb_of_the_bus_names_the_extra_of_the_bus(arno, monkeypatch, verb):
 
 def test_unknown_error_of_the_server_is_a_failure():
     assert cli.exit_code(ArnoError("x")) == 1
-
-
-def test_file_that_cannot_be_read_is_named_once(arno):
-    code, said = arno("infer", "absent.jpg", "--address", "127.0.0.1:9")
-    assert (code, said) == (
-        1,
-        "error: absent.jpg: cannot read the file: No such file or directory\n",
-    )
