@@ -25,6 +25,7 @@ from benchmarks.outage import measure_outage
 from benchmarks.overhead import Overhead, measure_overhead
 from benchmarks.plots import draw_plots
 from benchmarks.precision import Precision, measure_precision
+from benchmarks.readme import write_readme
 from benchmarks.report import load_results, page
 from benchmarks.schedule import WORKLOADS
 from benchmarks.soak import Soak, soak
@@ -214,6 +215,7 @@ def _report(arguments: argparse.Namespace) -> None:
     results = load_results(arguments.results)
     plots = draw_plots(results, arguments.page.parent / "benchmarks")
     arguments.page.write_text(page(results, {t: f"benchmarks/{p}" for t, p in plots.items()}))
+    write_readme({result["name"]: result for result in results})
 
 
 def _serving(

@@ -82,7 +82,7 @@ def make_pool(decoder):
 def ready(name, first, options=GREEDY):
     """A sequence whose answer counts from `first` to the last letter."""
     made = sequence(name, options)
-    made.take_image(torch.full((3, 1), float(first)), 0.0)
+    made.take_image(torch.full((3, 1), float(first)), None)
     return made
 
 
