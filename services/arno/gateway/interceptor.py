@@ -117,6 +117,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     ) -> Callable[..., Any]:
         async def call(requests: Any, context: _Context) -> Any:
             async with self._around(method, context, caller):
+                await self._gatekeeper.turn(caller)
                 return await behaviour(await _received(receive, context), context)
             raise AssertionError("a call that fails has been aborted")
 
@@ -128,12 +129,13 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         async def call(requests: Any, context: _Context) -> None:
             # Not a generator itself: one that is dropped half-way would leave its span and its
             # numbers open until the garbage collector comes.
-            async with (
-                self._around(method, context, caller),
-                aclosing(behaviour(await receive(Messages(context)), context)) as responses,
-            ):
-                async for response in responses:
-                    await _write(context, response)
+            async with self._around(method, context, caller):
+                await self._gatekeeper.turn(caller)
+                async with aclosing(
+                    behaviour(await receive(Messages(context)), context)
+                ) as responses:
+                    async for response in responses:
+                        await _write(context, response)
 
         return call
 

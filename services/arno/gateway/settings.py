@@ -253,6 +253,13 @@ class AccessSettings(Settings):
         "`bytes_in_flight_max` and `receives_max` that one tenant may take where its limits do not "
         "say; with API keys only.",
     )
+    tenant_loop_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of the event loop's time that the calls of one tenant may take while "
+        "other tenants call; above it they wait, unread; with API keys only.",
+    )
     tenant_stored_bytes_max: int = Field(
         4 * 1024 * _MIB,
         ge=1,

@@ -174,6 +174,7 @@ class FrameRunner:
             )
         caller = this_caller()
         self._gatekeeper.admit(caller)
+        await self._gatekeeper.turn(caller)
         started_s = time.monotonic()
         budget = self._budget()
         lane, content = self._settings.lane, frame.image.content

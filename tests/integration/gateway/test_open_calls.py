@@ -69,6 +69,28 @@ async def test_idle_streams_of_one_tenant_leave_places_for_another(
         hold.set()
 
 
+async def test_calls_of_one_tenant_that_fill_the_event_loop_leave_time_for_another(
+    keys, gateway_settings, running_gateway
+):
+    hostile, other = keys.key("hostile"), keys.key("other")
+    # No call fits into so small a part.
+    settings = gateway_settings(keys_file=keys.path, tenant_loop_share=1e-4, receive_timeout_s=0.5)
+    async with running_gateway(settings) as gateway:
+        ask = job_pb2.GetJobRequest(job_id="absent")
+
+        async def flood_is_refused() -> bool:
+            calls = [gateway.jobs.GetJob(ask, metadata=hostile) for _ in range(20)]
+            calls.append(gateway.jobs.GetJob(ask, metadata=other))
+            *faults, others = await asyncio.gather(*map(ended, calls))
+            assert others.reason == "JOB_NOT_FOUND"
+            refused = [fault for fault in faults if fault.reason == "OVERLOADED"]
+            assert all(each.metadata["budget"] == "time of the event loop" for each in refused)
+            return bool(refused)
+
+        # What a call costs is known after a few of them.
+        await eventually_async(flood_is_refused)
+
+
 async def test_stalled_messages_of_one_tenant_leave_places_for_another(
     keys, gateway_settings, running_gateway
 ):

@@ -12,6 +12,7 @@ from arno.gateway.access.certificates import ServerCertificates, certificate_fil
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import TenantLimits
 from arno.gateway.access.key_ring import KeyRing
+from arno.gateway.access.loop_share import LoopShare
 from arno.gateway.access.quotas import TenantQuotas
 from arno.gateway.settings import AccessSettings, GatewayLimits
 
@@ -55,7 +56,16 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
         defaults=_defaults(settings, limits) if keys else _no_limits(""),
     )
     return Access(
-        gatekeeper=Gatekeeper(keys, quotas, reflection_open=settings.reflection == "open"),
+        gatekeeper=Gatekeeper(
+            keys,
+            quotas,
+            loop_share=LoopShare(
+                settings.tenant_loop_share,
+                wait_s_max=limits.receive_timeout_s,
+                retry_delay_s=limits.overload_retry_s,
+            ),
+            reflection_open=settings.reflection == "open",
+        ),
         quotas=quotas,
         credentials=ServerCertificates(files).credentials() if files else None,
         keys_ok=(lambda: keys.ok) if keys else None,

@@ -13,6 +13,7 @@ from typing import Final
 
 from arno.errors import UnauthenticatedError
 from arno.gateway.access.key_ring import KeyRing
+from arno.gateway.access.loop_share import LoopShare
 from arno.gateway.access.quotas import OpenQuota, TenantQuotas
 from arno.gateway.calls import ANONYMOUS, Caller
 
@@ -42,10 +43,16 @@ class Gatekeeper:
     """Admits calls. Lives in one asyncio loop."""
 
     def __init__(
-        self, keys: KeyRing | None, quotas: TenantQuotas, *, reflection_open: bool = True
+        self,
+        keys: KeyRing | None,
+        quotas: TenantQuotas,
+        *,
+        loop_share: LoopShare | None = None,
+        reflection_open: bool = True,
     ) -> None:
-        """Take the keys, or None where no key is needed."""
+        """Take the keys, or None where no key is needed; without a share no call waits."""
         self._keys = keys
+        self._loop_share = loop_share
         self._quotas = quotas
         self._reflection_open = reflection_open
         self._open: set[_OpenCall] = set()
@@ -74,6 +81,15 @@ class Gatekeeper:
         if self._keys is not None and caller.key_id:
             self._keys.recheck(caller)
             self._quotas.spend_request(caller.tenant)
+
+    async def turn(self, caller: Caller) -> None:
+        """Wait until the event loop has time for a call, or a frame, of the caller's tenant.
+
+        Raises:
+            OverloadedError: The tenant takes too much of it for too long. Retryable.
+        """
+        if self._loop_share is not None and caller.key_id:
+            await self._loop_share.turn(caller.tenant)
 
     def hold_open(self, caller: Caller, quota: OpenQuota) -> AbstractContextManager[None]:
         """Count a call, or a stream, of the caller's tenant as open for as long as the block runs.
