@@ -157,6 +157,7 @@ async def _measured(
     )
     return {
         "attack": name,
+        "slots": SLOT_COUNT,
         "alone": before,
         "attacked": after,
         "p95_ratio": after["latency_s"]["p95"] / before["latency_s"]["p95"],

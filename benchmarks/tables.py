@@ -241,14 +241,23 @@ def overhead(result: Result) -> str:
     )
 
 
+_OLD_SLOTS: Final = 8
+"""Of the engine, in results that do not say: before it had those of the real one by default."""
+
 _PARTS: Final = ("gateway", "worker", "redis", "kafka")
 """Of an installation, as a table of processor time names them."""
 
 
 def hostile(result: Result) -> str:
     """Return the section of what a hostile tenant does to another."""
-    head = ["attack", "p50 ms, alone", "attacked", "p95 ms, alone", "attacked", "ratio of p95"]
-    head += ["queued, engine, alone", "attacked", "failed of", "the attacker was told"]
+    head = ["attack", "slots", "p50 ms, alone", "attacked", "p95 ms, alone", "attacked"]
+    head += [
+        "ratio of p95",
+        "queued, engine, alone",
+        "attacked",
+        "failed of",
+        "the attacker was told",
+    ]
     head += ["cores of " + ", ".join(_PARTS) + ", alone", "attacked", "load"]
     rows = []
     for run in result["runs"]:
@@ -258,6 +267,7 @@ def hostile(result: Result) -> str:
         rows.append(
             [
                 run["attack"],
+                str(run.get("slots", _OLD_SLOTS)),
                 *(
                     milliseconds(each[part])
                     for part in ("p50", "p95")
@@ -275,9 +285,10 @@ def hostile(result: Result) -> str:
     return "\n\n".join(
         [
             "One tenant asks at a quarter of the engine's capacity, alone and while another "
-            "attacks by turns, with the default limits, real Kafka and Redis, and an engine at a "
-            f"model's pace. Aim: a ratio below {aim:g}, and no call that fails. Queued: from "
-            "acceptance to a thread of the worker, p95; engine: from there to the end, p95; in ms. "
+            "attacks by turns, with the default limits, real Kafka and Redis, and an engine with "
+            f"so many slots at a model's pace. Aim: a ratio below {aim:g}, and no call that fails. "
+            "Queued: from acceptance to a thread of the worker, p95; engine: from there to the "
+            "end, p95; in ms. "
             "Cores: what each part kept busy. Load: the machine's load average, the highest of the "
             "rounds; above the number of cores the figures say little. " + where(result["machine"]),
             table(head, rows),

@@ -17,6 +17,7 @@ _MACHINE = {
 
 def test_table_has_a_row_an_attack_with_the_ratio_and_what_the_attacker_was_told() -> None:
     run = {
+        "slots": 16,
         "alone": {
             "latency_s": {"p50": 0.08, "p95": 0.1},
             "stages_p95_s": {"queue": 0.011, "engine": 0.061},
@@ -37,7 +38,7 @@ def test_table_has_a_row_an_attack_with_the_ratio_and_what_the_attacker_was_told
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(ATTACKS)
     assert lines[2] == (
-        "| floods | 80.0 | 90.0 | 100 | 120 | 1.20 | 11.0, 61.0 | 12.0, 62.0 "
+        "| floods | 16 | 80.0 | 90.0 | 100 | 120 | 1.20 | 11.0, 61.0 | 12.0, 62.0 "
         "| 1 of 9 | OK 2, RESOURCE_EXHAUSTED 7 | -, -, -, - | 0.50, 0.25, 0.12, 1.00 | 2.50 |"
     )
     assert "below 1.5" in text
