@@ -19,6 +19,32 @@ _HELD_OUT: Final = _ROOT / "services" / "arno" / "engine" / "tiny" / "held_out.j
 _BEGIN: Final = "<!-- {name}: written by `python -m benchmarks report` -->"
 _END: Final = "<!-- end of {name} -->"
 
+_SCENES: Final = {
+    "tiny": "like those of training",
+    "tiny-full": "also crowds, small things, small print",
+}
+"""Kept reports of `arno eval`, and what is on their pictures."""
+
+_TASKS: Final = (
+    ("`OD`", "mAP@0.5, mAP@[.5:.95]", "OD", ("map_50", "map_50_95")),
+    ("`CAPTION`", "F1 of the objects named", "CAPTION", ("object_f1",)),
+    (
+        "`CAPTION_TO_PHRASE_GROUNDING`",
+        "accuracy@0.5",
+        "CAPTION_TO_PHRASE_GROUNDING",
+        ("accuracy_50",),
+    ),
+    (
+        "`REFERRING_EXPRESSION_SEGMENTATION`",
+        "mean IoU",
+        "REFERRING_EXPRESSION_SEGMENTATION",
+        ("mean_iou",),
+    ),
+    ("`OCR`", "character error", "OCR", ("character_error",)),
+    ("`OCR_WITH_REGION`", "F1", "OCR_WITH_REGION", ("f1",)),
+    ("`PROMPT` (how many, which colour, where)", "VQA accuracy", "PROMPT", ("vqa_accuracy",)),
+)
+
 _FIGURES: Final = (
     ("`OD`, precision and recall at IoU 0.5", ("OD precision_50", "OD recall_50")),
     (
@@ -43,7 +69,7 @@ def with_figures(text: str, results: Mapping[str, Result]) -> str:
     Raises:
         ValueError: A part is not marked.
     """
-    for name, block in (("quality", quality()), ("speed", speed(results))):
+    for name, block in (("tasks", tasks()), ("quality", quality()), ("speed", speed(results))):
         begin, end = _BEGIN.format(name=name), _END.format(name=name)
         before, found, rest = text.partition(begin)
         _, ended, after = rest.partition(end)
@@ -51,6 +77,21 @@ def with_figures(text: str, results: Mapping[str, Result]) -> str:
             raise ValueError(f"the page has no part between {begin} and {end}")
         text = f"{before}{begin}\n\n{block}\n\n{end}{after}"
     return text
+
+
+def tasks() -> str:
+    """Return what `arno eval` found of arno-tiny, task by task."""
+    found = [json.loads((RESULTS / "eval" / f"{name}.json").read_text()) for name in _SCENES]
+    rows = [
+        [
+            words,
+            figures,
+            *(", ".join(f"{each['figures'][task][key]:.3f}" for key in keys) for each in found),
+        ]
+        for words, figures, task, keys in _TASKS
+    ]
+    data = ["", "", *(f"`{each['data']['name']}`" for each in found)]
+    return table(["task", "figure", *_SCENES.values()], [data, *rows])
 
 
 def quality() -> str:
