@@ -66,7 +66,9 @@ def listen(
             else server.add_secure_port(address, credentials)
         )
     except RuntimeError as error:
-        raise ConfigurationError(f"listen: cannot listen on {address}: {error}") from error
+        # gRPC does not say why; its own log line, which stands before this one, does.
+        sentence = f"--listen {address}: cannot listen there; another process may do so already"
+        raise ConfigurationError(sentence) from error
     return port
 
 
