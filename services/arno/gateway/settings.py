@@ -254,11 +254,11 @@ class AccessSettings(Settings):
         "say; with API keys only.",
     )
     tenant_loop_share: float = Field(
-        0.5,
+        1.0,
         gt=0,
         le=1,
         description="Part of the event loop's time that the calls of one tenant may take while "
-        "other tenants call; above it they wait, unread; with API keys only.",
+        "other tenants call; above it they wait, unread; with API keys only. 1: no bound.",
     )
     tenant_stored_bytes_max: int = Field(
         4 * 1024 * _MIB,

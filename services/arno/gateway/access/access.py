@@ -59,16 +59,22 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
         gatekeeper=Gatekeeper(
             keys,
             quotas,
-            loop_share=LoopShare(
-                settings.tenant_loop_share,
-                wait_s_max=limits.receive_timeout_s,
-                retry_delay_s=limits.overload_retry_s,
-            ),
+            loop_share=_loop_share(settings, limits),
             reflection_open=settings.reflection == "open",
         ),
         quotas=quotas,
         credentials=ServerCertificates(files).credentials() if files else None,
         keys_ok=(lambda: keys.ok) if keys else None,
+    )
+
+
+def _loop_share(settings: AccessSettings, limits: GatewayLimits) -> LoopShare | None:
+    if settings.tenant_loop_share >= 1:
+        return None
+    return LoopShare(
+        settings.tenant_loop_share,
+        wait_s_max=limits.receive_timeout_s,
+        retry_delay_s=limits.overload_retry_s,
     )
 
 

@@ -52,8 +52,10 @@ class _Account:
 class LoopShare:
     """The part of an event loop's time that each tenant takes. Lives in that loop.
 
-    Each call is charged what calls cost on average: the processor time of the loop's thread over
-    their number. A tenant within its share never waits, and one that is alone has the whole loop.
+    Each call that begins is charged what calls cost on average: the processor time of the loop's
+    thread over the number of those that came. Those that wait cost time as well, which must not
+    make the calls of others dearer. A tenant within its share never waits, and one that is alone
+    has the whole loop.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class LoopShare:
         self._call_s = 0.0
         self._measured_s = clock.monotonic_s()
         self._busy_before_s: float | None = None
-        self._begun_count = 0
+        self._arrived_count = 0
 
     async def turn(self, tenant: str) -> None:
         """Return when the tenant may begin a call, or a frame: at once within its share.
@@ -93,6 +95,7 @@ class LoopShare:
         """
         now_s = self._clock.monotonic_s()
         self._measure(now_s)
+        self._arrived_count += 1
         # Tenants come from the keys file, so there are never more accounts than it ever named.
         account = self._accounts.setdefault(tenant, _Account(paid_s=now_s))
         account.called_s = now_s
@@ -121,7 +124,6 @@ class LoopShare:
     def _begin(self, account: _Account) -> None:
         # Nothing is saved up against a tenant that has the loop for itself.
         account.owed_s = min(account.owed_s + self._call_s, self._share * 2 * _BURST_S)
-        self._begun_count += 1
 
     def _release_later(self, account: _Account) -> None:
         left_s = account.owed_s / self._share - _BURST_S
@@ -148,10 +150,10 @@ class LoopShare:
             return
         busy_s = self._thread_s()
         # After a silence the time is that of checks and probes, and of few calls.
-        if self._busy_before_s is not None and self._begun_count and passed_s < 3 * _MEASURE_S:
-            call_s = (busy_s - self._busy_before_s) / self._begun_count
+        if self._busy_before_s is not None and self._arrived_count and passed_s < 3 * _MEASURE_S:
+            call_s = (busy_s - self._busy_before_s) / self._arrived_count
             self._call_s += _WEIGHT * (call_s - self._call_s)
-        self._busy_before_s, self._measured_s, self._begun_count = busy_s, now_s, 0
+        self._busy_before_s, self._measured_s, self._arrived_count = busy_s, now_s, 0
 
     def _refusal(self, tenant: str) -> OverloadedError:
         return OverloadedError(

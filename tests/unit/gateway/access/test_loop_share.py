@@ -108,3 +108,13 @@ async def test_callers_that_have_left_cost_no_turn(loop: Loop) -> None:
         return len(loop.begun) > before
 
     await eventually_async(begun)
+
+
+async def test_calls_that_wait_do_not_make_those_of_others_dearer(loop: Loop) -> None:
+    await loop.learn()
+    for number in range(1, 20):
+        await loop.calls("flood", 20)
+        loop.busy_s += 20 * 0.004
+        await loop.calls("people", 3)
+        assert loop.begun.count("people") == 3 * number
+        loop.clock.advance(0.1)
