@@ -215,6 +215,7 @@ class AsyncClient(ClientBase):
                 result carries the error.
             Exception: The exception that `frames` raised, after the results of the frames before.
         """
+        requests.check_frames(frames)
         source = FrameSource(requests.config_message(tasks, options), frames)
         call = self._vision.InferStream(source.messages_async(), timeout=timeout_s)
         try:

@@ -81,9 +81,22 @@ def check_images(images: object) -> None:
     Raises:
         InvalidFieldError: It is a path, bytes or a Pillow image.
     """
+    _check_several("images", images, "`infer` takes one")
+
+
+def check_frames(frames: object) -> None:
+    """Refuse the path of a video in place of its frames.
+
+    Raises:
+        InvalidFieldError: It is a path, bytes or a Pillow image.
+    """
+    _check_several("frames", frames, "`arno stream` reads videos")
+
+
+def _check_several(field: str, images: object, instead: str) -> None:
     if isinstance(images, str | bytes | PathLike | Image):
-        problem = "must be several images, such as a list of paths; `infer` takes one"
-        raise InvalidFieldError(field="images", problem=problem, sent=type(images).__name__)
+        problem = f"must be several images, such as a list of paths; {instead}"
+        raise InvalidFieldError(field=field, problem=problem, sent=type(images).__name__)
 
 
 def infer_message(

@@ -156,3 +156,11 @@ async def test_tasks_are_refused_before_any_image_is_read():
 def test_one_image_in_place_of_many_is_refused(one):
     with Client("127.0.0.1:9") as client, pytest.raises(InvalidFieldError, match="several images"):
         client.infer_many(one, "OD")
+
+
+def test_path_of_a_video_in_place_of_frames_is_refused():
+    with (
+        Client("127.0.0.1:9") as client,
+        pytest.raises(InvalidFieldError, match=r"frames: .*`arno stream` reads videos; sent: str"),
+    ):
+        next(client.infer_stream("street.mp4", "OD"))
