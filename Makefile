@@ -1,7 +1,7 @@
 # Every target installs what it needs, into .venv and .tools. Start with `make demo`, then `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help demo site test test-unit check format protos reference sync rules scaling dashboards chart tiny tiny-smoke bench \
-  chaos bridge-test fuzz ray-check k8s-check audit images kafka install tools clean observe-test upgrade-test image-test
+  chaos bridge-test fuzz ray-check k8s-check audit images kafka install tools clean observe-test upgrade-test image-test k8s-test
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 # Compile libraries once, also where the image of a container says otherwise: see tests/conftest.py.
@@ -116,6 +116,10 @@ observe-test: install tools ## Break real installations under a real Prometheus:
 
 upgrade-test: install tools ## Run the last release beside this tree on one bus and one store; writes docs/upgrades-tested.md (two minutes; from=COMMIT for another one).
 	PYTHONPATH=tests $(bin)/python -m upgrade --page docs/upgrades-tested.md $(if $(from),--from $(from))
+
+k8s-test: install tools ## Scale real workers by KEDA in a real control plane; writes docs/autoscaling-observed.md (eight minutes; builds all of it first: half an hour).
+	scripts/kube_lab/install
+	PYTHONPATH=tests:scripts $(bin)/python -m cluster --docs docs
 
 image-test: install ## Build the images of gateway, web and ingest with buildah on a stand-in base and run them as a cluster would (needs root, buildah, podman, runc, debootstrap).
 	scripts/image_lab

@@ -63,20 +63,21 @@ def generated() -> dict[Path, str]:
     """Return the text of each generated file."""
     source = yaml.safe_load(SOURCE.read_text())
     return {
-        COMPONENTS / f"pace-{model}" / "kustomization.yaml": _component(
+        COMPONENTS / f"pace-{model}" / "kustomization.yaml": component(
             model, thresholds(given["jobs_per_s"], source["acceptable_wait_s"])
         )
         for model, given in source["models"].items()
     }
 
 
-def _component(model: str, found: Thresholds) -> str:
+def component(model: str, found: Thresholds) -> str:
+    """Return the text of the component of a model."""
     window = {"name": "ARNO_WINDOW", "value": str(found.window)}
     lag = [
         _replace(f"/spec/triggers/{number}/metadata/lagThreshold", str(found.lag[lane]))
         for number, lane in enumerate(LANES)
     ]
-    component = {
+    content = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
         "patches": [
@@ -101,7 +102,7 @@ def _component(model: str, found: Thresholds) -> str:
         ],
     }
     words = f"# The pace of {model}: list it after the component that scales workers.\n"
-    return _HEADER + words + yaml.dump(component, Dumper=_Dumper, sort_keys=False)
+    return _HEADER + words + yaml.dump(content, Dumper=_Dumper, sort_keys=False)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -65,7 +65,7 @@ class ProcessPart:
         self._command = command
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._launch_count = 0
+        self._said_before_bytes = 0
 
     @property
     def running(self) -> bool:
@@ -74,7 +74,8 @@ class ProcessPart:
     @property
     def ready(self) -> bool:
         """Whether it has said, since its last launch, that it takes work."""
-        return self.log.read_text().count(_READY[self.kind]) >= self._launch_count
+        said = self.log.read_bytes()[self._said_before_bytes :]
+        return _READY[self.kind].encode() in said
 
     @property
     def pid(self) -> int:
@@ -83,7 +84,8 @@ class ProcessPart:
         return self._process.pid
 
     def launch(self) -> None:
-        self._launch_count += 1
+        # One that was ended early has never said it.
+        self._said_before_bytes = self.log.stat().st_size if self.log.exists() else 0
         self._process = tied_process.start_tied(
             self._command, log=self.log, environment=self._environment
         )

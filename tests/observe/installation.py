@@ -20,6 +20,7 @@ from support.prometheus_server import PrometheusServer
 from support.redis_server import RedisServer
 
 _TESTS = Path(__file__).parents[1]
+_NOTHING: Mapping[str, object] = {}
 _MACHINES_OWN = {key: value for key, value in os.environ.items() if not key.startswith("ARNO_")}
 
 
@@ -84,12 +85,26 @@ def install(
     gateways: int,
     workers: int,
     redis: RedisServer | None = None,
+    engine: str = "observe.worker_process",
+    shared: Mapping[str, object] = _NOTHING,
+    of_workers: Mapping[str, object] = _NOTHING,
 ) -> Installation:
-    """Write the settings of an installation; nothing of it runs yet."""
+    """Write the settings of an installation; nothing of it runs yet.
+
+    Args:
+        folder: Made here; settings and logs land in it.
+        servers: The broker and the store.
+        gateways: How many there are.
+        workers: How many there are.
+        redis: A store of its own.
+        engine: The module that is run as a worker, with the file of its settings.
+        shared: Settings of all processes that are other than here.
+        of_workers: Settings of workers.
+    """
     folder.mkdir(parents=True)
     redis = redis or servers.redis
     name = f"observe-{uuid.uuid4().hex[:8]}"
-    shared: dict[str, object] = {
+    shared = {
         "bus": "kafka",
         "kafka_bootstrap": servers.broker.bootstrap,
         "redis_url": redis.url,
@@ -99,18 +114,19 @@ def install(
         "partitions": 4,
         "replication": 1,
         "log_format": "json",
+        **shared,
     }
     metrics_ports = [tied_process.free_port() for _ in range(gateways + workers)]
     running = [_gateway(folder, shared, port) for port in metrics_ports[:gateways]]
     files = [
-        _worker_file(folder, shared, number, port)
+        _worker_file(folder, {**shared, **of_workers}, number, port)
         for number, port in enumerate(metrics_ports[gateways:])
     ]
     with_topics(WorkerSettings.model_validate_json(files[0].read_text()))
     targets = {"gateway": metrics_ports[:gateways], "worker": metrics_ports[gateways:]}
     return Installation(
         gateways=dict(running),
-        workers=[_process(Part.WORKER, ["observe.worker_process", file], file) for file in files],
+        workers=[_process(Part.WORKER, [engine, file], file) for file in files],
         redis=redis,
         prometheus=PrometheusServer(folder / "prometheus", targets),
     )
@@ -130,10 +146,8 @@ def _gateway(
     return port, _process(Part.GATEWAY, command, folder / f"gateway-{port}")
 
 
-def _worker_file(
-    folder: Path, shared: Mapping[str, object], number: int, metrics_port: int
-) -> Path:
-    settings = WorkerSettings(**shared, model="null", metrics_port=metrics_port, drain_s=5.0)
+def _worker_file(folder: Path, given: Mapping[str, object], number: int, metrics_port: int) -> Path:
+    settings = WorkerSettings(**given, model="null", metrics_port=metrics_port, drain_s=5.0)
     file = folder / f"worker-{number}.json"
     file.write_text(settings.model_dump_json())
     return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,14 +49,18 @@ class Authority:
         self.ca = folder / f"{name.replace(' ', '-')}.pem"
         self.ca.write_bytes(_pem(signed.sign(self._key, hashes.SHA256())))
 
-    def pair(self, name: str) -> Pair:
+    def pair(self, name: str, *, hosts: Sequence[str] = ()) -> Pair:
         """Make a certificate for 127.0.0.1 and localhost, good for servers and clients.
 
         A second one of the same name takes the place of the first.
+
+        Args:
+            name: Its subject, and that of its files.
+            hosts: More names of hosts.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [
-            x509.DNSName("localhost"),
+            *map(x509.DNSName, ("localhost", *hosts)),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         ]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
