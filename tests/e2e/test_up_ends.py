@@ -58,7 +58,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do(tmp_path):
     assert "start one: arno up" in said.out
     assert "ARNO_MODLE is unknown" in said.out
     assert "it has no config.json" in said.out
-    assert "5 to mend" in said.out
+    assert "5 problems found" in said.out
 
 
 def test_demo_writes_pictures_and_results_and_leaves_nothing(tmp_path):
