@@ -3,7 +3,8 @@
 python -m benchmarks.heads --work FOLDER
 
 Every run is one of `arno train --head`, and stays in the folder: a second call goes on where the
-first was stopped. `--page` writes the table of docs/heads.md and its plot from what is kept.
+first was stopped. Runs whose figures are kept already are not done again, but with `--again`.
+`--page` writes the table of docs/heads.md and its plot from what is kept.
 """
 
 from __future__ import annotations
@@ -182,26 +183,44 @@ def _draw(runs: Sequence[dict[str, Any]]) -> None:
 @click.option(
     "--head", "heads", type=click.Choice(list(_BUDGETS)), multiple=True, help="Only this one."
 )
+@click.option("--again", is_flag=True, help="Also do the runs whose figures are kept.")
 @click.option("--page", is_flag=True, help="Write the table and the plot from the kept figures.")
-def main(work: Path | None, heads: tuple[str, ...], page: bool) -> None:
-    """Do all runs, keep their figures, and write the table and the plot."""
-    for head in heads or tuple(_BUDGETS):
-        if work is not None:
-            found: list[dict[str, Any]] = []
-            for seed, start in product(_SEEDS, _STARTS):
-                found.append(_run(head, start, seed, work))
-                _keep(head, found)
+def main(work: Path | None, heads: tuple[str, ...], again: bool, page: bool) -> None:
+    """Do the runs, keep their figures, and write the table and the plot."""
+    for head, seed, start in product(heads or tuple(_BUDGETS), _SEEDS, _STARTS):
+        if work is not None and (again or not _is_kept(head, start, seed)):
+            _keep(_run(head, start, seed, work))
     if page or work is not None:
-        document = json.loads(FIGURES.read_text(encoding="utf-8"))
+        document = _kept()
         _write_table(document)
         _draw(document["runs"])
 
 
-def _keep(head: str, found: list[dict[str, Any]]) -> None:
-    """Put the runs of a head in the place of those that are kept."""
-    kept = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {"runs": []}
-    others = [run for run in kept["runs"] if run["head"] != head]
-    document = {"machine": describe("cpu"), "runs": [*others, *found]}
+def _kept() -> dict[str, Any]:
+    found: dict[str, Any] = {"runs": []}
+    return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else found
+
+
+def _is_kept(head: str, start: str, seed: int) -> bool:
+    """Whether the figures of a run of this budget are there."""
+    last = _BUDGETS[head].steps
+    return any(
+        (run["head"], run["start"], run["seed"], run["curve"][-1]["step"])
+        == (head, start, seed, last)
+        for run in _kept()["runs"]
+    )
+
+
+def _keep(found: dict[str, Any]) -> None:
+    """Put a run in its place among those that are kept."""
+
+    def place(run: dict[str, Any]) -> tuple[int, int, int]:
+        heads = list(_BUDGETS)
+        return heads.index(run["head"]), run["seed"], _STARTS.index(run["start"])
+
+    others = [run for run in _kept()["runs"] if place(run) != place(found)]
+    runs = sorted([*others, found], key=place)
+    document = {"machine": describe("cpu"), "runs": runs}
     FIGURES.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

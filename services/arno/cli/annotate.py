@@ -113,7 +113,7 @@ def verb(
             tasks = TaskFlags(**flags).requests()
             options_of = GatewayOptions(in_flight_max=in_flight)
             answerer_of = stack.enter_context(
-                _answerers(model, gateway, timeout_s, out, options_of)
+                _answerers(model, gateway, timeout_s, out, options_of, writes=region_texts)
             )
             annotators.append(TaskAnnotator(answerer_of(tasks, ""), tasks, name=name))
         annotators += [open_annotator(written) for written in others]
@@ -155,8 +155,14 @@ def _answerers(
     timeout_s: float,
     out: Path,
     options: GatewayOptions,
+    *,
+    writes: bool,
 ) -> Iterator[Callable[[Sequence[TaskRequest], str], Answerer]]:
-    """Yield what makes an answerer of tasks and a purpose: each may be asked while another is."""
+    """Yield what makes an answerer of tasks and a purpose: each may be asked while another is.
+
+    Raises:
+        InvalidFieldError: It is to write texts of regions, and the model is a head.
+    """
     if model is None:
         with gateway.client(timeout_s=timeout_s) as client:
             yield lambda tasks, purpose: GatewayAnswerer(
@@ -171,4 +177,7 @@ def _answerers(
     from arno.engine.florence import load
 
     with load(model) as florence:
+        if writes and florence.categories:
+            problem = "needs a Florence-2, and this model is a head, which writes no texts"
+            raise InvalidFieldError(field="--region-texts", problem=problem, sent=model)
         yield lambda tasks, purpose: LocalAnswerer(florence, tasks)

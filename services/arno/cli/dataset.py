@@ -106,6 +106,7 @@ def import_data(data: str, out: Path, form: str, shard_records: int, annotator: 
             source,
             out,
             annotator=annotator,
+            name=data,
             form=ShardFormat(form),
             shard_records=shard_records,
             on_progress=on_progress,

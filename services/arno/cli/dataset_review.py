@@ -58,7 +58,7 @@ def doubts(labels: Path, against: Path, out: Path, sure: float, images_max: int)
     source = Dataset(labels)
     found = find_doubts(source, Dataset(against), sure=sure)
     count = write_doubts(source, found, out, images_max=images_max)
-    by_kind = Counter(f"{one.kind}" for one in found)
+    by_kind = Counter(f"ranked: {one.kind}" for one in found)
     print_counts({"images of the work list": count, **by_kind}, f"{out}")
     echo(f"written: {out / DOUBTS_FILE}", err=True)
 

@@ -99,7 +99,8 @@ def annotate(
         on_progress: Called with the number of images that are done, and of all where it is known.
 
     Returns:
-        How many images, texts, regions, triplets and failures this run and those before it made.
+        How many images have a record, and how many failures there were, in this run and those
+        before it.
 
     Raises:
         ConfigurationError: The folder holds another data set, or two annotators have one name.

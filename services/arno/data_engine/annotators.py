@@ -155,12 +155,13 @@ class TaskAnnotator:
 def _in_words(spec: TaskSpec) -> str:
     """Return a task with all that is asked otherwise than by its name alone."""
     plain = TaskSpec(spec.task)
+    given = {one.name: getattr(spec, one.name) for one in fields(spec) if one.name != "id"}
     facts = [
-        f"{one.name} {getattr(spec, one.name)}"
-        for one in fields(spec)
-        if getattr(spec, one.name) != getattr(plain, one.name)
+        f"{name} {', '.join(value) if name == 'classes' else value}"
+        for name, value in given.items()
+        if value != getattr(plain, name)
     ]
-    return f"{spec.task} ({', '.join(facts)})" if facts else str(spec.task)
+    return f"{spec.task} ({'; '.join(facts)})" if facts else str(spec.task)
 
 
 class FunctionAnnotator:

@@ -27,6 +27,8 @@ PLOT_FILE: Final = "statistics.png"
 _LABELS_SHOWN: Final = 20
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DIGEST_SHOWN: Final = 16
+_ABSOLUTE: Final = re.compile(r"(?<![^ =:,;])/(?:[^,;:=]*/)?([^/,;:=]+)")
+"""An absolute path, also as a part of ``coco:/photos/boxes.json,images=/photos``."""
 _NO_CODE: Final = re.compile(r"[<*`|]")
 """What Markdown would take for more than a character."""
 _REGIONS_SHOWN: Final = 40
@@ -110,7 +112,7 @@ def _card(dataset: Dataset, found: Statistics) -> str:
     )
     figures = _table(("", "this data set", "FLD-5B"), list(figure_rows(found)))
     return (
-        f"# {_plain(dataset.folder.resolve().name)}\n\n"
+        f"# {_plain(dataset.name)}\n\n"
         f"{found.image_count:,} images annotated in the form of Arno's data sets, version "
         f"{dataset.manifest.version}; digest `{dataset.digest[:_DIGEST_SHOWN]}`.\n\n"
         f"## How it was made\n\n{steps or 'Not noted.'}\n\n"
@@ -142,11 +144,8 @@ def _step(number: int, step: Mapping[str, Any]) -> str:
 
 
 def _source(name: str) -> str:
-    """Return the name of a source without the folders that it is in."""
-    kind, inside, path = name.rpartition(" in /")
-    if inside:
-        return f"{kind} in {Path(path).name}"
-    return Path(name).name if name.startswith("/") else _words(name)
+    """Return the name of a source without the folders that its files are in."""
+    return _ABSOLUTE.sub(r"\1", _words(name))
 
 
 def _words(value: Any) -> str:

@@ -119,12 +119,17 @@ def filter_dataset(
     if settings.text_rules:
         find_spacy_model(settings.spacy_model)  # it is asked for before a folder is begun
     report = FilterReport()
-    step = {"step": "filter", **settings.model_dump(mode="json", exclude={"processes"})}
+    step = {
+        "step": "filter",
+        "source": source.name,
+        "digest": source.digest,
+        **settings.model_dump(mode="json", exclude={"processes"}),
+    }
     manifest = source.manifest.model_copy(
         update={
             "complete": False,
             "images": source.images_from(out),
-            "steps": (*source.manifest.steps, {**step, "source": source.digest}),
+            "steps": (*source.manifest.steps, step),
         }
     )
     with DatasetWriter(out, manifest) as writer:

@@ -48,6 +48,7 @@ class LabelledImages:
         self._source = source
         self._places: dict[str, array[int]] = {}
         self.left_out: Counter[str] = Counter()
+        self.first_broken = ""
         folders: set[Path] = set()
         self.rendered = False
         for index in range(len(source)):
@@ -55,6 +56,7 @@ class LabelledImages:
                 sample = source[index]
             except InvalidFieldError as error:
                 self.left_out[f"broken sample: {error.problem}"] += 1
+                self.first_broken = self.first_broken or error.message
                 continue
             self._places.setdefault(sample.image_id, array("q")).append(index)
             if isinstance(sample.open_image, ImageFile):
@@ -75,11 +77,12 @@ class LabelledImages:
         return Path(os.path.commonpath(self._folders)) if self._folders else None
 
 
-def import_labels(
+def import_labels(  # noqa: PLR0913 - what the manifest and the shards say
     source: SampleSource,
     out: Path,
     *,
     annotator: str,
+    name: str = "",
     form: ShardFormat = ShardFormat.PARQUET,
     shard_records: int = 1000,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -90,6 +93,7 @@ def import_labels(
         source: The samples. Those of tasks whose answers are no annotations are counted.
         out: Folder of the data set. Images that are in no file are written below it.
         annotator: The name that the provenance of each annotation says.
+        name: Of the source, for the manifest; empty: its digest.
         form: Of the shards.
         shard_records: Records of a shard.
         on_progress: Called with the number of images that are done, and of all.
@@ -104,10 +108,12 @@ def import_labels(
     """
     images = LabelledImages(source)
     if not len(images):
-        reasons = "; ".join(images.left_out)
-        raise InvalidFieldError(field="source", problem=f"no sample can be used: {reasons}")
+        problem = f"no sample can be used; the first: {images.first_broken or 'there is none'}"
+        raise InvalidFieldError(field="source", problem=problem)
     root = out if images.rendered else images.folder() or out
-    step = {"step": "import", "annotator": annotator, "source": source.digest}
+    step = {"step": "import", "annotator": annotator, "source": name or source.digest}
+    if name:
+        step["digest"] = source.digest
     manifest = Manifest(
         format=form,
         shard_records=shard_records,

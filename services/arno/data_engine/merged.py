@@ -50,7 +50,12 @@ def merge_datasets(
     """
     first = sources[0]
     voters = voters_of(itertools.chain.from_iterable(sources))
-    step = {"step": "merge", **asdict(settings), "sources": [one.digest for one in sources]}
+    step = {
+        "step": "merge",
+        "source": " and ".join(one.name for one in sources),
+        "digests": [one.digest for one in sources],
+        **asdict(settings),
+    }
     manifest = first.manifest.model_copy(
         update={
             "complete": False,

@@ -80,6 +80,11 @@ class Dataset:
         self._ends = list(itertools.accumulate(map(len, self._shards)))
 
     @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.resolve().name
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all shards: data sets with equal digests hold equal records in order."""
         digest = hashlib.sha256()

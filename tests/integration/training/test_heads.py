@@ -10,6 +10,7 @@ import pytest
 import torch
 from arno import TaskRequest, load
 from arno.cli.main import root
+from arno.dataset import Dataset
 from arno.engine.checkpoints import load_checkpoint
 from arno.engine.settings import EngineSettings
 from arno.errors import ConfigurationError, InvalidFieldError, ModelError
@@ -95,6 +96,21 @@ def test_head_is_asked_as_any_model_in_process(trained, tmp_path):
         assert isinstance(wrong.tasks[0].error, InvalidFieldError)
         assert f"{kind_of(trained)} head, which does not answer it" in str(wrong.tasks[0].error)
         assert wrong.tasks[1].ok
+
+
+def test_head_annotates_images_and_writes_no_texts_of_regions(trained, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (60, 40), "grey").save(tmp_path / "photos" / "grey.png")
+    words = ["annotate", str(tmp_path / "photos"), "--model", str(trained / "model")]
+    words += ["--out", str(tmp_path / "seen"), "--task"]
+    named = ["OPEN_VOCABULARY_DETECTION", "--classes", "cup,cat"]
+    words += ["OD"] if kind_of(trained) == "detection" else named
+    done = CliRunner().invoke(root, words, standalone_mode=False)
+    assert done.exception is None, done.stderr
+    (record,) = Dataset(tmp_path / "seen")
+    assert all(one.provenance.annotator == "florence" for one in record.regions)
+    refused = CliRunner().invoke(root, [*words, "--region-texts"], standalone_mode=False)
+    assert "--region-texts: needs a Florence-2" in str(refused.exception)
 
 
 @pytest.mark.parametrize("mode", [{"dtype": "int8"}, {"image_side": 64}])

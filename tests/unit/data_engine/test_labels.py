@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from arno.data_engine.labels import import_labels
-from arno.dataset import Dataset, RegionKind
+from arno.dataset import Dataset, DatasetWriter, Manifest, RegionKind
 from arno.dataset.shards import ShardFormat
 from arno.errors import InvalidFieldError
 from arno.training.data import open_data
 from arno.vocabulary import Task
 from PIL import Image
+from support.annotated import record as made
+from support.annotated import region
 
 FACTS = {"annotator": "labels", "form": ShardFormat.JSONL}
 
@@ -93,5 +96,25 @@ def test_import_that_was_cut_short_goes_on(tmp_path, boxes):
 def test_source_without_a_usable_sample_is_refused(tmp_path):
     path = tmp_path / "bad.jsonl"
     path.write_text('{"file": "missing.png", "task": "OD", "answer": []}\n')
-    with pytest.raises(InvalidFieldError, match="no sample can be used: broken sample: cannot be"):
+    with pytest.raises(InvalidFieldError, match=r"no sample can be used; .*bad.jsonl.*missing.png"):
         import_labels(open_data(str(path)), tmp_path / "out", **FACTS)
+
+
+def test_questions_about_single_regions_can_be_limited_for_each_image(tmp_path):
+    manifest = Manifest(format=ShardFormat.JSONL)
+    labels = ("ant", "bee", "cat", "dog")
+    with DatasetWriter(tmp_path, manifest) as writer:
+        for position in range(3):
+            writer.write(made(position, regions=tuple(region(label) for label in labels)))
+    data = f"{tmp_path},tasks=OD+REGION_TO_CATEGORY"
+    assert len(open_data(data)) == 3 * (1 + 4)
+    limited = open_data(f"{data},regions=2")
+    said: dict[str, list[str]] = {}
+    for sample in limited:
+        if sample.spec.task == "REGION_TO_CATEGORY":
+            said.setdefault(Path(sample.image_id).stem, []).append(sample.answer.text)
+    assert said == {"0": ["ant", "bee"], "1": ["ant", "dog"], "2": ["cat", "dog"]}
+    assert len(limited) == 3 * (1 + 2)
+    assert limited.digest != open_data(data).digest
+    with pytest.raises(InvalidFieldError, match="regions: not a whole number; allowed: 1 or more"):
+        open_data(f"{data},regions=0")

@@ -44,10 +44,10 @@ def test_number_of_rounds_and_of_processes_may_change(tmp_path):
 
 def test_training_of_a_round_takes_its_data_and_no_validation_loss(tmp_path):
     train = settings(tmp_path, epochs=1.5, lora_rank=4).train_settings(
-        tmp_path / "kept", tmp_path / "train", "base"
+        "kept,regions=3", tmp_path / "train", "base"
     )
     assert (train.data, train.out, train.model) == (
-        str(tmp_path / "kept"), tmp_path / "train", "base"
+        "kept,regions=3", tmp_path / "train", "base"
     )  # fmt: skip
     assert (train.epochs, train.lora_rank, train.validation) == (1.5, 4, "")
 

@@ -60,7 +60,8 @@ def test_means_of_texts_do_not_depend_on_batches():
 
 
 def test_card_shows_steps_figures_and_the_papers(tmp_path):
-    manifest = Manifest(format=ShardFormat.JSONL, steps=({"step": "import", "source": "x"},))
+    data = "coco:/secret/data/boxes.json,images=/secret/photos"
+    manifest = Manifest(format=ShardFormat.JSONL, steps=({"step": "import", "source": data},))
     with DatasetWriter(tmp_path / "set", manifest) as writer:
         writer.write(
             record(
@@ -70,7 +71,7 @@ def test_card_shows_steps_figures_and_the_papers(tmp_path):
     dataset = Dataset(tmp_path / "set")
     write_card(tmp_path / "card", dataset, statistics_of(dataset, None))
     card = (tmp_path / "card" / "README.md").read_text()
-    assert "1. import of x\n" in card
+    assert "1. import of coco:boxes.json,images=photos\n" in card
     assert "| regions an image | 1.00 | 5.42 |" in card
     assert "a\\|b (1)" in card
     with Image.open(tmp_path / "card" / "statistics.png") as plot:
@@ -82,7 +83,10 @@ def test_card_says_in_words_how_the_data_set_was_made(tmp_path):
     seen = tmp_path / "secret" / "photos"
     seen.mkdir(parents=True)
     (seen / "0.png").write_bytes(png(20, 10))
-    specs = [TaskSpec("CAPTION", id="c", num_beams=1), TaskSpec("OD")]
+    specs = [
+        TaskSpec("CAPTION", id="c", num_beams=1),
+        TaskSpec("OPEN_VOCABULARY_DETECTION", classes=["cat", "dog"]),
+    ]
     answerer = ChosenAnswerer(lambda item: infer_result(response(caption("A cat."))))
     florence = TaskAnnotator(answerer, specs, name="florence")
     options = RunOptions(ShardFormat.JSONL)
@@ -96,7 +100,8 @@ def test_card_says_in_words_how_the_data_set_was_made(tmp_path):
     lines = card[card.index("1. ") : card.index("## Figures")].strip().splitlines()
     assert lines == [
         "1. annotate of photos",
-        "   - annotators: florence (tasks CAPTION (id c, num_beams 1) and OD, round 0)",
+        "   - annotators: florence (tasks CAPTION (num_beams 1) and "
+        "OPEN_VOCABULARY_DETECTION (classes cat, dog), round 0)",
         "   - counts: images 1, failures 0",
         "2. annotate of seen",
         "   - annotators: mine (model abababababababab)",

@@ -131,7 +131,8 @@ def _trained(materials: Materials, number: int, console: Console) -> Path | None
     data = before / KEPT if settings.filters else _unfiltered(materials, number - 1).folder
     # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    trained = settings.train_settings(data, out, base)
+    limit = f",regions={settings.regions_named}" if _compared(materials) else ""
+    trained = settings.train_settings(f"{data}{limit}", out, base)
     trained = trained.model_copy(update={"tasks": _trained_tasks(materials)})
     return model if fine_tune(trained, ProcessGroup.of({}), console) else None
 

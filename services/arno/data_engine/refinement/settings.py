@@ -51,6 +51,12 @@ class RefineSettings(FilterSettings, TrainSettings):
         description="Labels of the data, the most frequent first, that the model compares each "
         "label of a region with, at its place; 0: it judges none.",
     )
+    regions_named: int = Field(
+        3,
+        ge=1,
+        description="Regions of an image at most whose names a round trains, so that the model can "
+        "judge labels; more take steps away from other tasks.",
+    )
     unscored: float = Field(
         0.25,
         ge=0,
@@ -93,13 +99,13 @@ class RefineSettings(FilterSettings, TrainSettings):
         """Return the settings that decide what a round is."""
         return self.model_dump(mode="json", exclude=set(_NO_MATTER))
 
-    def train_settings(self, data: Path, out: Path, model: str) -> TrainSettings:
+    def train_settings(self, data: str, out: Path, model: str) -> TrainSettings:
         """Return the settings of a round's training."""
         # Some settings may be given only with others, so those that were not given stay so.
         names = self.model_fields_set & TrainSettings.model_fields.keys()
         given = {name: getattr(self, name) for name in names}
         return TrainSettings(
-            **{**given, "data": str(data), "out": out, "model": model, "validation": ""}
+            **{**given, "data": data, "out": out, "model": model, "validation": ""}
         )
 
     def filter_settings(self) -> FilterSettings:

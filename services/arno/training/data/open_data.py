@@ -188,8 +188,13 @@ def _open(text: str, tasks: Sequence[Task] | None, world_split: Split) -> Sample
         images = Path(named.options.get("images", path.parent)).expanduser()
         return CocoFile(path, images, tasks=named.tasks(tasks))
     if is_data_set(Path(text.partition(",")[0]).expanduser()):
-        named = DataName.of(text, ("tasks",), has_subject=True)
-        return AnnotatedImages(Path(named.subject).expanduser(), tasks=named.tasks(tasks))
+        named = DataName.of(text, ("tasks", "regions"), has_subject=True)
+        limited = "regions" in named.options
+        return AnnotatedImages(
+            Path(named.subject).expanduser(),
+            tasks=named.tasks(tasks),
+            regions_max=named.number("regions", 1, least=1) if limited else None,
+        )
     if not text.endswith(".jsonl"):
         problem = "not the name of data"
         limit = "DATASET, FILE.jsonl, coco:FILE.json[,images=DIR], world:seed=N,n=COUNT"
