@@ -259,7 +259,7 @@ _PARTS: Final[dict[str, Callable[[Path, int], list[dict[str, Any]]]]] = {
 
 def _table(document: dict[str, Any]) -> Iterator[str]:
     if "texts" in document:
-        yield "| text | words | texts a second, one process | two processes |"
+        yield "| text | words | texts a second, one process | two processes (aim: 2,000) |"
         yield "| --- | ---: | ---: | ---: |"
         for row in document["texts"]["rows"]:
             one, two = (row["rates"][n]["rate"] for n in ("1", "2"))
