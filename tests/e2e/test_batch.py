@@ -109,8 +109,9 @@ def test_broken_tenth_of_a_folder_is_told_and_stops_no_other(up, tmp_path):
 def test_interrupted_batch_keeps_what_was_answered_and_says_so(up, photos, tmp_path, number):
     out, log = tmp_path / "seen", tmp_path / "batch.log"
     words = ["batch", photos, "--out", out, "--address", up.address]
-    # Small shards and few calls at once: most images are left when a shard is seen.
-    run = start_arno(*words, "--shard-size", "5", "--in-flight", "2", log=log)
+    words += ["--task", "OD", "--task", "CAPTION", "--task", "DETAILED_CAPTION"]
+    # Small shards, one call at a time, long answers: most images are left when a shard is seen.
+    run = start_arno(*words, "--shard-size", "2", "--in-flight", "1", log=log)
     eventually(lambda: shard_count(out) >= 2, what="a shard is written")
     run.send_signal(number)
     assert run.wait(30) == 130
