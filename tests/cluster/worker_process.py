@@ -28,7 +28,7 @@ class PacedEngine(NullEngine):
     def step(self) -> Sequence[Event]:
         ended = super().step()
         if ended:
-            time.sleep(1.0 / JOBS_PER_S)
+            time.sleep(1.0 / JOBS_PER_S)  # the pace that the manifests were written for
         return ended
 
 

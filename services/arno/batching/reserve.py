@@ -1,11 +1,10 @@
 """Keep slots free for the tenants that were active a moment ago.
 
-Stands alone: it is the one part of the scheduler that remembers who was here.
-
-A sequence that decodes is not interrupted. Where one tenant takes every slot, each call of another
-waits until one becomes free, however small its own share is; it may be as long as an answer, for
-slots that were taken together become free together. So a tenant leaves as many slots free as the
-others have needed lately, up to a part of all. A tenant that is alone has all of them.
+A sequence that decodes is not interrupted, and neither is the preparation of an image. Where one
+tenant takes every slot, each call of another waits until one becomes free, however small its own
+share is; it may be as long as an answer, for slots that were taken together become free together.
+So a tenant leaves as many slots free as the others have needed lately, up to a part of all. A
+tenant that is alone has all of them.
 
 The more a tenant needed, the sooner that is forgotten: one that calls now and then finds a slot,
 and one that had many and is gone holds nothing up.

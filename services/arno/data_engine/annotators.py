@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from PIL.Image import Image
 from pydantic import ValidationError
 
-from arno.bulk import Answered, Answerer, Item
+from arno.bulk import Answerer, Item
 from arno.dataset.answers import ANNOTATING, Annotations
 from arno.dataset.records import Provenance, RegionText, Text
 from arno.dataset.shards import invalid
@@ -77,6 +77,47 @@ class Annotator(Protocol):
         """
 
 
+def answers_about(
+    works: Iterable[Work],
+    answerer: Answerer,
+    name: str,
+    item_of: Callable[[Work], Item | None] = lambda work: work.item,
+) -> Iterator[tuple[Work, InferResult | None]]:
+    """Yield each work once, with the answer; None where there is none.
+
+    Args:
+        works: As they come.
+        answerer: Answers their items, in any order.
+        name: Stands in the failure of a work that is not answered.
+        item_of: Returns what is asked about; None where nothing is.
+    """
+    under_way: dict[str, Work] = {}
+    without: list[Work] = []
+
+    def items() -> Iterator[Item]:
+        for work in works:
+            item = item_of(work)
+            if item is None:
+                without.append(work)
+            else:
+                under_way[item.key] = work
+                yield item
+
+    answers: Any = answerer.answer(items())
+    with contextlib.closing(answers) as outcomes:
+        for answered in outcomes:
+            work = under_way.pop(answered.item.key)
+            work.releases.append(answered.release)
+            if isinstance(answered.outcome, ArnoError):
+                work.failures.append((name, answered.outcome))
+                yield work, None
+            else:
+                yield work, answered.outcome
+            while without:
+                yield without.pop(), None
+    yield from ((work, None) for work in without)
+
+
 class TaskAnnotator:
     """Annotates by Florence-2 tasks, through any answerer: a gateway, or a model in this process.
 
@@ -111,26 +152,12 @@ class TaskAnnotator:
 
     def annotate(self, works: Iterable[Work]) -> Iterator[Work]:
         """Yield each work once, as it is answered."""
-        under_way: dict[str, Work] = {}
+        for work, outcome in answers_about(works, self._answerer, self.name):
+            if outcome is not None:
+                self._take(work, outcome)
+            yield work
 
-        def items() -> Iterator[Item]:
-            for work in works:
-                under_way[work.item.key] = work
-                yield work.item
-
-        answers: Any = self._answerer.answer(items())
-        with contextlib.closing(answers) as outcomes:
-            for answered in outcomes:
-                work = under_way.pop(answered.item.key)
-                self._take(work, answered)
-                yield work
-
-    def _take(self, work: Work, answered: Answered) -> None:
-        work.releases.append(answered.release)
-        outcome = answered.outcome
-        if isinstance(outcome, ArnoError):
-            work.failures.append((self.name, outcome))
-            return
+    def _take(self, work: Work, outcome: InferResult) -> None:
         for result in outcome:
             if result.ok:
                 self._add(work, result, outcome)

@@ -7,18 +7,16 @@ called something else; its score then falls below the filter's `score_min`.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
-from arno.bulk import Answered, Answerer, Item
-from arno.data_engine.annotators import Work, share
+from arno.bulk import Answerer, Item
+from arno.data_engine.annotators import Work, answers_about, share
 from arno.dataset import Granularity, ImageRecord, Provenance, RegionKind, RegionText, Text
 from arno.dataset.answers import GRANULARITIES
-from arno.errors import ArnoError
 from arno.vocabulary import Box, ImageSize, Task, TaskSpec
 from arno.vocabulary.results import InferResult, TaskResult
 from arno.vocabulary.spec import scoring_spec
@@ -56,38 +54,17 @@ class GivenScorer:
 
     def annotate(self, works: Iterable[Work]) -> Iterator[Work]:
         """Yield each work once, its annotations with scores."""
-        under_way: dict[str, Work] = {}
-        without: list[Work] = []
+        for work, outcome in answers_about(works, self._answerer, self.name, self._item):
+            if outcome is not None:
+                for result in outcome.tasks:
+                    if result.error is not None:
+                        work.failures.append((f"{self.name}: {result.task}", result.error))
+                self._asker.take(work, outcome)
+            yield work
 
-        def items() -> Iterator[Item]:
-            for work in works:
-                asked = self._asker.specs(work)
-                if asked:
-                    under_way[work.item.key] = work
-                    yield replace(work.item, tasks=tuple(asked))
-                else:
-                    without.append(work)
-
-        answers: Any = self._answerer.answer(items())
-        with contextlib.closing(answers) as outcomes:
-            for answered in outcomes:
-                work = under_way.pop(answered.item.key)
-                self._take(work, answered)
-                yield work
-                while without:
-                    yield without.pop()
-        yield from without
-
-    def _take(self, work: Work, answered: Answered) -> None:
-        work.releases.append(answered.release)
-        outcome = answered.outcome
-        if isinstance(outcome, ArnoError):
-            work.failures.append((self.name, outcome))
-            return
-        for result in outcome.tasks:
-            if result.error is not None:
-                work.failures.append((f"{self.name}: {result.task}", result.error))
-        self._asker.take(work, outcome)
+    def _item(self, work: Work) -> Item | None:
+        asked = self._asker.specs(work)
+        return replace(work.item, tasks=tuple(asked)) if asked else None
 
 
 class TextScorer(GivenScorer):

@@ -165,9 +165,8 @@ class ContinuousEngine:
         )
         digest = sequence.image_sha256
         if not (self._images.keeps(digest) or self._sequences.bring(digest)):
-            sequence.cost += (
-                self._times.price.tokens
-            )  # the first to bring an image is charged for it
+            # The first to bring an image is charged for it.
+            sequence.cost += self._times.price.tokens
         self._sequences.add(sequence)
         self._queue.add(sequence)
 
@@ -180,8 +179,10 @@ class ContinuousEngine:
         newcomers = self._newcomers()
         phase = self._share.choose(can_admit=bool(newcomers), can_decode=len(self._pool) > 0)
         began_s = self._clock.monotonic_s()
-        encoding_s = self._decode() if phase is Phase.DECODE else 0.0
-        if phase is not Phase.DECODE:
+        encoding_s = 0.0
+        if phase is Phase.DECODE:
+            encoding_s = self._decode()
+        else:
             self._admit(newcomers)
         if phase is not None:
             spent_s = self._clock.monotonic_s() - began_s
