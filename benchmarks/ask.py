@@ -60,6 +60,7 @@ class Serving:
         batch_max: Most requests of a static batch.
         sequences_max: Most sequences that Arno decodes together.
         compiled: Whether Arno's vision encoder is compiled.
+        image_side: Side of images in pixels, for Arno; 0 takes the model's own.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Serving:
     batch_max: int = 8
     sequences_max: int = 16
     compiled: bool = False
+    image_side: int = 0
 
 
 Reply: TypeAlias = Callable[[int, tuple[int, ...], str], None]

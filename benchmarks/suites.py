@@ -20,6 +20,7 @@ _OWN: Final = ("transformers", "static", "arno")
 _BATCHING: Final = ("static", "arno")
 _EXACT: Final = ("arno", "arno-compiled")
 _INEXACT: Final = ("arno-bfloat16", "arno-int8", "arno-int8-compiled")
+_FASTEST: Final = (*_INEXACT, "arno-int8-compiled-384")
 
 Work: TypeAlias = Plan | Sweep | Sizes | Precision | Soak | Starts | Overhead
 
@@ -75,12 +76,12 @@ def _cpu() -> tuple[Measurement, ...]:
         Measurement("base-stages", "base", Sizes(repeats=1, tokens=16), 150),
         Measurement("base-stages-bfloat16", "base", Sizes(repeats=1, tokens=16), 100, "bfloat16"),
         _compared(
-            Plan("base-mix", "base", "mix", (*_PEERS[:3], *_EXACT), 8, 1, concurrency=8),
-            seconds=300,
+            Plan("base-mix", "base", "mix", (*_PEERS[:3], *_EXACT), 16, 1, concurrency=8),
+            seconds=420,
         ),
         _compared(
-            Plan("base-fastest", "base", "mix", ("transformers", *_INEXACT), 8, 1, concurrency=8),
-            seconds=200,
+            Plan("base-fastest", "base", "mix", ("transformers", *_FASTEST), 16, 1, concurrency=8),
+            seconds=300,
         ),
         Measurement("base-starts", "base", Starts("base-starts"), 200),
         _compared(shared, seconds=60),

@@ -10,7 +10,13 @@ from benchmarks.tables import Result, figure
 
 _PEERS: Final = ("static", "onnxruntime", "litserve", "mosec", "ray-serve")
 _EXACT: Final = ("arno", "arno-compiled")
-_OWN: Final = (*_EXACT, "arno-bfloat16", "arno-int8", "arno-int8-compiled")
+_OWN: Final = (
+    *_EXACT,
+    "arno-bfloat16",
+    "arno-int8",
+    "arno-int8-compiled",
+    "arno-int8-compiled-384",
+)
 _ENCODERS: Final = ("encode, 1 images", "encode prompts, 1 requests")
 _STEP: Final = "step, 4 requests x 3 beams"
 

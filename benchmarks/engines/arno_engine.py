@@ -34,6 +34,7 @@ class ArnoAnswerer:
                 "dtype": serving.dtype,
                 "batch_sequences_max": serving.sequences_max,
                 "vision_compile": "on" if serving.compiled else "off",
+                "image_side": serving.image_side,
                 "allow_untrained": True,
             }
         )

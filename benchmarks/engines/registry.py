@@ -40,6 +40,7 @@ class EngineKind:
         path: URL path of that server's requests.
         dtype: Number format that it always has; empty takes that of the comparison.
         compiled: Whether its vision encoder is compiled, before it is measured.
+        image_side: Side in pixels to which it always scales images; 0 takes the model's own.
     """
 
     name: str
@@ -49,6 +50,7 @@ class EngineKind:
     path: str = ""
     dtype: str = ""
     compiled: bool = False
+    image_side: int = 0
 
 
 ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
@@ -68,6 +70,13 @@ ENGINES: Final[Mapping[str, EngineKind]] = MappingProxyType(
                 "the same after `arno model compile --dtype int8`",
                 dtype="int8",
                 compiled=True,
+            ),
+            EngineKind(
+                "arno-int8-compiled-384",
+                "the same with `--image-side 384`: a quarter of the pixels",
+                dtype="int8",
+                compiled=True,
+                image_side=384,
             ),
             EngineKind("transformers", "transformers `generate`, request by request"),
             EngineKind(
@@ -113,7 +122,12 @@ def start(name: str, serving: Serving) -> RunningEngine:
         UnavailableError: It is not installed, or does not start.
     """
     kind = ENGINES[name]
-    serving = replace(serving, dtype=kind.dtype or serving.dtype, compiled=kind.compiled)
+    serving = replace(
+        serving,
+        dtype=kind.dtype or serving.dtype,
+        compiled=kind.compiled,
+        image_side=kind.image_side,
+    )
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         raise UnavailableError(f"{name}: {kind.needs} is not installed")
     if kind.server:
