@@ -28,7 +28,7 @@ from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
 from arno.ingest.pictures import SourceOptions
 from arno.ingest.preview import Preview, preview_of_one
-from arno.ingest.tracking import Tracking, Watch, place_of
+from arno.ingest.tracking import Place, Tracking, Watch, place_of
 from arno.ops.help_sections import SectionedCommand
 
 _ADAPTIVE: Final = "adaptive"
@@ -197,12 +197,17 @@ def _pace(policy: str, latency_s: float | None) -> AdaptivePace | None:
 
 
 def _tracking(lines: tuple[str, ...], zones: tuple[str, ...]) -> Tracking:
-    return Tracking(
-        Watch(
-            tuple(place_of(one, field="--line", line=True) for one in lines),
-            tuple(place_of(one, field="--zone", line=False) for one in zones),
-        )
-    )
+    return Tracking(Watch(_places("--line", lines), _places("--zone", zones)))
+
+
+def _places(flag: str, written: tuple[str, ...]) -> tuple[Place, ...]:
+    places = {}
+    for one in written:
+        found = place_of(one, field=flag, line=flag == "--line")
+        if found.name in places:
+            raise ConfigurationError(f"{flag} {one}: {found.name} is named already")
+        places[found.name] = found
+    return tuple(places.values())
 
 
 def _options(policy: str, in_flight: int | None, timeout_s: float) -> StreamOptions:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from arno.client import FrameResult, InferResult
 from arno.errors import InvalidFieldError, MissingExtraError
-from arno.vocabulary import Region, Task, bounding_box
+from arno.vocabulary import Box, Region, Task, bounding_box
 
 _TRACKER_FPS: Final = 30.0
 """The unit in which the tracker counts how long it remembers an object."""
@@ -30,6 +30,10 @@ _TASKS_OF_KINDS: Final = frozenset(
 )
 """Tasks whose labels name a kind of object, or a phrase of the caller's: an object keeps its label.
 Those of others are sentences, readings or empty, and differ from frame to frame."""
+
+CORNER_MAX: Final = 8192
+"""Pixels to a corner of a place. `supervision` keeps a zone as a mask that reaches to its corners,
+so that one at a thousand times as many would take all memory."""
 
 _LINE_NUMBERS: Final = 4
 _ZONE_NUMBERS_MIN: Final = 6
@@ -66,14 +70,23 @@ def place(name: str, numbers: Sequence[float], field: str, *, line: bool) -> Pla
     """Return the place with a name and the x and y of its corners in turn.
 
     Raises:
-        InvalidFieldError: It has no name, or another number of corners.
+        InvalidFieldError: It has no name, another number of corners, one that is in no picture, or
+            a line begins where it ends.
     """
     fits = len(numbers) == _LINE_NUMBERS if line else len(numbers) >= _ZONE_NUMBERS_MIN
+    corners = tuple(zip(numbers[::2], numbers[1::2], strict=False))
+    sent = f"{name}={','.join(f'{number:g}' for number in numbers)}"
     if not name or not fits or len(numbers) % 2:
         limit = "NAME=x0,y0,x1,y1" if line else "NAME=x,y,x,y,x,y and further corners"
-        sent = f"{name}={','.join(f'{number:g}' for number in numbers)}"
         raise InvalidFieldError(field=field, problem="not a place", limit=limit, sent=sent)
-    return Place(name, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+    if not all(abs(number) <= CORNER_MAX for number in numbers):
+        problem = "a corner is in no picture"
+        limit = f"pixels from {-CORNER_MAX} to {CORNER_MAX}"
+        raise InvalidFieldError(field=field, problem=problem, limit=limit, sent=sent)
+    if line and corners[0] == corners[1]:
+        problem = "the line begins where it ends"
+        raise InvalidFieldError(field=field, problem=problem, sent=sent)
+    return Place(name, corners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +118,12 @@ class Observed:
     events: list[dict[str, Any]]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Seen:
+    """An object as it was seen last."""
+
     label: str
+    box: Box
     at_ms: int
 
 
@@ -131,8 +147,12 @@ class _Followers:
     track to the object in front of it.
     """
 
-    def __init__(self, new_tracker: Callable[[], Any], detections: Callable[..., Any]) -> None:
-        """Take what makes a tracker, and what turns regions into its detections."""
+    def __init__(
+        self,
+        new_tracker: Callable[[], Any],
+        detections: Callable[[Sequence[Box], Sequence[float]], Any],
+    ) -> None:
+        """Take what makes a tracker, and what turns boxes and scores into its detections."""
         self._new_tracker = new_tracker
         self._detections = detections
         self._trackers: dict[tuple[str, str], Any] = {}
@@ -156,7 +176,9 @@ class _Followers:
         if group not in self._trackers:
             self._trackers[group], self._ids[group] = self._new_tracker(), {}
         tracker, known = self._trackers[group], self._ids[group]
-        seen = tracker.update(self._detections(found), timestamp=at_s)
+        boxes = [bounding_box(one.region.shape) for one in found]
+        scores = [1.0 if one.region.score is None else one.region.score for one in found]
+        seen = tracker.update(self._detections(boxes, scores), timestamp=at_s)
         # Of no detections the library returns no row numbers.
         pairs = zip(seen.data["row"], seen.tracker_id, strict=True) if len(seen) else ()
         tracks = [(int(row), int(track)) for row, track in pairs if track >= 0]
@@ -216,59 +238,45 @@ class Tracking:
         found = list(_regions(result))
         ids = self._followers.follow(found, result.timestamp_ms / 1000)
         rows = [(track, one) for track, one in zip(ids, found, strict=True) if track >= 0]
-        detections = self._detections(found)
-        detections.tracker_id = self._np.array(ids, dtype=int)
         tracks = [{"id": track, "task": one.task, "region": one.index} for track, one in rows]
-        events = [*self._appeared(rows, result.timestamp_ms), *self._moved(detections)]
+        events = [*self._appeared(rows, result.timestamp_ms), *self._moved()]
         return Observed(tracks, [*events, *self._left(result.timestamp_ms)])
 
-    def _detections(self, found: Sequence[_Found]) -> Any:
+    def _detections(self, boxes: Sequence[Box], scores: Sequence[float]) -> Any:
         np = self._np
-        if not found:
-            return self._sv.Detections.empty()
-        boxes = [bounding_box(one.region.shape) for one in found]
         corners = [(box.x0, box.y0, box.x1, box.y1) for box in boxes]
-        labels = sorted({one.region.label for one in found})
         return self._sv.Detections(
             xyxy=np.array(corners, dtype=np.float64).reshape(-1, 4),
-            confidence=np.array(
-                [1.0 if one.region.score is None else one.region.score for one in found]
-            ),
-            class_id=np.array([labels.index(one.region.label) for one in found], dtype=int),
-            data={"row": np.arange(len(found))},
+            confidence=np.array(scores, dtype=np.float64),
+            data={"row": np.arange(len(boxes))},
         )
 
     def _appeared(self, rows: Iterable[tuple[int, _Found]], at_ms: int) -> Iterable[dict[str, Any]]:
         for track, one in rows:
-            if track not in self._seen:
-                yield {"kind": "appeared", "track": track, "label": one.region.label}
-            self._seen[track] = _Seen(one.region.label, at_ms)
+            new = track not in self._seen
+            self._seen[track] = _Seen(one.region.label, bounding_box(one.region.shape), at_ms)
+            if new:
+                yield self._event("appeared", track)
 
-    def _moved(self, detections: Any) -> Iterable[dict[str, Any]]:
-        if not len(detections):
-            # Nothing moved; the line ages what it remembers all the same.
-            for line in self._lines.values():
-                line.trigger(detections)
+    def _moved(self) -> Iterable[dict[str, Any]]:
+        if not self._lines and not self._zones:
             return
-        ids = [int(track) for track in detections.tracker_id]
+        # Those that are hidden now are still where they were last: what passes a line behind
+        # something has crossed it once it is seen again.
+        ids = list(self._seen)
+        there = self._detections([seen.box for seen in self._seen.values()], [1.0] * len(ids))
+        there.tracker_id = self._np.array(ids, dtype=int)
         for name, line in self._lines.items():
-            for direction, crossed in zip(("in", "out"), line.trigger(detections), strict=True):
-                for track, yes in zip(ids, crossed, strict=True):
-                    if yes and track >= 0:
-                        yield self._event("crossed", track, line=name, direction=direction)
+            for direction, crossed in zip(("in", "out"), line.trigger(there), strict=True):
+                for track in itertools.compress(ids, crossed):
+                    yield self._event("crossed", track, line=name, direction=direction)
         for name, zone in self._zones.items():
-            inside = {
-                track
-                for track, yes in zip(ids, zone.trigger(detections), strict=True)
-                if yes and track >= 0
-            }
-            before, present = self._inside[name], set(ids)
-            for track in sorted(inside - before):
-                yield self._event("entered", track, zone=name)
-            for track in sorted((before - inside) & present):
-                yield self._event("exited", track, zone=name)
-            # Those that are not seen now are still where they were last.
-            self._inside[name] = inside | (before - present)
+            inside = set(itertools.compress(ids, zone.trigger(there)))
+            before = self._inside[name]
+            for kind, moved in (("entered", inside - before), ("exited", before - inside)):
+                for track in sorted(moved):
+                    yield self._event(kind, track, zone=name)
+            self._inside[name] = inside
 
     def _left(self, at_ms: int) -> Iterable[dict[str, Any]]:
         gone = [track for track, seen in self._seen.items() if at_ms - seen.at_ms >= self._lost_ms]

@@ -88,6 +88,15 @@ def test_line_is_crossed_once_in_each_direction():
     assert {event["direction"] for event in crossed} == {"in", "out"}
 
 
+def test_line_that_is_passed_behind_something_is_crossed():
+    ways = [{"car": (STEP_PX * n, 100)} for n in range(20)]
+    for hidden in ways[6:11]:
+        hidden.clear()
+    watch = Watch(lines=(Place("gate", ((150, 0), (150, 400))),))
+    crossed = [e for one in walk(Tracking(watch), *ways) for e in one.events if "line" in e]
+    assert [(event["kind"], event["track"]) for event in crossed] == [("crossed", 0)]
+
+
 def test_zone_is_entered_and_exited():
     zone = Place("yard", ((100, 50), (250, 50), (250, 250), (100, 250)))
     way = [{"car": (STEP_PX * n, 100)} for n in range(25)]
@@ -100,15 +109,18 @@ def test_frame_without_regions_is_no_fault():
 
 
 @pytest.mark.parametrize(
-    ("written", "line"),
+    ("written", "line", "said"),
     [
-        ("gate", True),
-        ("gate=1,2,3", True),
-        ("=1,2,3,4", True),
-        ("yard=1,2,3,4", False),
-        ("yard=1,2,3,4,5,x", False),
+        ("gate", True, "NAME="),
+        ("gate=1,2,3", True, "NAME="),
+        ("=1,2,3,4", True, "NAME="),
+        ("yard=1,2,3,4", False, "NAME="),
+        ("yard=1,2,3,4,5,x", False, "NAME="),
+        ("gate=1,2,1,2", True, "begins where it ends"),
+        ("gate=1,2,nan,4", True, "pixels from -8192 to 8192"),
+        ("yard=0,0,1000000,0,1000000,1000000", False, "pixels from -8192 to 8192"),
     ],
 )
-def test_place_of_another_form_is_refused_with_the_form(written, line):
-    with pytest.raises(InvalidFieldError, match="NAME="):
+def test_place_of_another_form_is_refused_with_the_form(written, line, said):
+    with pytest.raises(InvalidFieldError, match=said):
         place_of(written, field="--line", line=line)

@@ -39,6 +39,8 @@ def arno(monkeypatch, capsys):
         (["stream", "x.mp4", "--policy", "every"], "every=N"),
         (["stream", "x.mp4", "--policy", "newest"], "must be all, latest, adaptive or every=N"),
         (["stream", "x.mp4", "--preview", "here"], "--preview here: must be PORT or HOST:PORT"),
+        (["stream", "x.mp4", "--line", "a=1,2,1,2"], "--line: the line begins where it ends"),
+        (["stream", "x.mp4", "--line", "a=1,2,3,4", "--line", "a=5,6,7,8"], "a is named already"),
         (["stream", "absent.mp4"], "source: no such file; sent: absent.mp4"),
         (["up", "--bus", "kafka", "--data", "{tmp}"], "--kafka-bootstrap HOST:PORT"),
         (["gateway", "--window", "many"], "--window"),
