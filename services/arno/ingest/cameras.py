@@ -6,10 +6,13 @@ pauses: the gateway was away, the camera could not be opened at first, the disk 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from arno.client import Client, StreamOptions
@@ -61,6 +64,9 @@ class Camera:
         self._stopping = threading.Event()
         self._run: VideoRun | None = None
         self._problem = "starts"
+        self._told = 0
+        self._left = 0
+        self._tracking: Tracking | None = None
 
     @property
     def problem(self) -> str:
@@ -75,29 +81,38 @@ class Camera:
             run.stop()
 
     def run(self) -> bool:
-        """Run until stopped, or until a file ends; return True."""
+        """Run until stopped, or until a file ends; return whether no frame was left under way."""
         pause_s = _PAUSE_S_MIN
         while not self._stopping.is_set():
+            before, problem = self._told, ""
             try:
-                answered = self._run_once()
+                self._run_once()
             except (ArnoError, OSError) as error:
-                self._fail(str(error), pause_s)
+                problem = str(error) or type(error).__name__
             except Exception as error:
                 logger.exception("%s: failed", self._source.name)
-                self._fail(str(error), pause_s)
+                problem = str(error) or type(error).__name__
             else:
                 if self._stopping.is_set() or not self._options().live:
                     break
-                pause_s = _PAUSE_S_MIN if answered else pause_s
+            if self._told > before:
+                pause_s = _PAUSE_S_MIN
+            if problem and not self._stopping.is_set():
+                self._fail(problem, pause_s)
             self._stopping.wait(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
         self._metrics.up.set(0)
         self._problem = ""
-        return True
+        if self._left:
+            logger.warning("%s: leaves %d frames without answers", self._source.name, self._left)
+        return not self._left
 
-    def _run_once(self) -> bool:
-        """Run once from opening to its end; return whether any frame was answered."""
+    def _run_once(self) -> None:
+        """Run once, from opening to its end."""
         source = self._source
+        if self._tracking is None or self._options().live:
+            # Times begin again with every run of a live source.
+            self._tracking = _tracking(source)
         with ExitStack() as opened:
             video = opened.enter_context(_video(source))
             lines = ManyLines([opened.enter_context(place) for place in self._places()])
@@ -106,7 +121,13 @@ class Camera:
                 self._options(),
                 source.specs(),
                 _stream_options(source),
-                beside=_beside(source, video, self._preview),
+                beside=RunOptions(
+                    pace=AdaptivePace(source.latency_s) if source.policy == "adaptive" else None,
+                    stillness=None if source.hold_bits is None else Stillness(source.hold_bits),
+                    tracking=self._tracking,
+                    video=video,
+                    preview=self._preview,
+                ),
             )
             self._run = run
             if self._stopping.is_set():
@@ -114,8 +135,7 @@ class Camera:
             try:
                 run.write_events(lines, self._count)
             finally:
-                self._run = None
-            return run.counts.answered > 0
+                self._run, self._left = None, run.left
 
     def _places(self) -> Iterator[AbstractContextManager[Lines]]:
         source = self._source
@@ -125,6 +145,7 @@ class Camera:
             yield self._open_topic(source.topic, source.name)
 
     def _count(self, told: Told, outcome: str) -> None:
+        self._told += 1
         self._metrics.told(outcome, told.latency_s)
         if outcome == "answered":
             self._problem = ""
@@ -138,29 +159,36 @@ class Camera:
 
     def _options(self) -> SourceOptions:
         source = self._source
-        return SourceOptions(
+        options = SourceOptions(
             source.source,
             fps=source.fps,
             realtime=source.realtime,
             hashed=source.hold_bits is not None,
             key_frames=source.key_frames,
         )
+        # A file goes on after the last frame that was told: one longer than its gateway ever runs
+        # would not come to its end.
+        return options if options.live else replace(options, begin=self._told)
 
 
 def _video(source: VideoSource) -> AbstractContextManager[VideoFile | None]:
-    return nullcontext() if source.video is None else VideoFile(source.video)
+    if source.video is None:
+        return nullcontext()
+    _keep(source.video)
+    return VideoFile(source.video)
 
 
-def _beside(source: VideoSource, video: VideoFile | None, preview: Preview | None) -> RunOptions:
-    tracked = source.track or source.lines or source.zones
-    watch = Watch(source.places(line=True), source.places(line=False), source.lost_s)
-    return RunOptions(
-        pace=AdaptivePace(source.latency_s) if source.policy == "adaptive" else None,
-        stillness=None if source.hold_bits is None else Stillness(source.hold_bits),
-        tracking=Tracking(watch) if tracked else None,
-        video=video,
-        preview=preview,
-    )
+def _keep(video: Path) -> None:
+    """Give what an earlier run has written a name of its own: NAME-1.mp4, NAME-2.mp4, ..."""
+    if video.is_file() and video.stat().st_size:
+        names = (video.with_stem(f"{video.stem}-{number}") for number in itertools.count(1))
+        video.rename(next(name for name in names if not name.exists()))
+
+
+def _tracking(source: VideoSource) -> Tracking | None:
+    if not (source.track or source.lines or source.zones):
+        return None
+    return Tracking(Watch(source.places(line=True), source.places(line=False), source.lost_s))
 
 
 def _stream_options(source: VideoSource) -> StreamOptions:

@@ -92,6 +92,11 @@ class VideoRun:
         """Send no further frames; those on their way are still answered and written."""
         self._stopping.set()
 
+    @property
+    def left(self) -> int:
+        """Frames of which the outcome is not known, or not written."""
+        return len(self._ledger)
+
     def write_events(self, out: Lines, on_frame: Callable[[Told, str], None]) -> None:
         """Write every frame's line as soon as it is there.
 

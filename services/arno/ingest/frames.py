@@ -141,7 +141,7 @@ def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[Sa
         MissingExtraError: PyAV is not installed.
     """
     sampler = Sampler(options.fps)
-    started_s = time.monotonic()
+    started_s: float | None = None
     sequence = 0
     with open_source(options) as container:
         for picture in pictures(container, options):
@@ -149,6 +149,11 @@ def read_frames(options: SourceOptions, wait: Wait = undisturbed) -> Iterator[Sa
                 return
             if not sampler.take(picture.time_s):
                 continue
+            if sequence < options.begin:
+                sequence += 1
+                continue
+            if started_s is None:
+                started_s = time.monotonic() - float(picture.time_s)
             early_s = started_s + float(picture.time_s) - time.monotonic()
             if options.realtime and early_s > 0 and wait(early_s):
                 return

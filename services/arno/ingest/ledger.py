@@ -65,6 +65,10 @@ class FrameLedger:
         self._picture_count = 0
         self._last: FrameResult | None = None
 
+    def __len__(self) -> int:
+        """Return the number of frames whose outcome is not told yet."""
+        return len(self._entries)
+
     def add(self, frame: SampledFrame, fate: Fate) -> None:
         """Note the next frame. Before a frame is sent, as its result may come at once."""
         with self._lock:

@@ -46,6 +46,7 @@ class SourceOptions:
         realtime: Read a file no faster than it plays.
         hashed: Give each frame its perceptual hash.
         key_frames: Decode key frames alone, and sample among them.
+        begin: Number of the first sampled frame that is yielded; those before it are left out.
     """
 
     source: str
@@ -54,6 +55,7 @@ class SourceOptions:
     realtime: bool = False
     hashed: bool = False
     key_frames: bool = False
+    begin: int = 0
 
     @property
     def live(self) -> bool:

@@ -189,6 +189,7 @@ async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
     side_door.start()
     counts = (len(bridges), len(cameras))
     logger.info("reads %d topics, %d videos", *counts, extra={"metrics_port": side_door.port})
+    giving_up = asyncio.create_task(_give_up(asking, stop, settings.drain_s))
     try:
         async with client:
             drained = await asyncio.gather(
@@ -196,6 +197,7 @@ async def serve(settings: IngestSettings, *, stop: asyncio.Event) -> bool:
                 *(_run_camera(camera, stop) for camera in cameras),
             )
     finally:
+        giving_up.cancel()
         asking.close()
         pages.close()
         side_door.close()
@@ -216,6 +218,13 @@ async def _run_camera(camera: Camera, stop: asyncio.Event) -> bool:
         return await asyncio.to_thread(camera.run)
     finally:
         stopping.cancel()
+
+
+async def _give_up(asking: Client, stop: asyncio.Event, drain_s: float) -> None:
+    """End the calls about frames that are still under way so long after ``stop``."""
+    await stop.wait()
+    await asyncio.sleep(drain_s)
+    asking.close()
 
 
 def _problems(parts: Sequence[SupervisedBridge | Camera]) -> list[str]:

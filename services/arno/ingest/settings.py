@@ -202,7 +202,10 @@ class VideoSource(Settings):
         pattern=r"^[A-Za-z0-9._-]{0,249}$",
         description="Topic of Kafka that gets these lines, keyed by name.",
     )
-    video: Path | None = Field(None, description="File that gets the answered frames, MP4.")
+    video: Path | None = Field(
+        None,
+        description="File that gets the answered frames, MP4; an earlier one becomes NAME-1.mp4.",
+    )
     fps: float | None = Field(None, gt=0, description="Frames a second that are read; None: all.")
     key_frames: bool = Field(
         False, description="Decode key frames alone, and sample among them: costs far less."

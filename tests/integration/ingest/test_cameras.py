@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import threading
 import urllib.error
 import urllib.request
 from itertools import pairwise
@@ -13,6 +15,8 @@ import pytest
 from arno.ingest import frames, pictures
 from arno.ingest.frames import read_source, undisturbed
 from arno.ingest.pictures import SourceOptions
+from arno.ingest.service import serve
+from arno.ingest.settings import IngestSettings
 from support import tied_process
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
@@ -20,6 +24,7 @@ from support.eventually import eventually
 from support.redis_server import WAYS_TO_GET_IT, redis_executables
 from support.rtsp_server import WAYS_TO_GET_IT as RTSP_IS_MISSING
 from support.rtsp_server import RtspServer, rtsp_available
+from support.scripted_gateway import ScriptedGateway, scripted_gateway
 from support.videos import write_video
 
 pytestmark = pytest.mark.redis
@@ -128,6 +133,41 @@ def test_signal_ends_a_video_with_the_frames_under_way_written_and_told(up, tmp_
         assert [line["sequence"] for line in lines] == list(range(len(lines)))
         assert 3 <= len(lines) < 600
         assert f"{len(lines)} frames: {len(lines)} answered; events in" in log.read_text()
+
+
+class SilentGateway(ScriptedGateway):
+    """Takes frames, and answers none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = threading.Event()
+
+    def InferStream(self, requests, context):
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        # The settings, then a frame.
+        next(requests), next(requests)
+        self.taken.set()
+        gone.wait(60)
+        yield from ()
+
+
+async def test_frames_that_are_not_answered_are_given_up_at_the_end_of_the_drain(tmp_path):
+    video = write_video(tmp_path / "numbers.mp4", duration_s=1, rate=10)
+    source = {"name": "gate", "source": str(video), "tasks": ["OD"], "policy": "all"}
+    with scripted_gateway(SilentGateway()) as gateway:
+        settings = IngestSettings(
+            address=gateway.address,
+            metrics_port=0,
+            drain_s=0.2,
+            sources=[{**source, "events": tmp_path / "gate.jsonl"}],
+        )
+        stop = asyncio.Event()
+        serving = asyncio.create_task(serve(settings, stop=stop))
+        assert await asyncio.to_thread(gateway.taken.wait, 30)
+        stop.set()
+        async with asyncio.timeout(20):
+            assert not await serving
 
 
 def test_camera_that_stalls_and_goes_on_is_read_again_with_the_time_that_passed(
