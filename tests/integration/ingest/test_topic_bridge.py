@@ -265,6 +265,10 @@ def test_consumer_of_the_guide_runs_as_it_is_printed(bridge, topics):
     running = bridge()
     topics.write(running.source, [{"value": images.png()}] * 3)
     running.await_finished()
+    # A job that has failed, a task that has, and an image on which nothing was found.
+    empty = {"response": {"results": [{"error": {}}, {"answer": {"detection": {}}}]}}
+    others = [{"id": "failed", "error": {"reason": "EXPIRED"}}, {"id": "empty", **empty}]
+    topics.write(running.results, [{"value": json.dumps(one).encode()} for one in others])
     (snippet,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
     for printed, here in (("127.0.0.1:9092", topics.bootstrap), ("arno.results", running.results)):
         assert printed in snippet
