@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import click
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.cli.servers import KNOWN_SETTINGS
-from arno.engine.interface import Event, SequenceFinished, SequenceRequest
+from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
 from arno.ops.flags import settings_options
@@ -100,16 +100,16 @@ class PacedEngine(NullEngine):
         ]
 
 
-@click.group()
-def _verbs() -> None:
-    """Stand in for `arno`."""
+def worker_verbs(make_engine: Callable[[WorkerSettings], Engine]) -> click.Group:
+    """Return what stands in for `arno`: its verb `worker`, with another engine."""
 
+    @click.command("worker")
+    @settings_options(WorkerSettings, process="worker", known_elsewhere=KNOWN_SETTINGS)
+    def worker(settings: WorkerSettings) -> int:
+        return run_worker(settings, make_engine=make_engine)
 
-@_verbs.command("worker")
-@settings_options(WorkerSettings, process="worker", known_elsewhere=KNOWN_SETTINGS)
-def _worker(settings: WorkerSettings) -> int:
-    return run_worker(settings, make_engine=PacedEngine)
+    return click.Group(commands=[worker])
 
 
 if __name__ == "__main__":
-    _verbs()
+    worker_verbs(PacedEngine)()

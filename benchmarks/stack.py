@@ -39,6 +39,7 @@ class Stack:
         metrics_urls: Likewise, of the parts that are Arno's.
         folder: With their logs: ``gateway.log`` and so on.
         kafka_bootstrap: Where Kafka is; empty where none runs.
+        redis_url: Where Redis is.
     """
 
     target: str
@@ -47,6 +48,7 @@ class Stack:
     folder: Path
     kafka_bootstrap: str = ""
     targets: tuple[str, ...] = ()
+    redis_url: str = ""
 
     def busy_s(self) -> dict[str, float]:
         """Return the processor seconds of every part since its start."""
@@ -112,7 +114,7 @@ def running_stack(  # noqa: PLR0913 - one for each part
             _await_ready(child, metrics_urls[name], folder / f"{name}.log")
         pids = {name: _pid_of(port) for name, port in servers.items()}
         pids |= {name: child.pid for name, child in children.items()}
-        yield Stack(targets[0], pids, metrics_urls, folder, bootstrap, targets)
+        yield Stack(targets[0], pids, metrics_urls, folder, bootstrap, targets, redis.url)
 
 
 def _kafka(folder: Path, stack: ExitStack) -> KafkaBroker:

@@ -7,8 +7,6 @@ result is in its topic than a direct call of the gateway would have been answere
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +18,6 @@ from typing import Any, Final, Literal
 import grpc
 import psutil
 from kafka import KafkaProducer
-from support import tied_process
 from support.kafka_topics import Found, Topics
 
 from benchmarks.calls import Load
@@ -28,6 +25,7 @@ from benchmarks.figures import percentile
 from benchmarks.machine import BusyTime, describe
 from benchmarks.overhead import IMAGE_BYTES, noise_jpeg, requests
 from benchmarks.stack import Stack, running_stack
+from benchmarks.streams.ingesting import running_ingest
 
 AIMS: Final = {"images_per_s": 300.0, "added_p50_s": 0.015}
 
@@ -37,7 +35,6 @@ _WARM_UP: Final = 300
 _RATE: Final = 50.0
 _POLL_S: Final = 0.5
 _ENDS_S: Final = 300.0
-_LEAVES_S: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +119,8 @@ def _records(images: Sequence[bytes], count: int) -> list[dict[str, Any]]:
 
 @contextmanager
 def _bridge(stack: Stack, name: str) -> Iterator[psutil.Process]:
-    config = stack.folder / f"{name}.yaml"
+    folder = stack.folder / name
+    folder.mkdir()
     route = {
         "topic": f"{name}.in",
         "results": f"{name}.out",
@@ -130,15 +128,8 @@ def _bridge(stack: Stack, name: str) -> Iterator[psutil.Process]:
         "group": name,
         "tasks": ["CAPTION"],
     }
-    settings = {"address": stack.target, "kafka_bootstrap": stack.kafka_bootstrap}
-    # JSON is YAML.
-    config.write_text(json.dumps({**settings, "metrics_port": 0, "topics": [route]}))
-    command: list[str | Path] = [sys.executable, "-m", "arno.cli", "ingest", "--config", config]
-    child = tied_process.start_tied(command, log=stack.folder / f"{name}.log")
-    try:
-        yield psutil.Process(child.pid)
-    finally:
-        tied_process.stop(child, timeout_s=_LEAVES_S)
+    with running_ingest(stack, folder, topics=[route]) as process:
+        yield process
 
 
 def _drain(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PAGE: Final = Path("docs/streams-figures.md")
+PLOT: Final = Path("docs/benchmarks/streams-memory.png")
 
 Result = Mapping[str, Any]
 
@@ -28,6 +29,8 @@ def write_page(results: Path, page: Path = PAGE) -> None:
         path.stem: json.loads(path.read_text()) for path in sorted(results.glob("streams-*.json"))
     }
     page.write_text(text_of(found))
+    if "streams-memory" in found:
+        draw_memory(found["streams-memory"], PLOT)
 
 
 def text_of(results: Mapping[str, Result]) -> str:
@@ -179,6 +182,66 @@ def _ten(result: Result) -> str:
     ) + _table(("memory, MB", "first third", "last third", "most"), grown)
 
 
+def _memory(result: Result) -> str:
+    rows = [
+        (
+            part,
+            *(f"{one[name] / _MB:.1f}" for name in ("settled_bytes", "end_bytes")),
+            f"{one['bytes_per_hour'] / _MB:+.2f}",
+            f"{one['peak_bytes'] / _MB:.1f}",
+            f"{result['cores'][part]:.3f}",
+        )
+        for part, one in result["parts"].items()
+    ]
+    settled_s = result["parts"]["ingest"]["settled_at_s"]
+    sources = result.get("sources", {})
+    counts = [
+        (name, *(one[kind] for kind in ("frames", "answered", "dropped", "failed", "missing")))
+        for name, one in sources.items()
+    ]
+    text = _section(
+        "An hour of streams",
+        "python -m benchmarks memory",
+        f"{result['seconds'] / 60:.0f} minutes of one `arno ingest` with a file that is tracked, "
+        "one of 1280 x 720 with an annotated video, a camera (RTSP) that died "
+        f"{result['camera_deaths']} times and returned, one that never answered, three of which "
+        f"the model is {result['slower']:.0f} times slower than the camera (one for each policy), "
+        "a topic of images of which one in twenty is garbage, a preview that is looked at, events "
+        "of all jobs by `arno notify`; the null engine. The slope is that of least squares over "
+        f"all looks after {settled_s / 60:.0f} minutes. Redis keeps results for a time, so it "
+        "grows until the first ones are forgotten.",
+        [result],
+        (
+            *("memory, MB", f"after {settled_s / 60:.0f} minutes", "at the end", "slope, MB/h"),
+            *("most", "cores"),
+        ),
+        rows,
+    )
+    picture = f"\n![Memory over time]({PLOT.relative_to('docs')})\n"
+    table = _table(("source", "frames", "answered", "dropped", "failed", "missing"), counts)
+    return text + picture + (table if counts else "")
+
+
+def draw_memory(result: Result, path: Path) -> None:
+    """Draw the memory of each part over time."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    pyplot.figure(figsize=(7, 3.2))
+    minutes = [one["at_s"] / 60 for one in result["samples"]]
+    for part in result["parts"]:
+        pyplot.plot(minutes, [one[part] / _MB for one in result["samples"]], label=part)
+    pyplot.xlabel("minutes")
+    pyplot.ylabel("memory, MB")
+    pyplot.ylim(bottom=0)
+    pyplot.legend(ncols=len(result["parts"]), fontsize="small")
+    pyplot.tight_layout()
+    pyplot.savefig(path, dpi=100, metadata={"Software": None})
+    pyplot.close()
+
+
 def _tracks(result: Result) -> str:
     return _section(
         "Tracks over a crossing",
@@ -205,6 +268,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Result], str]]] = {
     "streams-reading": _reading,
     "streams-painting": _painting,
     "streams-ten": _ten,
+    "streams-memory": _memory,
     "streams-tracks": _tracks,
 }
 

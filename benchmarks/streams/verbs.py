@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from benchmarks.streams.bridge import BridgeLoad, measure_bridge
+from benchmarks.streams.memory import MemoryLoad, measure_memory
 from benchmarks.streams.page import PAGE, write_page
 from benchmarks.streams.videos import (
     measure_painting,
@@ -41,10 +43,16 @@ def add_verbs(verbs: Any, write: Write, results: Path) -> None:
     )
     videos.add_argument("parts", nargs="*", default=sorted(_PARTS), help=", ".join(_PARTS))
     videos.add_argument("--seconds", type=float, default=0.0, help="of each; 0: as in the page")
+    memory = verbs.add_parser(
+        "memory", help="of all processes, while streams of every kind run for an hour"
+    )
+    memory.add_argument("--minutes", type=float, default=60.0)
+    memory.add_argument("--every-s", type=float, default=15.0, help="between two looks")
     page = verbs.add_parser("streams-page", help=f"write {PAGE} from the results")
-    for each in (bridge, videos, page):
+    for each in (bridge, videos, memory, page):
         each.add_argument("--out", type=Path, default=results)
     bridge.set_defaults(verb=lambda given: write(measure_bridge(_load(given)), given.out))
+    memory.set_defaults(verb=lambda given: _memory(given, write))
     videos.set_defaults(verb=lambda given: _videos(given, write))
     page.set_defaults(verb=lambda given: write_page(given.out))
 
@@ -66,3 +74,10 @@ def _videos(given: argparse.Namespace, write: Write) -> None:
     for part in given.parts:
         measure, seconds = _PARTS[part]
         write(measure(seconds=given.seconds or seconds) if seconds else measure(), given.out)
+
+
+def _memory(given: argparse.Namespace, write: Write) -> None:
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    # Each replaces the one before, so that an end before the end loses a minute at most.
+    for result in measure_memory(MemoryLoad(given.minutes, given.every_s)):
+        write(result, given.out)

@@ -8,26 +8,29 @@ with the truth of the scene.
 from __future__ import annotations
 
 import io
-import json
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 from arno.ingest.painter import VideoFile
 from arno.vocabulary import Region
-from support import tied_process
 from support.answered import answered_frame
 
 from benchmarks.machine import BusyTime, describe
 from benchmarks.stack import Stack, running_stack
+from benchmarks.streams.ingesting import (
+    answered,
+    lines_of,
+    order_of,
+    running_ingest,
+    when_answered,
+)
 from benchmarks.streams.scenes import Film, alone, crossing
-from benchmarks.streams.truth import Line, painted_iou, told_iou, track_figures
+from benchmarks.streams.truth import painted_iou, told_iou, track_figures
 
 AIMS: Final = {"four_cameras_cores": 1.0, "painted_per_s": 25.0, "iou": 0.6, "share_error": 0.2}
 
@@ -68,8 +71,8 @@ def _read(stack: Stack, video: Path, seconds: float, *, key_frames: bool) -> dic
         f"camera{number}": {"source": str(video), "fps": 1, "key_frames": key_frames}
         for number in range(_CAMERAS)
     }
-    with _ingest(stack, folder, sources) as process:
-        began_s = _when_answered(folder, sources, process)
+    with running_ingest(stack, folder, sources=sources) as process:
+        began_s = when_answered(folder, sources, process)
         used_s = spent_s = _busy_s(process)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             spent_s = max(spent_s, _busy_s(process))
@@ -77,7 +80,7 @@ def _read(stack: Stack, video: Path, seconds: float, *, key_frames: bool) -> dic
     played_s = min(seconds, time.monotonic() - began_s)
     return {
         "cores": (spent_s - used_s) / played_s,
-        "answered": [len(_answered(_lines(folder, name))) for name in sources],
+        "answered": [len(answered(lines_of(folder, name))) for name in sources],
     }
 
 
@@ -118,24 +121,24 @@ def measure_streams(*, seconds: float) -> dict[str, Any]:
         }
         painted = next(iter(sources))
         sources[painted]["video"] = str(folder / "seen.mp4")
-        with _ingest(stack, folder, sources) as process:
-            began_s = _when_answered(folder, sources, process)
+        with running_ingest(stack, folder, sources=sources) as process:
+            began_s = when_answered(folder, sources, process)
             machine, memory = BusyTime.now((process.pid, *stack.pids.values())), []
             while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 memory.append({**stack.rss_bytes(), "ingest": _rss(process)})
                 time.sleep(_WATCH_S)
             elapsed_s = time.monotonic() - began_s
             later = BusyTime.now((process.pid, *stack.pids.values()))
-        told = {each: _lines(folder, each) for each in sources}
+        told = {each: lines_of(folder, each) for each in sources}
         boxes = painted_iou(films[painted], folder / "seen.mp4", _LABELS[0])
-    counts = {each: len(_answered(lines)) for each, lines in told.items()}
+    counts = {each: len(answered(lines)) for each, lines in told.items()}
     mean = sum(counts.values()) / len(counts)
     ious = [found for each, lines in told.items() for found in told_iou(films[each], lines)]
     return _result(
         "streams-ten",
         seconds=seconds,
         fps=_FPS,
-        streams={each: _order(lines) for each, lines in told.items()},
+        streams={each: order_of(lines) for each, lines in told.items()},
         share_error=max(abs(count - mean) / mean for count in counts.values()),
         answers_per_s=sum(counts.values()) / elapsed_s,
         told_iou=sum(ious) / len(ious),
@@ -155,9 +158,10 @@ def measure_tracks(*, seconds: float) -> dict[str, Any]:
         for fps in (10, 5, 2):
             folder = Path(tempfile.mkdtemp(dir=name))
             source = {"source": str(video), "fps": fps, "policy": "all", "realtime": False}
-            with _ingest(stack, folder, {"crossing": {**source, "track": True}}) as process:
+            sources = {"crossing": {**source, "track": True}}
+            with running_ingest(stack, folder, sources=sources) as process:
                 process.wait(_SETTLES_S + 60 * seconds)
-            lines = _answered(_lines(folder, "crossing"))
+            lines = answered(lines_of(folder, "crossing"))
             overlaps = told_iou(film, lines)
             turns.append(
                 {
@@ -177,64 +181,6 @@ def _result(name: str, **found: Any) -> dict[str, Any]:
 def _tiny(folder: Path) -> Iterator[Stack]:
     with running_stack(folder / "stack", bus="redis", worker={"model": "tiny"}) as stack:
         yield stack
-
-
-@contextmanager
-def _ingest(
-    stack: Stack, folder: Path, sources: Mapping[str, Mapping[str, Any]]
-) -> Iterator[psutil.Process]:
-    config = folder / "streams.yaml"
-    given = [
-        {
-            "name": name,
-            "events": str(folder / f"{name}.jsonl"),
-            "tasks": ["OD"],
-            "realtime": True,
-            **one,
-        }
-        for name, one in sources.items()
-    ]
-    # JSON is YAML.
-    config.write_text(json.dumps({"address": stack.target, "metrics_port": 0, "sources": given}))
-    child = tied_process.start_tied(
-        [sys.executable, "-m", "arno.cli", "ingest", "--config", config], log=folder / "ingest.log"
-    )
-    try:
-        yield psutil.Process(child.pid)
-    finally:
-        tied_process.stop(child, timeout_s=_SETTLES_S)
-
-
-def _when_answered(folder: Path, sources: Mapping[str, object], process: psutil.Process) -> float:
-    """Return the moment at which every source has its first line."""
-    until_s = time.monotonic() + _SETTLES_S
-    while not all((folder / f"{name}.jsonl").exists() for name in sources):
-        if time.monotonic() > until_s or not process.is_running():
-            raise RuntimeError((folder / "ingest.log").read_text()[-2000:])
-        time.sleep(_TICK_S)
-    return time.monotonic()
-
-
-def _lines(folder: Path, name: str) -> list[Line]:
-    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-
-
-def _answered(lines: Sequence[Line]) -> list[Line]:
-    return [line for line in lines if "results" in line]
-
-
-def _order(lines: Sequence[Line]) -> dict[str, int]:
-    """Return the counts of one stream's lines, and how many are missing or out of order."""
-    steps = [after["sequence"] - before["sequence"] for before, after in pairwise(lines)]
-    times = [after["timestamp_ms"] - before["timestamp_ms"] for before, after in pairwise(lines)]
-    return {
-        "frames": len(lines),
-        "answered": len(_answered(lines)),
-        "dropped": sum("dropped" in line for line in lines),
-        "failed": sum("error" in line for line in lines),
-        "missing": sum(step - 1 for step in steps if step > 1),
-        "out_of_order": sum(step < 1 for step in steps) + sum(step <= 0 for step in times),
-    }
 
 
 def _busy_s(process: psutil.Process) -> float:
