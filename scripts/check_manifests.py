@@ -14,7 +14,6 @@ import argparse
 import itertools
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -40,13 +39,15 @@ NEEDS = {
     "pace-base-cpu": ["hpa"],
     "pace-base-gpu": ["gpu", "keda-seconds"],
     "web-secure": ["secure", "network-policies", "web"],
+    "strimzi-secure": ["secure", "strimzi"],
 }
 """Components that change what others bring; without them they would be built and do nothing."""
 
 ORDER = [
-    *("trial-backends", "gpu", "model-volume", "model-download", "secure", "network-policies"),
-    *("monitoring", "keda-seconds", "keda-lag", "hpa", "pace-tiny-cpu", "pace-base-cpu"),
-    *("pace-base-gpu", "keda-secure", "gateway-hpa", "gateway-api", "web", "web-secure", "release"),
+    *("trial-backends", "gpu", "model-volume", "model-download", "secure", "strimzi"),
+    *("strimzi-secure", "network-policies", "monitoring", "keda-seconds", "keda-lag", "hpa"),
+    *("pace-tiny-cpu", "pace-base-cpu", "pace-base-gpu", "keda-secure", "gateway-hpa"),
+    *("gateway-api", "web", "web-secure", "release"),
 ]
 """In which an overlay lists components, as docs/deploy.md says."""
 
@@ -97,6 +98,7 @@ def main() -> int:
             ]
     if everything:
         faults += [fault for overlay in overlays for fault in [*scored(overlay), *unequal(overlay)]]
+        faults += taken_wrongly()
         sys.stdout.write(f"{len(builds)} combinations, {len(overlays)} profiles of the chart\n")
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     return 1 if faults else 0
@@ -149,6 +151,8 @@ def components_of_overlays() -> Iterator[list[str]]:
 def with_needs(names: Sequence[str]) -> list[str]:
     """Return the components, and those that they need where nothing of their kind is listed."""
     needed = [need for name in names for need in NEEDS.get(name, [])]
+    if {"secure", "strimzi"} <= {*names, *needed}:
+        needed.append("strimzi-secure")
     scaled = ONE_OF[0] & set(names)
     return [*names, *(need for need in needed if not (scaled and need in ONE_OF[0])), "release"]
 
@@ -189,10 +193,7 @@ def scored(overlay: Path) -> list[str]:
 
 def unequal(overlay: Path) -> list[str]:
     """Return the objects that the chart's profile and the overlay do not share."""
-    command: list[str | Path] = [HELM, "template", "arno", ROOT / "deploy/helm/arno"]
-    command += ["--namespace", "arno", "--set", "createNamespace=true"]
-    command += ["--set", f"profile={overlay.name}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = helm_template("createNamespace=true", f"profile={overlay.name}")
     if done.returncode:
         return [f"helm template: {done.stderr}"]
     chart, built = by_name(done.stdout), by_name(kustomize(overlay))
@@ -201,6 +202,24 @@ def unequal(overlay: Path) -> list[str]:
         for name in sorted(chart.keys() | built.keys())
         if chart.get(name) != built.get(name)
     ]
+
+
+def taken_wrongly() -> list[str]:
+    """Return the wrong values that the chart takes without a word."""
+    wrong = (
+        "profile=none",
+        "gateway.replica=3",
+        "kafka.brokers=kafka:9092",
+        "worker.minReplicas=x",
+    )
+    return [f"helm template takes {one}" for one in wrong if not helm_template(one).returncode]
+
+
+def helm_template(*values: str) -> subprocess.CompletedProcess[str]:
+    """Render the chart with these values."""
+    command: list[str | Path] = [HELM, "template", "arno", ROOT / "deploy/helm/arno"]
+    command += ["--namespace", "arno", *(word for value in values for word in ("--set", value))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def by_name(text: str) -> dict[tuple[str, str], Any]:
@@ -212,7 +231,6 @@ def by_name(text: str) -> dict[tuple[str, str], Any]:
         if one["kind"] == "ConfigMap" and "ARNO_BUS" in one["data"]
     )
     same = text.replace(settings, "arno-HASH")
-    same = re.sub(r"(name: topics-[\d.]+)-\w{10}", r"\1", same)
     return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(same) if one}
 
 
@@ -263,15 +281,21 @@ def closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     made = {key: closed(part) for key, part in schema.items()}
-    if isinstance(made.get("properties"), dict) and "additionalProperties" not in made:
+    opened = made.get("additionalProperties", made.get("x-kubernetes-preserve-unknown-fields"))
+    if isinstance(made.get("properties"), dict) and opened is None:
         made["additionalProperties"] = False
     return made
 
 
 def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
     """Return what the API server would refuse although every schema is satisfied."""
-    faults = []
     workloads = [one for one in objects if one["kind"] in {"Deployment", "Job", "StatefulSet"}]
+    faults = [
+        f"{one['kind']}/{one['metadata']['name']}: in no namespace"
+        for one in objects
+        if one["kind"] != "Namespace" and "namespace" not in one["metadata"]
+    ]
+    faults += kafka_faults(objects)
     pods = [one["spec"]["template"]["metadata"]["labels"].items() for one in workloads]
     for one in objects:
         where = f"{one['kind']}/{one['metadata']['name']}"
@@ -299,6 +323,39 @@ def semantic_faults(objects: list[dict[str, Any]]) -> list[str]:
             if set(container.get("resources", {})) != {"requests", "limits"}:
                 faults.append(f"{where}: {container['name']} lacks requests or limits")
     return faults
+
+
+def kafka_faults(objects: list[dict[str, Any]]) -> list[str]:
+    """Return where the settings ask for another Kafka than the operator of Strimzi makes."""
+    settings = settings_of(objects)
+    encrypted = settings.get("ARNO_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT").endswith("SSL")
+    address = settings["ARNO_KAFKA_BOOTSTRAP"]
+    faults = []
+    for one in objects:
+        name, namespace = one["metadata"]["name"], one["metadata"].get("namespace")
+        if one["kind"] == "Kafka":
+            ports = [
+                each["port"]
+                for each in one["spec"]["kafka"]["listeners"]
+                if each["tls"] == encrypted
+            ]
+            if address not in {f"{name}-kafka-bootstrap.{namespace}.svc:{port}" for port in ports}:
+                faults.append(f"Kafka/{name}: has no listener {address}, TLS: {encrypted}")
+        if one["kind"] == "KafkaTopic":
+            found = tuple(str(one["spec"][key]) for key in ("partitions", "replicas"))
+            if found != (settings["ARNO_PARTITIONS"], settings["ARNO_REPLICATION"]):
+                faults.append(
+                    f"KafkaTopic/{name}: partitions and replicas differ from the settings"
+                )
+    return faults
+
+
+def settings_of(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the settings that gateway and worker share."""
+    (found,) = (
+        one["data"] for one in objects if one["kind"] == "ConfigMap" and "ARNO_BUS" in one["data"]
+    )
+    return found
 
 
 def selected(selector: dict[str, Any]) -> list[dict[str, str]]:

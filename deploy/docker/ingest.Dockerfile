@@ -12,6 +12,8 @@ RUN python -m venv --without-pip /opt/arno \
 
 FROM python:3.11-slim
 COPY --from=build /opt/arno /opt/arno
-ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1
+# The port of metrics is `arno ingest`'s alone.
+ENV PATH=/opt/arno/bin:$PATH PYTHONUNBUFFERED=1 ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT=9464
 USER 10001:10001
+EXPOSE 9464
 ENTRYPOINT ["arno", "stream"]

@@ -85,6 +85,6 @@ class PrometheusServer(Server):
         shipped["rule_files"] = [str(_SHIPPED / name) for name in shipped["rule_files"]]
         for job in shipped["scrape_configs"]:
             del job["dns_sd_configs"]
-            addresses = [f"127.0.0.1:{port}" for port in self._targets[job["job_name"]]]
+            addresses = [f"127.0.0.1:{port}" for port in self._targets.get(job["job_name"], ())]
             job["static_configs"] = [{"targets": addresses}]
         return shipped

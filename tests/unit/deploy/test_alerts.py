@@ -87,6 +87,16 @@ def test_every_alert_has_a_runbook_section_and_every_section_an_alert() -> None:
             assert address.endswith(f"#{rule['alert'].lower()}")
 
 
+def test_an_alert_sees_what_was_recorded_at_the_same_moment() -> None:
+    # Groups have no order: an alert would see what another group recorded an evaluation before.
+    (group,) = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
+    recorded: set[str] = set()
+    for rule in group["rules"]:
+        assert set(re.findall(r"\barno:[\w:]+", rule["expr"])) <= recorded
+        recorded |= {rule["record"]} if "record" in rule else set()
+    assert len(recorded) > 10
+
+
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"`arno ([a-z][^`]+)`", PAGE))))
 def test_commands_of_runbooks_exist_with_their_flags(line: str) -> None:
     words = shlex.split(line)

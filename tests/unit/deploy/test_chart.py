@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,3 +43,15 @@ def test_every_overlay_is_a_profile_and_the_default_is_one() -> None:
 def test_the_chart_has_the_version_of_its_images() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == arno.__version__
+
+
+def test_helm_refuses_values_that_the_chart_does_not_offer() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]) == {*VALUES, "global"}
+    assert schema["additionalProperties"] is False
+    for name, value in VALUES.items():
+        if isinstance(value, dict) and value:
+            assert set(schema["properties"][name]["properties"]) == set(value)
+            assert schema["properties"][name]["additionalProperties"] is False
+    overlays = {path.name for path in (ROOT / "k8s/overlays").iterdir()}
+    assert set(schema["properties"]["profile"]["enum"]) == overlays

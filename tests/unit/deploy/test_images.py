@@ -90,8 +90,12 @@ def test_compose_runs_prometheus_with_the_files_that_are_tested() -> None:
     assert all((ROOT / "deploy/prometheus" / name).exists() for name in config["rule_files"])
     found = {job["job_name"]: job["dns_sd_configs"][0]["names"] for job in config["scrape_configs"]}
     # One target for each container of a service, whatever its scale.
-    assert found == {"gateway": ["gateway"], "worker": ["worker", "worker-gpu"]}
-    assert {name for names in found.values() for name in names} <= set(COMPOSE["services"])
+    several = {"worker": ["worker", "worker-gpu"]}
+    processes = ("gateway", "worker", "web", "ingest")
+    assert found == {name: several.get(name, [name]) for name in processes}
+    streams = yaml.safe_load((ROOT / "examples/streams/compose.yaml").read_text())
+    services = COMPOSE["services"].keys() | streams["services"].keys()
+    assert {name for names in found.values() for name in names} <= services
 
 
 def test_grafana_finds_prometheus_and_the_dashboards() -> None:
@@ -101,3 +105,11 @@ def test_grafana_finds_prometheus_and_the_dashboards() -> None:
     provider = yaml.safe_load((folder / "dashboards/arno.yml").read_text())["providers"][0]
     mounts = COMPOSE["services"]["grafana"]["volumes"]
     assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in mounts
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker-cpu", "worker-cuda", "web", "ingest"])
+def test_an_image_serves_its_metrics_where_prometheus_asks(name: str) -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (port,) = {job["dns_sd_configs"][0]["port"] for job in config["scrape_configs"]}
+    text = (ROOT / f"deploy/docker/{name}.Dockerfile").read_text()
+    assert f"ARNO_METRICS_HOST=0.0.0.0 ARNO_METRICS_PORT={port}" in text

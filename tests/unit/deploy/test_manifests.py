@@ -80,14 +80,35 @@ def test_a_changed_setting_rolls_the_pods(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_images_have_the_tag_of_this_version_and_the_job_is_named_by_it(overlay: str) -> None:
+def test_images_have_the_tag_of_this_version(overlay: str) -> None:
     for workload in workloads(overlay):
         for container in workload["spec"]["template"]["spec"]["containers"]:
             name, _, tag = container["image"].rpartition(":")
             assert tag != "latest"
             if name.startswith("arno/"):
                 assert tag == arno.__version__
-    assert one(overlay, "Job")["metadata"]["name"] == f"topics-{arno.__version__}"
+    assert environment(overlay, "Job", "")["RELEASE"] == arno.__version__
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"newTag: {arno.__version__}", "newTag: 99.0.0"),
+        ("ARNO_PARTITIONS=24", "ARNO_PARTITIONS=12"),
+    ],
+)
+def test_what_changes_the_job_makes_it_another_one(tmp_path: Path, before: str, after: str) -> None:
+    # A Job cannot be changed: `kubectl apply` would end in an error.
+    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
+    files = ("components/release/kustomization.yaml", "base/settings.env")
+    for file in (tmp_path / "k8s" / name for name in files):
+        file.write_text(file.read_text().replace(before, after))
+    (job,) = (o for o in kustomized(tmp_path / "k8s/overlays/cpu") if o["kind"] == "Job")
+    old = one("cpu", "Job")
+    assert job["spec"] != old["spec"]
+    assert job["metadata"]["name"] != old["metadata"]["name"]
+    # Also the name of its pods.
+    assert re.fullmatch("[a-z0-9-]{1,50}", job["metadata"]["name"])
 
 
 @pytest.mark.parametrize("overlay", SCALED)
@@ -150,7 +171,7 @@ def test_the_model_is_read_where_its_volume_is_mounted() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_mounted_files_hold_what_settings_name(overlay: str) -> None:
-    for kind, name in (("Deployment", "gateway"), ("Deployment", "worker"), ("Job", "topics")):
+    for kind, name in (("Deployment", "gateway"), ("Deployment", "worker"), ("Job", "arno")):
         container = pod(overlay, kind, name)["containers"][0]
         mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
         for setting, value in environment(overlay, kind, name).items():
@@ -228,14 +249,27 @@ def test_prometheus_tells_gateways_from_workers_as_the_alerts_do() -> None:
         assert name in monitor["selector"]["matchExpressions"][0]["values"]
 
 
-def test_overlay_on_the_page_has_its_settings_images_and_triggers(tmp_path: Path) -> None:
+def overlay_of_the_page(tmp_path: Path, *listed_before: str) -> tuple[dict[str, Any], ...]:
     page = (ROOT / "docs/deploy.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    overlay, settings = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
     folder = tmp_path / "k8s/overlays/mine"
-    folder.mkdir()
-    (folder / "kustomization.yaml").write_text(example)
-    objects = kustomized(folder)
+    (folder / "settings").mkdir(parents=True)
+    (folder / "settings/kustomization.yaml").write_text(settings)
+    kustomization = yaml.safe_load(overlay)
+    kustomization["components"][:0] = [f"../../components/{name}" for name in listed_before]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return kustomized(folder)
+
+
+@pytest.mark.parametrize("listed_before", [[], ["secure"], ["trial-backends"]])
+def test_overlay_on_the_page_has_its_settings_images_and_triggers(
+    tmp_path: Path, listed_before: list[str]
+) -> None:
+    objects = overlay_of_the_page(tmp_path, *listed_before)
+    (settings,) = (o["data"] for o in objects if o["kind"] == "ConfigMap")
+    assert settings["ARNO_KAFKA_BOOTSTRAP"] == "kafka.example:9092"
+    assert settings["ARNO_PARTITIONS"] == "12"
     addresses = {
         trigger["metadata"]["bootstrapServers"]
         for one in objects
