@@ -63,32 +63,33 @@ Exporter: TypeAlias = Callable[["Answers", Path], int]
 
 
 class Answers:
-    """The answers of a folder, chosen by the options; read anew each time."""
+    """The answers of a folder, chosen by the options; read anew each time.
+
+    Attributes:
+        unused_classes: The given classes that no region has had as its label, of the answers read
+            so far: they may be misspelt.
+    """
 
     def __init__(self, folder: Path, options: ExportOptions) -> None:
         """Take the folder of `arno batch`."""
         self.folder = folder
         self.options = options
+        self.unused_classes = list(options.classes or ())
 
     def __iter__(self) -> Iterator[Record]:
         for record in read_records(self.folder):
-            yield replace(record, result=self._chosen(record.result))
+            chosen = self._chosen(record.result)
+            if self.unused_classes:
+                labels = {one.region.label for one in found_in(chosen, None)}
+                self.unused_classes = [name for name in self.unused_classes if name not in labels]
+            yield replace(record, result=chosen)
 
     def class_names(self) -> ClassNames:
         """Return the given names, or those of all labels."""
         if self.options.classes is not None:
             return ClassNames(self.options.classes, ())
-        return ClassNames(None, self._labels())
-
-    def unused_classes(self) -> list[str]:
-        """Return the given classes that no region has as its label: they may be misspelt."""
-        if self.options.classes is None:
-            return []
-        labels = set(self._labels())
-        return [name for name in self.options.classes if name not in labels]
-
-    def _labels(self) -> Iterator[str]:
-        return (one.region.label for record in self for one in found_in(record.result, None))
+        found = (one for record in self for one in found_in(record.result, None))
+        return ClassNames(None, (one.region.label for one in found))
 
     def _chosen(self, result: InferResult) -> InferResult:
         task, least = self.options.task, self.options.min_score
@@ -99,14 +100,13 @@ class Answers:
         return replace(result, tasks=tuple(tasks))
 
 
-def export(folder: Path, form: str, out: Path, options: ExportOptions) -> int:
-    """Write the answers of a folder in a format; return how many images it has.
+def export(answers: Answers, form: str, out: Path) -> int:
+    """Write answers in a format; return of how many images they are.
 
     Args:
-        folder: What `arno batch` made.
+        answers: What is exported.
         form: One of `FORMATS`.
         out: A file for `coco` and `label-studio`, else a folder; must not be there.
-        options: What is exported.
 
     Raises:
         ConfigurationError: The folder is none of `arno batch`, or `out` is there already.
@@ -117,7 +117,7 @@ def export(folder: Path, form: str, out: Path, options: ExportOptions) -> int:
         raise ConfigurationError(f"{out}: exists already; choose another path")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return FORMATS[form](Answers(folder, options), out)
+        return FORMATS[form](answers, out)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             # A full disk is told by the open file, which does not say its name.

@@ -71,8 +71,8 @@ def verb(
       arno export seen --to label-studio --out tasks.json --image-prefix /files/?d=
     """
     names = [name.strip() for name in classes.split(",") if name.strip()]
-    options = ExportOptions(task, names or None, min_score, image_prefix)
-    count = export(folder, form, out, options)
-    if unused := Answers(folder, options).unused_classes():
-        echo(f"no region has the label: {', '.join(unused)}", err=True)
+    answers = Answers(folder, ExportOptions(task, names or None, min_score, image_prefix))
+    count = export(answers, form, out)
+    if answers.unused_classes:
+        echo(f"no region has the label: {', '.join(answers.unused_classes)}", err=True)
     echo(f"{count:,} images in {out}", err=True)

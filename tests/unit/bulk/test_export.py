@@ -12,7 +12,7 @@ from support.results import caption, cat_and_dog, failed, result_of
 
 
 @pytest.fixture
-def answers(tmp_path):
+def folder(tmp_path):
     """Three images: one in a file, one in a part of a file, one with a key that leads away."""
     photo = tmp_path / "a.png"
     Image.new("RGB", (200, 100), "white").save(photo)
@@ -34,10 +34,10 @@ def answers(tmp_path):
     return folder
 
 
-def test_coco_is_one_document_with_numbers_over_all_images(answers, tmp_path):
+def test_coco_is_one_document_with_numbers_over_all_images(folder, tmp_path):
     from pycocotools.coco import COCO
 
-    assert export(answers, "coco", tmp_path / "o.json", ExportOptions()) == 3
+    assert export(Answers(folder, ExportOptions()), "coco", tmp_path / "o.json") == 3
     read = COCO(str(tmp_path / "o.json"))
     names = [image["file_name"] for image in read.loadImgs(read.getImgIds())]
     assert names == ["deep/a.png", "shard.tar/001", "/../../etc/b.png"]
@@ -47,20 +47,20 @@ def test_coco_is_one_document_with_numbers_over_all_images(answers, tmp_path):
     assert [one["name"] for one in read.loadCats(read.getCatIds())] == ["cat", "dog"]
 
 
-def test_chosen_task_classes_and_scores_are_exported(answers, tmp_path):
+def test_chosen_task_classes_and_scores_are_exported(folder, tmp_path):
     options = ExportOptions(task="OD", classes=["person", "cat"], min_score=0.5)
-    export(answers, "coco", tmp_path / "o.json", options)
+    export(Answers(folder, options), "coco", tmp_path / "o.json")
     document = json.loads((tmp_path / "o.json").read_text())
     assert [one["category_id"] for one in document["annotations"]] == [2, 2, 2]
-    export(answers, "coco", tmp_path / "none.json", ExportOptions(task="CAPTION"))
+    export(Answers(folder, ExportOptions(task="CAPTION")), "coco", tmp_path / "none.json")
     assert json.loads((tmp_path / "none.json").read_text())["annotations"] == []
 
 
-def test_yolo_has_an_image_and_a_label_file_for_each_key_inside_its_folder(answers, tmp_path):
+def test_yolo_has_an_image_and_a_label_file_for_each_key_inside_its_folder(folder, tmp_path):
     import supervision as sv
 
     out = tmp_path / "yolo" / "set"
-    assert export(answers, "yolo", out, ExportOptions()) == 3
+    assert export(Answers(folder, ExportOptions()), "yolo", out) == 3
     images = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
     assert images == ["images/__/__/etc/b.png", "images/deep/a.png", "images/shard.tar/001.png"]
     labels = {path.read_text() for path in (out / "labels").rglob("*.txt")}
@@ -74,27 +74,27 @@ def test_yolo_has_an_image_and_a_label_file_for_each_key_inside_its_folder(answe
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "shard.tar", "seen", "yolo"}
 
 
-def test_fiftyone_has_samples_with_paths_of_their_images(answers, tmp_path):
+def test_fiftyone_has_samples_with_paths_of_their_images(folder, tmp_path):
     out = tmp_path / "samples"
-    assert export(answers, "fiftyone", out, ExportOptions()) == 3
+    assert export(Answers(folder, ExportOptions()), "fiftyone", out) == 3
     samples = json.loads((out / "samples.json").read_text())["samples"]
     assert all((out / sample["filepath"]).exists() for sample in samples)
     assert len(samples[0]["od"]["detections"]) == 2
     assert json.loads((out / "metadata.json").read_text())["media_type"] == "image"
 
 
-def test_label_studio_has_a_task_an_image_with_the_prefix(answers, tmp_path):
+def test_label_studio_has_a_task_an_image_with_the_prefix(folder, tmp_path):
     options = ExportOptions(image_prefix="/files/?d=")
-    assert export(answers, "label-studio", tmp_path / "t.json", options) == 3
+    assert export(Answers(folder, options), "label-studio", tmp_path / "t.json") == 3
     tasks = json.loads((tmp_path / "t.json").read_text())
     assert tasks[0]["data"]["image"] == "/files/?d=deep/a.png"
     assert len(tasks[0]["predictions"][0]["result"]) == 3
 
 
-def test_webdataset_is_a_source_again(answers, tmp_path):
+def test_webdataset_is_a_source_again(folder, tmp_path):
     from arno.bulk import open_source
 
-    assert export(answers, "webdataset", tmp_path / "wds", ExportOptions()) == 3
+    assert export(Answers(folder, ExportOptions()), "webdataset", tmp_path / "wds") == 3
     (path,) = (tmp_path / "wds").iterdir()
     with tarfile.open(path) as shard:
         assert len(shard.getnames()) == 6
@@ -104,11 +104,11 @@ def test_webdataset_is_a_source_again(answers, tmp_path):
     assert item.fields["json"]["tasks"][0]["regions"][1]["box"] == [20, 10, 60, 50]
 
 
-def test_place_that_is_taken_is_refused(answers, tmp_path):
+def test_place_that_is_taken_is_refused(folder, tmp_path):
     with pytest.raises(ConfigurationError, match="exists already"):
-        export(answers, "coco", tmp_path / "a.png", ExportOptions())
+        export(Answers(folder, ExportOptions()), "coco", tmp_path / "a.png")
     with pytest.raises(ConfigurationError, match="no answer folder"):
-        export(tmp_path, "coco", tmp_path / "o.json", ExportOptions())
+        export(Answers(tmp_path, ExportOptions()), "coco", tmp_path / "o.json")
     assert not (tmp_path / "o.json").exists()
 
 
@@ -118,21 +118,21 @@ def test_format_with_images_refuses_those_that_are_in_no_file(tmp_path):
         kept.keep(record.key, record.line())
         kept.write_shard()
     with pytest.raises(InvalidFieldError, match=r"image v\.mp4#000001: is in no file"):
-        export(tmp_path / "seen", "yolo", tmp_path / "o", ExportOptions())
-    assert export(tmp_path / "seen", "coco", tmp_path / "o.json", ExportOptions()) == 1
+        export(Answers(tmp_path / "seen", ExportOptions()), "yolo", tmp_path / "o")
+    assert export(Answers(tmp_path / "seen", ExportOptions()), "coco", tmp_path / "o.json") == 1
 
 
-def test_export_that_breaks_off_leaves_nothing_and_names_its_place(answers, tmp_path, monkeypatch):
+def test_export_that_breaks_off_leaves_nothing_and_names_its_place(folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tarfile.TarFile, "addfile", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*/out'"):
-        export(answers, "webdataset", tmp_path / "out", ExportOptions())
+        export(Answers(folder, ExportOptions()), "webdataset", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_given_classes_that_no_region_has_are_known(answers):
-    options = ExportOptions(classes=["cat", "catt"])
-    assert Answers(answers, options).unused_classes() == ["catt"]
-    assert Answers(answers, ExportOptions()).unused_classes() == []
+def test_given_classes_that_no_region_has_are_known_once_the_answers_are_exported(folder, tmp_path):
+    answers = Answers(folder, ExportOptions(classes=["cat", "catt"]))
+    assert export(answers, "label-studio", tmp_path / "t.json") == 3
+    assert answers.unused_classes == ["catt"]

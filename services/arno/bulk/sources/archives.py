@@ -87,22 +87,22 @@ def _member(path: Path, shard: tarfile.TarFile, info: tarfile.TarInfo) -> _Membe
     sample = str(name.parent / stem)
     if path.suffix == ".tar":
         read: Callable[[], bytes] = Place(path, info.offset_data, info.size)
-    elif info.size > IMAGE_BYTES_MAX:
-        read = partial(_refuse, info.size)
     else:
-        file = shard.extractfile(info)
+        # A file that is too large for an image is not read: only its size counts.
+        file = shard.extractfile(info) if info.size <= IMAGE_BYTES_MAX else None
         content = b"" if file is None else file.read()
-        read = _held(content)
+        read = partial(_held, content, info.size)
     return _Member(sample, suffix.lower(), info.size, read)
 
 
-def _refuse(size_bytes: int) -> bytes:
+def _held(content: bytes, size_bytes: int) -> bytes:
+    """Return what was read of a file of this size.
+
+    Raises:
+        LimitExceededError: The file is too large, and was not read.
+    """
     require_image_size(size_bytes, IMAGE_BYTES_MAX)
-    return b""
-
-
-def _held(content: bytes) -> Callable[[], bytes]:
-    return lambda: content
+    return content
 
 
 def _item(key: str, members: Iterator[_Member]) -> Item | None:
