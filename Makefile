@@ -73,7 +73,7 @@ format: install ## Format and fix what can be fixed by machine.
 protos: install ## Generate the Python modules of protos/.
 	$(bin)/python scripts/generate_protos.py
 
-reference: install ## Write docs/reference/grpc.md from the comments of protos/.
+reference: install ## Write docs/reference/grpc.md and services/arno/web/comments.json from the comments of protos/.
 	$(bin)/python scripts/generate_reference.py
 
 sync: install ## Generate the blocking client from the asyncio client.

@@ -1,10 +1,14 @@
-"""Write docs/reference/grpc.md from the comments of protos/arno/api; ``--check`` only compares.
+"""Write the reference of the API from the comments of protos/arno/api; ``--check`` only compares.
+
+One file is the page of the gRPC API. The other holds the comments by the names of messages and
+fields: the descriptors of a running process have none, and the HTTP API shows them.
 
 The protos are the source: each service, message, field and value has a comment there (buf lint).
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +28,7 @@ from grpc_tools import protoc
 from sources import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "grpc.md"
+COMMENTS = ROOT / "services" / "arno" / "web" / "comments.json"
 _HEAD = """# The gRPC API, field by field
 
 Generated from `protos/arno/api/v1` by `make reference`; [the guide](../api.md) says how calls go
@@ -37,8 +42,10 @@ _SERVICES, _MESSAGES, _ENUMS, _NESTED = 6, 4, 5, 2
 
 
 def generated() -> Mapping[Path, str]:
-    """Return the page, by its path."""
-    return {PAGE: page(_files())}
+    """Return the files, by their paths."""
+    files = _files()
+    told = json.dumps(dict(sorted(comments(files))), indent=2, ensure_ascii=False)
+    return {PAGE: page(files), COMMENTS: f"{told}\n"}
 
 
 def page(files: Sequence[FileDescriptorProto]) -> str:
@@ -55,6 +62,19 @@ def page(files: Sequence[FileDescriptorProto]) -> str:
         for number, kind in enumerate(file.enum_type):
             lines += _enum(kind, told, (_ENUMS, number))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def comments(files: Sequence[FileDescriptorProto]) -> Iterator[tuple[str, str]]:
+    """Yield the comment of each message, field (`Message.field`) and enum."""
+    for file in files:
+        told = _comments(file)
+        for number, message in enumerate(file.message_type):
+            path = (_MESSAGES, number)
+            yield message.name, told.get(path, "")
+            for index, field in enumerate(message.field):
+                yield f"{message.name}.{field.name}", told.get((*path, _NESTED, index), "")
+        for number, kind in enumerate(file.enum_type):
+            yield kind.name, told.get((_ENUMS, number), "")
 
 
 def _files() -> list[FileDescriptorProto]:

@@ -1,11 +1,15 @@
 """Describe messages of the API as JSON Schema, from their descriptors: no field is written twice.
 
-The JSON is protobuf's: names in camel case, enums by name, bytes as base64, durations as text.
+Descriptions are the comments of `protos/`, which `make reference` puts into `comments.json`. The
+JSON is protobuf's: names in camel case, enums by name, bytes as base64, durations as text.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import cache
+from importlib import resources
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -37,7 +41,8 @@ def message_schemas(roots: Iterable[Descriptor]) -> dict[str, Schema]:
         if isinstance(kind, EnumDescriptor):
             # The number 0 is never sent: it stands for what is not given.
             names = [value.name for value in kind.values if value.number]
-            found[kind.name] = {"type": "string", "enum": names}
+            described = {"description": _comments()[kind.name]}
+            found[kind.name] = {"type": "string", "enum": names, **described}
         else:
             found[kind.name] = _message(kind)
             waiting += _parts(kind)
@@ -50,15 +55,29 @@ def reference(kind: Descriptor | EnumDescriptor) -> Schema:
 
 
 def _message(kind: Descriptor) -> Schema:
-    schema: Schema = {
-        "type": "object",
-        "properties": {field.json_name: _field(field) for field in kind.fields},
-    }
+    description = _comments()[kind.name]
     choices = [one for one in kind.oneofs if len(one.fields) > 1]
     if choices:
         said = ("one of " + ", ".join(field.json_name for field in one.fields) for one in choices)
-        schema["description"] = "At most " + "; ".join(said) + "."
-    return schema
+        description += " At most " + "; ".join(said) + "."
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {
+            field.json_name: {
+                **_field(field),
+                "description": _comments()[f"{kind.name}.{field.name}"],
+            }
+            for field in kind.fields
+        },
+    }
+
+
+@cache
+def _comments() -> dict[str, str]:
+    text = resources.files("arno.web").joinpath("comments.json").read_text(encoding="utf-8")
+    found: dict[str, str] = json.loads(text)
+    return found
 
 
 def _field(field: FieldDescriptor) -> Schema:

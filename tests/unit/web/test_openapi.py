@@ -42,5 +42,6 @@ def test_schema_has_the_fields_of_the_message_as_json_names_them():
     assert schema["properties"].keys() == {
         field.json_name for field in types_pb2.TaskSpec.DESCRIPTOR.fields
     }
+    assert all(one["description"] for one in schema["properties"].values())
     region = openapi_document()["components"]["schemas"]["Region"]
     assert "box, quadBox, polygons" in region["description"]

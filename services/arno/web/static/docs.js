@@ -62,7 +62,7 @@ const operations = Object.entries(description.paths).flatMap(([path, methods]) =
   Object.entries(methods).map(([method, one]) => [path, method, one]));
 const schemas = Object.entries(description.components.schemas).map(([name, schema]) =>
   element("section", { class: "card", id: name },
-    element("h2", {}, name), schema.description ? element("p", {}, schema.description) : "", fields(schema)));
+    element("h2", {}, name), schema.description ? element("p", {}, ...prose(schema.description)) : "", fields(schema)));
 place.replaceChildren(
   element("h1", {}, `${description.info.title} over HTTP`),
   element("p", {}, description.info.description),
