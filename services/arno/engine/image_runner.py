@@ -15,17 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from arno.batching import AnswerLengths
 from arno.engine.engine_loop import EngineLoop
 from arno.engine.image_run import ImageRun
 from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
+from arno.engine.task_sequences import local_template
 from arno.errors import CancelledError, EngineError
 from arno.ops.cpus import available_cpus
 from arno.ops.image_input import ImageLike, encode_image
-from arno.vocabulary import Lane, TaskSpec
+from arno.vocabulary import EXPECTED_TOKENS, Lane, TaskSpec
 
 logger = logging.getLogger(__name__)
 
 _PREPARE_THREADS_MAX: Final = 4
+_LENGTHS: Final = AnswerLengths(EXPECTED_TOKENS)
+"""Of answers. They learn nothing here: that is not thread-safe, and calls are on any thread."""
 
 ImageSource: TypeAlias = ImageLike | Callable[[], ImageLike]
 """An image, or a function that returns it, which runs on a thread that prepares images."""
@@ -101,7 +105,7 @@ class ImageRunner:
         """Apply an event of the inbox to its image, and start the tasks that waited for it."""
         if opened.run is None or ended is None or opened.error is not None:
             return
-        opened.run.finish(ended)
+        opened.run.finish(ended.sequence_id.partition("/")[2], ended)
         self._submit(opened, opened.run.plan())
 
     def cancel(self, images: Iterable[OpenImage]) -> None:
@@ -137,12 +141,12 @@ class ImageRunner:
             return
         try:
             content = encode_image(image() if callable(image) else image)
+            name, prepared = str(next(self._names)), self.engine.prepare(content)
             run = ImageRun(
-                str(next(self._names)),
-                opened.specs,
-                self.engine.prepare(content),
-                self.engine.token_table,
-                lane=opened.lane,
+                dict(enumerate(opened.specs)),
+                template=local_template(name, prepared, opened.lane),
+                token_table=self.engine.token_table,
+                lengths=_LENGTHS,
                 calibration=self.engine.card.calibration,
             )
             requests = run.plan()

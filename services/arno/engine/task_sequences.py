@@ -17,18 +17,16 @@ from arno.engine.interface import (
     SequenceFinished,
     SequenceRequest,
 )
-from arno.errors import CancelledError, DeadlineExceededError, EngineError
 from arno.vocabulary import (
+    EXPECTED_TOKENS,
     Answer,
     Decoded,
-    FinishReason,
     ImageSize,
     Lane,
     TaskSpec,
     TokenTable,
     build_prompt,
     check_inputs,
-    expected_tokens,
     parse,
 )
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration
@@ -58,7 +56,16 @@ def task_request(
     Raises:
         InvalidFieldError: The task cannot use its inputs, or lacks one.
     """
-    bare = SequenceRequest(
+    bare = replace(
+        local_template(sequence_id, image, lane), expected_token_count=EXPECTED_TOKENS[spec.task]
+    )
+    asked = with_task(bare, spec)
+    return asked if options is None else replace(asked, options=options)
+
+
+def local_template(sequence_id: str, image: PreparedImage, lane: Lane) -> SequenceRequest:
+    """Return a sequence of this process, for `with_task` to complete."""
+    return SequenceRequest(
         sequence_id=sequence_id,
         image=image,
         prompt="",
@@ -66,10 +73,8 @@ def task_request(
         deadline_s=None,
         lane=lane,
         tenant=_LOCAL_TENANT,
-        expected_token_count=expected_tokens(spec.task),
+        expected_token_count=0,
     )
-    asked = with_task(bare, spec)
-    return asked if options is None else replace(asked, options=options)
 
 
 def with_task(bare: SequenceRequest, spec: TaskSpec) -> SequenceRequest:
@@ -100,27 +105,6 @@ def _decoding_options(spec: TaskSpec) -> DecodingOptions:
         num_beams=spec.num_beams or default.num_beams,
         max_new_tokens=spec.max_new_tokens or default.max_new_tokens,
     )
-
-
-def read_answer(
-    spec: TaskSpec,
-    ended: SequenceFinished,
-    token_table: TokenTable,
-    size: ImageSize,
-    calibration: Calibration = UNCALIBRATED,
-) -> Answer:
-    """Return the answer that the tokens of an ended sequence hold, however it ended.
-
-    Raises:
-        ArnoError: The sequence failed, or was cut short before its first token.
-    """
-    if ended.finish_reason is FinishReason.ERROR:
-        raise ended.error or EngineError("the engine failed and gave no reason")
-    if not ended.token_ids and ended.finish_reason is FinishReason.CANCELLED:
-        raise CancelledError("the task was cancelled before it had an answer")
-    if not ended.token_ids and ended.finish_reason is FinishReason.DEADLINE:
-        raise DeadlineExceededError("the deadline passed before the task had an answer")
-    return parse_end(spec, ended, token_table, size, calibration)
 
 
 def parse_end(

@@ -15,7 +15,7 @@ from arno.vocabulary.answers import (
     TextAnswer,
 )
 from arno.vocabulary.catalogue import CATALOGUE, AnswerKind, ExtraInput, TaskDefinition
-from arno.vocabulary.costs import EXPECTED_TOKENS, expected_tokens
+from arno.vocabulary.costs import EXPECTED_TOKENS
 from arno.vocabulary.decoded import Decoded, FinishReason
 from arno.vocabulary.encode import encode
 from arno.vocabulary.inputs import check_inputs
@@ -78,7 +78,6 @@ __all__ = [
     "check_inputs",
     "dequantise",
     "encode",
-    "expected_tokens",
     "iou",
     "parse",
     "quantise",

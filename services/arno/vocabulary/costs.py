@@ -39,8 +39,3 @@ EXPECTED_TOKENS: Final[Mapping[Task, int]] = MappingProxyType(
     }
 )
 """Expected tokens of an answer, begin and end tokens included, for one beam."""
-
-
-def expected_tokens(task: Task) -> int:
-    """Return how many tokens an answer to the task is expected to take."""
-    return EXPECTED_TOKENS[task]

@@ -111,7 +111,7 @@ def response_to_wire(
     tasks: Iterable[TaskResult], image: ImageDescription | None, model: Model | None
 ) -> vision_pb2.InferResponse:
     """Return the message of a result that was made in this process, for exports."""
-    message = vision_pb2.InferResponse(results=map(_task_result_to_wire, tasks))
+    message = vision_pb2.InferResponse(results=map(task_result_to_wire, tasks))
     if image is not None:
         message.image.CopyFrom(
             types_pb2.ImageDescription(
@@ -128,7 +128,8 @@ def response_to_wire(
     return message
 
 
-def _task_result_to_wire(result: TaskResult) -> types_pb2.TaskResult:
+def task_result_to_wire(result: TaskResult) -> types_pb2.TaskResult:
+    """Return the message of one task's outcome."""
     message = types_pb2.TaskResult(
         id=result.id,
         task=task_to_wire(result.task),
@@ -140,8 +141,9 @@ def _task_result_to_wire(result: TaskResult) -> types_pb2.TaskResult:
         return message
     message.answer.CopyFrom(answer_to_wire(result.outcome))
     for name in ("queue", "prepare", "encode", "decode"):
+        # The wall clocks of two machines may differ by a little: no stage took less than no time.
         seconds = getattr(result.timings, f"{name}_s")
-        getattr(message.answer.timings, name).FromNanoseconds(round(seconds * 1e9))
+        getattr(message.answer.timings, name).FromNanoseconds(max(0, round(seconds * 1e9)))
     return message
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.engine.image_run import ImageRun
 from arno.engine.interface import PreparedImage
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
+from arno.engine.task_sequences import local_template
 from arno.errors import CancelledError, EngineError, InputUnavailableError
-from arno.vocabulary import FinishReason, ImageSize, Lane, Task, TaskSpec
+from arno.vocabulary import EXPECTED_TOKENS, FinishReason, ImageSize, Lane, Task, TaskSpec
 from arno.vocabulary.checks import check_specs
 
 TOKEN_TABLE = NullEngine(EngineSettings(model="null")).token_table
@@ -19,7 +21,12 @@ END_ID = 2
 
 
 def start(*specs: TaskSpec) -> ImageRun:
-    return ImageRun("7", check_specs(specs), IMAGE, TOKEN_TABLE, lane=Lane.BATCH)
+    return ImageRun(
+        dict(enumerate(check_specs(specs))),
+        template=local_template("7", IMAGE, Lane.BATCH),
+        token_table=TOKEN_TABLE,
+        lengths=AnswerLengths(EXPECTED_TOKENS),
+    )
 
 
 def planned(run: ImageRun) -> list[str]:
@@ -42,7 +49,7 @@ def end(
     error: EngineError | None = None,
 ) -> None:
     ids = (*tokens, END_ID) if tokens else ()
-    run.finish(SequenceFinished(f"7/{name}", ids, (), reason, 0.125, 0.5, error))
+    run.finish(name, SequenceFinished(f"7/{name}", ids, (), reason, 0.125, 0.5, error))
 
 
 def test_tasks_that_follow_none_start_together_and_once():
@@ -92,8 +99,8 @@ def test_a_failure_ends_its_task_and_the_one_that_follows_and_no_other():
     )
     run.plan()
     end(run, "a", reason=FinishReason.ERROR, error=EngineError("broken"))
-    end(run, "c", reason=FinishReason.CANCELLED)
     assert planned(run) == []
+    end(run, "c", reason=FinishReason.CANCELLED)
     kinds = [type(result.outcome) for result in run.results]
     assert kinds == [EngineError, InputUnavailableError, CancelledError]
 

@@ -13,7 +13,6 @@ from arno.vocabulary import (
     SegmentationAnswer,
     Task,
     TextAnswer,
-    expected_tokens,
     parse,
 )
 from unit.vocabulary.spelling import THOUSAND, VOCABULARY, said
@@ -57,6 +56,6 @@ def test_tasks_that_name_a_region_ask_for_one():
 
 
 def test_long_answers_are_expected_of_the_tasks_that_give_them():
-    caption = expected_tokens(Task.CAPTION)
-    assert expected_tokens(Task.REGION_TO_CATEGORY) < caption < expected_tokens(Task.OD)
+    caption = EXPECTED_TOKENS[Task.CAPTION]
+    assert EXPECTED_TOKENS[Task.REGION_TO_CATEGORY] < caption < EXPECTED_TOKENS[Task.OD]
     assert min(EXPECTED_TOKENS.values()) > 2
