@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ _MIB: Final = 1 << 20
 _NAME_WIDTH: Final = 16
 _NUMBER_WIDTH: Final = 5
 Column: TypeAlias = tuple[str, Callable[[Reading], str]]
+Row: TypeAlias = tuple[str | Text, ...]
+"""The cells of a process or lane; the first is its name."""
 
 
 @click.command("top", cls=SectionedCommand)
@@ -73,26 +75,35 @@ def verb(addresses: tuple[str, ...], data: Path, every_s: float, once: bool) -> 
     if once or not console.is_terminal:
         time.sleep(every_s)
         readings = _read(urls, before)
-        console.print(screen(readings))
+        console.print(screen(readings, console.width))
         return EXIT_FAILURE if any(reading.now.problem for reading in readings) else 0
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True) as live:
         while True:
             time.sleep(every_s)
             readings = _read(urls, before)
-            live.update(screen(readings))
+            live.update(screen(readings, console.width))
             before = {reading.now.url: reading.now for reading in readings}
     return 0
 
 
-def screen(readings: Sequence[Reading]) -> Group:
-    """Return what is shown of the readings: a table of lanes, one of gateways, one of workers."""
+def screen(readings: Sequence[Reading], width: int) -> Group:
+    """Return what is shown of the readings: tables of lanes, of gateways and of workers.
+
+    Args:
+        readings: At least one.
+        width: Of the terminal, in characters.
+    """
     gateways = [reading for reading in readings if reading.now.kind == "gateway"]
     workers = [reading for reading in readings if reading.now.kind == "worker"]
     parts: list[Table | Text] = []
     if gateways:
-        parts += [_lanes(gateways), _table("gateway", gateways, _GATEWAY_COLUMNS)]
-    if workers:
-        parts.append(_table("worker", workers, _WORKER_COLUMNS))
+        parts += _tables("lane", _LANE_COLUMNS, _lanes(gateways), width)
+    for kind, found, columns in (
+        ("gateway", gateways, _GATEWAY_COLUMNS),
+        ("worker", workers, _WORKER_COLUMNS),
+    ):
+        if found:
+            parts += _tables(kind, [name for name, _ in columns], _rows(found, columns), width)
     for reading in readings:
         if reading.now.problem:
             sentence = printable(f"{reading.now.url}: {reading.now.problem}")
@@ -116,10 +127,7 @@ def _urls_of_up(data: Path) -> list[str]:
         raise ConfigurationError(f"{path}: cannot be read ({error})") from error
 
 
-def _lanes(gateways: Sequence[Reading]) -> Table:
-    table = _empty_table(
-        "lane", ["served/s", "failed/s", "refused/s", "seconds", "waiting", "wait"]
-    )
+def _lanes(gateways: Sequence[Reading]) -> Iterator[Row]:
     for lane in Lane:
         jobs = "arno_gateway_jobs_total"
         served = _sum(gateways, jobs, lane=lane, outcome="served")
@@ -132,7 +140,7 @@ def _lanes(gateways: Sequence[Reading]) -> Table:
             max(one.value(f"arno_gateway_backlog_{unit}", lane=lane) for one in gateways)
             for unit in ("records", "seconds")
         )
-        table.add_row(
+        yield (
             str(lane),
             f"{served:.1f}",
             _alarming(failed),
@@ -141,29 +149,37 @@ def _lanes(gateways: Sequence[Reading]) -> Table:
             f"{records:.0f}",
             f"{wait_s:.1f} s",
         )
-    return table
 
 
 def _sum(readings: Sequence[Reading], name: str, **labels: str) -> float:
     return sum(reading.rate(name, **labels) for reading in readings)
 
 
-def _table(kind: str, readings: Sequence[Reading], columns: Sequence[Column]) -> Table:
-    table = _empty_table(kind, [name for name, _ in columns])
+def _rows(readings: Sequence[Reading], columns: Sequence[Column]) -> Iterator[Row]:
     for reading in readings:
         name = printable(urlsplit(reading.now.url).netloc)
-        table.add_row(name, *(value(reading) for _, value in columns))
-    return table
+        yield (name, *(value(reading) for _, value in columns))
 
 
-def _empty_table(kind: str, columns: Sequence[str]) -> Table:
-    # Without lines, so that all columns fit a terminal of 80; there a long name gives way.
-    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    table.add_column(kind, style="cyan", overflow="ellipsis", min_width=_NAME_WIDTH)
-    for column in columns:
-        width = max(_NUMBER_WIDTH, *map(len, column.split("\n")))
-        table.add_column(column, justify="right", no_wrap=True, min_width=width)
-    return table
+def _tables(kind: str, columns: Sequence[str], rows: Iterable[Row], width: int) -> Iterator[Table]:
+    """Yield a table of the rows; several, each of some columns, where one would be too wide."""
+    kept = list(rows)
+    widths = [max(_NUMBER_WIDTH, *map(len, column.split("\n"))) for column in columns]
+    first = 0
+    while first < len(columns):
+        end, left = first, width - _NAME_WIDTH
+        while end < len(columns) and (end == first or widths[end] < left):
+            left -= widths[end] + 1
+            end += 1
+        # Without lines, so that all columns fit a terminal of 80; there a long name gives way.
+        table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+        table.add_column(kind, style="cyan", overflow="ellipsis", min_width=_NAME_WIDTH)
+        for at in range(first, end):
+            table.add_column(columns[at], justify="right", no_wrap=True, min_width=widths[at])
+        for name, *cells in kept:
+            table.add_row(name, *cells[first:end])
+        yield table
+        first = end
 
 
 def _alarming(rate: float) -> Text:
@@ -173,6 +189,8 @@ def _alarming(rate: float) -> Text:
 def _mebibytes(reading: Reading) -> str:
     return f"{reading.value('process_resident_memory_bytes') / _MIB:.0f}"
 
+
+_LANE_COLUMNS: Final = ("served/s", "failed/s", "refused/s", "seconds", "waiting", "wait")
 
 _GATEWAY_COLUMNS: Final[tuple[Column, ...]] = (
     ("calls/s", lambda one: f"{one.rate('arno_gateway_requests_total'):.1f}"),

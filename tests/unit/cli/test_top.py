@@ -31,9 +31,9 @@ def reading(url, before, now, elapsed_s=2.0):
     return Reading(parse_page(url, before, 100.0), parse_page(url, now, 100.0 + elapsed_s))
 
 
-def shown(*readings):
+def shown(*readings, width=120):
     page = io.StringIO()
-    SafeConsole(width=120, file=page).print(screen(readings))
+    SafeConsole(width=width, file=page).print(screen(readings, width))
     return page.getvalue()
 
 
@@ -49,20 +49,27 @@ def test_rates_are_those_between_two_readings():
     assert "15.0" in worker
 
 
+LONG_NAME = "http://worker-0.workers.a-long-namespace.svc.cluster.local:9100/metrics"
+
+
 def test_all_columns_fit_a_terminal_of_80_beside_long_names():
-    page = io.StringIO()
-    name = "http://worker-0.workers.a-long-namespace.svc.cluster.local:9100/metrics"
-    rows = [
-        reading("http://g:9100/metrics", GATEWAY % 100, GATEWAY % 130),
-        reading(name, WORKER % (50, 7), WORKER % (80, 8.5)),
-    ]
-    SafeConsole(width=80, file=page).print(screen(rows))
-    lines = page.getvalue().splitlines()
-    (worker,) = (line for line in lines if line.startswith("worker-0.workers"))
-    assert worker.split()[1:3] == ["75%", "15.0"]
-    assert len(worker.split()) == 10
+    gateway = reading("http://g:9100/metrics", GATEWAY % 100, GATEWAY % 130)
+    worker = reading(LONG_NAME, WORKER % (50, 7), WORKER % (80, 8.5))
+    lines = shown(gateway, worker, width=80).splitlines()
+    (row,) = (line for line in lines if line.startswith("worker-0.workers"))
+    assert row.split()[1:3] == ["75%", "15.0"]
+    assert len(row.split()) == 10
     (lanes,) = (line for line in lines if line.startswith("lane"))
     assert lanes.split()[-3:] == ["seconds", "waiting", "wait"]
+
+
+def test_narrow_terminal_shows_the_other_columns_below():
+    worker = reading(LONG_NAME, WORKER % (50, 7), WORKER % (80, 8.5))
+    lines = shown(worker, width=50).splitlines()
+    rows = [line.split() for line in lines if line.startswith("worker-0.workers")]
+    assert rows[0][1:3] == ["75%", "15.0"]
+    assert sum(len(row) - 1 for row in rows) == 9
+    assert max(map(len, lines)) <= 50
 
 
 def test_process_that_began_anew_counts_from_nothing():
