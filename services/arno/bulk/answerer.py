@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from arno.bulk.item import Item
-from arno.errors import ArnoError
-from arno.vocabulary import TaskLike
+from arno.errors import ArnoError, InvalidFieldError
+from arno.vocabulary import TaskLike, spec_of
 from arno.vocabulary.results import InferResult
 
 if TYPE_CHECKING:
@@ -54,7 +54,19 @@ class LocalAnswerer:
     """An `Answerer` with a model of this process, as `arno.load` returns it."""
 
     def __init__(self, florence: Florence, tasks: Sequence[TaskLike]) -> None:
-        """Take a loaded model, which stays the caller's, and the tasks of items without own."""
+        """Take a loaded model, which stays the caller's, and the tasks of items without own.
+
+        Raises:
+            InvalidFieldError: The model is a head, which does not answer one of the tasks.
+        """
+        for task in map(spec_of, tasks):
+            if florence.tasks and task.task not in florence.tasks:
+                raise InvalidFieldError(
+                    field="task",
+                    problem=f"{florence.model.name} is a head, which does not answer it",
+                    limit=", ".join(florence.tasks),
+                    sent=task.task,
+                )
         self._florence = florence
         self._tasks = tuple(tasks)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
 from typing import Self
 
 import grpc
@@ -22,7 +21,7 @@ from arno.client.channel import DEFAULT_ADDRESS, Tls, open_aio_channel, with_key
 from arno.client.frames import AsyncFrames, FrameSource
 from arno.client.many import AsyncImages, ImageResult, ManyOptions, ask_many_async
 from arno.client.requests import StreamOptions
-from arno.ops.image_input import ImageLike
+from arno.ops.image_input import ImageLike, require_several
 from arno.vocabulary import TaskLike
 from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.results import FrameResult, InferResult, Job, Model
@@ -155,7 +154,7 @@ class AsyncClient(ClientBase):
             Exception: The exception that `images` raised.
         """
         requests.check_tasks(tasks)
-        requests.check_images(images)
+        require_several("images", images, "`infer` takes one")
         options = ManyOptions(in_flight_max, ordered, progress)
         return ask_many_async(
             images,
@@ -215,7 +214,7 @@ class AsyncClient(ClientBase):
                 result carries the error.
             Exception: The exception that `frames` raised, after the results of the frames before.
         """
-        requests.check_frames(frames)
+        require_several("frames", frames, "`arno stream` reads videos")
         source = FrameSource(requests.config_message(tasks, options), frames)
         call = self._vision.InferStream(source.messages_async(), timeout=timeout_s)
         try:
@@ -366,10 +365,5 @@ class AsyncClient(ClientBase):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from os import PathLike
 from typing import Final, TypeAlias, TypeVar
-
-from PIL.Image import Image
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import InvalidFieldError
@@ -73,30 +70,6 @@ def check_tasks(tasks: Sequence[TaskLike]) -> None:
         InvalidFieldError: A task makes no sense, or there is none.
     """
     _specs(tasks)
-
-
-def check_images(images: object) -> None:
-    """Refuse one image where many are asked for: the letters of a path are no images.
-
-    Raises:
-        InvalidFieldError: It is a path, bytes or a Pillow image.
-    """
-    _check_several("images", images, "`infer` takes one")
-
-
-def check_frames(frames: object) -> None:
-    """Refuse the path of a video in place of its frames.
-
-    Raises:
-        InvalidFieldError: It is a path, bytes or a Pillow image.
-    """
-    _check_several("frames", frames, "`arno stream` reads videos")
-
-
-def _check_several(field: str, images: object, instead: str) -> None:
-    if isinstance(images, str | bytes | PathLike | Image):
-        problem = f"must be several images, such as a list of paths; {instead}"
-        raise InvalidFieldError(field=field, problem=problem, sent=type(images).__name__)
 
 
 def infer_message(

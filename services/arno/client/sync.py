@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Self
 
 import grpc
@@ -21,7 +20,7 @@ from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel, with_key
 from arno.client.frames import Frames, FrameSource
 from arno.client.many import ImageResult, Images, ManyOptions, ask_many
 from arno.client.requests import StreamOptions
-from arno.ops.image_input import ImageLike
+from arno.ops.image_input import ImageLike, require_several
 from arno.vocabulary import TaskLike
 from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.results import FrameResult, InferResult, Job, Model
@@ -154,7 +153,7 @@ class Client(ClientBase):
             Exception: The exception that `images` raised.
         """
         requests.check_tasks(tasks)
-        requests.check_images(images)
+        require_several("images", images, "`infer` takes one")
         options = ManyOptions(in_flight_max, ordered, progress)
         return ask_many(
             images,
@@ -214,7 +213,7 @@ class Client(ClientBase):
                 result carries the error.
             Exception: The exception that `frames` raised, after the results of the frames before.
         """
-        requests.check_frames(frames)
+        require_several("frames", frames, "`arno stream` reads videos")
         source = FrameSource(requests.config_message(tasks, options), frames)
         call = self._vision.InferStream(source.messages(), timeout=timeout_s)
         try:
@@ -365,10 +364,5 @@ class Client(ClientBase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -16,7 +16,6 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from pydantic import ValidationError
@@ -26,7 +25,8 @@ from arno.engine.image_runner import ImageRunner, ImageSource, Inbox, OpenImage
 from arno.engine.interface import Engine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, ConfigurationError, InvalidRequestError
-from arno.vocabulary import Lane, TaskLike, TaskSpec, spec_of
+from arno.ops.image_input import require_several
+from arno.vocabulary import Lane, Task, TaskLike, TaskSpec, spec_of
 from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.checks import check_specs
 from arno.vocabulary.results import ImageDescription, InferResult, Model, TaskResult
@@ -94,6 +94,11 @@ class Florence:
     def categories(self) -> tuple[str, ...]:
         """The only labels that a head knows; empty for a Florence-2, whose labels are free."""
         return self._card.categories
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The only tasks that a head answers; empty for a Florence-2, which answers all."""
+        return self._card.tasks
 
     def ask(
         self,
@@ -175,12 +180,13 @@ class Florence:
             constrained: As for `ask`.
 
         Raises:
-            InvalidRequestError: A task makes no sense.
+            InvalidRequestError: A task makes no sense, or `images` is one image.
             EngineError: The engine failed as a whole.
             Exception: Whatever the iterable or a function in it raised, after the results of the
                 images before it.
         """
         options = _Options(num_beams, max_new_tokens, constrained)
+        require_several("images", images, "`ask` takes one")
         specs = options.specs(tasks) if tasks else ()
         asked = (options.pair(each, specs) for each in images)
         limit = in_flight_max or self._in_flight_max
@@ -193,12 +199,7 @@ class Florence:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _results(

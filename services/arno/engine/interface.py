@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from arno.errors import ArnoError
-    from arno.vocabulary import AnswerValue, Decoded, FinishReason, ImageSize, TokenTable
+    from arno.vocabulary import AnswerValue, Decoded, FinishReason, ImageSize, Task, TokenTable
     from arno.vocabulary.grammars import Constraint
 
 
@@ -189,6 +189,7 @@ class ModelCard:
         image_size_px: Side of the square image that the vision encoder takes.
         calibration: Makes the scores of its answers calibrated; without maps if none was fitted.
         categories: The only labels that it knows, of a head; empty where labels are free.
+        tasks: The only tasks that it answers, of a head; empty where it answers all.
     """
 
     name: str
@@ -198,6 +199,7 @@ class ModelCard:
     image_size_px: int
     calibration: Calibration = UNCALIBRATED
     categories: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()
 
 
 class Engine(Protocol):

@@ -34,6 +34,7 @@ from arno.vocabulary import (
     ImageSize,
     TokenTable,
 )
+from arno.vocabulary.prompts import parse_prompt
 
 NULL_MODEL: Final = "null"
 
@@ -157,13 +158,8 @@ def _tokens(kind: AnswerKind) -> tuple[int, ...]:
 
 def _answer_kind(prompt: str) -> AnswerKind:
     """Return what kind of answer a training prompt asks for; text for prompts of no task."""
-    for definition in CATALOGUE.values():
-        start, _, end = definition.prompt.partition("{input}")
-        if prompt == definition.prompt or (
-            start and prompt.startswith(start) and prompt.endswith(end)
-        ):
-            return definition.answer_kind
-    return AnswerKind.TEXT
+    task, _ = parse_prompt(prompt)
+    return AnswerKind.TEXT if task is None else CATALOGUE[task].answer_kind
 
 
 def _token_table() -> TokenTable:

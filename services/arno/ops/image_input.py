@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from PIL import Image
 
-from arno.errors import InvalidImageError, LimitExceededError
+from arno.errors import InvalidFieldError, InvalidImageError, LimitExceededError
 
 _LOSSLESS_PIXELS_MAX: Final = 1_000_000
 """Up to here images in memory are sent as PNG; above, PNG costs more than exactness is worth."""
@@ -90,6 +90,22 @@ def require_size(size_bytes: int, bytes_max: int, *, problem: str = "too large")
     if size_bytes > bytes_max:
         limit, sent = f"{bytes_max} bytes", f"{size_bytes} bytes"
         raise LimitExceededError(field="image", problem=problem, limit=limit, sent=sent)
+
+
+def require_several(field: str, images: object, instead: str) -> None:
+    """Refuse one image where many are asked for: the letters of a path are no images.
+
+    Args:
+        field: Name of the argument.
+        images: Its value.
+        instead: What takes one, for the error.
+
+    Raises:
+        InvalidFieldError: It is a path, bytes or a Pillow image.
+    """
+    if isinstance(images, str | bytes | PathLike | Image.Image):
+        problem = f"must be several images, such as a list of paths; {instead}"
+        raise InvalidFieldError(field=field, problem=problem, sent=type(images).__name__)
 
 
 def _from_array(array: object) -> Image.Image:

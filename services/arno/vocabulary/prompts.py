@@ -1,4 +1,4 @@
-"""Build the text that asks the model for a task.
+"""Build the text that asks the model for a task, and tell which task a text asks for.
 
 The inputs are taken to be valid: `inputs.check_inputs` refuses the others, long before, in the
 gateway.
@@ -19,6 +19,18 @@ CLASS_SEPARATOR: Final = "<and>"
 def phrase_of(label: str) -> str:
     """Return a label of an annotation tool, such as ``Traffic_light``, as the model writes it."""
     return " ".join(label.replace("_", " ").lower().split())
+
+
+def parse_prompt(prompt: str) -> tuple[Task | None, str]:
+    """Return the task of a training prompt and the input in it; None for a prompt of no task."""
+    for task, definition in CATALOGUE.items():
+        if prompt == definition.prompt:
+            return task, ""
+    for task, definition in CATALOGUE.items():
+        start, _, end = definition.prompt.partition("{input}")
+        if start and prompt.startswith(start) and prompt.endswith(end):
+            return task, prompt[len(start) : len(prompt) - len(end)]
+    return None, prompt
 
 
 def build_prompt(

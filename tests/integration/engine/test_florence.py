@@ -134,6 +134,12 @@ def test_task_that_makes_no_sense_is_raised_before_any_image_is_taken(florence, 
         list(florence.ask_many(images, *tasks))
 
 
+@pytest.mark.parametrize("one", ["photo.jpg", b"a"], ids=["name", "bytes"])
+def test_one_image_in_place_of_many_is_refused(florence, one):
+    with pytest.raises(InvalidFieldError, match="several images"):
+        florence.ask_many(one, "OD")
+
+
 def test_images_are_taken_no_faster_than_they_are_answered(florence):
     taken = itertools.count()
     endless = (picture(next(taken) % 3) for _ in itertools.count())

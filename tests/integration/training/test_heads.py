@@ -111,6 +111,8 @@ def test_head_annotates_images_and_writes_no_texts_of_regions(trained, tmp_path)
     assert all(one.provenance.annotator == "florence" for one in record.regions)
     refused = CliRunner().invoke(root, [*words, "--region-texts"], standalone_mode=False)
     assert "--region-texts: needs a Florence-2" in str(refused.exception)
+    refused = CliRunner().invoke(root, [*words, "--task", "CAPTION"], standalone_mode=False)
+    assert "is a head, which does not answer it" in str(refused.exception)
 
 
 @pytest.mark.parametrize("mode", [{"dtype": "int8"}, {"image_side": 64}])

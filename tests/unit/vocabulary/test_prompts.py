@@ -1,7 +1,8 @@
 """Prompts are the training prompts, to the letter."""
 
 import pytest
-from arno.vocabulary import Box, ImageSize, Task, build_prompt
+from arno.vocabulary import CATALOGUE, Box, ImageSize, Task, build_prompt
+from arno.vocabulary.prompts import parse_prompt
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.vocabulary.spelling import quick
@@ -60,3 +61,18 @@ def test_braces_in_the_text_are_only_text():
 def test_a_region_task_cannot_be_asked_without_a_region():
     with pytest.raises(ValueError, match="asks about a region"):
         build_prompt(Task.REGION_TO_OCR, size=SIZE)
+
+
+@pytest.mark.parametrize("task", [task for task in Task if task is not Task.PROMPT])
+def test_prompt_tells_its_task_and_the_input_in_it(task):
+    prompt = build_prompt(task, text="a red car", region=BOX, size=SIZE)
+    found, given = parse_prompt(prompt)
+    assert found is task
+    assert (
+        build_prompt(Task.PROMPT, text=CATALOGUE[task].prompt.format(input=given), size=SIZE)
+        == prompt
+    )
+
+
+def test_prompt_of_no_task_is_its_own_input():
+    assert parse_prompt("How many cars are there?") == (None, "How many cars are there?")

@@ -1,18 +1,15 @@
-"""Answer tasks with what a head found: which tasks it can answer, and how."""
+"""Answer tasks with what a head found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Iterator
 
 import numpy as np
 
-from arno.engine.heads.description import BACKGROUND, HeadDescription, HeadKind
+from arno.engine.heads.description import BACKGROUND, HeadDescription
 from arno.engine.heads.findings import Finding, FoundObject, FoundPixels, outlines
 from arno.errors import InvalidFieldError
 from arno.vocabulary import (
-    CATALOGUE,
     AnswerValue,
     DetectionAnswer,
     ImageSize,
@@ -21,18 +18,7 @@ from arno.vocabulary import (
     Shape,
     Task,
 )
-from arno.vocabulary.prompts import CLASS_SEPARATOR
-
-ANSWERED: Final[Mapping[HeadKind, tuple[Task, ...]]] = MappingProxyType(
-    {
-        HeadKind.DETECTION: (Task.OD, Task.REGION_PROPOSAL, Task.OPEN_VOCABULARY_DETECTION),
-        HeadKind.SEGMENTATION: (
-            Task.OPEN_VOCABULARY_DETECTION,
-            Task.REFERRING_EXPRESSION_SEGMENTATION,
-        ),
-    }
-)
-"""The tasks that each kind of head answers."""
+from arno.vocabulary.prompts import CLASS_SEPARATOR, parse_prompt
 
 
 def answer(
@@ -43,13 +29,12 @@ def answer(
     Raises:
         InvalidFieldError: The head does not answer this task, or knows no such category.
     """
-    task, given = _asked(prompt)
-    known = ANSWERED[description.kind]
-    if task not in known:
+    task, given = parse_prompt(prompt)
+    if task not in description.tasks:
         raise InvalidFieldError(
             field="task",
             problem=f"this model is a {description.kind} head, which does not answer it",
-            limit=", ".join(known),
+            limit=", ".join(description.tasks),
             sent=task or "PROMPT",
         )
     if isinstance(finding, FoundPixels):
@@ -65,18 +50,6 @@ def answer(
     if task is Task.REGION_PROPOSAL:
         return DetectionAnswer(tuple(_unlabelled(one) for one in regions))
     return DetectionAnswer(regions)
-
-
-def _asked(prompt: str) -> tuple[Task | None, str]:
-    """Return the task of a prompt and the input in it; None for a prompt of no task."""
-    for task, definition in CATALOGUE.items():
-        if prompt == definition.prompt:
-            return task, ""
-    for task, definition in CATALOGUE.items():
-        start, _, end = definition.prompt.partition("{input}")
-        if start and prompt.startswith(start) and prompt.endswith(end):
-            return task, prompt[len(start) : len(prompt) - len(end)]
-    return None, prompt
 
 
 def _wanted(given: str, description: HeadDescription) -> list[int]:

@@ -14,6 +14,7 @@ from PIL import Image
 from arno.engine.checkpoints.config import PixelRecipe
 from arno.engine.checkpoints.folders import CONFIG_FILE, read_json
 from arno.errors import ModelError
+from arno.vocabulary import Task
 
 MODEL_TYPE: Final = "arno_head"
 BACKGROUND: Final = "background"
@@ -27,6 +28,12 @@ class HeadKind(StrEnum):
     """Objects with boxes and masks: Mask R-CNN, or Faster R-CNN without masks."""
     SEGMENTATION = "segmentation"
     """A category for each pixel: UPerNet."""
+
+
+_ANSWERED: Final = {
+    HeadKind.DETECTION: (Task.OD, Task.REGION_PROPOSAL, Task.OPEN_VOCABULARY_DETECTION),
+    HeadKind.SEGMENTATION: (Task.OPEN_VOCABULARY_DETECTION, Task.REFERRING_EXPRESSION_SEGMENTATION),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,11 @@ class HeadDescription:
     vision: Mapping[str, Any]
     base: str
     base_fingerprint: str
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that it answers."""
+        return _ANSWERED[self.kind]
 
     def write(self, folder: Path) -> None:
         """Write `config.json` into a folder."""

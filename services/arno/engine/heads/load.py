@@ -100,5 +100,6 @@ def load_head(folder: Path, settings: EngineSettings) -> Head:
         position_count=1,
         image_size_px=description.recipe.side_px,
         categories=description.categories,
+        tasks=description.tasks,
     )
     return Head(card, description, network, device)
