@@ -26,7 +26,7 @@ from arno.bulk.gateway_answerer import GatewayOptions
 from arno.cli.scraping import page_url, read_pages
 from arno.client import Client
 from arno.data_engine.annotation import RunOptions, Sources, annotate
-from arno.data_engine.annotators import TaskAnnotator
+from arno.data_engine.annotators.annotator import TaskAnnotator
 from arno.data_engine.blocks import BLOCK_RECORDS
 from arno.data_engine.labels import import_labels
 from arno.dataset import ImageRecord, Provenance, RegionKind, RegionText

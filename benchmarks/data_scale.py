@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import click
 from arno.data_engine.annotation import RunOptions, Sources, annotate
-from arno.data_engine.annotators import FunctionAnnotator
+from arno.data_engine.annotators.annotator import FunctionAnnotator
 from arno.data_engine.blocks import EngineName, Workers
 from arno.data_engine.card import statistics_of
 from arno.data_engine.filtering import filter_dataset

@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 from arno.bulk import LocalAnswerer
 from arno.data_engine.annotation import Sources, annotate
-from arno.data_engine.annotators import TaskAnnotator
+from arno.data_engine.annotators.annotator import TaskAnnotator
 from arno.data_engine.doubts import BADLY_PLACED, OVERLOOKED, SWAPPED, Doubt, find_doubts
 from arno.data_engine.labels import import_labels
 from arno.dataset import Dataset, DatasetWriter, ImageRecord, RegionText

@@ -2,7 +2,7 @@
 
 Each class carries what a caller needs to act on it: the canonical ``code``, a stable ``reason``,
 and whether a retry may help. Its message names the field, the limit and what was sent; its
-``metadata`` holds the same facts for machines. This module knows nothing of gRPC, Kafka or Redis:
+``metadata`` holds the same facts for machines. This module does not depend on gRPC, Kafka or Redis:
 the gateway translates once, in ``arno.gateway.status``.
 
     ArnoError
@@ -10,6 +10,7 @@ the gateway translates once, in ``arno.gateway.status``.
     |   +-- InvalidFieldError        a field holds what it may not hold, or lacks what it needs
     |       +-- LimitExceededError   a field is larger than a configured limit
     |       +-- InvalidImageError    the bytes are not an image that can be decoded
+    |       +-- ImageUnreachableError  a reference to an image leads nowhere, or where it may not
     +-- UnauthenticatedError         UNAUTHENTICATED: no API key, or none that counts
     +-- CrossSiteError               PERMISSION_DENIED: a page of another origin sent the request
     +-- QuotaExceededError           RESOURCE_EXHAUSTED: the tenant has as much as it may have
@@ -36,7 +37,7 @@ the gateway translates once, in ``arno.gateway.status``.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 FOREIGN_FAULT: Final = "fault"
 """Metadata of errors that repeat what a backend's client said: for us, not for callers."""
@@ -117,6 +118,13 @@ class InvalidFieldError(InvalidRequestError):
         super().__init__(message, **facts)
         self.field = field
         self.problem = problem
+
+    def renamed(self, field: str) -> Self:
+        """Return the same error about another field, such as that of an enclosing message."""
+        facts = self.metadata
+        return type(self)(
+            field=field, problem=self.problem, limit=facts.get("limit"), sent=facts.get("sent")
+        )
 
 
 class LimitExceededError(InvalidFieldError):

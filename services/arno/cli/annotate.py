@@ -14,15 +14,15 @@ from arno.bulk.gateway_answerer import GatewayOptions
 from arno.cli.annotator_names import NAMED, open_annotator
 from arno.cli.asking import TaskFlags, address_options, task_options
 from arno.cli.connecting import Connection
-from arno.cli.dataset_flags import format_option, out_option, print_counts, progress, shard_option
+from arno.cli.dataset_flags import format_option, out_option, print_counts, shard_option
 from arno.cli.main import EXIT_FAILURE
-from arno.cli.terminal import SafeConsole, told_when_interrupted
+from arno.cli.terminal import SafeConsole, progress, told_when_interrupted
 from arno.client import TaskRequest
 from arno.data_engine.annotation import FAILURES_FILE, WINDOW, RunOptions, Sources, annotate
-from arno.data_engine.annotators import Annotator, TaskAnnotator
+from arno.data_engine.annotators.annotator import Annotator, TaskAnnotator
 from arno.dataset import Dataset
 from arno.dataset.shards import ShardFormat
-from arno.errors import InvalidFieldError
+from arno.errors import InvalidFieldError, UnavailableError
 from arno.ops.help_sections import SectionedCommand
 from arno.training.data.annotated import is_data_set
 
@@ -136,7 +136,7 @@ def verb(
 
 
 def _region_texts(answerer: Answerer) -> Annotator:
-    from arno.data_engine.region_texts import RegionTexts
+    from arno.data_engine.annotators.region_texts import RegionTexts
     from arno.dataset.text_analysis import NounChunks
 
     return RegionTexts(answerer, NounChunks())
@@ -162,9 +162,15 @@ def _answerers(
 
     Raises:
         InvalidFieldError: It is to write texts of regions, and the model is a head.
+        UnavailableError: No gateway is ready; one that goes away later is waited for.
     """
     if model is None:
         with gateway.client(timeout_s=timeout_s) as client:
+            if not client.ready():
+                where = f"no Arno gateway is ready at {gateway.address}"
+                raise UnavailableError(
+                    f"{where}: start one with `arno up`, or annotate in this process with --model"
+                )
             yield lambda tasks, purpose: GatewayAnswerer(
                 client,
                 tasks,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from arno.data_engine.annotators import Annotator, FunctionAnnotator
+from arno.data_engine.annotators.annotator import Annotator, FunctionAnnotator
 from arno.errors import InvalidFieldError
 
 NAMED: Final = (
@@ -40,26 +40,26 @@ def open_annotator(written: str) -> Annotator:
 
 def _model(kind: str, subject: str, name: str, written: str) -> Annotator:
     if kind == "similarity":
-        from arno.data_engine.similarity import Similarity, SimilarityScorer
+        from arno.data_engine.annotators.similarity import Similarity, SimilarityScorer
 
         return SimilarityScorer(Similarity(subject), name=name)
     if kind == "chat":
-        from arno.data_engine.chat import ChatAnnotator
+        from arno.data_engine.annotators.chat import ChatAnnotator
 
         address, options = _options(subject, written)
         chat = ChatAnnotator(address, options.pop("model"), **options)
         return FunctionAnnotator(chat, name=name, model=chat.fingerprint, parallel=_CHAT_PARALLEL)
     if kind == "captioner":
-        from arno.data_engine.captioner import Captioner
+        from arno.data_engine.annotators.captioner import Captioner
 
         captioner = Captioner(subject)
         return FunctionAnnotator(captioner, name=name, model=captioner.fingerprint)
     if kind == "tesseract":
-        from arno.data_engine.tesseract import Tesseract
+        from arno.data_engine.annotators.tesseract import Tesseract
 
         tesseract = Tesseract(subject)
         return FunctionAnnotator(tesseract, name=name, model=tesseract.fingerprint)
-    from arno.data_engine.detector import Detector
+    from arno.data_engine.annotators.detector import Detector
 
     detector = Detector(subject)
     return FunctionAnnotator(detector, name=name, model=detector.fingerprint)

@@ -138,10 +138,7 @@ def _named_by_flags() -> Iterator[None]:
         flag = _FLAG_OF_FIELD.get(error.field)
         if flag is None:
             raise
-        limit, sent = error.metadata.get("limit"), error.metadata.get("sent")
-        raise InvalidFieldError(
-            field=flag, problem=error.problem, limit=limit, sent=sent
-        ) from error
+        raise error.renamed(flag) from error
 
 
 def address_options(command: Command) -> Command:

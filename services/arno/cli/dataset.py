@@ -17,14 +17,13 @@ from arno.cli.dataset_flags import (
     format_option,
     out_option,
     print_counts,
-    progress,
     shard_option,
 )
 from arno.cli.dataset_making import VERBS
 from arno.cli.dataset_review import VERBS as REVIEW_VERBS
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.servers import KNOWN_SETTINGS
-from arno.cli.terminal import SafeConsole, echo
+from arno.cli.terminal import SafeConsole, echo, progress
 from arno.dataset import Dataset, DatasetWriter
 from arno.dataset.filters.settings import FilterSettings
 from arno.dataset.records import record_schema

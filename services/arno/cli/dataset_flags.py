@@ -1,22 +1,12 @@
-"""The flags and the progress that the verbs of data sets share."""
+"""The flags that the verbs of data sets share."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from arno.cli.terminal import SafeConsole
@@ -71,26 +61,6 @@ def workers_of(engine: str, processes: int) -> Workers:
     from arno.data_engine.blocks import EngineName, Workers
 
     return Workers(EngineName(engine), processes)
-
-
-@contextlib.contextmanager
-def progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield what shows how many of how many are done: a bar with the time left on a terminal."""
-    notes: Console = SafeConsole(stderr=True, highlight=False)
-    if not notes.is_terminal:
-        yield lambda done, total: None
-        return
-    columns = (
-        TextColumn(doing),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=notes, transient=True) as shown:
-        bar = shown.add_task(doing, total=None)
-        yield lambda done, total: shown.update(bar, completed=done, total=total)
 
 
 def print_counts(counts: Mapping[str, int], title: str) -> None:

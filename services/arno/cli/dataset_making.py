@@ -14,10 +14,9 @@ from arno.cli.dataset_flags import (
     out_option,
     print_counts,
     processes_option,
-    progress,
     workers_of,
 )
-from arno.cli.terminal import SafeConsole, echo
+from arno.cli.terminal import SafeConsole, echo, progress
 from arno.dataset import Dataset
 from arno.errors import InvalidFieldError
 from arno.ops.help_sections import SectionedCommand

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from arno.cli.dataset_flags import DATASET, out_option, print_counts, progress
-from arno.cli.terminal import SafeConsole, echo
+from arno.cli.dataset_flags import DATASET, out_option, print_counts
+from arno.cli.terminal import SafeConsole, echo, progress
 from arno.dataset import Dataset
 from arno.ops.help_sections import SectionedCommand
 

@@ -10,14 +10,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from arno.cli.connecting import Connection, connection_options
 from arno.cli.eval_head import HeadReporting, head_folder, judge_head
@@ -25,7 +17,7 @@ from arno.cli.figures_table import print_figures
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
 from arno.cli.remote_answerer import RemoteAnswerer
-from arno.cli.terminal import SafeConsole, echo, told_when_interrupted
+from arno.cli.terminal import SafeConsole, echo, progress, told_when_interrupted
 from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.errors import ConfigurationError, InvalidFieldError
 from arno.ops.help_sections import SectionedCommand
@@ -223,10 +215,7 @@ def _tasks(names: str) -> tuple[Task, ...] | None:
     try:
         return tuple(task_of(name) for name in names.split(",") if name.strip()) or None
     except InvalidFieldError as error:
-        facts = error.metadata
-        raise InvalidFieldError(
-            field="--tasks", problem=error.problem, limit=facts["limit"], sent=facts["sent"]
-        ) from error
+        raise error.renamed("--tasks") from error
 
 
 def _check(asked: QuestionSet, data: str, notes: Console) -> None:
@@ -260,17 +249,8 @@ def _progress(notes: Console, total: int) -> Iterator[Callable[[int], None]]:
         marks = {total * tenth // 10 for tenth in range(1, 10)} if total >= _MANY else set()
         yield lambda done: notes.print(f"{done} of {total} questions") if done in marks else None
         return
-    columns = (
-        TextColumn("asking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("questions"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=notes, transient=True) as progress:
-        bar = progress.add_task("asking", total=total)
-        yield lambda done: progress.update(bar, completed=done)
+    with progress("asking", "questions") as shown:
+        yield lambda done: shown(done, total)
 
 
 def _conclude(evaluation: Evaluation, setup: Setup, out: Path | None, *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -39,3 +39,32 @@ class SafeConsole(Console):
                 yield segment
             else:
                 yield Segment(printable(segment.text), segment.style)
+
+
+@contextlib.contextmanager
+def progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield what shows how many of how many are done: a bar with the time left on a terminal."""
+    console = SafeConsole(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as shown:
+        bar = shown.add_task(doing, total=None)
+        yield lambda done, total: shown.update(bar, completed=done, total=total)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arno.bulk import Item, Place, Source
-from arno.data_engine.annotators import LIMITS, Annotator, Work
+from arno.data_engine.annotators.annotator import LIMITS, Annotator, Work
 from arno.data_engine.labels import stored_path
 from arno.dataset import Dataset, DatasetWriter, ImageRecord, Manifest
 from arno.dataset.answers import Annotations

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from arno.data_engine.annotators import LIMITS
+from arno.data_engine.annotators.annotator import LIMITS
 from arno.dataset import Dataset, DatasetWriter, ImageRecord
 from arno.dataset.near import near_groups
 from arno.errors import ArnoError, InvalidFieldError

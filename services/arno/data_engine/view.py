@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from arno.data_engine.annotators import LIMITS
+from arno.data_engine.annotators.annotator import LIMITS
 from arno.data_engine.doubts import Doubt, doubts_by_image
 from arno.dataset import Dataset, ImageRecord, Provenance, RegionText, Text, Triplet
 from arno.dataset.records import Place

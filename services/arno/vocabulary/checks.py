@@ -84,12 +84,7 @@ def inside(prefix: str) -> Iterator[None]:
     try:
         yield
     except InvalidFieldError as error:
-        raise type(error)(
-            field=f"{prefix}.{error.field}",
-            problem=error.problem,
-            limit=error.metadata.get("limit"),
-            sent=error.metadata.get("sent"),
-        ) from None
+        raise error.renamed(f"{prefix}.{error.field}") from None
 
 
 def _checked_id(task_id: str, earlier: Mapping[str, Task]) -> str:

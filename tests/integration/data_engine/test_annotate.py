@@ -53,6 +53,14 @@ def test_run_killed_three_times_annotates_every_image_once(warm_arno, place):
     assert [one.regions[0].text for one in records] == [str(10 + at) for at in range(IMAGES)]
 
 
+def test_absent_gateway_is_told_at_once_with_what_needs_none(warm_arno, place):
+    words = ("annotate", "photos", "--out", "out", "--address", "127.0.0.1:9")
+    ended = warm_arno.start(*words, folder=place).result()
+    assert ended.exit_code == 1
+    assert "no Arno gateway is ready at 127.0.0.1:9: start one with `arno up`, or" in ended.err
+    assert "--model" in ended.err
+
+
 @pytest.mark.parametrize(
     ("annotator", "sentence"),
     [

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 from arno.bulk import open_source
 from arno.data_engine.annotation import FAILURES_FILE, RunOptions, Sources, annotate
-from arno.data_engine.annotators import FunctionAnnotator
+from arno.data_engine.annotators.annotator import FunctionAnnotator
 from arno.data_engine.selection import split
 from arno.dataset import Dataset
 from arno.dataset.shards import ShardFormat

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from arno.bulk import Answered, Item
-from arno.data_engine.annotators import FunctionAnnotator, TaskAnnotator, Work
-from arno.data_engine.given_scores import LabelScorer, TextScorer, frequent_labels
+from arno.data_engine.annotators.annotator import FunctionAnnotator, TaskAnnotator, Work
+from arno.data_engine.annotators.given_scores import LabelScorer, TextScorer, frequent_labels
 from arno.dataset import RegionKind
 from arno.errors import InvalidFieldError, ModelError
 from arno.vocabulary import Box, ImageSize, TaskSpec
@@ -146,7 +146,7 @@ def detector_folder(tmp_path_factory):
 
 @pytest.mark.model
 def test_detector_of_transformers_annotates(detector_folder, capfd):
-    from arno.data_engine.detector import Detector
+    from arno.data_engine.annotators.detector import Detector
 
     detector = Detector(str(detector_folder), score_min=0.0)
     assert capfd.readouterr().err == ""  # a run shows its own progress
@@ -164,13 +164,13 @@ def test_detector_sees_pixels_by_pillow_where_torchvision_is_installed(
     detector_folder, monkeypatch
 ):
     forbid_torchvision(monkeypatch)
-    from arno.data_engine.detector import Detector
+    from arno.data_engine.annotators.detector import Detector
 
     assert list(Detector(str(detector_folder), score_min=0.0)(Image.new("RGB", (40, 30))))
 
 
 def test_folder_without_a_detector_is_refused(tmp_path):
-    from arno.data_engine.detector import Detector
+    from arno.data_engine.annotators.detector import Detector
 
     with pytest.raises(ModelError, match="no detector of transformers"):
         Detector(str(tmp_path))

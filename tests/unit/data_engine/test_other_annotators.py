@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from arno.bulk import Item
-from arno.data_engine.annotators import FunctionAnnotator, Work
-from arno.data_engine.chat import ChatAnnotator
-from arno.data_engine.tesseract import Tesseract
+from arno.data_engine.annotators.annotator import FunctionAnnotator, Work
+from arno.data_engine.annotators.chat import ChatAnnotator
+from arno.data_engine.annotators.tesseract import Tesseract
 from arno.errors import ConfigurationError, InvalidFieldError, ModelError
 from PIL import Image, ImageDraw, ImageFont
 from support.annotated import text
@@ -115,7 +115,7 @@ def captioner_folder(tmp_path_factory, bert_words):
 
 @pytest.mark.model
 def test_captioner_of_transformers_writes_a_text_with_a_score(captioner_folder):
-    from arno.data_engine.captioner import Captioner
+    from arno.data_engine.annotators.captioner import Captioner
 
     (done,) = annotated(Captioner(str(captioner_folder)))
     assert done.failures == []
@@ -159,7 +159,7 @@ def clip_folder(tmp_path_factory, bert_words):
 
 @pytest.mark.model
 def test_similarity_scores_every_text_of_an_image(clip_folder):
-    from arno.data_engine.similarity import Similarity, SimilarityScorer
+    from arno.data_engine.annotators.similarity import Similarity, SimilarityScorer
 
     similarity = Similarity(str(clip_folder))
     one, bare, broken = work(), work(position=1), work(b"no image", 2)
@@ -178,8 +178,8 @@ def test_similarity_scores_every_text_of_an_image(clip_folder):
 @pytest.mark.model
 def test_other_models_see_pixels_by_pillow_as_well(captioner_folder, clip_folder, monkeypatch):
     forbid_torchvision(monkeypatch)
-    from arno.data_engine.captioner import Captioner
-    from arno.data_engine.similarity import Similarity
+    from arno.data_engine.annotators.captioner import Captioner
+    from arno.data_engine.annotators.similarity import Similarity
 
     picture = Image.new("RGB", (40, 30))
     list(Captioner(str(captioner_folder))(picture))

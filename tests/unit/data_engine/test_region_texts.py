@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from arno.bulk import Item
-from arno.data_engine.annotators import Work
-from arno.data_engine.region_texts import RegionTexts
+from arno.data_engine.annotators.annotator import Work
+from arno.data_engine.annotators.region_texts import RegionTexts
 from arno.dataset import RegionKind
 from arno.errors import InvalidFieldError
 from arno.vocabulary import Task

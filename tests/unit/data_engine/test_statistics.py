@@ -7,7 +7,7 @@ import json
 import pytest
 from arno.bulk import open_source
 from arno.data_engine.annotation import RunOptions, Sources, annotate
-from arno.data_engine.annotators import FunctionAnnotator, TaskAnnotator
+from arno.data_engine.annotators.annotator import FunctionAnnotator, TaskAnnotator
 from arno.data_engine.card import statistics_of, write_card
 from arno.dataset import Dataset, DatasetWriter, Granularity, Manifest
 from arno.dataset.shards import ShardFormat

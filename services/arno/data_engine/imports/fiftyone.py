@@ -36,7 +36,7 @@ def _image(path: Path, detections: Sequence[Mapping[str, Any]]) -> ForeignImage:
         facts = one.get("attributes") or {}
         image_id = image_id or str(facts.get("image_id", ""))
         if facts.get("doubt") == "overlooked":
-            continue  # nobody has accepted it
+            continue  # it was not accepted
         x, y, width, height = one["bounding_box"]
         kind = facts.get("kind", "category")
         regions.append(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arno.data_engine.annotators import LIMITS
+from arno.data_engine.annotators.annotator import LIMITS
 from arno.dataset import (
     DatasetWriter,
     Granularity,

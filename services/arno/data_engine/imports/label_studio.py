@@ -1,6 +1,6 @@
 """Label Studio: the JSON that it exports, or the tasks that Arno wrote for it.
 
-Of a task's annotations the last that was not cancelled counts; of a task that nobody has annotated,
+Of a task's annotations the last that was not cancelled counts; of a task without annotations,
 the first prediction.
 """
 

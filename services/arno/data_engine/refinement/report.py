@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from arno.data_engine.annotators import LIMITS
+from arno.data_engine.annotators.annotator import LIMITS
 from arno.data_engine.filtering import FILTER_PAGE
 from arno.data_engine.page import figure, table, write_page
 from arno.data_engine.refinement.rounds import KEPT, MERGED, Materials

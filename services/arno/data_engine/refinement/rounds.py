@@ -7,7 +7,6 @@ done is not done again. So a round is gone on with by going through its steps ag
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from rich.console import Console
 
 from arno.bulk import LocalAnswerer
 from arno.data_engine.annotation import RunOptions, Sources, annotate
-from arno.data_engine.annotators import Annotator, TaskAnnotator
+from arno.data_engine.annotators.annotator import Annotator, TaskAnnotator
+from arno.data_engine.annotators.given_scores import LabelScorer, TextScorer, frequent_labels
 from arno.data_engine.comparison import compare
 from arno.data_engine.filtering import filter_dataset
-from arno.data_engine.given_scores import LabelScorer, TextScorer, frequent_labels
 from arno.data_engine.merged import merge_datasets
 from arno.data_engine.refinement.settings import RefineSettings
 from arno.data_engine.refinement.state import Round
@@ -129,8 +128,6 @@ def _trained(materials: Materials, number: int, console: Console) -> Path | None
     begun = number > 1 and settings.start == "previous"
     base = str(before / "train" / "model") if begun else settings.model
     data = before / KEPT if settings.filters else _unfiltered(materials, number - 1).folder
-    # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     limit = f",regions={settings.regions_named}" if _compared(materials) else ""
     trained = settings.train_settings(f"{data}{limit}", out, base)
     trained = trained.model_copy(update={"tasks": _trained_tasks(materials)})

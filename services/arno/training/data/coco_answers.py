@@ -94,12 +94,7 @@ class _Object:
         try:
             check_answer(Task.REGION_TO_SEGMENTATION, SegmentationAnswer((region,)), self.size)
         except InvalidFieldError as error:
-            raise InvalidFieldError(
-                field=field,
-                problem=error.problem,
-                limit=error.metadata.get("limit"),
-                sent=error.metadata.get("sent"),
-            ) from error
+            raise error.renamed(field) from error
         return region
 
 

@@ -74,8 +74,4 @@ class SampleSource(ABC):
 
 def error_at(place: str, error: InvalidFieldError) -> InvalidFieldError:
     """Return an error whose field also names the file and line it was found in."""
-    field = f"{place}: {error.field}"
-    facts = error.metadata
-    return type(error)(
-        field=field, problem=error.problem, limit=facts.get("limit"), sent=facts.get("sent")
-    )
+    return error.renamed(f"{place}: {error.field}")

@@ -13,8 +13,8 @@ import torch
 from PIL.Image import Image
 from transformers import AutoModel, AutoProcessor
 
-from arno.data_engine.annotators import LIMITS, Work, share
-from arno.data_engine.detector import fingerprint_of, image_processor_of, model_of
+from arno.data_engine.annotators.annotator import LIMITS, Work, share
+from arno.data_engine.annotators.detector import fingerprint_of, image_processor_of, model_of
 from arno.errors import ArnoError, ModelError
 from arno.ops.images import decode_image
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 from arno.bulk import Answerer, Item
-from arno.data_engine.annotators import Work, answers_about, share
+from arno.data_engine.annotators.annotator import Work, answers_about, share
 from arno.dataset import Granularity, ImageRecord, Provenance, RegionKind, RegionText, Text
 from arno.dataset.answers import GRANULARITIES
 from arno.vocabulary import Box, ImageSize, Task, TaskSpec

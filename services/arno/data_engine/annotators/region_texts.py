@@ -18,7 +18,7 @@ from typing import Any, Final
 from PIL.Image import Image
 
 from arno.bulk import Answerer, Item
-from arno.data_engine.annotators import LIMITS, Work, share
+from arno.data_engine.annotators.annotator import LIMITS, Work, share
 from arno.dataset import Provenance, RegionKind, RegionText
 from arno.errors import ArnoError
 from arno.ops.images import decode_image

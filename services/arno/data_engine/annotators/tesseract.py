@@ -15,7 +15,7 @@ from typing import Final
 
 from PIL.Image import Image
 
-from arno.data_engine.annotators import Finding
+from arno.data_engine.annotators.annotator import Finding
 from arno.dataset.records import RegionKind
 from arno.errors import ConfigurationError, EngineError
 

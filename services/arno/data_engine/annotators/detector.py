@@ -12,7 +12,7 @@ from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 from transformers.utils import logging
 
-from arno.data_engine.annotators import Finding
+from arno.data_engine.annotators.annotator import Finding
 from arno.dataset.records import RegionKind
 from arno.errors import ModelError
 

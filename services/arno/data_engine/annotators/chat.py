@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 from PIL.Image import Image
 
-from arno.data_engine.annotators import Finding
+from arno.data_engine.annotators.annotator import Finding
 from arno.dataset.records import Granularity
 from arno.errors import EngineError, InvalidFieldError
 

@@ -12,8 +12,8 @@ import torch
 from PIL.Image import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from arno.data_engine.annotators import Finding
-from arno.data_engine.detector import fingerprint_of, image_processor_of, model_of
+from arno.data_engine.annotators.annotator import Finding
+from arno.data_engine.annotators.detector import fingerprint_of, image_processor_of, model_of
 from arno.dataset.records import Granularity
 from arno.errors import ModelError
 
