@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
@@ -50,12 +49,7 @@ class RunningWorker:
         eventually(lambda: not self.worker.not_ready(), what="the worker is ready")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.leave()
 
     def leave(self) -> None:

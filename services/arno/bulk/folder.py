@@ -14,7 +14,6 @@ shard when it goes on, and takes its answers out of the journal then.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from arno.bulk.journal import Entry, Journal
@@ -64,12 +63,7 @@ class AnswerFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the journal. Answers that are in no shard yet stay in it."""
         self._journal.close()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 from rich.console import Console
@@ -23,14 +23,14 @@ from arno.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, show_error
 from arno.cli.supervisor import ChildFailedError
 from arno.cli.tables import print_result
 from arno.cli.terminal import SafeConsole
-from arno.cli.truth import IOU_MIN, Match, TrueObject, compare, read_truth
 from arno.cli.up import STATE_FILE
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, InvalidFieldError
 from arno.ops.help_sections import SectionedCommand
-from arno.vocabulary import Task
+from arno.training.evaluation.metrics.matching import IOU_MIN, match, same_label
+from arno.vocabulary import Box, Region, Task
 
 _TASKS: Final = (
     TaskRequest(Task.OD, id="objects"),
@@ -43,6 +43,7 @@ _START_TIMEOUT_S: Final = 330.0
 """Longer than `arno up` waits for its children: its message names the reason of a delay."""
 _GRACE_S: Final = 20.0
 _POLL_S: Final = 0.1
+_TRUTH_FILE: Final = "truth.json"
 
 
 @click.command("demo", cls=SectionedCommand)
@@ -93,7 +94,7 @@ def verb(folder: Path, out: Path, model: str) -> int:
 class _Demo:
     console: Console
     out: Path
-    truth: Mapping[str, Sequence[TrueObject]]
+    truth: Mapping[str, Sequence[Region]]
     failed: bool = False
     compared_count: int = 0
     right_count: int = 0
@@ -134,16 +135,37 @@ class _Demo:
         self.failed |= not result.ok
         objects = self.truth.get(image.name)
         if objects is not None and result["objects"].ok:
-            self._count(compare(objects, result["objects"].regions))
+            found = match(result["objects"].regions, objects, may_match=same_label)
+            self._count(len(found), len(objects))
 
-    def _count(self, match: Match) -> None:
+    def _count(self, found_count: int, object_count: int) -> None:
         self.compared_count += 1
-        self.right_count += match.found_count > 0
-        self.object_count += match.object_count
-        self.found_count += match.found_count
-        verdict = f"{match.found_count} of {match.object_count} objects found"
-        colour = "green" if match.found_count == match.object_count else "yellow"
+        self.right_count += found_count > 0
+        self.object_count += object_count
+        self.found_count += found_count
+        verdict = f"{found_count} of {object_count} objects found"
+        colour = "green" if found_count == object_count else "yellow"
         self.console.print(f"[{colour}]{verdict}[/]\n")
+
+
+def read_truth(folder: Path) -> Mapping[str, Sequence[Region]]:
+    """Return the true objects of each image by file name; nothing where there is no truth.
+
+    Raises:
+        InvalidFieldError: The file has another form than that of the examples.
+    """
+    path = folder / _TRUTH_FILE
+    if not path.exists():
+        return {}
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            image["file"]: [Region(one["label"], Box(*one["box"])) for one in image["objects"]]
+            for image in document["images"]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"cannot be read ({error!r})"
+        raise InvalidFieldError(field=_TRUTH_FILE, problem=problem, sent=str(path)) from error
 
 
 @contextlib.contextmanager
@@ -160,7 +182,10 @@ def _server(model: str, console: Console) -> Iterator[str]:
         before = signal.signal(signal.SIGTERM, _leave)
         try:
             child.start()
-            with console.status(f"starting a store, a gateway and a worker with {model}"):
+            sentence = f"starting a store, a gateway and a worker with {model}"
+            if not console.is_terminal:  # where a status is not shown
+                console.print(sentence)
+            with console.status(sentence):
                 _await(child)
             yield json.loads(state.read_text())["address"]
         finally:

@@ -1,6 +1,6 @@
 """Keep a group of child processes alive: start in order, restart with backoff, stop in reverse.
 
-Knows nothing of what the children do. One thread, one loop; time comes from `time.monotonic`.
+It does not depend on what the children do. One thread, one loop; time comes from `time.monotonic`.
 """
 
 from __future__ import annotations

@@ -35,8 +35,6 @@ def verb(settings: TrainSettings) -> int:
           --data coco:instances.json,images=photos --model ./Florence-2-base
       torchrun --nproc-per-node 4 -m arno.cli train --data boxes.jsonl --out runs/boxes
     """
-    # Asked for by cuBLAS for equal sums in every run; read when the first matrix is multiplied.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     extra = "train" if settings.head == "none" else "heads,train"
     try:
         from arno.training.trainer.process_group import ProcessGroup

@@ -1,7 +1,7 @@
 """Annotated images: one schema for texts, region-text pairs and text-phrase-region triplets.
 
-Knows how a data set looks (`records`) and is kept (`folder`, `shards`), and how answers of tasks
-become annotations and back (`answers`). Knows no model, no process and no trainer. docs/dataset.md
+Defines how a data set looks (`records`) and is kept (`folder`, `shards`), and how answers of tasks
+become annotations and back (`answers`). Uses no model, no process and no trainer. docs/dataset.md
 describes the format.
 """
 

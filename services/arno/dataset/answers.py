@@ -1,6 +1,6 @@
 """Turn the answers of tasks into annotations.
 
-The one place that knows which task gives which annotation; `questions` is the way back. A task
+The one place that says which task gives which annotation; `questions` is the way back. A task
 whose answers are none (OCR without regions, PROMPT) is refused.
 """
 

@@ -85,7 +85,7 @@ def require_tenant(snapshot: JobSnapshot, *, job_id: str, tenant: str) -> JobSna
 
 
 def store_lost_job_error(job_id: str) -> BackendUnavailableError:
-    """Return the error of a job that was accepted and that the store no longer knows.
+    """Return the error of a job that was accepted and that the store no longer holds.
 
     A store that came back without its data says nothing about the job: it may still run, and be
     known again.

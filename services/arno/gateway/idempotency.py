@@ -149,7 +149,7 @@ class OncePublisher:
             else:
                 await self._store.abandon(job_id)
         except ArnoError:
-            # What is left ends with its time to live, and no caller knows its id.
+            # What is left ends with its time to live, and no caller has its id.
             return
 
     async def _follow(

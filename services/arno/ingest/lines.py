@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
@@ -101,12 +100,7 @@ class TopicLines:
         self._sender.connect([self._topic])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._wait(self._sender.close())
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:

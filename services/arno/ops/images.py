@@ -1,7 +1,7 @@
 """Read image files that strangers sent, without ever allocating more than was allowed.
 
 The gateway inspects headers, the engine decodes; both by these functions, so that they never
-disagree about what an image is. Knows Pillow and nothing of models. Any thread: no state, and no
+disagree about what an image is. Uses Pillow, and no model. Any thread: no state, and no
 settings of Pillow are touched.
 """
 

@@ -64,7 +64,7 @@ def parse(  # noqa: PLR0913 - what the task was asked with
     min_score: float | None = None,
     calibration: Calibration = UNCALIBRATED,
 ) -> Answer:
-    """Return what the model said, for any tokens whatever.
+    """Return what the model said, for any tokens.
 
     Args:
         task: What was asked.

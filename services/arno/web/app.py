@@ -35,7 +35,7 @@ _ASK_S: Final = 2.0
 
 
 class GatewayWatch:
-    """Knows whether the gateway takes work, for probes that must not wait for it."""
+    """Whether the gateway takes work, for probes that must not wait for it."""
 
     def __init__(self) -> None:
         """Know nothing yet."""

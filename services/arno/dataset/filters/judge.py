@@ -29,7 +29,6 @@ from arno.dataset.filters.text_rules import (
 from arno.dataset.records import ImageRecord, Place, Provenance, RegionText, Text, Triplet
 from arno.dataset.text_analysis import TextAnalyser
 
-NOTHING_LEFT: Final = "nothing left"
 Item: TypeAlias = Text | RegionText | Triplet
 PlaceT = TypeVar("PlaceT", bound=Place)
 

@@ -5,7 +5,7 @@ runs. The other modules serve the `arno model` verbs and training. Two layouts a
 that of transformers' own Florence-2 classes, and `older`, that of the first releases, which
 otherwise needs code from the hub. No code of a checkpoint is ever run.
 
-Of the engine around it, this package knows the settings, the model's card and where 8-bit products
+Of the engine around it, this package uses the settings, the model's card and where 8-bit products
 pay. The two names are imported at first use, because they need torch and `folders` does not.
 """
 

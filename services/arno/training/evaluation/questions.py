@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
+from arno.ops.image_input import encode_image
 from arno.training.data import Sample, SampleSource
 from arno.vocabulary import AnswerValue, ImageSize, Region, Task, TaskSpec, TextAnswer
-
-_LOSSLESS_PIXELS_MAX: Final = 1_000_000
-"""As the Python client sends pictures: PNG up to here, JPEG of quality 95 above."""
-_JPEG_QUALITY: Final = 95
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +49,7 @@ class Question:
                 limit=f"{self.size.width_px} x {self.size.height_px} px",
                 sent=f"{image.width} x {image.height} px",
             )
-        file = io.BytesIO()
-        if image.width * image.height > _LOSSLESS_PIXELS_MAX:
-            image.save(file, "JPEG", quality=_JPEG_QUALITY)
-        else:
-            image.save(file, "PNG", compress_level=1)
-        return file.getvalue()
+        return encode_image(image)
 
 
 @dataclass(frozen=True, slots=True)

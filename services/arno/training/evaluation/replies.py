@@ -11,13 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 from arno.api.v1 import types_pb2
 from arno.errors import ArnoError, ConfigurationError
+from arno.ops.atomic_file import write_atomically
 from arno.training.evaluation.answering import DecodingChoice, Reply
 from arno.vocabulary import Answer
 from arno.vocabulary.wire import answer_from_wire, answer_to_wire
@@ -81,12 +81,7 @@ class Replies:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _continue(self, path: Path) -> TextIO:
@@ -148,6 +143,5 @@ def _settle(folder: Path, identity: RunIdentity) -> None:
                     f"empty it (there: {theirs.get(name)}; here: {value})"
                 )
         return
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with write_atomically(path) as written:
+        written.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ from typing import Final
 
 import torch
 
-from arno.engine.checkpoints.config import PixelRecipe
 from arno.engine.heads.description import HeadDescription
 from arno.engine.heads.findings import Finding, FoundPixels, find, label_map
 from arno.engine.heads.load import HeadNetwork
@@ -125,7 +124,7 @@ def judge(
     device = next(network.parameters()).device
     readable = _readable(source, numbers, tally)
     while group := [pair for _, pair in zip(range(_TOGETHER), readable, strict=False)]:
-        pixels = torch.stack([_pixels(truth, description.recipe) for _, truth in group])
+        pixels = torch.stack([make_pixels(truth.picture, description.recipe) for _, truth in group])
         found = find(network, pixels.to(device), [truth.size for _, truth in group])
         for (number, truth), finding in zip(group, found, strict=True):
             tally.add(number, truth, finding)
@@ -141,7 +140,3 @@ def _readable(source: TruthSource, numbers: range, tally: Tally) -> Iterator[tup
             tally.broken.append(error.message)
         else:
             yield number, truth
-
-
-def _pixels(truth: TrueImage, recipe: PixelRecipe) -> torch.Tensor:
-    return make_pixels(truth.picture, recipe)

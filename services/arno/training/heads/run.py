@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from arno.training.heads.model import TrainableHead, build_trainable_head
 from arno.training.heads.objective import HeadObjective
 from arno.training.heads.open_truth import open_truth
 from arno.training.heads.truth import TruthSource
-from arno.training.trainer.export import LearnedFrom, Provenance, describe
+from arno.training.trainer.export import LearnedFrom, Provenance, describe, model_folder
 from arno.training.trainer.process_group import ProcessGroup
 from arno.training.trainer.settings import TrainSettings
 from arno.training.trainer.train import Plan, train
@@ -123,11 +122,8 @@ class HeadValidation:
 
 def _write(head: TrainableHead, settings: TrainSettings, origin: Provenance) -> Path:
     """Write `OUT/model`; return the folder."""
-    partial, folder = settings.out / "model.part", settings.out / "model"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    write_head(partial, head.description, head.network.state_dict())
-    describe(partial, origin, f"A {settings.head} head on the vision encoder of {settings.model}")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder
+    title = f"A {settings.head} head on the vision encoder of {settings.model}"
+    with model_folder(settings) as folder:
+        write_head(folder, head.description, head.network.state_dict())
+        describe(folder, origin, title)
+    return settings.out / "model"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, Protocol
 import torch
 
 from arno.errors import ConfigurationError
+from arno.ops.atomic_file import write_atomically
 
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 
@@ -67,12 +67,8 @@ class Checkpoint:
             "trained_s": progress.trained_s,
             "faults": progress.errors,
         }
-        partial = self.folder / f"{CHECKPOINT_FILE}.part"
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.folder / CHECKPOINT_FILE)
+        with write_atomically(self.folder / CHECKPOINT_FILE) as path:
+            torch.save(state, path)
 
     def load(self, device: torch.device) -> Progress:
         """Restore the state where the folder has one; return how far the run had come.

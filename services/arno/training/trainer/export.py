@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -119,19 +121,27 @@ def write_model(model: TrainableModel, settings: TrainSettings, origin: Provenan
         describe(adapter, origin, f"LoRA of rank {settings.lora_rank} for {settings.model}")
         network = network.merge_and_unload()
     base = find_model(settings.model)
+    network.train(mode=False)
+    with model_folder(settings) as folder:
+        network.to(_dtype(settings, base)).save_pretrained(folder)
+        for pattern in _COPIED:
+            for path in base.glob(pattern):
+                shutil.copy(path, folder / path.name)
+        if settings.image_px:
+            _resize_images(folder, model)
+        describe(folder, origin, f"{settings.model}, fine-tuned")
+    return settings.out / "model"
+
+
+@contextmanager
+def model_folder(settings: TrainSettings) -> Iterator[Path]:
+    """Yield a new folder, which becomes `OUT/model` when the block has ended."""
     partial, folder = settings.out / "model.part", settings.out / "model"
     shutil.rmtree(partial, ignore_errors=True)
-    network.train(mode=False)
-    network.to(_dtype(settings, base)).save_pretrained(partial)
-    for pattern in _COPIED:
-        for path in base.glob(pattern):
-            shutil.copy(path, partial / path.name)
-    if settings.image_px:
-        _resize_images(partial, model)
-    describe(partial, origin, f"{settings.model}, fine-tuned")
+    partial.mkdir()
+    yield partial
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    return folder
 
 
 def _resize_images(folder: Path, model: TrainableModel) -> None:

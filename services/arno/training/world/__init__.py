@@ -2,7 +2,7 @@
 
 A seed and the difficulty of scenes (``WorldOptions``) determine a scene: the objects, what hides
 them, the printed words, the background and the shape of the picture. Seeds of different splits are
-disjoint (see ``seeds``). The world knows nothing of models, tokens or tensors.
+disjoint (see ``seeds``). The world does not depend on models, tokens or tensors.
 """
 
 from arno.training.world.captions import caption

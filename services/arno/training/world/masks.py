@@ -1,6 +1,6 @@
 """The exact masks of a scene's objects in its picture, pixel by pixel.
 
-Stands alone: it is part of the world, and knows nothing of what is trained on it.
+Stands alone: it is part of the world, and does not depend on what is trained on it.
 """
 
 from __future__ import annotations
