@@ -21,7 +21,8 @@ from arno.bulk.item import Place
 from arno.bulk.record import Record
 from arno.bulk.shards import read_records
 from arno.client.exports.coco import coco_annotations, coco_categories, coco_image
-from arno.client.exports.documents import to_fiftyone, to_label_studio
+from arno.client.exports.fiftyone import to_fiftyone
+from arno.client.exports.label_studio import to_label_studio
 from arno.client.exports.selection import ClassNames, found_in, size_of
 from arno.client.exports.yolo import yolo_lines
 from arno.errors import ConfigurationError, InvalidFieldError

@@ -6,8 +6,9 @@ called, so that a server never loads them.
 """
 
 from arno.client.exports.coco import to_coco
-from arno.client.exports.documents import to_fiftyone, to_label_studio
+from arno.client.exports.fiftyone import to_fiftyone
 from arno.client.exports.florence import to_florence_dict
+from arno.client.exports.label_studio import to_label_studio
 from arno.client.exports.notebook import draw_result, to_html, to_png
 from arno.client.exports.tables import to_pandas
 from arno.client.exports.to_supervision import to_supervision

@@ -68,6 +68,15 @@ def size_of(result: InferResult) -> ImageSize:
     return ImageSize(result.image.width_px, result.image.height_px)
 
 
+def name_of(outcome: TaskResult) -> str:
+    """Return the id that the caller gave to a task, or the task's name.
+
+    Without one the server counts the tasks, and no field or control is named by a number.
+    """
+    counted = outcome.id.partition(".")[0].isdecimal()
+    return outcome.task.lower() if counted or not outcome.id else outcome.id
+
+
 def outlines(shape: Shape) -> tuple[Polygon, ...]:
     """Return the outlines of a shape that is none of boxes; of those none."""
     match shape:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from arno.client.exports.label_studio import canvas, points_of, rectangle_of
+from arno.client.exports.selection import outlines
 from arno.data_engine.doubts import OVERLOOKED, Doubt, doubts_by_image
 from arno.data_engine.exports.documents import write_json
 from arno.dataset import Dataset, Granularity, ImageRecord, RegionText
+from arno.vocabulary import Box
 
 LOCAL_FILES: Final = "/data/local-files/?d="
 """Stands before a path in what Label Studio serves from its own disk."""
@@ -22,7 +25,6 @@ KINDS_FIELD: Final = "kinds"
 """Field of a task with the kinds of its regions, by their ids."""
 TEXT_FIELD: Final = "text_"
 """Begins the name of the field, and of the control, of a text; its granularity follows."""
-_PERCENT: Final = 100.0
 
 
 def write_label_studio(dataset: Dataset, out: Path) -> Counter[str]:
@@ -88,45 +90,27 @@ def _parts(record: ImageRecord, region: RegionText, name: str) -> Iterable[dict[
         part = _rectangle(record, region.bounds, region.text, name)
         yield part | _score(region)
         return
-    for number, outline in enumerate(region.polygons):
-        xs, ys = outline[0::2], outline[1::2]
-        points = [
-            [x / record.width_px * _PERCENT, y / record.height_px * _PERCENT]
-            for x, y in zip(xs, ys, strict=True)
-        ]
+    for number, outline in enumerate(outlines(region.shape)):
         yield {
             **_base(record),
             **_score(region),
             "type": "polygonlabels",
             "from_name": "PolygonLabels",
             "id": f"{name}-{number}",
-            "value": {"points": points, "polygonlabels": [region.text]},
+            "value": {"points": points_of(outline, record.size), "polygonlabels": [region.text]},
         }
 
 
 def _rectangle(
     record: ImageRecord, box: tuple[float, float, float, float], label: str, name: str
 ) -> dict[str, Any]:
-    x0, y0, x1, y1 = box
-    value = {
-        "x": x0 / record.width_px * _PERCENT,
-        "y": y0 / record.height_px * _PERCENT,
-        "width": (x1 - x0) / record.width_px * _PERCENT,
-        "height": (y1 - y0) / record.height_px * _PERCENT,
-        "rotation": 0,
-        "rectanglelabels": [label],
-    }
+    value = {**rectangle_of(Box(*box), record.size), "rectanglelabels": [label]}
     kind = {"type": "rectanglelabels", "from_name": "RectangleLabels"}
     return {**_base(record), **kind, "id": name, "value": value}
 
 
 def _base(record: ImageRecord) -> dict[str, Any]:
-    return {
-        "to_name": "image",
-        "original_width": record.width_px,
-        "original_height": record.height_px,
-        "image_rotation": 0,
-    }
+    return {"to_name": "image", **canvas(record.size)}
 
 
 def _score(region: RegionText) -> dict[str, float]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
+from arno.client.exports.label_studio import points_of, rectangle_of
 from arno.errors import InvalidFieldError
 from arno.vocabulary import ImageSize, Polygon, Region, Shape, Task, bounding_box
 from arno.vocabulary.catalogue import CATALOGUE, AnswerKind, ExtraInput
@@ -308,22 +309,9 @@ def _outline(shape: Shape, size: ImageSize) -> Entry | None:
     polygon = Polygon(corners(shape))
     if len(polygon.points) < _CORNERS_MIN:
         return None
-    points = [
-        [_percent(point.x, size.width_px), _percent(point.y, size.height_px)]
-        for point in polygon.points
-    ]
-    return {"points": points, "closed": True}
+    return {"points": points_of(polygon, size), "closed": True}
 
 
 def _box(shape: Shape, size: ImageSize) -> Entry | None:
-    box = bounding_box(shape)
-    x0, x1 = _percent(box.x0, size.width_px), _percent(box.x1, size.width_px)
-    y0, y1 = _percent(box.y0, size.height_px), _percent(box.y1, size.height_px)
-    if x0 == x1 or y0 == y1:
-        return None
-    return {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "rotation": 0}
-
-
-def _percent(place_px: float, length_px: int) -> float:
-    # Bins end at the image's edge, and a rounding beyond it would be refused.
-    return min(max(100.0 * place_px / length_px, 0.0), 100.0)
+    place = rectangle_of(bounding_box(shape), size)
+    return place if place["width"] and place["height"] else None
