@@ -88,7 +88,8 @@ def openapi_document() -> dict[str, Any]:
             "title": "Arno",
             "version": __version__,
             "description": "Florence-2 over HTTP. Bodies are the gRPC API's messages in "
-            "protobuf's JSON form. Short forms: a task may be its name, a region four numbers, "
+            "protobuf's JSON form; descriptions use the names of the protos (`input_from`), which "
+            "are read as well. Short forms: a task may be its name, a region four numbers, "
             "an image its base64 or a data URL, a lane its name in small letters.",
         },
         "paths": _paths(),
