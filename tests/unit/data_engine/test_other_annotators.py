@@ -192,7 +192,7 @@ def test_folder_without_such_a_model_is_refused(tmp_path, kind):
     import importlib
 
     module, _, name = kind.partition(":")
-    loader = getattr(importlib.import_module(f"arno.data_engine.{module}"), name)
+    loader = getattr(importlib.import_module(f"arno.data_engine.annotators.{module}"), name)
     with pytest.raises(ModelError, match=rf"no {module}.* of transformers"):
         loader(str(tmp_path))
 
