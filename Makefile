@@ -22,7 +22,7 @@ kills ?= 10
 inputs ?= 20000
 
 help: ## Show the targets.
-	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 demo: install ## Run Arno on this machine and send it the example images; pictures and results.jsonl land in demo-out/.
 	$(bin)/arno demo examples/images --out demo-out
