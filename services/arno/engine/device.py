@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from arno.ops.memory import available_bytes
+from arno.ops.process_limits import available_bytes
 
 _GPU_PART = 0.8
 _HOST_PART = 0.25

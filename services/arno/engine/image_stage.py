@@ -13,7 +13,7 @@ from arno.engine.image_encoding import EncodedImages, ImageEncoding
 from arno.engine.interface import PreparedImage
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
-from arno.ops.cpus import available_cpus
+from arno.ops.process_limits import available_cpus
 
 
 class ImageStage:

@@ -22,11 +22,10 @@ from arno.gateway.gateway import Gateway
 from arno.gateway.settings import GatewaySettings
 from arno.ops.clock import StoreClock
 from arno.ops.config import chosen, effective
-from arno.ops.cpus import share_interpreter
 from arno.ops.flags import settings_options
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
-from arno.ops.open_files import raise_open_files_max
+from arno.ops.process_limits import raise_open_files_max, share_interpreter
 from arno.ops.tracing import configure_tracing, current_trace_id
 from arno.results.gateway_store import GatewayStore
 

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 from arno.bus import make_consumer, make_publisher
 from arno.engine import Engine, create_engine
 from arno.ops.config import chosen, effective
-from arno.ops.cpus import share_interpreter
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs
+from arno.ops.process_limits import share_interpreter
 from arno.ops.tracing import configure_tracing, current_trace_id
 from arno.results.worker_store import WorkerStore
 from arno.worker.heartbeat import SILENCE_SHARE

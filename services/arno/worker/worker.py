@@ -15,7 +15,7 @@ from arno.bus.ports import Consumer, Publisher
 from arno.engine.engine_loop import EngineLoop
 from arno.engine.interface import Engine
 from arno.ops.clock import StoreClock
-from arno.ops.cpus import available_cpus
+from arno.ops.process_limits import available_cpus
 from arno.results.worker_store import WorkerStore
 from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.heartbeat import Heartbeat

@@ -39,7 +39,7 @@ from arno.engine.int8 import INT8, require_int8
 from arno.engine.interface import ModelCard
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
-from arno.ops.cpus import available_cpus, share_interpreter
+from arno.ops.process_limits import available_cpus, share_interpreter
 from arno.ops.processor import read_processor
 from arno.vocabulary import TokenTable
 
