@@ -22,10 +22,10 @@ from arno.bus.kafka.sender import Outgoing
 from arno.bus.ports import ConsumerStatistics, Receipt
 from arno.errors import ArnoError, ConfigurationError, LimitExceededError, UnavailableError
 from arno.ingest.asker import Asker
-from arno.ingest.letters import Keys, dead_letters, image_of, result_record
 from arno.ingest.metrics import BridgeMetrics
 from arno.ingest.references import Fetcher
 from arno.ingest.settings import TopicRoute
+from arno.ingest.topic_records import Keys, dead_letters, image_of, result_record
 from arno.vocabulary.results import InferResult
 
 logger = logging.getLogger(__name__)

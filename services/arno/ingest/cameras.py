@@ -17,7 +17,6 @@ from typing import Final
 
 from arno.client import Client, StreamOptions
 from arno.errors import ArnoError
-from arno.ingest.events import RunOptions, VideoRun
 from arno.ingest.ledger import Told
 from arno.ingest.lines import Lines, ManyLines, OpenTopic, open_appended
 from arno.ingest.metrics import SourceMetrics
@@ -27,6 +26,7 @@ from arno.ingest.pictures import SourceOptions
 from arno.ingest.preview import Preview
 from arno.ingest.settings import VideoSource
 from arno.ingest.tracking import Tracking, Watch
+from arno.ingest.video_run import RunOptions, VideoRun
 
 logger = logging.getLogger(__name__)
 
