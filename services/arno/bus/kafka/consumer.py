@@ -39,10 +39,10 @@ _FAULT_PAUSE_S: Final = 0.1
 _FULL_POLL_INTERVAL_S: Final = 0.1
 """How often the client is polled for the group's sake while nothing may be fetched."""
 
-_CROWDED_POLL_S: Final = 0.01
+_TURN_POLL_S: Final = 0.01
 """While partitions are paused in turn, polls must be short so that each gets its turn."""
 
-_CROWDED_FETCH_MS: Final = 10
+_TURN_FETCH_MS: Final = 10
 CLOSE_TIMEOUT_MS: Final = 5000
 
 
@@ -64,6 +64,9 @@ class KafkaConsumer:
         self._draining = False
         self.unfinished_max = settings.window
         """How many records may be unfinished now, within the window. Set from any thread."""
+
+        self._records_left = False
+        """Whether the client may have fetched more than its last poll was allowed to return."""
 
         self._full = False
         self._room = threading.Event()
@@ -96,15 +99,18 @@ class KafkaConsumer:
             self._commit(member)
             if self._awaits_room(timeout_s):
                 return []
+            newcomers_first = self._records_left and self._crowded()
             # Partitions are paused in turn: a fetch without some of them must be over soon.
-            crowded = self._crowded()
-            member.client.wait_for_records(_CROWDED_FETCH_MS if crowded else FETCH_WAIT_MS)
+            in_turn = newcomers_first or bool(member.client.paused())
+            member.client.wait_for_records(_TURN_FETCH_MS if in_turn else FETCH_WAIT_MS)
             # A poll also drives the group, so it happens even when nothing may be fetched. It
             # comes last: once records count as received, no error may keep them from the caller.
-            polled = self._poll_newcomers(member, free_slots) if crowded and free_slots else {}
+            polled = self._poll_newcomers(member, free_slots) if newcomers_first else {}
             if not polled:
-                wait_s = min(timeout_s, _CROWDED_POLL_S) if crowded else timeout_s
-                polled = member.client.poll(int(wait_s * 1000), max_records=max(1, free_slots))
+                wait_s = min(timeout_s, _TURN_POLL_S) if in_turn else timeout_s
+                most = max(1, free_slots)
+                polled = member.client.poll(int(wait_s * 1000), max_records=most)
+                self._records_left = sum(map(len, polled.values())) >= most
         except KafkaError as fault:
             self._survive(fault, timeout_s)
             return []
@@ -219,8 +225,12 @@ class KafkaConsumer:
         """Return records of partitions without unfinished ones, while others crowd the window.
 
         The client returns all records that it has fetched of one partition before those of the
-        next, and of a flood it may have fetched hundreds.
+        next, and of a flood it may have fetched hundreds. Where it has returned all, this must not
+        be asked: the fetch that goes out meanwhile leaves the other partitions out, and what comes
+        for them waits for the next one.
         """
+        if not free_slots:
+            return {}
         client = member.client
         open_now = client.assignment() - client.paused()
         held = self._counts().keys() & open_now
