@@ -2,7 +2,8 @@
 
 `python -m benchmarks.paced_worker worker` is `arno worker` with this engine. Steps have a fixed
 length, sequences a fixed number of steps, and batches the slots that the real engine has by
-default; its scheduler chooses which sequences start next.
+default; its scheduler chooses which sequences start next. One that is cancelled leaves at the next
+step, as from the real engine.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class PacedEngine(NullEngine):
             LanePolicy(), reserve_share=settings.tenant_reserve_share
         )
         self._running: list[_Waiting] = []
+        self._waiting_by_id: dict[str, _Waiting] = {}
         self._image_limits = settings.image_limits
         self._pixel_budget = PixelBudget(settings.image_pixels_in_flight_max)
 
@@ -74,16 +76,32 @@ class PacedEngine(NullEngine):
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence."""
-        self._scheduler.admit(_Waiting(request, time.monotonic()))
+        waiting = _Waiting(request, time.monotonic())
+        self._waiting_by_id[request.sequence_id] = waiting
+        self._scheduler.admit(waiting)
+
+    def cancel(self, sequence_id: str) -> None:
+        """End a sequence as CANCELLED at the next step. On the thread that steps."""
+        waiting = self._waiting_by_id.pop(sequence_id, None)
+        if waiting is not None:
+            self._scheduler.withdraw(waiting)
+            super().submit(waiting.request)
+            super().cancel(sequence_id)
+        for sequence in self._running:
+            if sequence.request.sequence_id == sequence_id:
+                sequence.steps_left = 1
 
     def step(self) -> Sequence[Event]:
         """Start the sequences that are next, and work for the length of a step."""
         free = SLOT_COUNT - len(self._running)
         started = Counter(one.tenant for one in self._running)
         budget = Budget(free, slots=SLOT_COUNT, started=started)
-        self._running += self._scheduler.schedule(budget, time.monotonic())
+        group = self._scheduler.schedule(budget, time.monotonic())
+        for sequence in group:
+            del self._waiting_by_id[sequence.request.sequence_id]
+        self._running += group
         if not self._running:
-            return ()
+            return super().step()
         time.sleep(STEP_S)
         for sequence in self._running:
             sequence.steps_left -= 1
@@ -94,9 +112,9 @@ class PacedEngine(NullEngine):
         arrived_s = {one.request.sequence_id: one.arrived_s for one in ended}
         return [
             replace(event, decode_s=time.monotonic() - arrived_s[event.sequence_id])
-            if isinstance(event, SequenceFinished)
+            if isinstance(event, SequenceFinished) and event.sequence_id in arrived_s
             else event
-            for event in (super().step() if ended else ())
+            for event in super().step()
         ]
 
 
