@@ -4,6 +4,7 @@ Pure policy: no torch, asyncio, clock or I/O. Callers pass the time in, so tests
 """
 
 from arno.batching.costs import IMAGE_TOKENS, AnswerLengths, ImagePrice, Pace
+from arno.batching.debts import Debts, RecentTenants
 from arno.batching.fairness import LanePolicy
 from arno.batching.limits import AdaptiveLimit, Phase, PhaseShare
 from arno.batching.scheduler import Budget, Schedulable, Scheduler
@@ -15,11 +16,13 @@ __all__ = [
     "AnswerLengths",
     "Budget",
     "Claim",
+    "Debts",
     "ImagePrice",
     "LanePolicy",
     "Pace",
     "Phase",
     "PhaseShare",
+    "RecentTenants",
     "Room",
     "Schedulable",
     "Scheduler",

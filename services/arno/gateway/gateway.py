@@ -216,6 +216,7 @@ class Gateway:
             publisher=self._publisher,
             settings=self._settings,
             background=self._background,
+            recent=self._access.recent,
             stored_bytes_max=self._access.quotas.stored_bytes_max,
             on_published=self._count_published,
         )

@@ -260,6 +260,13 @@ class AccessSettings(Settings):
         description="Part of the event loop's time that the calls of one tenant may take while "
         "other tenants call; above it they wait, unread; with API keys only. 1: no bound.",
     )
+    tenant_upload_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Part of the time for which parts of one tenant's large images may be on their "
+        "way to the result store while other tenants call; with API keys only. 1: no bound.",
+    )
     tenant_stored_bytes_max: int = Field(
         4 * 1024 * _MIB,
         ge=1,

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from arno.batching import RecentTenants
 from arno.bus.ports import Publisher, Record
 from arno.bus.v1.records_pb2 import BlobReference, JobRecord
 from arno.gateway.backlog import predicted_cost
-from arno.gateway.fair_slots import FairSlots
 from arno.gateway.idempotency import Claim, OncePublisher
 from arno.gateway.lifecycle import BackgroundTasks
 from arno.gateway.settings import GatewaySettings
+from arno.gateway.uploads import Uploads
 from arno.gateway.validation import CheckedRequest
 from arno.ops.tracing import stage, trace_headers
 from arno.results.gateway_store import GatewayStore
@@ -74,13 +75,14 @@ class Published:
 class Submitter:
     """Accepts jobs. Lives in one asyncio loop; holds no state of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part
         self,
         *,
         store: GatewayStore,
         publisher: Publisher,
         settings: GatewaySettings,
         background: BackgroundTasks,
+        recent: RecentTenants | None = None,
         stored_bytes_max: Callable[[str], int | None] = lambda tenant: None,
         on_published: Callable[[Published], None] = lambda published: None,
     ) -> None:
@@ -91,6 +93,7 @@ class Submitter:
             publisher: Started.
             settings: What goes to the blob store, and how long the bus may take.
             background: Runs what is left to do for callers that have left.
+            recent: Knows which tenants are active; None: no tenant is another's neighbour.
             stored_bytes_max: Returns the most bytes that a tenant may store; None: no limit.
             on_published: Called with each record that the bus has acknowledged.
         """
@@ -100,10 +103,7 @@ class Submitter:
         # The store's: deadlines mean the same moment to every process.
         self._clock = store.clock
         self._stored_bytes_max = stored_bytes_max
-        # Redis does the parts of large images before other commands.
-        self._uploads = FairSlots(
-            settings.store_uploads_max, tenant_share=settings.tenant_open_share
-        )
+        self._uploads = Uploads(settings, recent or RecentTenants())
         self._on_published = on_published
         self._once = OncePublisher(
             store,
@@ -172,13 +172,14 @@ class Submitter:
         if size_bytes <= self._settings.inline_image_bytes_max:
             record.inline_image = request.content
         else:
-            async with self._uploads.hold(record.tenant):
+            async with self._uploads.hold(record.tenant) as after_part:
                 sha256 = await self._store.blobs.put(
                     request.content,
                     time_to_live_s=self._blob_life_s(submission, record.deadline_at_ms),
                     tenant=record.tenant,
                     stored_bytes_max=self._stored_bytes_max(record.tenant),
                     sha256=request.image.sha256,
+                    after_part=after_part,
                 )
             record.blob.CopyFrom(BlobReference(sha256=sha256, size_bytes=size_bytes))
         key = spread_key_of(record.tenant)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -33,6 +35,13 @@ PART_BYTES: Final = 256 * 1024
 
 _UPLOAD_LIFE_S: Final = 600
 """Longer than any upload takes; a gateway that dies leaves its upload behind for so long."""
+
+
+_AfterPart = Callable[[float], Awaitable[None]]
+
+
+async def _go_on(_: float) -> None:
+    """Let the next part follow at once."""
 
 
 def stored_bytes_error(wanted_bytes: int, stored_bytes_max: int | None) -> QuotaExceededError:
@@ -63,6 +72,7 @@ class BlobWriter:
         tenant: str = DEFAULT_TENANT,
         stored_bytes_max: int | None = None,
         sha256: str = "",
+        after_part: Callable[[float], Awaitable[None]] | None = None,
     ) -> str:
         """Store an image for at least the given time; return its key: SHA-256, in hex.
 
@@ -72,6 +82,8 @@ class BlobWriter:
             tenant: Who sends it.
             stored_bytes_max: Most bytes that this tenant may store; None: no limit.
             sha256: Its digest where the caller has it.
+            after_part: Called after each part that was sent, with the seconds that it took; the
+                next is sent when it has returned.
 
         Raises:
             QuotaExceededError: It would store more.
@@ -85,20 +97,22 @@ class BlobWriter:
             # Asked without the content first: an image that is there is not sent again.
             reply = await self._run(keys, facts)
             if reply == [0]:
-                reply = await self._send(keys, facts, content)
+                reply = await self._send(keys, facts, content, after_part or _go_on)
         if reply[0] < 0:
             raise stored_bytes_error(reply[1], stored_bytes_max)
         if reply == [0]:
             raise BackendUnavailableError("the result store lost an image", backend="redis")
         return sha256
 
-    async def _send(self, keys: list[str], facts: tuple[int | str, ...], content: bytes) -> Any:
+    async def _send(
+        self, keys: list[str], facts: tuple[int | str, ...], content: bytes, after_part: _AfterPart
+    ) -> Any:
         """Send the content, and run the script with it; return the script's reply."""
         if len(content) <= PART_BYTES:
             return await self._run(keys, (*facts, content))
         upload = self._keys.upload(uuid.uuid4().hex)
         try:
-            await self._upload(upload, content)
+            await self._upload(upload, content, after_part)
             return await self._run([*keys, upload], facts)
         except NoPermissionError as error:
             # Rights of a user that were written before images travelled in parts.
@@ -114,14 +128,16 @@ class BlobWriter:
         with suppress(*REDIS_FAULTS):
             await self._do("DEL", upload)
 
-    async def _upload(self, upload: str, content: bytes) -> None:
+    async def _upload(self, upload: str, content: bytes, after_part: _AfterPart) -> None:
         view = memoryview(content)
         last = len(content) - 1
         await self._do("SET", upload, b"", "PX", 1000 * _UPLOAD_LIFE_S)
         # The last byte first makes the string as long as it will be: one that grows is copied.
         await self._do("SETRANGE", upload, last, view[last:])
         for start in range(0, len(content), PART_BYTES):
+            began_s = time.monotonic()
             await self._do("SETRANGE", upload, start, view[start : start + PART_BYTES])
+            await after_part(time.monotonic() - began_s)
 
     async def _do(self, *command: str | int | bytes | memoryview) -> None:
         # Without types in the library.

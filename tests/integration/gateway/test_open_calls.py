@@ -91,6 +91,27 @@ async def test_calls_of_one_tenant_that_fill_the_event_loop_leave_time_for_anoth
         await eventually_async(flood_is_refused)
 
 
+async def test_large_images_of_one_tenant_rest_on_their_way_to_the_store_while_another_calls(
+    keys, gateway_settings, running_gateway
+):
+    hostile, other = keys.key("hostile"), keys.key("other")
+    # After the first parts, the next may be sent in a minute.
+    settings = gateway_settings(keys_file=keys.path, tenant_upload_share=1e-4)
+    async with running_gateway(settings) as gateway:
+        large = types_pb2.Image(content=IMAGE.content + bytes(4 * 1024 * 1024))
+        request = job_pb2.SubmitJobRequest(image=large, tasks=TASKS)
+        # Alone it has all of the time.
+        assert (await gateway.jobs.SubmitJob(request, metadata=hostile, timeout=20)).job.id
+        ask = job_pb2.GetJobRequest(job_id="absent")
+        large.content += b"another"
+        assert (await ended(gateway.jobs.GetJob(ask, metadata=other))).reason == "JOB_NOT_FOUND"
+        again = job_pb2.SubmitJobRequest(image=large, tasks=TASKS)
+        rests = gateway.jobs.SubmitJob(again, metadata=hostile, timeout=0.7)
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await rests
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 async def test_stalled_messages_of_one_tenant_leave_places_for_another(
     keys, gateway_settings, running_gateway
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from typing import Any
 
 import pytest
 import redis
@@ -12,10 +13,12 @@ from arno.errors import BackendUnavailableError
 from arno.results.blobs import PART_BYTES, BlobWriter
 from arno.results.worker_store import WorkerStore
 from redis.exceptions import NoPermissionError
+from support.eventually import eventually_async
 from support.stored_jobs import StoreFactory
 
 pytestmark = pytest.mark.redis
 
+MIB = 1024 * 1024
 LARGE = os.urandom(2 * PART_BYTES + 12_345)
 
 
@@ -109,8 +112,8 @@ async def test_upload_that_the_store_lost_in_between_is_no_image(
 ) -> None:
     store, upload = await new_store("g1"), BlobWriter._upload
 
-    async def emptied_in_between(self: BlobWriter, key: str, content: bytes) -> None:
-        await upload(self, key, content)
+    async def emptied_in_between(self: BlobWriter, key: str, content: bytes, after: Any) -> None:
+        await upload(self, key, content, after)
         raw.delete(key)
         raw.setrange(key, len(content) - 1, content[-1:])
 
@@ -118,6 +121,24 @@ async def test_upload_that_the_store_lost_in_between_is_no_image(
     with pytest.raises(BackendUnavailableError, match="lost an image"):
         await store.blobs.put(LARGE, time_to_live_s=60)
     assert list(raw.scan_iter(f"{unique_prefix}:blob:*")) == uploads(raw, unique_prefix) == []
+
+
+async def test_next_part_is_sent_when_what_follows_a_part_has_ended(
+    new_store: StoreFactory, raw: redis.Redis
+) -> None:
+    store, go_on = await new_store("g1"), asyncio.Event()
+    before = parts_sent(raw)
+
+    async def after_part(took_s: float) -> None:
+        assert took_s > 0
+        await go_on.wait()
+
+    putting = asyncio.create_task(store.blobs.put(LARGE, time_to_live_s=60, after_part=after_part))
+    # The first one makes room, the second is the first part.
+    await eventually_async(lambda: asyncio.to_thread(lambda: parts_sent(raw) - before == 2))
+    go_on.set()
+    await putting
+    assert parts_sent(raw) - before == 1 + math.ceil(len(LARGE) / PART_BYTES)
 
 
 async def test_upload_whose_caller_leaves_is_removed_at_once(
@@ -129,8 +150,8 @@ async def test_upload_whose_caller_leaves_is_removed_at_once(
     store, upload = await new_store("g1"), BlobWriter._upload
     sent, never = asyncio.Event(), asyncio.Event()
 
-    async def stalls(self: BlobWriter, key: str, content: bytes) -> None:
-        await upload(self, key, content)
+    async def stalls(self: BlobWriter, key: str, content: bytes, after: Any) -> None:
+        await upload(self, key, content, after)
         sent.set()
         await never.wait()
 
@@ -162,3 +183,34 @@ async def test_user_who_may_not_send_parts_sends_the_whole(
     name = await store.blobs.put(LARGE, time_to_live_s=60)
     assert worker.get_blob(name) == LARGE
     assert uploads(raw, unique_prefix) == []
+
+
+async def test_large_image_is_read_in_parts_that_leave_room_for_other_callers(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis
+) -> None:
+    store, content = await new_store("g1"), os.urandom(5 * MIB // 2)
+    name = await store.blobs.put(content, time_to_live_s=60)
+    before = raw.info("commandstats").get("cmdstat_getrange", {"calls": 0})["calls"]
+    assert worker.get_blob(name) == content
+    assert raw.info("commandstats")["cmdstat_getrange"]["calls"] - before == 3
+
+
+async def test_image_of_a_whole_number_of_parts_is_read_to_its_end(
+    new_store: StoreFactory, worker: WorkerStore
+) -> None:
+    store, content = await new_store("g1"), os.urandom(2 * MIB)
+    name = await store.blobs.put(content, time_to_live_s=60)
+    assert worker.get_blob(name) == content
+
+
+async def test_user_who_may_not_read_parts_reads_the_whole(
+    new_store: StoreFactory, worker: WorkerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await new_store("g1")
+    name = await store.blobs.put(LARGE, time_to_live_s=60)
+
+    def forbidden(*_: Any) -> bytes:
+        raise NoPermissionError("this user has no permissions to run the 'getrange' command")
+
+    monkeypatch.setattr(worker._redis, "getrange", forbidden)
+    assert worker.get_blob(name) == LARGE

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from arno.batching import RecentTenants
 from arno.gateway.access.certificates import ServerCertificates, certificate_files
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import TenantLimits
@@ -24,6 +25,7 @@ class Access:
     Attributes:
         gatekeeper: Checks every call and frame.
         quotas: Checks every job.
+        recent: Knows which tenants have called lately.
         credentials: Of the port; None is plain text.
         keys_ok: Returns whether the keys file was valid when it was last checked; None without
             such a file.
@@ -31,6 +33,7 @@ class Access:
 
     gatekeeper: Gatekeeper
     quotas: TenantQuotas
+    recent: RecentTenants
     credentials: grpc.ServerCredentials | None = None
     keys_ok: Callable[[], bool] | None = None
 
@@ -55,26 +58,21 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
         retry_delay_s=limits.overload_retry_s,
         defaults=_defaults(settings, limits) if keys else _no_limits(""),
     )
-    return Access(
-        gatekeeper=Gatekeeper(
-            keys,
-            quotas,
-            loop_share=_loop_share(settings, limits),
-            reflection_open=settings.reflection == "open",
-        ),
-        quotas=quotas,
-        credentials=ServerCertificates(files).credentials() if files else None,
-        keys_ok=(lambda: keys.ok) if keys else None,
-    )
-
-
-def _loop_share(settings: AccessSettings, limits: GatewayLimits) -> LoopShare | None:
-    if settings.tenant_loop_share >= 1:
-        return None
-    return LoopShare(
+    recent = RecentTenants()
+    loop_share = LoopShare(
         settings.tenant_loop_share,
+        recent=recent,
         wait_s_max=limits.receive_timeout_s,
         retry_delay_s=limits.overload_retry_s,
+    )
+    return Access(
+        gatekeeper=Gatekeeper(
+            keys, quotas, loop_share=loop_share, reflection_open=settings.reflection == "open"
+        ),
+        quotas=quotas,
+        recent=recent,
+        credentials=ServerCertificates(files).credentials() if files else None,
+        keys_ok=(lambda: keys.ok) if keys else None,
     )
 
 

@@ -11,9 +11,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
+from arno.batching import Debts, RecentTenants
 from arno.errors import OverloadedError
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 
@@ -26,27 +26,7 @@ _WEIGHT: Final = 0.25
 _BURST_S: Final = 0.1
 """A tenant may spend its share of so long at once."""
 
-_ACTIVE_S: Final = 5.0
-"""A tenant that called so lately counts as active."""
-
 _PAUSE_S_MIN: Final = 0.002
-
-
-@dataclass(slots=True)
-class _Account:
-    """What a tenant took of the loop's time, and its calls that wait.
-
-    Attributes:
-        owed_s: Time taken that its share has not paid back.
-        paid_s: When that was last reckoned, monotonic.
-        called_s: When its last call came, monotonic.
-        waiting: In the order in which they came.
-    """
-
-    owed_s: float = 0.0
-    paid_s: float = 0.0
-    called_s: float = 0.0
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
 class LoopShare:
@@ -62,6 +42,7 @@ class LoopShare:
         self,
         share: float,
         *,
+        recent: RecentTenants,
         wait_s_max: float,
         retry_delay_s: float = 1.0,
         clock: Clock = SYSTEM_CLOCK,
@@ -70,18 +51,22 @@ class LoopShare:
         """Start with nothing used.
 
         Args:
-            share: Part of the loop's time for one tenant while others are active.
+            share: Part of the loop's time for one tenant while others are active; 1: no bound.
+            recent: Learns from each call which tenants are active.
             wait_s_max: How long a call waits for its turn before it is refused.
             retry_delay_s: Retry delay of a refusal.
             clock: Tells the time.
             thread_s: Returns the processor time of the loop's thread, called on it.
         """
         self._share = share
+        self._recent = recent
+        self._debts = Debts(share, burst_s=_BURST_S, recent=recent)
         self._wait_s_max = wait_s_max
         self._retry_delay_s = retry_delay_s
         self._clock = clock
         self._thread_s = thread_s
-        self._accounts: dict[str, _Account] = {}
+        # By tenant, in the order in which the calls came.
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._call_s = 0.0
         self._measured_s = clock.monotonic_s()
         self._busy_before_s: float | None = None
@@ -94,55 +79,43 @@ class LoopShare:
             OverloadedError: Its calls take more than its share for too long. Retryable.
         """
         now_s = self._clock.monotonic_s()
+        self._recent.note(tenant, now_s)
+        if self._share >= 1:
+            return
         self._measure(now_s)
         self._arrived_count += 1
-        # Tenants come from the keys file, so there are never more accounts than it ever named.
-        account = self._accounts.setdefault(tenant, _Account(paid_s=now_s))
-        account.called_s = now_s
-        if not account.waiting and self._may_begin(account, now_s):
-            self._begin(account)
+        if tenant not in self._waiting and not self._debts.rest_s(tenant, now_s):
+            self._debts.charge(tenant, self._call_s, now_s)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        account.waiting.append(turn)
-        if len(account.waiting) == 1:
-            self._release_later(account)
+        if tenant not in self._waiting:
+            self._waiting[tenant] = deque()
+            self._release_later(tenant, now_s)
+        self._waiting[tenant].append(turn)
         try:
             async with asyncio.timeout(self._wait_s_max):
                 await turn
         except TimeoutError as late:
             raise self._refusal(tenant) from late
 
-    def _may_begin(self, account: _Account, now_s: float) -> bool:
-        account.owed_s = max(0.0, account.owed_s - self._share * (now_s - account.paid_s))
-        account.paid_s = now_s
-        if account.owed_s < self._share * _BURST_S:
-            return True
-        since_s = now_s - _ACTIVE_S
-        others = (each for each in self._accounts.values() if each is not account)
-        return not any(each.called_s > since_s for each in others)
+    def _release_later(self, tenant: str, now_s: float) -> None:
+        rest_s = max(_PAUSE_S_MIN, self._debts.rest_s(tenant, now_s))
+        asyncio.get_running_loop().call_later(rest_s, self._release, tenant)
 
-    def _begin(self, account: _Account) -> None:
-        # Nothing is saved up against a tenant that has the loop for itself.
-        account.owed_s = min(account.owed_s + self._call_s, self._share * 2 * _BURST_S)
-
-    def _release_later(self, account: _Account) -> None:
-        left_s = account.owed_s / self._share - _BURST_S
-        loop = asyncio.get_running_loop()
-        loop.call_later(max(_PAUSE_S_MIN, left_s), self._release, account)
-
-    def _release(self, account: _Account) -> None:
+    def _release(self, tenant: str) -> None:
         now_s = self._clock.monotonic_s()
         self._measure(now_s)
-        while account.waiting:
-            turn = account.waiting[0]
+        waiting = self._waiting[tenant]
+        while waiting:
             # A caller that has left, or was refused, costs no turn.
-            if not turn.done():
-                if not self._may_begin(account, now_s):
-                    self._release_later(account)
+            if not waiting[0].done():
+                if self._debts.rest_s(tenant, now_s):
+                    self._release_later(tenant, now_s)
                     return
-                self._begin(account)
-                turn.set_result(None)
-            account.waiting.popleft()
+                self._debts.charge(tenant, self._call_s, now_s)
+                waiting[0].set_result(None)
+            waiting.popleft()
+        del self._waiting[tenant]
 
     def _measure(self, now_s: float) -> None:
         passed_s = now_s - self._measured_s

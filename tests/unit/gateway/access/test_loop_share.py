@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from arno.batching import RecentTenants
 from arno.errors import OverloadedError
 from arno.gateway.access.loop_share import LoopShare
 from support.clock import ManualClock
@@ -21,7 +22,11 @@ class Loop:
         self.busy_s = 0.0
         self.begun: list[str] = []
         self.share = LoopShare(
-            0.5, wait_s_max=wait_s_max, clock=self.clock, thread_s=lambda: self.busy_s
+            0.5,
+            recent=RecentTenants(),
+            wait_s_max=wait_s_max,
+            clock=self.clock,
+            thread_s=lambda: self.busy_s,
         )
         self._calls: list[asyncio.Task[None]] = []
 
