@@ -12,7 +12,7 @@ import click
 from arno.bulk import Answerer, GatewayAnswerer, LocalAnswerer, open_source
 from arno.bulk.gateway_answerer import GatewayOptions
 from arno.cli.annotator_names import NAMED, open_annotator
-from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.asking import TaskFlags, address_options, many_images_options, task_options
 from arno.cli.connecting import Connection
 from arno.cli.dataset_flags import format_option, out_option, print_counts, shard_option
 from arno.cli.main import EXIT_FAILURE
@@ -45,11 +45,6 @@ from arno.training.data.annotated import is_data_set
     "noun chunk of the texts, whichever the model finds likeliest there.",
 )
 @click.option("--no-florence", is_flag=True, help="Annotate with --annotator alone.")
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="Run Florence-2 in this process, without a gateway: tiny, a folder, or a hub id.",
-)
 @click.option("--name", default="florence", show_default=True, help="Name of this annotator.")
 @format_option
 @shard_option
@@ -61,16 +56,7 @@ from arno.training.data.annotated import is_data_set
     metavar="N",
     help="Images under way at once: held in memory, and what a kill may cost.",
 )
-@click.option(
-    "--in-flight",
-    type=click.IntRange(1, 1024),
-    default=32,
-    show_default=True,
-    metavar="N",
-    help="Jobs of the gateway open at once.",
-)
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Of a video: frames a second.")
-@click.option("--failures-max", type=click.IntRange(0), metavar="N", help="Stop after N failures.")
+@many_images_options
 @address_options
 def verb(
     sources: tuple[str, ...],

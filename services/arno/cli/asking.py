@@ -213,6 +213,40 @@ def task_options(command: Command) -> Command:
     return command
 
 
+def many_images_options(command: Command) -> Command:
+    """Add the flags of the verbs that ask a gateway, or a model of their own, about many images."""
+    for option in (
+        click.option(
+            "--failures-max",
+            type=click.IntRange(0),
+            metavar="N",
+            help="Stop once more than N have failed.",
+        ),
+        click.option(
+            "--model",
+            metavar="NAME",
+            help="Answer in this process, without a gateway: tiny, a folder, or a hub id; needs "
+            "the extra `worker`.",
+        ),
+        click.option(
+            "--fps",
+            type=FiniteRange(min=0, min_open=True),
+            metavar="N",
+            help="Of a video: frames a second.  [default: all]",
+        ),
+        click.option(
+            "--in-flight",
+            type=click.IntRange(1, 1024),
+            default=32,
+            show_default=True,
+            metavar="N",
+            help="Jobs of the gateway open at once, each with its image in memory.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def complete_task(
     context: click.Context, parameter: click.Parameter, written: str
 ) -> list[CompletionItem]:

@@ -27,7 +27,7 @@ from arno.bulk.gateway_answerer import GatewayOptions
 from arno.bulk.item import IMAGE_BYTES_MAX, bounded
 from arno.bulk.manifest import question_of
 from arno.bulk.shards import shard_format
-from arno.cli.asking import TaskFlags, address_options, task_options
+from arno.cli.asking import TaskFlags, address_options, many_images_options, task_options
 from arno.cli.batch_progress import BatchProgress
 from arno.cli.connecting import Connection
 from arno.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
@@ -67,14 +67,6 @@ _KEPT: Final = "what was answered is kept, and the same command resumes the run"
     help="Answers in one shard.",
 )
 @click.option(
-    "--in-flight",
-    type=click.IntRange(1, 1024),
-    default=32,
-    show_default=True,
-    metavar="N",
-    help="Jobs open at once, each with its image in memory.",
-)
-@click.option(
     "--image-bytes-max",
     type=click.IntRange(1),
     default=IMAGE_BYTES_MAX,
@@ -83,23 +75,8 @@ _KEPT: Final = "what was answered is kept, and the same command resumes the run"
     help="Largest image file; larger ones fail and are not read. The gateway has a limit of its "
     "own.",
 )
-@click.option(
-    "--fps",
-    type=FiniteRange(min=0, min_open=True),
-    metavar="N",
-    help="Of a video: frames a second.  [default: all]",
-)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images.")
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="Answer in this process, without a gateway: tiny, a folder, or a hub id; needs the extra "
-    "`worker`.",
-)
 @click.option("--retry-failed", is_flag=True, help="Ask again about everything without an answer.")
-@click.option(
-    "--failures-max", type=click.IntRange(0), metavar="N", help="Stop once more than N have failed."
-)
 @click.option(
     "--patience",
     "patience_s",
@@ -109,6 +86,7 @@ _KEPT: Final = "what was answered is kept, and the same command resumes the run"
     metavar="S",
     help="How long the gateway may be away or full, in seconds.",
 )
+@many_images_options
 @address_options
 def verb(
     sources: tuple[str, ...],

@@ -21,6 +21,14 @@ from arno.dataset import Dataset
 from arno.errors import InvalidFieldError
 from arno.ops.help_sections import SectionedCommand
 
+_seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Another one chooses other images.",
+)
 _FORMATS = ("coco", "yolo", "jsonl", "label-studio", "fiftyone", "cvat")
 
 
@@ -148,14 +156,7 @@ def stats(
 @click.argument("dataset", type=DATASET)
 @out_option
 @click.option("--count", type=click.IntRange(1), required=True, metavar="N", help="Images.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Another one chooses other images.",
-)
+@_seed_option
 def sample(dataset: Path, out: Path, count: int, seed: int) -> None:
     """Write some images of a data set, chosen evenly by their content and a seed.
 
@@ -178,14 +179,7 @@ def sample(dataset: Path, out: Path, count: int, seed: int) -> None:
     metavar="NAME=SHARE,..",
     help="Parts and their shares, together 1.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Another one chooses other images.",
-)
+@_seed_option
 def split(dataset: Path, out: Path, parts: str, seed: int) -> None:
     """Write a data set for each part below OUT; the content of an image decides its part.
 
