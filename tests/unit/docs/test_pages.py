@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from arno.cli.main import root
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+PAGES = [*ROOT.glob("*.md"), ROOT / "services" / "README.md", *(ROOT / "docs").rglob("*.md")]
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:^[ \t]*|[`$(=] ?|&& )arno((?: [a-z]+(?=[\s`)|]|$))*)([^`\n#]*)", re.M)
@@ -40,6 +41,12 @@ def test_link_leads_to_a_file_and_a_heading_that_are_there(page, target):
     if anchor:
         headings = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
         assert anchor in map(slug, headings)
+
+
+def test_page_of_the_package_has_no_link_that_leads_nowhere_in_an_index():
+    page = ROOT / tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]
+    assert page.is_file()
+    assert not [one for one in LINK.findall(page.read_text()) if not one.startswith("https:")]
 
 
 def commands() -> Iterator[tuple[str, list[str], list[str]]]:
