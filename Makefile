@@ -9,6 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # How many processes run tests: the number of cores that the suite may use. One that is idle takes
 # half of what another one still has to do, so that all end together.
 jobs ?= 2
+# The same for tests with real parts, which wait for these a third of their time.
+waiting_jobs ?= $(shell expr $(jobs) + 1)
 # Benchmarks whose names hold this word; all if empty.
 only ?=
 # The release that `make upgrade-test` runs beside this tree; the newest tag if empty.
@@ -29,7 +31,7 @@ demo: install ## Run Arno on this machine and send it the example images; pictur
 
 test: install tools ## Run every test, with a real Kafka broker and redis-server.
 	$(pytest) -n $(jobs) --dist worksteal tests/unit
-	$(pytest) -n $(jobs) --dist worksteal tests/contract tests/integration tests/e2e tests/chaos
+	$(pytest) -n $(waiting_jobs) --dist worksteal tests/contract tests/integration tests/e2e tests/chaos
 
 test-unit: install ## Run the unit tests alone (under a minute).
 	$(pytest) -n $(jobs) --dist worksteal tests/unit
