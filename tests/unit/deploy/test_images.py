@@ -30,6 +30,12 @@ def test_an_image_copies_only_files_that_exist_and_reach_the_build(path: Path) -
             assert source in allowed
 
 
+def test_the_image_for_gpus_can_compile_at_a_start() -> None:
+    _, run = (ROOT / "deploy/docker/worker-cuda.Dockerfile").read_text().rsplit("\nFROM ", 1)
+    assert re.search(r"^RUN apt-get .* g\+\+", run, flags=re.MULTILINE)
+    assert "TORCHINDUCTOR_CACHE_DIR=/tmp/" in run
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
 def test_no_base_image_floats(path: Path) -> None:
     for base in re.findall(r"^FROM (\S+)", path.read_text(), flags=re.MULTILINE):
