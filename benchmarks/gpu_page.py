@@ -25,13 +25,24 @@ _OPEN: Final = """
 A caption takes 6.3 ms, of which encoding takes 2.1 and decoding half a millisecond. The rest was
 not traced; the likely cause is that the engine's thread, after each wait for the GPU, waits for the
 interpreter, too, which 14 threads that prepare images share. Since that run the interpreter
-switches threads after 0.5 ms in place of 5 ms on a GPU (`engine/checkpoints/load.py`); what that
-gains has not been measured. Not measured either: the whole service with its bus and store, the
-large model, and other programs on the same card.
+switches threads after 0.5 ms in place of 5 ms on a GPU (`engine/checkpoints/load.py`), and a group
+that joins sends its numbers from pinned memory: a copy from other memory waits for the images that
+are being encoded, and each wait is one for the interpreter, too. What both gain has not been
+measured. Not measured either: the whole service with its bus and store, the large model, and other
+programs on the same card.
 
 The first start compiles the vision encoder, which takes two minutes; later starts find it in
 `TORCHINDUCTOR_CACHE_DIR` and take seconds. Without a C compiler the encoder runs uncompiled, as
 `--vision-compile off` has it run, at two thirds of the speed.
+
+## Measure it again
+
+    benchmarks/gpu 1 OUT    # exactness, waits for the GPU, decode steps, captions, encoding
+    benchmarks/gpu 2 OUT    # exactness, a full card, a lost card, and the suite beside transformers
+
+Neither takes ten minutes or needs a network. Each part is a process of its own with a limit
+(`benchmarks/gpu_runs.py`), and a figure is kept as soon as it is known. `benchmarks/gpu --dry-run`
+runs the same code on a CPU with a model of no size.
 """
 
 

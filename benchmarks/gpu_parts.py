@@ -7,9 +7,15 @@ keeps what it had. With `--model dry --device cpu` the same code runs without a 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import os
+import platform
+import threading
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +25,14 @@ from statistics import median
 from typing import Any, Final
 
 import torch
+import transformers
 from arno.engine import DecodingOptions, EngineSettings, SequenceFinished
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepShape
+from arno.engine.device import DeviceLostError
 from arno.engine.image_encoding import encode_images
 from arno.engine.image_preparation import Normaliser
 from arno.engine.linear import lay_out_encoders
@@ -99,8 +107,21 @@ def timed(run: Run, work: Callable[[], object]) -> float:
     return median(took_s)
 
 
+def machine(run: Run) -> None:
+    """Say what is measured on: the first line of a run."""
+    device = f"one {torch.cuda.get_device_name()}" if run.device == "cuda" else "no GPU"
+    torch_version, version = (each.__version__ for each in (torch, transformers))
+    note(
+        machine=f"{device} and {os.cpu_count()} {platform.machine()} cores, torch "
+        f"{torch_version.partition('+')[0]} and transformers {version}"
+    )
+
+
 def exactness(run: Run) -> None:
-    """Compare answers in float32 on the device with transformers' own on the CPU."""
+    """Compare answers in float32 on the device with transformers' own on the CPU.
+
+    In the last of three turns another thread pins memory, which must not disturb recordings.
+    """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     folder = find_model("tiny", run.model.parent)
     tasks = (Task.CAPTION, Task.OD, Task.DENSE_REGION_CAPTION, Task.OCR_WITH_REGION)
@@ -120,15 +141,102 @@ def exactness(run: Run) -> None:
         asked = task_request(str(number), spec, engine.prepare(content), options=options)
         requests.append(asked)
         asks.append(Ask(number, spec.task, asked.prompt, content, 60, beams))
-    for turn in range(2):
-        ends = run_to_end(engine, requests)
-        equal = [
-            ended.token_ids == theirs.answer([ask])[0]
-            for ask, ended in zip(asks, ends, strict=True)
-        ]
+    expected = [theirs.answer([ask])[0] for ask in asks]
+    for turn in range(3):
+        with _pinning() if turn == 2 and run.device == "cuda" else contextlib.nullcontext():
+            ends = run_to_end(engine, requests)
+        equal = [ended.token_ids == tokens for ended, tokens in zip(ends, expected, strict=True)]
         failed = sum(ended.error is not None for ended in ends)
         note(part="exactness", turn=turn, equal=sum(equal), of=len(equal), failed=failed)
     engine.close()
+
+
+@contextlib.contextmanager
+def _pinning() -> Iterator[None]:
+    """Pin memory on another thread meanwhile."""
+    over = threading.Event()
+
+    def pin() -> None:
+        while not over.is_set():
+            torch.empty(1 << 20, dtype=torch.uint8).pin_memory()
+
+    thread = threading.Thread(target=pin)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _captions(engine: ContinuousEngine, count: int, tokens: int = 16) -> list[Any]:
+    options = DecodingOptions(max_new_tokens=tokens)
+    spec = TaskSpec(Task.CAPTION)
+    return [
+        task_request(str(number), spec, engine.prepare(picture(number)), options=options)
+        for number in range(count)
+    ]
+
+
+def waits(run: Run) -> None:
+    """Count the host's waits for the device, by the line of Arno that waits.
+
+    One a step is right, and two for sequences that leave.
+    """
+    settings = run.settings(batch_sequences_max=16, admit_sequences_max=8, vision_compile="off")
+    engine = ContinuousEngine(load_checkpoint(settings), settings)
+    engine.warm_up()
+    steps = engine.statistics().step_count
+    requests = _captions(engine, 32)
+    if run.device == "cuda":
+        torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        run_to_end(engine, requests)
+    if run.device == "cuda":
+        torch.cuda.set_sync_debug_mode("default")
+    found = Counter(f"{Path(each.filename).name}:{each.lineno}" for each in seen)
+    note(part="waits", steps=engine.statistics().step_count - steps, of=dict(found))
+    engine.close()
+
+
+def full(run: Run) -> None:
+    """Leave a GPU 1 GB of memory: fewer sequences run together, and none fails."""
+    settings = run.settings(
+        batch_sequences_max=64, admit_sequences_max=16, vision_compile="off",
+        decode_cache_bytes=1 << 34,
+    )  # fmt: skip
+    engine = ContinuousEngine(load_checkpoint(settings), settings)
+    requests = _captions(engine, 64)
+    filled = None
+    if run.device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        filled = torch.empty(max(0, free - (1 << 30)), dtype=torch.uint8, device="cuda")
+    ends = run_to_end(engine, requests)
+    note(part="full", answered=sum(end.error is None for end in ends), of=len(ends),
+         failed_batches=engine.statistics().failed_batch_count)  # fmt: skip
+    del filled
+    engine.close()
+
+
+def lost(run: Run) -> None:
+    """Lose the GPU by an assertion on it: the engine ends, and blames no sequence. The last."""
+    settings = run.settings(model="tiny", vision_compile="off")
+    engine = ContinuousEngine(load_checkpoint(settings), settings)
+    for request in _captions(engine, 4):
+        engine.submit(request)
+    if run.device == "cuda":
+        nothing = torch.zeros(1, device="cuda")
+        with contextlib.suppress(RuntimeError):
+            nothing[torch.tensor([7], device="cuda")].sum()
+    ended: list[object] = []
+    try:
+        while engine.statistics().waiting_count or engine.statistics().running_count:
+            ended += [each for each in engine.step() if isinstance(each, SequenceFinished)]
+    except DeviceLostError as fault:
+        note(part="lost", raised=type(fault).__name__, blamed=len(ended))
+        return
+    note(part="lost", raised=None, ended=len(ended))
 
 
 def encode(run: Run) -> None:
@@ -228,6 +336,11 @@ def serve(run: Run, *, sequences: int, group: int, count: int) -> None:
         torch.cuda.empty_cache()
 
 
+_PARTS: Final = {
+    each.__name__: each for each in (machine, exactness, waits, encode, decode, full, lost)
+}
+
+
 def main() -> None:
     """Run the parts named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -250,7 +363,7 @@ def main() -> None:
             sequences, group = map(int, sizes)
             serve(run, sequences=sequences, group=group, count=given.count)
         else:
-            {"exactness": exactness, "encode": encode, "decode": decode}[name](run)
+            _PARTS[name](run)
 
 
 if __name__ == "__main__":
