@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from benchmarks.tables import Result, figure, milliseconds, table
+from benchmarks.tables import Result, busiest, figure, milliseconds, table
 from benchmarks.targets import TARGETS, Target
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -196,7 +196,7 @@ def _overhead(result: Result) -> str:
     single, busy, open_calls = (
         runs[key]["latency_s"]["p50"] for key in ((0, 1), (100, 0), (0, 128))
     )
-    most = max(run["jobs_per_s"] for run in result["runs"])
+    most = busiest(result)["jobs_per_s"]
     return (
         f"Kafka, Redis and gRPC add {milliseconds(single)} ms to a single request,"
         f" {milliseconds(busy)} ms at 100 requests a second,\n"

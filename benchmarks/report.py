@@ -95,7 +95,9 @@ CPUs; what was measured on a GPU is on [a page of its own](gpu.md).
 The ceiling is the ratio of an engine that did nothing but the products of the two encoders, each
 image and each prompt once, at the rate that this machine reaches with all its cores: it prepares
 no image and decodes no token. Where an aim is above it, the machine is too slow at multiplying, or
-the reference too quick, for any engine."""
+the reference too quick, for any engine. It is left out where the rate is that of another machine.
+For three tasks an image it is that engine's own ratio; for jobs without a model it is what the
+processor time of a job allows."""
 
 _LENGTHS = """## How long the answers are
 

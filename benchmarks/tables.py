@@ -218,6 +218,7 @@ def soak(result: Result) -> str:
 def overhead(result: Result) -> str:
     """Return the section of what everything but the model costs."""
     head = ["load", "jobs/s", "p50 ms", "p99 ms", "others"]
+    head += [f"CPU ms of {part}" for part in _PARTS]
     rows = []
     for run in result["runs"]:
         load = f"{run['rate']:g}/s" if run["rate"] else f"{run['concurrency']} at once"
@@ -229,16 +230,40 @@ def overhead(result: Result) -> str:
                 milliseconds(late["p50"]),
                 milliseconds(late["p99"]),
                 f"{run['others_cores']:.1f}",
+                *(figure(run["cpu_ms_per_job"][part]) for part in _PARTS),
             ]
         )
     return "\n\n".join(
         [
             f"### {result['name']}",
             f"Gateway to answer with the null engine, real Kafka and Redis, images of "
-            f"{result['image_bytes'] // 1000} kB. " + where(result["machine"]),
+            f"{result['image_bytes'] // 1000} kB; processor time for each job. "
+            + where(result["machine"]),
             table(head, rows),
+            _bound(result),
         ]
     )
+
+
+def _bound(result: Result) -> str:
+    """Return what limits jobs a second, and what more cores would give, by processor time."""
+    run = busiest(result)
+    spent_ms: Mapping[str, float] = run["cpu_ms_per_job"]
+    each_ms, cores = sum(spent_ms.values()), result["machine"]["core_count"]
+    loops = {part: 1000 / spent_ms[part] for part in ("gateway", "worker")}
+    return (
+        f"Processors are the limit. At {figure(run['jobs_per_s'])} jobs a second a job takes "
+        f"{figure(each_ms)} ms of them, {figure(spent_ms['load'])} of that in the program that "
+        f"asks, so that {cores} cores carry {figure(cores * 1000 / each_ms)} at most, and each "
+        f"further core {figure(1000 / each_ms)} more. Of one process each, the gateway's loop is "
+        f"full at about {figure(loops['gateway'])} jobs a second and the worker at "
+        f"{figure(loops['worker'])}: from there on a further core needs a further one of them."
+    )
+
+
+def busiest(result: Result) -> dict[str, Any]:
+    """Return the load of an `overhead` under which most jobs were done."""
+    return max(result["runs"], key=lambda run: float(run["jobs_per_s"]))
 
 
 _OLD_SLOTS: Final = 8

@@ -7,7 +7,16 @@ import pytest
 
 from benchmarks.plots import draw_plots
 from benchmarks.report import load_results, page
-from benchmarks.tables import comparison, comparison_rows, figure, stages, starts, sweep, table
+from benchmarks.tables import (
+    comparison,
+    comparison_rows,
+    figure,
+    overhead,
+    stages,
+    starts,
+    sweep,
+    table,
+)
 from benchmarks.targets import target_rows
 
 MACHINE = {
@@ -164,10 +173,14 @@ def test_ceiling_is_an_engine_that_only_multiplies_with_all_cores() -> None:
         "encode, 1 images": {"took_s": 0.02, "floor_s": 0.015},
         "encode prompts, 1 requests": {"took_s": 0.01, "floor_s": 0.005},
     }
-    alone = {"threads": 1, "machine": {"core_count": 2}, "stages": stages}
+    alone = {"threads": 1, "machine": MACHINE, "stages": stages}
     found = {row[0]: row[3] for row in target_rows({"tiny-mix": RESULT, "tiny-stages": alone})}
     assert found["tiny, mix, over transformers one by one"] == "50.0x"
     assert found["tiny, mix, over the best peer"] == "-"
+    assert found["tiny, three tasks an image, over three images"] == "2.00x"
+    elsewhere = alone | {"machine": MACHINE | {"processor": "Q"}}
+    found = {row[0]: row[3] for row in target_rows({"tiny-mix": RESULT, "tiny-stages": elsewhere})}
+    assert found["tiny, mix, over transformers one by one"] == "-"
 
 
 def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
@@ -214,8 +227,32 @@ def test_the_best_mode_is_compared_with_the_best_of_the_others_that_were_measure
             "static": 3.0,
             "arno": 8.0,
             "arno-compiled": 9.0,
+            "arno-int8-compiled-384": 12.0,
         }.items()
     }
-    rows = {row[0]: row[2] for row in target_rows({"tiny-mix": RESULT | {"engines": engines}})}
+    compared = RESULT | {"engines": engines}
+    found = target_rows({"tiny-mix": compared, "base-fastest": compared})
+    rows = {row[0]: row[2] for row in found}
     assert rows["tiny, mix, over transformers one by one"] == "9.00x"
+    assert rows["base, mix, the fastest mode, over transformers' default"] == "12.0x"
     assert rows["tiny, mix, over the best peer"] == "3.00x"
+
+
+def test_jobs_a_second_are_bounded_by_the_processor_time_of_a_job() -> None:
+    spent_ms = {"gateway": 2.0, "worker": 1.0, "redis": 0.5, "kafka": 0.25, "load": 0.25}
+    run = {
+        "rate": 0.0,
+        "concurrency": 8,
+        "jobs_per_s": 400.0,
+        "latency_s": {"p50": 0.02, "p99": 0.1},
+        "others_cores": 0.0,
+        "cpu_ms_per_job": spent_ms,
+    }
+    result = {"name": "overhead", "kind": "overhead", "machine": MACHINE, "image_bytes": 100_000}
+    result["runs"] = [run | {"jobs_per_s": 100.0}, run]
+    text = overhead(result)
+    assert "| 8 at once | 400 | 20.0 | 100 | 0.0 | 2.00 | 1.00 | 0.50 | 0.25 |" in text
+    assert "2 cores carry 500 at most, and each further core 250 more" in text
+    assert "gateway's loop is full at about 500 jobs a second" in text
+    row = next(row for row in target_rows({"overhead": result}) if row[0].startswith("no model"))
+    assert row[1:] == [">= 1000", "400", "500"]
