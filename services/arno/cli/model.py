@@ -124,6 +124,13 @@ _image_side = click.option(
 _scaled_decoding = click.option(
     "--scaled-decoding", is_flag=True, help="Decode large JPEGs at a part of their size."
 )
+_compiled_folder = click.option(
+    "--compiled-folder",
+    default="",
+    envvar="ARNO_COMPILED_FOLDER",
+    metavar="DIR",
+    help="Where `compile` keeps what it makes; if absent, ~/.cache/arno/compiled.",
+)
 
 
 @verb.command("compile")
@@ -131,13 +138,7 @@ _scaled_decoding = click.option(
 @_dtype_option("float32", "bfloat16", "int8")
 @_image_side
 @click.option("--again", is_flag=True, help="Also where one is kept.")
-@click.option(
-    "--compiled-folder",
-    default="",
-    envvar="ARNO_COMPILED_FOLDER",
-    metavar="DIR",
-    help="Where it is kept; if absent, ~/.cache/arno/compiled.",
-)
+@_compiled_folder
 def compile_(
     model: str,
     base_model: str,
@@ -188,6 +189,7 @@ def compile_(
 @_dtype_option(*_FORMATS, "int8")
 @_image_side
 @_scaled_decoding
+@_compiled_folder
 @click.option(
     "--allow-untrained",
     is_flag=True,
@@ -221,6 +223,7 @@ def verify(
     dtype: str,
     image_side: int,
     scaled_decoding: bool,
+    compiled_folder: str,
     allow_untrained: bool,
     expected: str | None,
     record: bool,
@@ -231,7 +234,7 @@ def verify(
 
     With --images, also compare the answers of a quicker mode (--dtype, --image-side,
     --scaled-decoding) with those of float32: the labels, the boxes, which have to overlap by 0.9,
-    and the words of captions.
+    and the words of captions. A vision encoder that `compile` keeps for the mode is the one used.
 
     Exit 1 if the fingerprint is not the one given, if answers differ from the recorded ones, or if
     too few answers agree.
@@ -254,6 +257,7 @@ def verify(
         dtype=dtype,
         image_side=image_side,
         scaled_decoding=scaled_decoding,
+        compiled_folder=compiled_folder,
         allow_untrained=allow_untrained,
     )
     folder = find_model_folders(model, base_model=base_model, download=download).all[-1]
@@ -263,7 +267,8 @@ def verify(
         card = engine.card
     finally:
         engine.close()
-    echo(f"{card.name} {card.dtype}, fingerprint {card.fingerprint}")
+    compiled = ", compiled" * card.compiled
+    echo(f"{card.name} {card.dtype}{compiled}, fingerprint {card.fingerprint}")
     table = Table("prompt", "beams", "answer", "end")
     for answer in answers:
         said = escape(answer.text) or "[red](nothing)[/]"

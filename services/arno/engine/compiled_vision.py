@@ -19,7 +19,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.folders import SCALED
 from arno.engine.int8 import INT8, Int8LinearToCompile
+from arno.engine.interface import ModelCard
 from arno.engine.linear import lay_out, lay_out_encoders
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
@@ -117,6 +118,12 @@ def lay_out_encoders_of(checkpoint: Checkpoint, settings: EngineSettings) -> tup
     lay_out_encoders(checkpoint.network, vision_int8=int8)
     # Of 8-bit products the scales are those of all rows, which must be of one image.
     return (1,) if int8 else ()
+
+
+def card_of(checkpoint: Checkpoint) -> ModelCard:
+    """Return the card of a model whose encoders have their form."""
+    untyped: Any = checkpoint.network.model
+    return replace(checkpoint.card, compiled=isinstance(untyped.vision_tower, CompiledTower))
 
 
 def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:

@@ -190,6 +190,7 @@ class ModelCard:
         calibration: Makes the scores of its answers calibrated; without maps if none was fitted.
         categories: The only labels that it knows, of a head; empty where labels are free.
         tasks: The only tasks that it answers, of a head; empty where it answers all.
+        compiled: Whether its vision encoder is the one that `arno model compile` keeps.
     """
 
     name: str
@@ -200,6 +201,7 @@ class ModelCard:
     calibration: Calibration = UNCALIBRATED
     categories: tuple[str, ...] = ()
     tasks: tuple[Task, ...] = ()
+    compiled: bool = False
 
 
 class Engine(Protocol):

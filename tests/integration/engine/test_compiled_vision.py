@@ -52,6 +52,12 @@ def run_compile(folder, kept, dtype="float32"):
     return CliRunner().invoke(root, words, standalone_mode=False, catch_exceptions=False).output
 
 
+def run_verify(folder, kept):
+    words = ["model", "verify", str(folder), "--compiled-folder", str(kept)]
+    words += ["--device", "cpu", "--allow-untrained"]
+    return CliRunner().invoke(root, words, standalone_mode=False, catch_exceptions=False).output
+
+
 @pytest.fixture(scope="module")
 def compiled(model_folder, tmp_path_factory):
     """The folder that `arno model compile` filled, and what it said."""
@@ -95,6 +101,13 @@ def test_a_compiled_engine_gives_the_tokens_that_transformers_gives(start, refer
     assert engine.statistics().failed_batch_count == 0
     for asked in requests:
         assert ends[asked.sequence_id].token_ids == reference.answer(asked), asked.sequence_id
+
+
+def test_verifying_says_whether_the_encoder_that_answers_is_compiled(
+    compiled, model_folder, tmp_path
+):
+    assert "float32, compiled, fingerprint " in run_verify(model_folder, compiled[0])
+    assert "float32, fingerprint " in run_verify(model_folder, tmp_path / "none")
 
 
 def test_what_is_kept_is_not_compiled_again(compiled, model_folder):

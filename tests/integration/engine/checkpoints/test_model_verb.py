@@ -97,6 +97,9 @@ def test_verifying_compares_with_what_was_recorded(older):
     assert done.return_value == 0
     assert "CAPTION" in done.output
     assert run("verify", older, "--device", "cpu").return_value == 0
+    # Other modes are not those that were recorded, and the files are the same.
+    other = run("verify", older, "--device", "cpu", "--image-side", 32)
+    assert (other.return_value, "32px-" in other.output) == (0, True)
     golden = older / "arno-golden.json"
     golden.write_text(
         golden.read_text().replace('"tokens": [\n        0', '"tokens": [\n        9')
