@@ -19,6 +19,7 @@ from transformers import Florence2ForConditionalGeneration
 from arno.engine.checkpoints.tokenizer import END_ID, PAD_ID
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.decoder import Decoder, KeysValues
+from arno.engine.device import upload
 from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.sequence import Sequence as EngineSequence
 from arno.vocabulary import Decoded
@@ -84,15 +85,15 @@ class AnswerScorer:
     ) -> Iterator[Decoded]:
         """Yield the tokens of each row with what the model computes for them."""
         device = self._decoder.device
-        owners = torch.tensor([row.owner for row in rows], device=device)
-        read = [torch.tensor((END_ID, *row.ids[:-1]), device=device) for row in rows]
+        owners = upload([row.owner for row in rows], device)
+        read = [torch.tensor((END_ID, *row.ids[:-1])) for row in rows]
         hidden = self._decoder.read(
-            pad_sequence(read, batch_first=True, padding_value=PAD_ID),
+            upload(pad_sequence(read, batch_first=True, padding_value=PAD_ID), device),
             [KeysValues(layer.keys[owners], layer.values[owners]) for layer in cross],
             None if padding is None else padding[owners],
         )
         states = torch.cat([hidden[n, : len(row.ids)] for n, row in enumerate(rows)])  # [P, E]
-        targets = torch.tensor([token_id for row in rows for token_id in row.ids], device=device)
+        targets = upload([token_id for row in rows for token_id in row.ids], device)
         facts = self._facts(states, targets).tolist()
         start = 0
         for row in rows:

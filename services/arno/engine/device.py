@@ -50,6 +50,22 @@ def use_device(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
+def upload(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Return numbers of the host on the device, without waiting for it.
+
+    A GPU's copy from memory that is not pinned waits for all that was launched before.
+
+    Args:
+        values: A tensor, or lists of numbers.
+        device: Where they go.
+        dtype: Their format; by default that of the numbers.
+    """
+    here = torch.as_tensor(values, dtype=dtype)
+    if device.type == "cuda":
+        here = here.pin_memory()
+    return here.to(device, non_blocking=True)
+
+
 def clear_frames(fault: BaseException) -> None:
     """Free the local variables of the calls that raised, which the traceback keeps alive."""
     traceback.clear_frames(fault.__traceback__)

@@ -10,6 +10,7 @@ import torch
 from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.checkpoints.tokenizer import PAD_ID
+from arno.engine.device import upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,13 @@ def encode_prompts(
     lengths = [images.shape[1] + len(ids) for ids in prompts]
     longest = max(lengths) - images.shape[1]
     padded = [[*ids, *[PAD_ID] * (longest - len(ids))] for ids in prompts]
-    words = untyped.get_input_embeddings()(torch.tensor(padded, device=images.device))  # [B, T, D]
+    words = untyped.get_input_embeddings()(upload(padded, images.device, torch.long))  # [B, T, D]
     joined = torch.cat([images, words.to(images.dtype)], dim=1)  # [B, N, D]
     real = None
     padding = None
     if len(set(lengths)) > 1:
         places = torch.arange(joined.shape[1], device=images.device)
-        real = places < torch.tensor(lengths, device=images.device)[:, None]  # [B, N]
+        real = places < upload(lengths, images.device)[:, None]  # [B, N]
         padding = torch.zeros_like(real, dtype=joined.dtype).masked_fill_(~real, -torch.inf)
         padding = padding[:, None, None]
     states = untyped.get_encoder()(inputs_embeds=joined, attention_mask=real).last_hidden_state

@@ -6,6 +6,8 @@ that are empty, in tensors that never move.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections import defaultdict
 
 import pytest
@@ -13,7 +15,10 @@ import torch
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.decoding.launchers import EagerLauncher, StepShape
+from arno.vocabulary import Task
+from arno.vocabulary.grammars import Constraint
 from support.engine_runs import picture, request, run_all, submit_all
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -81,6 +86,9 @@ class WatchedSteps(EagerLauncher):
         self.used[shape].append(addresses.outside)
         return result
 
+    def forget(self):
+        self.used.clear()
+
 
 def test_nothing_that_a_recording_points_to_moves(checkpoint):
     steps = WatchedSteps()
@@ -95,6 +103,65 @@ def test_nothing_that_a_recording_points_to_moves(checkpoint):
     assert max(map(len, steps.used.values())) > 20
     for used in steps.used.values():
         assert all(used[0] == later for later in used)
+    assert engine.statistics().failed_batch_count == 0
+
+
+def test_answers_held_to_grammars_are_the_same_and_recorded_until_the_table_grows(
+    checkpoint, make_engine
+):
+    steps = WatchedSteps()
+    settings = EngineSettings(model=checkpoint.card.name, device="cpu", batch_sequences_max=4)
+    few_shapes = ContinuousEngine(checkpoint, settings, make_launcher=lambda: steps)
+    options = DecodingOptions(num_beams=2, max_new_tokens=40)
+    short, long = ("ab", "zebra"), tuple(f"{letter}bcdefgh" for letter in "abcdef")
+    found = []
+    for engine in (few_shapes, make_engine()):
+        ends = {}
+        for turn, classes in enumerate([(), short, short, long]):
+            constraint = Constraint(Task.OPEN_VOCABULARY_DETECTION, classes or None)
+            image = engine.prepare(picture(turn))
+            submit_all(
+                engine,
+                [
+                    request(f"{turn}{n}", image, "x" * n, options, constraint=constraint)
+                    for n in range(3)
+                ],
+            )
+            ends |= run_all(engine)
+        assert engine.statistics().failed_batch_count == 0
+        found.append({name: end.token_ids for name, end in ends.items()})
+    assert found[0] == found[1]
+    # What is left was recorded for the largest grammar, and holds for every later step.
+    assert max(map(len, steps.used.values())) > 3
+    for used in steps.used.values():
+        assert all(used[0] == later for later in used)
+
+
+class Factories(TorchFunctionMode):
+    """Refuses to make a tensor of the host's numbers on a device, which waits for a GPU."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (torch.tensor, torch.as_tensor):
+            assert kwargs.get("device") is None, "see `upload`"
+        return func(*args, **kwargs)
+
+
+def test_no_step_waits_for_a_device_to_take_numbers(make_engine):
+    engine = make_engine(batch_sequences_max=3, admit_sequences_max=2)
+    image = engine.prepare(picture(0))
+    held = Constraint(Task.OPEN_VOCABULARY_DETECTION, ("ab", "zebra"))
+    requests = [
+        *(request(f"s{n}", image, "x" * n) for n in range(4)),
+        *(request(f"h{n}", image, "x" * n, constraint=held) for n in range(3)),
+        request("c", image, candidates=("ab", "a zebra")),
+    ]
+    for turn in range(2):  # in the first, batches are made
+        submit_all(
+            engine, [dataclasses.replace(r, sequence_id=f"{turn}{r.sequence_id}") for r in requests]
+        )
+        with Factories() if turn else contextlib.nullcontext():
+            run_all(engine)
     assert engine.statistics().failed_batch_count == 0
 
 

@@ -42,6 +42,15 @@ def test_several_maps_of_one_input_become_one():
     torch.testing.assert_close(Linear.of(*maps)(x), torch.cat([each(x) for each in maps], dim=-1))
 
 
+@pytest.mark.parametrize(("size", "blocks"), [(128, False), (512, True)])
+@torch.inference_mode()
+def test_few_rows_are_multiplied_in_blocks_where_the_weights_are_large(size, blocks):
+    source = nn.Linear(size, size)
+    found, x = Linear.of(source, then_gelu=True), torch.randn(3, size)
+    assert found._in_blocks is (blocks and torch.backends.mkldnn.is_available())
+    torch.testing.assert_close(found(x), nn.functional.gelu(source(x)))
+
+
 @pytest.mark.parametrize("activation", [GELUActivation(), nn.GELU("tanh"), nn.ReLU()], ids=str)
 @torch.inference_mode()
 def test_a_module_laid_out_computes_what_it_computed(activation):

@@ -11,6 +11,7 @@ from arno.engine.device import (  # noqa: E402
     DeviceLostError,
     out_of_memory,
     require_device,
+    upload,
     why_no_gpu,
 )
 
@@ -75,6 +76,28 @@ def test_a_lost_gpu_stays_lost_on_its_way_up():
 
 def test_without_a_gpu_every_failure_is_the_callers():
     require_device(RuntimeError("no GPU is in use"))
+
+
+def test_numbers_are_sent_to_a_gpu_from_pinned_memory_without_a_wait(monkeypatch):
+    done = []
+
+    def pin(tensor):
+        done.append("pinned")
+        return tensor
+
+    def to(tensor, where, *, non_blocking):
+        done.append((where.type, non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    assert upload([[3, 4]], torch.device("cuda")).tolist() == [[3, 4]]
+    assert done == ["pinned", ("cuda", True)]
+
+
+def test_numbers_of_a_cpu_stay_where_they_are():
+    numbers = torch.tensor([1.5])
+    assert upload(numbers, torch.device("cpu")) is numbers
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ class DecodeBatch:
         """
         self._decoder = decoder
         self._beams = options.num_beams
-        constraints = ConstraintTable(kinds, limits.count, self._beams) if kinds else None
+        self._constraints = ConstraintTable(kinds, limits.count, self._beams) if kinds else None
         width = limits.longest + 1
         self._table = BeamTable(
-            options, limits.count, width, decoder.device, constraints, location_ids
+            options, limits.count, width, decoder.device, self._constraints, location_ids
         )
         self._cache = SlotCache(decoder, limits.count, self._beams)
         self._slots: list[Sequence] = []
@@ -95,11 +95,7 @@ class DecodeBatch:
         first = len(self._slots)
         try:
             self._cache.fill(first, started, [each.encoded_length for each in sequences])
-            self._table.open(
-                first,
-                [each.token_limit + 1 for each in sequences],
-                [each.grammar for each in sequences],
-            )
+            self._open(first, sequences)
             for sequence in sequences:
                 sequence.token_count = len(OPENING) - 1  # the start token is none of the answer's
             self._slots += sequences
@@ -109,6 +105,17 @@ class DecodeBatch:
         except Exception:
             del self._slots[first:]  # sequences that were here before are not affected
             raise
+
+    def _open(self, first: int, sequences: list[Sequence]) -> None:
+        """Begin the searches of sequences, in the rows from the first on."""
+        before = self._constraints and self._constraints.shape
+        self._table.open(
+            first,
+            [each.token_limit + 1 for each in sequences],
+            [each.grammar for each in sequences],
+        )
+        if self._constraints and self._constraints.shape != before:
+            self._launcher.forget()
 
     def step(self) -> list[Sequence]:
         """Decode one more token of every sequence.

@@ -17,6 +17,7 @@ import torch
 
 from arno.engine.checkpoints.tokenizer import BEGIN_ID, END_ID
 from arno.engine.decoding.constraint_table import ConstraintTable
+from arno.engine.device import upload
 from arno.engine.interface import DecodingOptions
 from arno.vocabulary.grammar import Grammar
 
@@ -147,7 +148,9 @@ class BeamTable:
         self._width = width
         self._places = torch.arange(width, device=device)
         self._location_ids = location_ids
-        self._bins = torch.arange(len(location_ids), device=device)
+        self._bins = torch.arange(float(len(location_ids)), device=device)[:, None]
+        self._end_alone = torch.full((2 * self._beams,), -torch.inf, device=device)
+        self._end_alone[0] = 0.0
 
     def open(self, first: int, limits: list[int], grammars: Iterable[Grammar | None] = ()) -> None:
         """Begin searches; their first update takes the logits after `OPENING`.
@@ -170,12 +173,12 @@ class BeamTable:
         rows.ended_nodes[opened] = 0
         rows.improvable[opened] = True
         rows.lengths[opened] = len(OPENING)
-        rows.limits[opened, 0] = torch.tensor(limits, device=rows.limits.device)
+        rows.limits[opened, 0] = upload(limits, rows.limits.device)
 
     def move(self, sources: list[int], targets: list[int]) -> None:
         """Copy searches into other rows; no row is a source and a target."""
         device = self._rows.tokens.device
-        origin, rows = (torch.tensor(each, device=device) for each in (sources, targets))
+        origin, rows = (upload(each, device) for each in (sources, targets))
         for tensor in self._rows.tensors():
             tensor[rows] = tensor[origin]
         if self._constraints is not None:
@@ -202,7 +205,6 @@ class BeamTable:
         logprobs = torch.log_softmax(logits.float(), dim=-1)  # [S, K, V]
         ends = logprobs[:, :, END_ID].exp()  # [S, K], before anything is forbidden
         logprobs = self._legal(part, rows, logprobs, longest)
-        _force_end(rows, logprobs)
         top = self._top(rows, logits, logprobs, ends)
         hits = (top.tokens == END_ID) | (rows.lengths + 1 >= rows.limits)  # [S, 2K]
         self._merge_ended(rows, top, hits)
@@ -220,7 +222,7 @@ class BeamTable:
             places: Their rows.
             lengths: Tokens of each one's running beams, start token included.
         """
-        rows, row = self._rows, torch.tensor(places, device=self._rows.nodes.device)  # [S]
+        rows, row = self._rows, upload(places, self._rows.nodes.device)  # [S]
         ended = rows.ended_nodes[row, 0]
         last = ended.where(ended > 0, rows.nodes[row, 0]).tolist()
         searches = rows.trellis[row, : max(lengths)].flatten(1, 2).tolist()
@@ -261,14 +263,20 @@ class BeamTable:
 
         Each becomes a node.
         """
-        size = logprobs.shape[-1]
-        sums = (logprobs + rows.scores[:, :, None]).flatten(1)  # [S, K * V]
-        scores, places = sums.topk(2 * self._beams)  # [S, C], best first
-        parents, tokens = places // size, places % size
+        # What is not among the best C of its own beam is not among those of all beams, so that the
+        # vocabulary is read once.
+        count = min(len(self._ranks), logprobs.shape[-1])
+        best, tokens = logprobs.topk(count)  # [S, K, C]
+        last = (rows.lengths == rows.limits - 1)[:, :, None]  # where only the end may follow
+        best = torch.where(last, self._end_alone[:count], best)
+        tokens = tokens.masked_fill(last, END_ID).flatten(1)
+        sums = (best + rows.scores[:, :, None]).flatten(1)  # [S, K * C]
+        scores, places = sums.topk(len(self._ranks))  # [S, C], best first
+        parents, tokens = places // count, tokens.gather(1, places)
         node = torch.stack(
             [
                 tokens.float(),
-                logprobs.flatten(1).gather(1, places),
+                best.flatten(1).gather(1, places),
                 self._deviations(logits, parents, tokens),
                 ends.gather(1, parents),
                 rows.nodes.gather(1, parents).float(),
@@ -292,9 +300,9 @@ class BeamTable:
         if not ids:
             return torch.zeros_like(tokens, dtype=torch.float32)
         chances = logits[:, :, ids.start : ids.stop].float().softmax(-1)  # [S, K, bins]
-        chances = chances.gather(1, parents[:, :, None].expand(-1, -1, len(ids)))  # [S, C, bins]
         chosen = tokens - ids.start  # [S, C]
-        means = (chances * (self._bins - chosen[:, :, None]).abs()).sum(-1)
+        apart = (self._bins - chosen[:, None]).abs_()  # [S, bins, C]
+        means = torch.matmul(chances, apart).gather(1, parents[:, None])[:, 0]
         return means.where((chosen >= 0) & (chosen < len(ids)), 0.0)
 
     def _merge_ended(self, rows: _Rows, top: _Candidates, hits: torch.Tensor) -> None:
@@ -374,10 +382,3 @@ def _newest(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Return the last token of each beam, [S, K] of [S, K, W]."""
     last = (lengths - 1)[:, :, None]  # [S, 1, 1]
     return tokens.gather(2, last.expand(-1, tokens.shape[1], -1)).squeeze(2)
-
-
-def _force_end(rows: _Rows, logprobs: torch.Tensor) -> None:
-    """Allow, in place, only the end token where the next token is the last."""
-    last = (rows.lengths == rows.limits - 1)[:, :, None]  # [S, 1, 1]
-    logprobs.masked_fill_(last, -torch.inf)
-    logprobs[:, :, END_ID].masked_fill_(last.squeeze(2), 0.0)

@@ -12,6 +12,7 @@ from typing import Final
 import torch
 
 from arno.engine.decoding.decoder import Decoder, KeysValues, Started
+from arno.engine.device import upload
 
 _PROMPT_TOKENS: Final = 32
 """The length for prompts grows in steps of this many tokens, because growing copies everything."""
@@ -46,14 +47,14 @@ class SlotCache:
         self._cross_keys, self._cross_values = self._zeros(0)
         self._keys, self._values = self._zeros(0)
         self._padding = torch.zeros(slots, 1, 1, 0, device=device, dtype=dtype)
-        self._own = torch.empty(slots, beams, 0, dtype=torch.bool, device=device)
+        self._hidden = torch.empty(slots, beams, 0, device=device, dtype=dtype)
         self._each_beam = torch.arange(beams, device=device)
         self._each_slot = torch.arange(slots, device=device)
 
     @property
     def size_bytes(self) -> int:
         """Memory allocated so far."""
-        kept = (self._cross_keys, self._cross_values, self._keys, self._values, self._own)
+        kept = (self._cross_keys, self._cross_values, self._keys, self._values, self._hidden)
         return sum(tensor.nbytes for tensor in kept)
 
     def fill(self, first: int, started: Started, lengths: list[int]) -> None:
@@ -73,12 +74,12 @@ class SlotCache:
             self._cross_values[layer, slots, :, :longest] = cross.values[:, :, :longest]
             self._keys[layer, slots, :, :, places] = new.keys
             self._values[layer, slots, :, places] = new.values
-        ends = torch.tensor(lengths, device=self._device)[:, None]
+        ends = upload(lengths, self._device)[:, None]
         beyond = torch.arange(self._padding.shape[-1], device=self._device) >= ends  # [S, N]
         self._padding[slots] = 0.0
         self._padding[slots, 0, 0].masked_fill_(beyond, -torch.inf)
-        self._own[slots] = False
-        self._own[slots, :, places] = True
+        self._hidden[slots] = -torch.inf
+        self._hidden[slots, :, places] = 0.0
 
     def move(self, sources: list[int], targets: list[int], longest: int) -> None:
         """Copy sequences into other slots; no slot is a source and a target.
@@ -88,8 +89,7 @@ class SlotCache:
             targets: Their new slots.
             longest: Tokens of the longest answer among them, start token included.
         """
-        origin = torch.tensor(sources, device=self._device)
-        slots = torch.tensor(targets, device=self._device)
+        origin, slots = upload(sources, self._device), upload(targets, self._device)
         answers = slice(0, longest * self._beams)
         for tensor in (
             self._cross_keys,
@@ -98,7 +98,7 @@ class SlotCache:
             self._values[:, :, :, answers],
         ):
             tensor[:, slots] = tensor[:, origin]
-        for tensor in (self._padding, self._own):
+        for tensor in (self._padding, self._hidden):
             tensor[slots] = tensor[origin]
 
     def wipe(self, slots: list[int]) -> None:
@@ -108,8 +108,8 @@ class SlotCache:
 
     def inherit(self, part: slice, parents: torch.Tensor) -> None:
         """Give every beam of some slots the past of its parent beam; parents are [S, K]."""
-        own = self._own[part]
-        own.copy_(own.gather(1, parents[:, :, None].expand_as(own)))
+        hidden = self._hidden[part]
+        hidden.copy_(hidden.gather(1, parents[:, :, None].expand_as(hidden)))
 
     def cross(self, count: int, encoded: int) -> list[KeysValues]:
         """Return keys and values of each layer over the prompts of the first slots."""
@@ -132,11 +132,8 @@ class SlotCache:
         """
         self.reserve(0, longest, used=count)
         places = positions[:, None] * self._beams + self._each_beam  # [S, K]
-        own = self._own[:count, :, : longest * self._beams]
-        fresh = places[:, :, None]  # each beam attends to its own new token
-        own.scatter_(2, fresh, True)
-        hidden = torch.zeros(own.shape, dtype=self._dtype, device=self._device)
-        hidden.masked_fill_(~own, -torch.inf)
+        hidden = self._hidden[:count, :, : longest * self._beams]
+        hidden.scatter_(2, places[:, :, None], 0.0)  # each beam attends to its own new token
         return StepCache(
             keys=self._keys[:, :count, :, :, : longest * self._beams],
             values=self._values[:, :count, :, : longest * self._beams],
@@ -166,10 +163,10 @@ class SlotCache:
         needed = positions * self._beams
         if needed > self._values.shape[3]:
             length = max(needed, 2 * self._values.shape[3], _ANSWER_TOKENS * self._beams)
-            own = self._own.new_zeros(self._slots, self._beams, length)
-            own[..., : self._own.shape[-1]] = self._own
+            hidden = self._hidden.new_full((self._slots, self._beams, length), -torch.inf)
+            hidden[..., : self._hidden.shape[-1]] = self._hidden
             keys, values = self._grown(self._keys, self._values, length, used)
-            self._keys, self._values, self._own = keys, values, own
+            self._keys, self._values, self._hidden = keys, values, hidden
 
     def _grown(
         self, keys: torch.Tensor, values: torch.Tensor, length: int, used: int

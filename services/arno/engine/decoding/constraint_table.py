@@ -8,6 +8,7 @@ from typing import Final
 import torch
 
 from arno.engine.checkpoints.tokenizer import END_ID, PromptTokenizer
+from arno.engine.device import upload
 from arno.vocabulary import TokenTable
 from arno.vocabulary.grammar import DONE, START, Grammar, Symbol, symbol_of
 from arno.vocabulary.grammars import Constraint, grammar_of
@@ -16,6 +17,10 @@ _NONE: Final = 0
 """The class of tokens that no answer may hold; the classes of symbols follow it."""
 
 _CLASSES: Final = {symbol: number for number, symbol in enumerate(Symbol, start=_NONE + 1)}
+
+_STATES: Final = 16
+_CLASSES_AT_FIRST: Final = 16
+"""Room for the grammars of tasks whose labels are free."""
 
 _LOWEST: Final = -1.0e5
 """Lower bound of log-probabilities, so that an allowed token always beats a forbidden one."""
@@ -63,7 +68,8 @@ class ConstraintTable:
     """One automaton per row, that of its search, and the state of every beam.
 
     Shapes: S rows, K beams, V tokens, A states, C classes of tokens. A class is that of a symbol,
-    or of one token that a grammar spells out. A and C grow with the largest grammar so far.
+    or of one token that a grammar spells out. A and C are powers of two, and grow where a grammar
+    needs more: then the tensors of the table are others than before.
     """
 
     def __init__(self, kinds: TokenKinds, rows: int, beams: int) -> None:
@@ -71,9 +77,15 @@ class ConstraintTable:
         self._kinds = kinds
         device = kinds.classes.device
         self._classes = kinds.classes.repeat(rows, 1)  # [S, V]
-        self._moves = torch.full((rows, 2, len(_CLASSES) + 1), -1, device=device)  # [S, A, C]
-        self._distances = torch.full((rows, 2), torch.inf, device=device)  # [S, A]
+        shape = (rows, _STATES, _CLASSES_AT_FIRST)
+        self._moves = torch.full(shape, -1, device=device)  # [S, A, C]
+        self._distances = torch.full(shape[:2], torch.inf, device=device)  # [S, A]
         self._states = torch.full((rows, beams), START, device=device)  # [S, K]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its size, [S, A, C]; while that stays, its tensors are the same ones."""
+        return tuple(self._moves.shape)
 
     def open(self, row: int, grammar: Grammar) -> None:
         """Begin a search in a row, which overwrites the one before."""
@@ -82,7 +94,7 @@ class ConstraintTable:
         self._reserve(len(grammar.steps), len(_CLASSES) + 1 + len(spelled))
         self._classes[row] = self._kinds.classes
         if spelled:
-            tokens = torch.tensor(spelled, device=self._classes.device)
+            tokens = upload(spelled, self._classes.device)
             self._classes[row, tokens] = torch.arange(len(spelled), device=tokens.device) + (
                 len(_CLASSES) + 1
             )
@@ -90,10 +102,10 @@ class ConstraintTable:
         for state, steps in enumerate(grammar.steps):
             for step, target in steps.items():
                 moves[state, _CLASSES[step] if isinstance(step, Symbol) else numbers[step]] = target
-        self._moves[row] = moves.to(self._moves.device)
-        distances = torch.tensor(grammar.distances(self._kinds.available))
+        self._moves[row] = upload(moves, self._moves.device)
+        distances = grammar.distances(self._kinds.available)
         self._distances[row] = torch.inf
-        self._distances[row, : len(distances)] = distances.to(self._distances.device)
+        self._distances[row, : len(distances)] = upload(distances, self._distances.device)
         self._states[row] = START
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
@@ -139,9 +151,14 @@ class ConstraintTable:
         rows, old_states, old_classes = self._moves.shape
         if states <= old_states and classes <= old_classes:
             return
-        shape = (rows, max(states, old_states), max(classes, old_classes))
+        shape = (rows, max(_ceiling(states), old_states), max(_ceiling(classes), old_classes))
         moves = self._moves.new_full(shape, -1)
         moves[:, :old_states, :old_classes] = self._moves
         distances = self._distances.new_full(shape[:2], torch.inf)
         distances[:, :old_states] = self._distances
         self._moves, self._distances = moves, distances
+
+
+def _ceiling(size: int) -> int:
+    """Return the next power of two, so that a table grows a few times at most."""
+    return 1 << (size - 1).bit_length()

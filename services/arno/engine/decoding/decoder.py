@@ -7,6 +7,7 @@ when beams change places.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import nn
 from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.decoding.beam_table import OPENING
-from arno.engine.linear import Linear
+from arno.engine.linear import Linear, has_gelu
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Layer:
     cross_in: Linear
     cross_out: Linear
     widen: Linear
+    activation: nn.Module
     narrow: Linear
     cross_keys_values: Linear
 
@@ -76,12 +78,12 @@ class Decoder:
         untyped: Any = network
         stack = untyped.model.language_model.decoder
         self._stack = stack
-        self._activation = stack.layers[0].activation_fn
         self._head_count = stack.layers[0].self_attn.num_heads
         self._width = stack.layers[0].embed_dim
-        self._layers = [_lay_out(layer) for layer in stack.layers]
+        scale = 1.0 / math.sqrt(self._width // self._head_count)
+        self._layers = [_lay_out(layer, scale) for layer in stack.layers]
         self._to_logits = Linear.of(untyped.lm_head)
-        self._scale = 1.0 / math.sqrt(self._width // self._head_count)
+        self._opening = torch.tensor(OPENING, device=self.device)
 
     @property
     def device(self) -> torch.device:
@@ -129,7 +131,7 @@ class Decoder:
             opening.append(new)
             return new
 
-        ids = torch.tensor(OPENING, device=states.device).expand(states.shape[0], -1)
+        ids = self._opening.expand(states.shape[0], -1)
         hidden = self._run_whole(ids, cross, padding, update_cache)
         return Started(cross, opening, self._to_logits(hidden[:, -1]))
 
@@ -210,16 +212,16 @@ class Decoder:
             queries = self._heads(layer.cross_in(hidden))
             attended = layer.cross_out(self._attend(queries, cross[number], padding))
             hidden = layer.module.encoder_attn_layer_norm(hidden + attended)
-            fed_forward = layer.narrow(self._activation(layer.widen(hidden)))
+            fed_forward = layer.narrow(layer.activation(layer.widen(hidden)))
             hidden = layer.module.final_layer_norm(hidden + fed_forward)
         return hidden
 
     def _attend(
         self, queries: torch.Tensor, past: KeysValues, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        weights = torch.matmul(queries, past.keys) * self._scale  # [S, H, Q, N]
+        weights = torch.matmul(queries, past.keys)  # [S, H, Q, N]
         if mask is not None:
-            weights = weights + mask
+            weights += mask
         weights = weights.softmax(-1, dtype=torch.float32).to(queries.dtype)
         attended = torch.matmul(weights, past.values)  # [S, H, Q, D]
         return attended.transpose(1, 2).flatten(2)
@@ -237,15 +239,28 @@ class Decoder:
         return x.view(*x.shape[:-1], self._head_count, -1).transpose(1, 2)
 
 
-def _lay_out(layer: Any) -> _Layer:
-    own, other = layer.self_attn, layer.encoder_attn
+def _lay_out(layer: Any, scale: float) -> _Layer:
+    own, other, gelu = layer.self_attn, layer.encoder_attn, has_gelu(layer)
     return _Layer(
         module=layer,
-        self_in=Linear.of(own.q_proj, own.k_proj, own.v_proj),
+        self_in=Linear.of(_scaled(own.q_proj, scale), own.k_proj, own.v_proj),
         self_out=Linear.of(own.out_proj),
-        cross_in=Linear.of(other.q_proj),
+        cross_in=Linear.of(_scaled(other.q_proj, scale)),
         cross_out=Linear.of(other.out_proj),
-        widen=Linear.of(layer.fc1),
+        widen=Linear.of(layer.fc1, then_gelu=gelu),
+        activation=nn.Identity() if gelu else layer.activation_fn,
         narrow=Linear.of(layer.fc2),
         cross_keys_values=Linear.of(other.k_proj, other.v_proj),
     )
+
+
+def _scaled(queries: nn.Linear, scale: float) -> nn.Linear:
+    """Return the map of queries with the scale of attention in it, which no product has to apply.
+
+    For heads of 64, as the published models have, the scale is a power of two: nothing is rounded.
+    """
+    scaled = copy.deepcopy(queries)
+    with torch.no_grad():
+        for weight in scaled.parameters():
+            weight.mul_(scale)
+    return scaled

@@ -60,6 +60,9 @@ class StepLauncher(Protocol):
     def run(self, shape: StepShape, body: Body) -> torch.Tensor:
         """Run a step and return the result of its body."""
 
+    def forget(self) -> None:
+        """Use nothing that was recorded: tensors of the body are others from now on."""
+
 
 class EagerLauncher:
     """Launches the kernels one by one."""
@@ -76,6 +79,9 @@ class EagerLauncher:
     def run(self, shape: StepShape, body: Body) -> torch.Tensor:
         """Run a step."""
         return body(shape)
+
+    def forget(self) -> None:
+        """Do nothing."""
 
 
 class GraphLauncher:
@@ -117,6 +123,12 @@ class GraphLauncher:
         graph, result = recording
         graph.replay()
         return result
+
+    def forget(self) -> None:
+        """Drop the graphs; each shape is recorded again at its second run from now on."""
+        self._seen.clear()
+        self._recordings.clear()
+        self._memory = None  # which goes with the last graph
 
     def _record(self, shape: StepShape, body: Body) -> tuple[Any, torch.Tensor] | None:
         """Return the graph of a shape with its result; None where it cannot be recorded."""

@@ -13,7 +13,7 @@ from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.cache import slot_bytes
 from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
-from arno.engine.decoding.launchers import EagerLauncher, StepLauncher, StepShape, choose_launcher
+from arno.engine.decoding.launchers import StepLauncher, StepShape, choose_launcher
 from arno.engine.device import require_device
 from arno.engine.interface import DecodingOptions
 from arno.engine.sequence import BatchKey, Sequence, SequenceStage, batch_key
@@ -202,7 +202,7 @@ class DecodePool:
         """Return the batch of a key, made where there is none, as the last one used."""
         batch = self._batches.pop(key, None)
         if batch is None:
-            launcher, count = self._launcher(key), self._slot_count(key)
+            launcher, count = self._make_launcher(), self._slot_count(key)
             self._make_room(count * self.slot_bytes(key))
             batch = DecodeBatch(
                 self._decoder,
@@ -238,14 +238,10 @@ class DecodePool:
             return batch.slot_count
         if key.alone is not None:
             return 1
-        reserves = self._launcher(key).few_shapes
+        reserves = self._make_launcher().few_shapes
         memory = self._left_bytes() if reserves else self._limits.cache_bytes
         return max(1, min(self._limits.sequences_max, memory // self.slot_bytes(key)))
 
     def _left_bytes(self) -> int:
         """Return the memory that no batch with sequences takes."""
         return max(0, self._limits.cache_bytes - self.taken_bytes)
-
-    def _launcher(self, key: BatchKey) -> StepLauncher:
-        # The tables of grammars grow, which no recording survives.
-        return EagerLauncher() if key.constrained else self._make_launcher()

@@ -111,6 +111,23 @@ def test_recordings_share_the_memory_of_the_first():
     assert [graph.memory for graph in graphs] == [None, "shared"]
 
 
+def test_what_is_forgotten_is_recorded_again_in_memory_of_its_own():
+    graphs = []
+
+    def make() -> Graph:
+        graphs.append(Graph())
+        return graphs[-1]
+
+    recorded = GraphLauncher(make, capture)
+    for _ in range(3):
+        recorded.run(SHAPE, lambda _: torch.zeros(1))
+    recorded.forget()
+    results = [recorded.run(SHAPE, lambda _, n=n: torch.tensor([n])) for n in range(2)]
+    assert [int(result) for result in results] == [0, 1], "by itself, then while it is recorded"
+    assert [graph.memory for graph in graphs] == [None, None]
+    assert graphs[0].replayed == 2
+
+
 def test_nothing_is_recorded_where_kernels_are_launched_as_they_come():
     ran = []
     for _ in range(3):

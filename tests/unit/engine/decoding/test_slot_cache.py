@@ -172,5 +172,5 @@ def test_memory_at_its_largest_is_what_is_said_of_a_slot():
     encoded, positions, beams = 64, 64, 3
     cache = SlotCache(SHAPE, 1, beams)
     cache.reserve(encoded, positions, used=0)
-    mask_bytes = beams * positions * beams
+    mask_bytes = beams * positions * beams * SHAPE.dtype.itemsize
     assert cache.size_bytes == slot_bytes(SHAPE, beams, encoded, positions) + mask_bytes
