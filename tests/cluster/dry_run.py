@@ -1,17 +1,20 @@
-"""`python -m cluster.dry_run`: a real API server judges the manifests, and stores nothing.
+"""`python -m cluster.dry_run`: a real API server judges the manifests, and stores one overlay.
 
 It sees what schemas do not: selectors that miss their pods, mounts without a volume, requests above
 limits, rules in custom resource definitions, and pods that the policy of their namespace forbids.
+The overlay that is stored is applied again with another setting and with another tag.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import arno
 import yaml
 from check_manifests import CRDS, ROOT, combinations, kustomize
 from cluster.control_plane import ControlPlane, built
@@ -31,6 +34,13 @@ _WRONG: Mapping[str, Any] = {
 """Every schema takes it; no API server does."""
 
 
+_CHANGES = (
+    ("a setting", "base/settings.env", "ARNO_PARTITIONS=24", "ARNO_PARTITIONS=12"),
+    ("the tag", "components/release/kustomization.yaml", arno.__version__, "99.0.0"),
+)
+"""What is changed, in which file, from what, and to what."""
+
+
 def main() -> int:
     """Judge every overlay, and each component alone on the base."""
     if not built("kubelab"):
@@ -41,6 +51,8 @@ def main() -> int:
         builds = [*overlays(), *combinations(folder / "built", everything=False)]
         with ControlPlane(folder / "plane") as plane:
             found, faults = dry_run(plane, builds)
+            copied = Path(shutil.copytree(ROOT / "k8s", folder / "changed"))
+            faults = [*faults, *applied_again(plane, copied)]
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     sys.stdout.write(
         f"dry run by a real API server: {sum(found.values())} objects of {len(found)} builds\n"
@@ -78,6 +90,25 @@ def dry_run(plane: ControlPlane, builds: Sequence[Path]) -> tuple[Mapping[str, i
         counts[name], found = _judged(plane, text)
         faults += [f"{name}: {fault}" for fault in found]
     return counts, faults
+
+
+def applied_again(plane: ControlPlane, manifests: Path) -> list[str]:
+    """Apply an overlay, and again after each change that operators make.
+
+    Args:
+        plane: The cluster; it has the custom resource definitions and the namespaces.
+        manifests: A copy of `k8s`, which is changed.
+
+    Returns:
+        What is refused or warned of.
+    """
+    faults = []
+    for what, file, before, after in (("nothing", "base/settings.env", "", ""), *_CHANGES):
+        path = manifests / file
+        path.write_text(path.read_text().replace(before, after))
+        done = plane.asked("apply", "-f", "-", given=kustomize(manifests / "overlays/cpu"))
+        faults += [f"cpu, {what} changed: {line}" for line in done.stderr.splitlines()]
+    return faults
 
 
 def _make_namespaces(plane: ControlPlane, texts: Collection[str]) -> None:
