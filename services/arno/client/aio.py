@@ -7,6 +7,8 @@ Change this file, then run `make sync`.
 from __future__ import annotations
 
 import copy
+import math
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
@@ -21,6 +23,7 @@ from arno.client.channel import DEFAULT_ADDRESS, Tls, open_aio_channel, with_key
 from arno.client.frames import AsyncFrames, FrameSource
 from arno.client.many import AsyncImages, ImageResult, ManyOptions, ask_many_async
 from arno.client.requests import StreamOptions
+from arno.errors import UnavailableError
 from arno.ops.image_input import ImageLike, require_several
 from arno.vocabulary import TaskLike
 from arno.vocabulary.answers import ScoredCandidate
@@ -301,6 +304,8 @@ class AsyncClient(ClientBase):
     async def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Return a job once it has ended: succeeded, failed, cancelled or expired.
 
+        Where the gateway that is asked leaves, or the connection breaks, another one is asked.
+
         Args:
             job_id: Id of the job.
             timeout_s: Time limit of the wait, in seconds; None sets no limit.
@@ -310,10 +315,20 @@ class AsyncClient(ClientBase):
             DeadlineExceededError: The job has not ended within the time limit.
             ArnoError: The call failed.
         """
-        async for job in self.watch(job_id, timeout_s=timeout_s):
-            if job.ended:
-                return job
-        return await self.get(job_id)
+        until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            followed = False
+            left_s = None if timeout_s is None else max(0.0, until_s - time.monotonic())
+            try:
+                async for job in self.watch(job_id, timeout_s=left_s):
+                    followed = True
+                    if job.ended:
+                        return job
+                return await self.get(job_id)
+            except UnavailableError:
+                # gRPC itself tries again until the first message has come, and not after it.
+                if not followed:
+                    raise
 
     async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Request that a job be cancelled, and return its current state. Idempotent.

@@ -58,6 +58,17 @@ OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", -1),
     # Two clients of one process must not share a connection: closing one would disturb the other.
     ("grpc.use_local_subchannel_pool", 1),
+    # A gateway whose machine has died, or whose connection a router has forgotten, says nothing any
+    # more. TCP alone notices that only while something is sent: a watch would wait for ever. Both
+    # together are shorter than the default time limit of a call, which is then sent to another
+    # gateway. A gateway takes a ping every 10 s (`ping_interval_s_min`).
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # A ping that is written before gRPC has noted that it is one for keep-alive, which is most of
+    # them, has only this limit: a minute by default.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    # As often as needed: by default two pings at most while only the gateway speaks.
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]

@@ -6,6 +6,8 @@ Generated from `aio.py` by `scripts/generate_sync.py`; never edited.
 from __future__ import annotations
 
 import copy
+import math
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -20,6 +22,7 @@ from arno.client.channel import DEFAULT_ADDRESS, Tls, open_channel, with_key
 from arno.client.frames import Frames, FrameSource
 from arno.client.many import ImageResult, Images, ManyOptions, ask_many
 from arno.client.requests import StreamOptions
+from arno.errors import UnavailableError
 from arno.ops.image_input import ImageLike, require_several
 from arno.vocabulary import TaskLike
 from arno.vocabulary.answers import ScoredCandidate
@@ -300,6 +303,8 @@ class Client(ClientBase):
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Return a job once it has ended: succeeded, failed, cancelled or expired.
 
+        Where the gateway that is asked leaves, or the connection breaks, another one is asked.
+
         Args:
             job_id: Id of the job.
             timeout_s: Time limit of the wait, in seconds; None sets no limit.
@@ -309,10 +314,20 @@ class Client(ClientBase):
             DeadlineExceededError: The job has not ended within the time limit.
             ArnoError: The call failed.
         """
-        for job in self.watch(job_id, timeout_s=timeout_s):
-            if job.ended:
-                return job
-        return self.get(job_id)
+        until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            followed = False
+            left_s = None if timeout_s is None else max(0.0, until_s - time.monotonic())
+            try:
+                for job in self.watch(job_id, timeout_s=left_s):
+                    followed = True
+                    if job.ended:
+                        return job
+                return self.get(job_id)
+            except UnavailableError:
+                # gRPC itself tries again until the first message has come, and not after it.
+                if not followed:
+                    raise
 
     def cancel(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Request that a job be cancelled, and return its current state. Idempotent.

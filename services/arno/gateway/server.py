@@ -87,6 +87,8 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", round(limits.connection_age_s * 1000)),
         ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
+        # `client/channel.py` says why.
+        ("grpc.http2.ping_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.min_ping_interval_without_data_ms", round(limits.ping_interval_s_min * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         # Two gateways on one port would answer in turns, without a warning.

@@ -39,6 +39,7 @@ def refusal(code, reason, message, **metadata):
 class Gateway(vision_pb2_grpc.VisionServiceServicer, job_pb2_grpc.JobServiceServicer):
     def __init__(self):
         self.refusals = []
+        self.leaves = []
         self.requests = []
 
     def Infer(self, request, context):
@@ -64,6 +65,8 @@ class Gateway(vision_pb2_grpc.VisionServiceServicer, job_pb2_grpc.JobServiceServ
     def WatchJob(self, request, context):
         for state in (job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_SUCCEEDED):
             yield job_pb2.WatchJobResponse(job=job_pb2.Job(id=request.job_id, state=state))
+            if self.leaves:
+                context.abort_with_status(self.leaves.pop(0))
 
     def CancelJob(self, request, context):
         job = job_pb2.Job(id=request.job_id, state=job_pb2.JOB_STATE_CANCELLED)
@@ -169,6 +172,14 @@ def test_job_methods_speak_to_the_job_service(client, gateway):
     with pytest.raises(UnknownJobError, match="no job") as caught:
         client.get("absent")
     assert caught.value.metadata["job_id"] == "absent"
+
+
+def test_wait_goes_on_with_another_gateway_where_one_leaves(client, gateway):
+    gateway.leaves = [refusal(14, "DRAINING", "this gateway is shutting down")] * 2
+    assert client.wait("j", timeout_s=20).state is JobState.SUCCEEDED
+    gateway.leaves = [refusal(14, "DRAINING", "this gateway is shutting down")]
+    with pytest.raises(UnavailableError, match="shutting down"):
+        list(client.watch("j"))
 
 
 def test_frames_come_back_in_order(client):

@@ -1,19 +1,22 @@
-"""A call that reaches a gRPC server as it stops is answered by another one."""
+"""Calls whose server stops, or whose connection leads nowhere any more, are answered."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from arno.api.v1 import vision_pb2_grpc
-from arno.client import Client
+from arno.client import Client, channel
 from arno.errors import CancelledError
+from arno.gateway.settings import GatewayLimits
 from support.background import Background
 from support.eventually import eventually
 from support.scripted_gateway import ScriptedGateway, refusal, scripted_gateway
+from support.tcp_proxy import proxy_on_a_thread
 
 _CALLS = 8
 
@@ -76,3 +79,28 @@ def test_call_whose_job_was_cancelled_is_not_sent_again():
     ):
         client.infer(b"image", "OD")
     assert len(gateway.requests) == 1
+
+
+def test_wait_ends_where_a_router_has_forgotten_its_connection(monkeypatch):
+    # The gateway alone speaks while a job runs, so that TCP notices nothing.
+    often = {"grpc.keepalive_time_ms": 300, "grpc.http2.ping_timeout_ms": 300}
+    monkeypatch.setattr(channel, "OPTIONS", [*{**dict(channel.OPTIONS), **often}.items()])
+    with (
+        scripted_gateway() as gateway,
+        proxy_on_a_thread(int(gateway.address.rpartition(":")[2])) as proxy,
+        ThreadPoolExecutor(1) as threads,
+        Client(f"127.0.0.1:{proxy.port}") as client,
+    ):
+        gateway.hang = True
+        waiting = threads.submit(client.wait, "job-1")
+        eventually(lambda: gateway.keys, what="the job is watched")
+        proxy.mute()
+        gateway.hang = False
+        assert waiting.result(10).ended
+
+
+def test_pings_are_as_rare_as_a_gateway_wants_them_and_come_before_calls_time_out():
+    options = dict(channel.OPTIONS)
+    ping_s, answer_s = (options[f"grpc.keepalive_{one}_ms"] / 1000 for one in ("time", "timeout"))
+    assert ping_s > GatewayLimits().ping_interval_s_min
+    assert ping_s + answer_s < inspect.signature(Client).parameters["timeout_s"].default

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from arno.api.v1 import job_pb2, types_pb2, vision_pb2
+from arno.api.v1 import job_pb2, job_pb2_grpc, types_pb2, vision_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.eventually import eventually_async
 from support.gateway_calls import config, fault_of, frame, infer_request
+from support.tcp_proxy import TcpProxy
 
 IMAGE = infer_request().image
 TASKS = infer_request().tasks
@@ -240,3 +241,24 @@ async def silent(hold: asyncio.Event) -> AsyncIterator[vision_pb2.InferStreamReq
     # grpc.aio makes INTERNAL of a refusal that crosses a message (docs/errors.md).
     await hold.wait()
     yield config()
+
+
+async def test_call_of_a_client_that_has_vanished_is_ended(gateway_settings, running_gateway):
+    settings = gateway_settings(keepalive_time_s=0.3, keepalive_timeout_s=0.3)
+    async with (
+        running_gateway(settings) as gateway,
+        TcpProxy(gateway.gateway.port) as network,
+        grpc.aio.insecure_channel(f"127.0.0.1:{network.port}") as channel,
+    ):
+        submit = job_pb2.SubmitJobRequest(image=IMAGE, tasks=TASKS)
+        job_id = (await gateway.jobs.SubmitJob(submit)).job.id
+        watch = job_pb2_grpc.JobServiceStub(channel).WatchJob(
+            job_pb2.WatchJobRequest(job_id=job_id)
+        )
+        assert await first(watch) is None
+        network.mute()
+
+        async def ended() -> bool:
+            return gateway.gateway.open_call_count() == 0
+
+        await eventually_async(ended, timeout_s=20)
