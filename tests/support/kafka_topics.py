@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewPartitions
@@ -13,6 +13,7 @@ from kafka.errors import (
     CoordinatorNotAvailableError,
     NotCoordinatorError,
 )
+from kafka.record.default_records import DefaultRecordBatchBuilder
 
 _LARGEST_BYTES = 32 * 1024**2
 _NO_COORDINATOR_YET = (
@@ -20,6 +21,22 @@ _NO_COORDINATOR_YET = (
     CoordinatorLoadInProgressError,
     NotCoordinatorError,
 )
+
+
+class _NoValue(bytes):
+    """Passes for a value with the client, which cannot write a header without one."""
+
+
+NO_VALUE: Final = _NoValue()
+"""The value of a header that other clients write as Kafka's null."""
+
+
+class HeadersWithoutValues(DefaultRecordBatchBuilder):
+    """Writes `NO_VALUE` as null, where a test puts it in the place of the client's own."""
+
+    def append(self, offset: Any, timestamp: Any, key: Any, value: Any, headers: Any) -> Any:
+        written = [(name, None if held is NO_VALUE else held) for name, held in headers]
+        return super().append(offset, timestamp, key, value, written)
 
 
 @dataclass(frozen=True)

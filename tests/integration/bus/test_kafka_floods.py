@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 
 import pytest
-from arno.bus import BusSettings, Record, make_consumer
+from arno.bus import BusSettings, Record, make_consumer, make_publisher, topic_name
 from arno.bus.ports import Delivery
+from arno.errors import BackendUnavailableError
 from arno.vocabulary import Lane
+from kafka import KafkaAdminClient
 from support import builders
 from support.bus_load import publish_all
-from support.eventually import eventually
+from support.eventually import eventually, eventually_async
 from support.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.kafka
@@ -91,3 +94,34 @@ def test_no_partition_is_left_out_while_the_client_has_returned_all_it_fetched(
         assert not consumer.poll(0.01)
     assert not left_out
     consumer.close()
+
+
+async def test_records_with_a_key_are_taken_while_the_producer_has_not_heard_of_a_new_partition(
+    settings: BusSettings,
+) -> None:
+    publisher = make_publisher(settings)
+    await publisher.start()
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    topic = topic_name(settings.topic_prefix, Lane.BATCH)
+    admin.create_partitions({topic: settings.partitions + 1})
+    # It comes to brokers one after the other, and the count of records sees it first.
+    eventually(lambda: len(admin.describe_topics([topic])[0]["partitions"]) > settings.partitions)
+    admin.close()
+
+    async def count() -> int | None:
+        # The coordinator of a broker's first group takes a moment.
+        with suppress(BackendUnavailableError):
+            return (await publisher.unfinished())[Lane.BATCH]
+        return None
+
+    async def is_counted() -> bool:
+        return await count() is not None
+
+    try:
+        await eventually_async(is_counted)
+        for sent in range(32):
+            record = Record(Lane.BATCH, b"image", spread_key=f"tenant-{sent}")
+            await publisher.publish(record, timeout_s=20)
+        assert await count() == 32
+    finally:
+        await publisher.close()

@@ -20,12 +20,13 @@ from arno.bus.settings import BusSettings
 from arno.ingest.lines import TopicLines
 from google.protobuf import json_format
 from grpc_tools import protoc
+from kafka.record import memory_records
 from support import images, tied_process
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
 from support.eventually import eventually
 from support.kafka_broker import KafkaBroker
-from support.kafka_topics import Found, Topics
+from support.kafka_topics import NO_VALUE, Found, HeadersWithoutValues, Topics
 from support.redis_server import WAYS_TO_GET_IT, redis_executables
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -123,9 +124,10 @@ def ids(records: list[Found]) -> list[str]:
     return [record.header("arno-id") for record in records]
 
 
-def test_result_keeps_key_headers_and_timestamp_of_its_image(bridge, topics):
+def test_result_keeps_key_headers_and_timestamp_of_its_image(bridge, topics, monkeypatch):
+    monkeypatch.setattr(memory_records, "DefaultRecordBatchBuilder", HeadersWithoutValues)
     running = bridge()
-    headers = [("camera", b"7"), ("camera", b"8"), ("trace", b"abc")]
+    headers = [("camera", b"7"), ("camera", b"8"), ("trace", b"abc"), ("zone", NO_VALUE)]
     sent = {
         "value": images.png(),
         "key": b"door",
@@ -136,7 +138,7 @@ def test_result_keeps_key_headers_and_timestamp_of_its_image(bridge, topics):
     running.await_finished()
     (found,) = topics.read(running.results)
     assert (found.key, found.timestamp_ms) == (b"door", 1_700_000_000_123)
-    assert found.headers[:3] == headers
+    assert found.headers[:4] == [*headers[:3], ("zone", b"")]
     event = json_format.Parse(found.value, events_pb2.ResultEvent())
     assert event.id == found.header("arno-id") == f"{running.source}/{event.topic.partition}/0"
     assert event.topic.time.ToMilliseconds() == 1_700_000_000_123

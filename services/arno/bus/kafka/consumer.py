@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -201,9 +202,9 @@ class KafkaConsumer:
         full = full if free_slots else set(assigned)
         self._full = bool(full) and full == assigned
         if full - paused:
-            client.pause(*(full - paused))
+            _change(client.pause, full - paused)
         if paused - full:
-            client.resume(*(paused - full))
+            _change(client.resume, paused - full)
         return min(free_slots, share, unreserved) if unreserved else free_slots
 
     def _awaits_room(self, timeout_s: float) -> bool:
@@ -236,11 +237,11 @@ class KafkaConsumer:
         held = self._counts().keys() & open_now
         if not held or held == open_now:
             return {}
-        client.pause(*held)
+        _change(client.pause, held)
         try:
             return client.poll(0, max_records=free_slots)
         finally:
-            client.resume(*(held & client.assignment()))
+            _change(client.resume, held)
 
     def _crowded(self) -> bool:
         counts = self._counts()
@@ -316,8 +317,8 @@ class KafkaConsumer:
                 position = self._state.ledger.position(partition)
             try:
                 end = client.highwater(partition)
-            except IllegalStateError:
-                # It has left since the assignment was listed.
+            except (IllegalStateError, KeyError):
+                # It has left since the assignment was listed, or inside the call.
                 continue
             if end is not None and position is not None:
                 lag[self._channels[partition.topic]] += max(0, end - position)
@@ -332,3 +333,16 @@ class KafkaConsumer:
             logger.warning("kafka is away; jobs in flight go on", extra={"fault": str(fault)})
         # A fault that is raised at once must not make the owner's loop spin.
         time.sleep(min(timeout_s, _FAULT_PAUSE_S))
+
+
+def _change(
+    change: Callable[[TopicPartition], None], partitions: Collection[TopicPartition]
+) -> None:
+    """Pause or resume partitions, but for those that have left.
+
+    The client's own thread takes partitions away at any moment, and the client then raises KeyError
+    (seen with kafka-python 3.0.12), which would end the thread that polls, and the worker with it.
+    """
+    for partition in partitions:
+        with suppress(KeyError):
+            change(partition)

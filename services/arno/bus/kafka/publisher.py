@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.sender import KafkaSender, Outgoing
@@ -23,6 +23,9 @@ from arno.errors import BackendUnavailableError
 from arno.vocabulary import Lane
 
 Answer = TypeVar("Answer")
+
+_Unfinished: TypeAlias = Mapping[str, Mapping[int, int]]
+"""Numbers of unfinished records, by channel and partition."""
 
 _CHANNELS: Final = [*(lane.value for lane in Lane), DEAD_LETTERS]
 PING_TIMEOUT_S: Final = 3.0
@@ -72,8 +75,8 @@ class KafkaPublisher:
 
     async def unfinished(self) -> Mapping[str, int]:
         """Return how many records of each lane are not committed."""
-        found = await self._ask(self._counting, lambda: self._admin.unfinished(list(Lane)))
-        for channel, lengths in found.items():
+        found, open_to_us = await self._ask(self._counting, self._count)
+        for channel, lengths in open_to_us.items():
             if lengths:
                 self._partitioners[channel].update(lengths)
         return {channel: sum(lengths.values()) for channel, lengths in found.items()}
@@ -97,6 +100,19 @@ class KafkaPublisher:
                 return await loop.run_in_executor(threads, question)
         except TimeoutError as fault:
             raise BackendUnavailableError("kafka: no broker answers") from fault
+
+    def _count(self) -> tuple[_Unfinished, _Unfinished]:
+        """Return the unfinished records, and those of partitions that the producer knows.
+
+        The admin client hears of added partitions at once, the producer a while later; a record for
+        a partition that it does not know is an error.
+        """
+        found, prefix = self._admin.unfinished(list(Lane)), self._settings.topic_prefix
+        known: dict[str, dict[int, int]] = {}
+        for channel, lengths in found.items():
+            ours = self._sender.partitions(topic_name(prefix, channel)) if lengths else ()
+            known[channel] = {one: length for one, length in lengths.items() if one in ours}
+        return found, known
 
     def _connect(self) -> None:
         self._admin.require(_CHANNELS)

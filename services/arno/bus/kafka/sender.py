@@ -32,7 +32,7 @@ class Outgoing:
         topic: Where it goes.
         value: The payload; None is Kafka's null.
         key: Decides the partition as Kafka's own clients do; None: any partition.
-        headers: Names may repeat.
+        headers: Names may repeat; a value of None is sent empty.
         partition: Where it is known already.
         timestamp_ms: Unix milliseconds; None: now.
     """
@@ -81,6 +81,21 @@ class KafkaSender:
         self._producer = producer
         return partitions
 
+    def partitions(self, topic: str) -> Collection[int]:
+        """Return the partitions of a topic to which records can be sent now. Blocking.
+
+        Raises:
+            BackendUnavailableError: The topic has vanished, or the sender is closed.
+        """
+        producer = self._producer
+        if producer is None:
+            raise BackendUnavailableError("kafka: the publisher is not started, or closed")
+        try:
+            known: Collection[int] = producer.partitions_for(topic)
+        except KafkaError as fault:
+            raise translate(fault) from fault
+        return known
+
     async def send(self, message: Outgoing, *, timeout_s: float) -> None:
         """Return once Kafka has the record on all in-sync replicas.
 
@@ -126,7 +141,8 @@ class KafkaSender:
                 message.topic,
                 value=message.value,
                 key=message.key,
-                headers=list(message.headers),
+                # The client takes no null.
+                headers=[(name, value or b"") for name, value in message.headers],
                 partition=message.partition,
                 timestamp_ms=message.timestamp_ms,
             )

@@ -31,6 +31,9 @@ only for partitions whose records were all taken when it was sent: new records o
 until it is over. With the default of 500 ms these were the slowest hundredth of the jobs of a busy
 worker."""
 
+METADATA_AGE_MAX_MS: Final = 30_000
+"""How long clients do not ask which partitions a topic has: added ones are found within this."""
+
 COMMIT_INTERVAL_S = 0.2
 COMMIT_TIMEOUT_S = 5.0
 
@@ -96,6 +99,8 @@ def producer_config(settings: BusSettings) -> dict[str, Any]:
         "max_request_size": record_bytes_max_framed(settings),
         "delivery_timeout_ms": int(DELIVERY_TIMEOUT_S * 1000),
         "request_timeout_ms": 5000,
+        # Partitions that are added get records within this time.
+        "metadata_max_age_ms": METADATA_AGE_MAX_MS,
         # Bounds what send() may block the event loop, should a topic vanish while we run.
         "max_block_ms": 2000,
         "allow_auto_create_topics": False,
@@ -127,7 +132,7 @@ def consumer_config(settings: BusSettings) -> dict[str, Any]:
         "max_partition_fetch_bytes": largest_bytes,
         "fetch_max_bytes": 2 * largest_bytes,
         # Partitions that are added for more workers get their first worker within this time.
-        "metadata_max_age_ms": 30_000,
+        "metadata_max_age_ms": METADATA_AGE_MAX_MS,
         # No static membership: the partitions of a pod that the autoscaler removes must move at
         # once.
         "allow_auto_create_topics": False,
