@@ -14,7 +14,7 @@ from arno.bulk.gateway_answerer import GatewayOptions
 from arno.cli.annotator_names import NAMED, open_annotator
 from arno.cli.asking import TaskFlags, address_options, many_images_options, task_options
 from arno.cli.connecting import Connection
-from arno.cli.dataset_flags import format_option, out_option, print_counts, shard_option
+from arno.cli.dataset.flags import format_option, out_option, print_counts, shard_option
 from arno.cli.main import EXIT_FAILURE
 from arno.cli.terminal import SafeConsole, progress, told_when_interrupted
 from arno.client import TaskRequest

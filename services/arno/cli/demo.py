@@ -17,13 +17,13 @@ from typing import Any, Final, NoReturn
 import click
 from rich.console import Console
 
-from arno.cli.child import Child, ChildSpec
 from arno.cli.infer import pictures_in
 from arno.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, show_error
-from arno.cli.supervisor import ChildFailedError
 from arno.cli.tables import print_result
 from arno.cli.terminal import SafeConsole
 from arno.cli.up import STATE_FILE
+from arno.cli.up.child import Child, ChildSpec
+from arno.cli.up.supervisor import ChildFailedError
 from arno.client import Client, InferResult, TaskRequest
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines

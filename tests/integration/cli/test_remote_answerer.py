@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from arno.api.v1 import types_pb2, vision_pb2, vision_pb2_grpc
-from arno.cli.remote_answerer import RemoteAnswerer
+from arno.cli.eval.remote_answerer import RemoteAnswerer
 from arno.client import Client
 from arno.errors import InvalidImageError, ModelError, QuotaExceededError, UnavailableError
 from arno.training.evaluation.answering import DecodingChoice

@@ -5,8 +5,8 @@ import signal
 import threading
 
 import pytest
-from arno.cli.child import Child, ChildSpec
-from arno.cli.supervisor import Announcements, ChildFailedError, Supervisor
+from arno.cli.up.child import Child, ChildSpec
+from arno.cli.up.supervisor import Announcements, ChildFailedError, Supervisor
 from support.arno_up import alive
 from support.eventually import eventually
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from arno.cli.figures_table import print_figures
+from arno.cli.eval.figures_table import print_figures
 from arno.errors import EngineError
 from arno.training.evaluation.questions import QuestionSet
 from arno.training.evaluation.run import Evaluation, evaluate

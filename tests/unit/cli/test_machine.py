@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from arno.cli import machine as module
-from arno.cli.machine import MachineOptions, plan_machine, require_model
+from arno.cli.up import machine as module
+from arno.cli.up.machine import MachineOptions, plan_machine, require_model
 from arno.errors import ModelError
 
 

@@ -7,7 +7,7 @@ import io
 import re
 from pathlib import Path
 
-from arno.cli.worst_page import write_worst_page
+from arno.cli.eval.worst_page import write_worst_page
 from arno.errors import EngineError, InvalidImageError
 from arno.training.evaluation.questions import Question, QuestionSet
 from arno.training.evaluation.run import evaluate

@@ -120,6 +120,6 @@ def test_cvat_has_boxes_and_polygons(dataset, tmp_path):
 
 
 def test_every_format_of_the_command_line_is_there():
-    from arno.cli.dataset_making import _FORMATS
+    from arno.cli.dataset.making import _FORMATS
 
     assert tuple(EXPORTERS) == _FORMATS

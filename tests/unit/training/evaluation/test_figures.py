@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.cli.figures_table import NAMES
+from arno.cli.eval.figures_table import NAMES
 from arno.training.data import open_data
 from arno.training.evaluation.cases import Case
 from arno.training.evaluation.figures import figures_of, nouns_of

@@ -17,8 +17,11 @@ import click
 from rich.markup import escape
 
 from arno.cli.checks import missing_modules
-from arno.cli.child import Child
-from arno.cli.machine import (
+from arno.cli.parameter_types import FiniteRange
+from arno.cli.probes import probe_port
+from arno.cli.terminal import SafeConsole
+from arno.cli.up.child import Child
+from arno.cli.up.machine import (
     Machine,
     MachineOptions,
     check_settings,
@@ -27,10 +30,7 @@ from arno.cli.machine import (
     require_model,
     require_parts,
 )
-from arno.cli.parameter_types import FiniteRange
-from arno.cli.probes import probe_port
-from arno.cli.supervisor import Announcements, Supervisor
-from arno.cli.terminal import SafeConsole
+from arno.cli.up.supervisor import Announcements, Supervisor
 from arno.client import DEFAULT_ADDRESS
 from arno.errors import ConfigurationError, MissingExtraError
 from arno.ops.help_sections import SectionedCommand

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from arno.cli.figures_table import NAMES
+from arno.cli.eval.figures_table import NAMES
 from arno.data_engine.page import figure, write_page
 from arno.errors import ArnoError
 from arno.training.evaluation.cases import Case, regions_of

@@ -13,9 +13,9 @@ from arno.bus import make_admin
 from arno.bus.ports import TopicAdmin
 from arno.bus.settings import BusSettings
 from arno.cli.checks import missing_modules
-from arno.cli.child import ChildSpec
 from arno.cli.probes import free_port, probe_http, probe_redis
 from arno.cli.servers import KNOWN_SETTINGS
+from arno.cli.up.child import ChildSpec
 from arno.engine.checkpoints.folders import find_model_folders, require_whole
 from arno.engine.null_engine import NULL_MODEL
 from arno.errors import ConfigurationError, MissingExtraError

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from arno.cli.dataset_flags import (
+from arno.cli.dataset.flags import (
     DATASET,
     engine_option,
     out_option,

@@ -1,6 +1,6 @@
 """`arno dataset`: make data sets of annotated images.
 
-`dataset_making` and `dataset_review` have the further verbs.
+`making` and `review` have the further verbs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from arno.cli.dataset_flags import (
+from arno.cli.dataset.flags import (
     DATASET,
     engine_option,
     format_option,
@@ -19,8 +19,8 @@ from arno.cli.dataset_flags import (
     print_counts,
     shard_option,
 )
-from arno.cli.dataset_making import VERBS
-from arno.cli.dataset_review import VERBS as REVIEW_VERBS
+from arno.cli.dataset.making import VERBS
+from arno.cli.dataset.review import VERBS as REVIEW_VERBS
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.terminal import SafeConsole, echo, progress

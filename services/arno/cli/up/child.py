@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from arno.cli import tied_launcher
+from arno.cli.up import tied_launcher
 
 _TAIL_LINES: Final = 12
 _LOUD_LEVELS: Final = frozenset({"WARNING", "ERROR", "CRITICAL"})

@@ -12,13 +12,13 @@ import click
 from rich.console import Console
 
 from arno.cli.connecting import Connection, connection_options
-from arno.cli.eval_head import HeadReporting, head_folder, judge_head
-from arno.cli.figures_table import print_figures
+from arno.cli.eval.figures_table import print_figures
+from arno.cli.eval.head import HeadReporting, head_folder, judge_head
+from arno.cli.eval.remote_answerer import RemoteAnswerer
+from arno.cli.eval.worst_page import WORST_FILE, write_worst_page
 from arno.cli.main import EXIT_FAILURE, show_error
 from arno.cli.parameter_types import FiniteRange
-from arno.cli.remote_answerer import RemoteAnswerer
 from arno.cli.terminal import SafeConsole, echo, progress, told_when_interrupted
-from arno.cli.worst_page import WORST_FILE, write_worst_page
 from arno.errors import ConfigurationError, InvalidFieldError
 from arno.ops.help_sections import SectionedCommand
 from arno.training.data import open_data

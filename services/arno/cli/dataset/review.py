@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from arno.cli.dataset_flags import DATASET, out_option, print_counts
+from arno.cli.dataset.flags import DATASET, out_option, print_counts
 from arno.cli.terminal import SafeConsole, echo, progress
 from arno.dataset import Dataset
 from arno.ops.help_sections import SectionedCommand

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from arno.cli.child import Child
+from arno.cli.up.child import Child
 from arno.errors import ArnoError, Code
 
 _TICK_S: Final = 0.1
