@@ -140,10 +140,15 @@ def task_result_to_wire(result: TaskResult) -> types_pb2.TaskResult:
         message.error.CopyFrom(error_to_wire(result.outcome))
         return message
     message.answer.CopyFrom(answer_to_wire(result.outcome))
-    for name in ("queue", "prepare", "encode", "decode"):
+    stages, took = message.answer.timings, result.timings
+    for duration, seconds in (
+        (stages.queue, took.queue_s),
+        (stages.prepare, took.prepare_s),
+        (stages.encode, took.encode_s),
+        (stages.decode, took.decode_s),
+    ):
         # The wall clocks of two machines may differ by a little: no stage took less than no time.
-        seconds = getattr(result.timings, f"{name}_s")
-        getattr(message.answer.timings, name).FromNanoseconds(max(0, round(seconds * 1e9)))
+        duration.FromNanoseconds(max(0, round(seconds * 1e9)))
     return message
 
 
