@@ -95,3 +95,8 @@ class RedisCredentials:
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         """Return the same. A small local file; no thread is worth it."""
         return self.get_credentials()
+
+
+def holds_foreign_type(fault: Exception) -> bool:
+    """Return whether Redis refused because a key holds a type that Arno does not keep there."""
+    return str(fault).startswith("WRONGTYPE")

@@ -120,11 +120,6 @@ def translated_for_job(purpose: str) -> Iterator[None]:
             raise
 
 
-def holds_foreign_type(fault: ResponseError) -> bool:
-    """Whether a key holds a type that Arno does not keep there: its own value is lost."""
-    return str(fault).startswith("WRONGTYPE")
-
-
 async def warn_of_unsafe_settings(client: redis.asyncio.Redis) -> None:
     """Log a warning for each setting of Redis with which accepted jobs or results can be lost."""
     try:

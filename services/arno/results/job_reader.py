@@ -17,7 +17,8 @@ from redis.exceptions import ResponseError
 from arno.bus.v1.records_pb2 import JobOutcome
 from arno.errors import BackendUnavailableError, DeadlineExceededError
 from arno.ops.clock import Clock
-from arno.results.connection import holds_foreign_type, translated
+from arno.ops.redis_access import holds_foreign_type
+from arno.results.connection import translated
 from arno.results.jobs import OVERDUE_MS, JobSnapshot, read_snapshot
 from arno.results.keys import KeySpace
 from arno.results.script_batcher import ScriptBatcher

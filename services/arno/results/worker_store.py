@@ -15,12 +15,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 from arno.api.v1 import types_pb2
 from arno.bus.v1.records_pb2 import JobOutcome, JobRecord
 from arno.errors import StoredJobError
-from arno.results.connection import (
-    holds_foreign_type,
-    translated,
-    translated_for_job,
-    worker_client,
-)
+from arno.ops.redis_access import holds_foreign_type
+from arno.results.connection import translated, translated_for_job, worker_client
 from arno.results.jobs import Attempt
 from arno.results.keys import PACE_TIME_TO_LIVE_S, WORKER_END_TIME_TO_LIVE_S, KeySpace
 from arno.results.scripts import ScriptCall, script_is_lost, script_text

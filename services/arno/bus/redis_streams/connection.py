@@ -63,11 +63,6 @@ def group_missing(fault: redis.RedisError) -> bool:
     )
 
 
-def holds_foreign_type(fault: redis.RedisError) -> bool:
-    """Return whether the key of a stream holds another type, until an operator removes it."""
-    return str(fault).startswith("WRONGTYPE")
-
-
 def translate(fault: redis.RedisError) -> ArnoError:
     """Return the error to raise for a fault of the client or the server."""
     name = type(fault).__name__

@@ -21,16 +21,12 @@ import redis
 from arno.bus.limits import Window
 from arno.bus.ports import ConsumerStatistics, Delivery, Receipt
 from arno.bus.redis_streams.admin import RedisStreamsAdmin
-from arno.bus.redis_streams.connection import (
-    connect,
-    group_missing,
-    holds_foreign_type,
-    translate,
-)
+from arno.bus.redis_streams.connection import connect, group_missing, translate
 from arno.bus.redis_streams.entries import Entry
 from arno.bus.redis_streams.group import Group
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError, ConfigurationError
+from arno.ops.redis_access import holds_foreign_type
 
 logger = logging.getLogger(__name__)
 

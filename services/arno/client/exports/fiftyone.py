@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from arno.client.exports.selection import Found, found_in, name_of, outlines, size_of, tasks_of
-from arno.vocabulary import ImageSize, Point, Polygon, TextAnswer
+from arno.vocabulary import ImageSize, Polygon, TextAnswer
+from arno.vocabulary.regions import corners
 from arno.vocabulary.results import InferResult, TaskResult
 
 
@@ -68,8 +69,7 @@ def _detection(one: Found, size: ImageSize) -> dict[str, Any]:
 
 
 def _polyline(one: Found, size: ImageSize) -> dict[str, Any]:
-    box = one.box
-    parts = outlines(one.region.shape) or (_corners(box.x0, box.y0, box.x1, box.y1),)
+    parts = outlines(one.region.shape) or (Polygon(corners(one.box)),)
     points = [
         [[point.x / size.width_px, point.y / size.height_px] for point in part.points]
         for part in parts
@@ -80,7 +80,3 @@ def _polyline(one: Found, size: ImageSize) -> dict[str, Any]:
 
 def _scored(label: dict[str, Any], score: float | None) -> dict[str, Any]:
     return label if score is None else label | {"confidence": score}
-
-
-def _corners(x0: float, y0: float, x1: float, y1: float) -> Polygon:
-    return Polygon((Point(x0, y0), Point(x1, y0), Point(x1, y1), Point(x0, y1)))
