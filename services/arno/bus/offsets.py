@@ -117,8 +117,12 @@ class OffsetLedger(Generic[PartitionT]):
 
     def finish(self, partition: PartitionT, offset: int, epoch: int) -> bool:
         """Note an offset as finished; False when the receipt is stale."""
+        return self.holds(partition, epoch) and self._trackers[partition].finish(offset)
+
+    def holds(self, partition: PartitionT, epoch: int) -> bool:
+        """Return whether an assignment has not ended."""
         tracker = self._trackers.get(partition)
-        return tracker is not None and tracker.epoch == epoch and tracker.finish(offset)
+        return tracker is not None and tracker.epoch == epoch
 
     def unfinished_count(self, partitions: Collection[PartitionT] | None = None) -> int:
         """Return how many offsets are unfinished, in all partitions or in the given ones."""

@@ -58,6 +58,9 @@ class Reader(Protocol):
     def done(self, receipt: Receipt) -> None:
         """Declare a record finished."""
 
+    def holds(self, receipt: Receipt) -> bool:
+        """Return whether a record is still this member's."""
+
     def drain(self, timeout_s: float) -> bool:
         """Fetch nothing more, and wait until everything is finished and committed."""
 
@@ -214,6 +217,9 @@ class TopicBridge:
             if before is not None:
                 # Shielded from our own cancellation; its own ends this record too, unfinished.
                 await asyncio.shield(before)
+            if not self._parts.reader.holds(found.receipt):
+                # Another member has it, and may have written later results of its key by now.
+                return
             outcome = await self._write(found, outcome, messages)
             self._parts.reader.done(found.receipt)
             self._parts.metrics.finished(outcome, appended_at_ms=found.appended_at_ms)

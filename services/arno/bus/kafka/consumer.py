@@ -130,6 +130,12 @@ class KafkaConsumer:
             if partition not in counts or sum(counts.values()) <= self._window.opens_at():
                 self._room.set()
 
+    def holds(self, receipt: Receipt) -> bool:
+        """Return whether a record's partition has not moved since it was delivered. Any thread."""
+        partition = TopicPartition(self._topic(receipt.channel), receipt.partition)
+        with self._state.lock:
+            return self._state.ledger.holds(partition, receipt.epoch)
+
     def drain(self, timeout_s: float) -> bool:
         """Stop fetching for good; wait until all is finished and committed, or the time is up."""
         self._draining = True
