@@ -19,6 +19,9 @@ The model is Florence-2 base in its real shape, with random weights and in bfloa
 says otherwise.
 """
 
+_READ_MS: Final = 1e3 * 0.203e9 / 3.35e12
+"""To read what a step of one sequence of base cannot do without, by an H100's data sheet."""
+
 _OPEN: Final = """
 ## What bounds it
 
@@ -77,7 +80,9 @@ def write_page(lines: Sequence[dict[str, Any]]) -> str:
             "Decode steps",
             "Recorded steps without joining and leaving. Aims: 128 rows of greedy search at 23,500 "
             "tokens a second (TensorRT-LLM with BART-large on an H100), and 0.9 of that in rows "
-            "with 3 beams.",
+            "with 3 beams; one sequence within twice the time that its weights take to be read, "
+            f"which is {2 * _READ_MS:.2f} ms (0.2 GB at 3.35 TB/s) and was missed: some 300 "
+            "kernels follow one another.",
             ("beams", "sequences", "step, ms", "tokens a second", "rows a second"),
             (
                 (
