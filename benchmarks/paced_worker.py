@@ -20,9 +20,9 @@ from arno.cli.servers import KNOWN_SETTINGS
 from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
 from arno.engine.null_engine import NullEngine
 from arno.engine.settings import EngineSettings
+from arno.images.decode import ImageHeader, open_image
+from arno.images.pixel_budget import PixelBudget
 from arno.ops.flags import settings_options
-from arno.ops.images import ImageHeader, open_image
-from arno.ops.pixel_budget import PixelBudget
 from arno.worker.main import run_worker
 from arno.worker.settings import WorkerSettings
 

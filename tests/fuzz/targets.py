@@ -26,8 +26,8 @@ from arno.errors import InvalidFieldError
 from arno.gateway.access.key_file import read_key_file
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.task_validation import check_regions, parse_tasks
+from arno.images.decode import ImageLimits, decode_image, inspect_image
 from arno.ops.clock import SYSTEM_CLOCK
-from arno.ops.images import ImageLimits, decode_image, inspect_image
 from arno.vocabulary import ImageSize
 from arno.vocabulary.prompts import build_prompt
 from arno.web.asked import read_asked

@@ -26,8 +26,8 @@ from arno.client.exports.label_studio import to_label_studio
 from arno.client.exports.selection import ClassNames, found_in, size_of
 from arno.client.exports.yolo import yolo_lines
 from arno.errors import ConfigurationError, InvalidFieldError
+from arno.images.file_types import FILE_SUFFIXES
 from arno.ops.atomic_file import write_atomically
-from arno.ops.image_types import FILE_SUFFIXES
 from arno.vocabulary import Answer, TextAnswer, bounding_box
 from arno.vocabulary.results import InferResult
 

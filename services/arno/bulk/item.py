@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arno.errors import InvalidImageError
-from arno.ops.image_input import require_size
+from arno.images.input import require_size
 from arno.vocabulary import TaskSpec
 
 IMAGE_BYTES_MAX: Final = 64 << 20

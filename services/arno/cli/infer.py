@@ -21,8 +21,8 @@ from arno.client import InferResult
 from arno.client.drawing import draw
 from arno.client.export import error_line, json_lines
 from arno.errors import ArnoError, ConfigurationError, InvalidFieldError, InvalidImageError
+from arno.images.file_types import FILE_SUFFIXES
 from arno.ops.help_sections import SectionedCommand
-from arno.ops.image_types import FILE_SUFFIXES
 
 
 @click.command("infer", cls=SectionedCommand)

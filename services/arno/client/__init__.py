@@ -5,7 +5,7 @@ from arno.client.channel import DEFAULT_ADDRESS, Tls
 from arno.client.many import ImageResult
 from arno.client.requests import Frame, StreamOptions, TaskRequest
 from arno.client.sync import Client
-from arno.ops.image_input import ImageLike
+from arno.images.input import ImageLike
 from arno.vocabulary import JobState, Lane, StreamPolicy
 from arno.vocabulary.results import (
     FrameResult,

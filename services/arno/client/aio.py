@@ -24,7 +24,7 @@ from arno.client.frames import AsyncFrames, FrameSource
 from arno.client.many import AsyncImages, ImageResult, ManyOptions, ask_many_async
 from arno.client.requests import StreamOptions
 from arno.errors import UnavailableError
-from arno.ops.image_input import ImageLike, require_several
+from arno.images.input import ImageLike, require_several
 from arno.vocabulary import TaskLike
 from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.results import FrameResult, InferResult, Job, Model

@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
-from arno.ops.image_input import ImageLike, encode_image
-from arno.ops.images import ImageLimits, decode_image
+from arno.images.decode import ImageLimits, decode_image
+from arno.images.input import ImageLike, encode_image
 from arno.vocabulary import Box, Point, QuadBox, Region, Shape, bounding_box
 from arno.vocabulary.results import TaskResult
 

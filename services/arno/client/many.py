@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from arno.errors import ArnoError
-from arno.ops.image_input import ImageLike
+from arno.images.input import ImageLike
 from arno.vocabulary.results import InferResult
 
 Images: TypeAlias = Iterable[ImageLike]

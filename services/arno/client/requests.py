@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from arno.api.v1 import job_pb2, types_pb2, vision_pb2
 from arno.errors import InvalidFieldError
-from arno.ops.image_input import ImageLike, encode_image
+from arno.images.input import ImageLike, encode_image
 from arno.vocabulary import Lane, StreamPolicy
 from arno.vocabulary.spec import TaskLike, TaskSpec, spec_of
 from arno.vocabulary.wire import lane_to_wire, policy_to_wire, spec_to_wire

@@ -20,7 +20,7 @@ from arno.dataset.answers import Annotations
 from arno.dataset.folder import relative
 from arno.dataset.shards import ShardFormat
 from arno.errors import ArnoError, ConfigurationError, InvalidFieldError
-from arno.ops.images import inspect_image
+from arno.images.decode import inspect_image
 
 FAILURES_FILE: Final = "failures.jsonl"
 WINDOW: Final = 512

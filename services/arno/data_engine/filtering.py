@@ -21,7 +21,7 @@ from arno.dataset.filters.settings import FilterSettings
 from arno.dataset.records import Place, RegionText, Text, Triplet
 from arno.dataset.text_analysis import TextAnalyser, find_spacy_model
 from arno.errors import ArnoError
-from arno.ops.images import ImageLimits, decode_image
+from arno.images.decode import ImageLimits, decode_image
 from arno.vocabulary import Region
 
 FILTER_PAGE: Final = "filter.html"

@@ -14,7 +14,7 @@ from arno.data_engine.annotators.annotator import LIMITS
 from arno.dataset import Dataset, DatasetWriter, ImageRecord
 from arno.dataset.near import near_groups
 from arno.errors import ArnoError, InvalidFieldError
-from arno.ops.images import decode_image
+from arno.images.decode import decode_image
 
 _HASH_SIDE: Final = 8
 _SHARE_SCALE: Final = 1 << 64

@@ -23,8 +23,8 @@ from arno.data_engine.doubts import Doubt, doubts_by_image
 from arno.dataset import Dataset, ImageRecord, Provenance, RegionText, Text, Triplet
 from arno.dataset.records import Place
 from arno.errors import ArnoError
+from arno.images.decode import decode_image
 from arno.ops.atomic_file import write_atomically
-from arno.ops.images import decode_image
 
 _TEMPLATE: Final = "view.html"
 _SIDE_PX_MAX: Final = 640

@@ -25,7 +25,7 @@ from arno.engine.image_runner import ImageRunner, ImageSource, Inbox, OpenImage
 from arno.engine.interface import Engine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, ConfigurationError, InvalidRequestError
-from arno.ops.image_input import require_several
+from arno.images.input import require_several
 from arno.vocabulary import Lane, Task, TaskLike, TaskSpec, spec_of
 from arno.vocabulary.answers import ScoredCandidate
 from arno.vocabulary.checks import check_specs

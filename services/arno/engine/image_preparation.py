@@ -17,8 +17,8 @@ from PIL import Image
 from arno.engine.checkpoints.config import PixelRecipe
 from arno.engine.interface import PreparedImage
 from arno.engine.settings import EngineSettings
-from arno.ops.images import OpenedImage, open_image
-from arno.ops.pixel_budget import PixelBudget
+from arno.images.decode import OpenedImage, open_image
+from arno.images.pixel_budget import PixelBudget
 from arno.vocabulary import ImageSize
 
 _SCALED_SIDES: Final = 1.5

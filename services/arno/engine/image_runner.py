@@ -21,7 +21,7 @@ from arno.engine.image_run import ImageRun
 from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
 from arno.engine.task_sequences import local_template
 from arno.errors import CancelledError, EngineError
-from arno.ops.image_input import ImageLike, encode_image
+from arno.images.input import ImageLike, encode_image
 from arno.ops.process_limits import available_cpus
 from arno.vocabulary import EXPECTED_TOKENS, Lane, TaskSpec
 

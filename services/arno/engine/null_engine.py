@@ -23,8 +23,8 @@ from arno.engine.interface import (
 )
 from arno.engine.settings import EngineSettings
 from arno.engine.waiting_sequences import WaitingSequences
+from arno.images.decode import ImageHeader, inspect_image
 from arno.ops.clock import SYSTEM_CLOCK, Clock
-from arno.ops.images import ImageHeader, inspect_image
 from arno.vocabulary import (
     BIN_COUNT,
     CATALOGUE,

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from arno.images.decode import ImageLimits
 from arno.ops.config import Settings
-from arno.ops.images import ImageLimits
 
 
 class EngineSettings(Settings):

@@ -21,7 +21,7 @@ from arno.errors import InvalidFieldError, LimitExceededError
 from arno.gateway.fair_slots import FairSlots
 from arno.gateway.settings import GatewayLimits, RequestLimits
 from arno.gateway.task_validation import check_regions
-from arno.ops.images import ImageLimits, inspect_image
+from arno.images.decode import ImageLimits, inspect_image
 from arno.ops.process_limits import available_cpus
 from arno.vocabulary import ImageSize, TaskSpec
 from arno.vocabulary.inputs import quoted

@@ -1,1 +1,1 @@
-"""What every process needs and none owns: settings, logs, health, traces, image decoding."""
+"""What every process needs and none owns: settings, logs, health, traces."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arno.errors import InvalidFieldError
-from arno.ops.images import ImageLimits, inspect_image
+from arno.images.decode import ImageLimits, inspect_image
 from arno.vocabulary import ImageSize, Task
 from arno.vocabulary.inputs import quoted
 from arno.vocabulary.locations import BIN_COUNT, BOX_BINS, box_from_bins

@@ -17,8 +17,8 @@ from typing import Final
 
 from arno.batching import LanePolicy, Room, Turns
 from arno.bus.v1.records_pb2 import JobRecord
+from arno.images.pixel_budget import small_pixels
 from arno.ops.clock import Clock
-from arno.ops.pixel_budget import small_pixels
 from arno.vocabulary import DEFAULT_TENANT, Lane
 from arno.worker.job import Job
 

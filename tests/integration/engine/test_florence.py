@@ -18,7 +18,7 @@ from arno.errors import (
     InvalidImageError,
     ModelError,
 )
-from arno.ops.image_input import encode_image
+from arno.images.input import encode_image
 from arno.vocabulary import Box, Decoded, Task, build_prompt, parse
 from PIL import Image
 from support.engine_runs import picture, request

@@ -11,7 +11,7 @@ from arno.engine.checkpoints.config import read_recipe
 from arno.engine.image_preparation import ImagePreparer, make_pixels
 from arno.engine.settings import EngineSettings
 from arno.errors import InvalidImageError, LimitExceededError, ModelError
-from arno.ops.images import OpenedImage
+from arno.images.decode import OpenedImage
 from arno.vocabulary import ImageSize
 from PIL import Image
 from support import images

@@ -19,7 +19,7 @@ from typing import Any, Final
 from arno.bulk.item import IMAGE_BYTES_MAX, Item, Place, require_image_size
 from arno.bulk.sources.source import Source
 from arno.errors import InvalidFieldError
-from arno.ops.image_types import FILE_SUFFIXES
+from arno.images.file_types import FILE_SUFFIXES
 
 _FIELD_BYTES_MAX: Final = 1 << 20
 """Longer texts beside an image are left out: they are no captions or labels."""

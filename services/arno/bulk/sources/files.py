@@ -11,7 +11,7 @@ from typing import Any
 from arno.bulk.item import Item, Place
 from arno.bulk.sources.source import Source
 from arno.errors import InvalidFieldError
-from arno.ops.image_types import FILE_SUFFIXES
+from arno.images.file_types import FILE_SUFFIXES
 
 _SENT_CHARS_MAX = 80
 

@@ -13,9 +13,9 @@ from arno.bulk.sources.archives import TarSource
 from arno.bulk.sources.files import FilesSource, FolderSource, JsonLinesSource, ListSource
 from arno.bulk.sources.source import Source
 from arno.errors import InvalidFieldError
+from arno.images.file_types import FILE_SUFFIXES
 from arno.ingest.frames import duration_s, read_frames
 from arno.ingest.pictures import SourceOptions
-from arno.ops.image_types import FILE_SUFFIXES
 
 _TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _JSON_LINES: Final = (".jsonl", ".ndjson")

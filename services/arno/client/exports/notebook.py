@@ -11,7 +11,7 @@ from PIL import Image
 
 from arno.client.drawing import draw
 from arno.errors import ArnoError, InvalidFieldError
-from arno.ops.image_input import ImageLike
+from arno.images.input import ImageLike
 from arno.vocabulary import TextAnswer
 from arno.vocabulary.results import InferResult, TaskResult
 

@@ -21,7 +21,7 @@ from arno.dataset.answers import ANNOTATING, Annotations
 from arno.dataset.records import Provenance, RegionText, Text
 from arno.dataset.shards import invalid
 from arno.errors import ArnoError, EngineError, InputUnavailableError, InvalidFieldError
-from arno.ops.images import ImageLimits, decode_image
+from arno.images.decode import ImageLimits, decode_image
 from arno.vocabulary import ImageSize, TaskLike, TaskSpec, spec_of
 from arno.vocabulary.results import InferResult, TaskResult
 

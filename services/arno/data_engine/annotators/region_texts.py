@@ -21,7 +21,7 @@ from arno.bulk import Answerer, Item
 from arno.data_engine.annotators.annotator import LIMITS, Work, share
 from arno.dataset import Provenance, RegionKind, RegionText
 from arno.errors import ArnoError
-from arno.ops.images import decode_image
+from arno.images.decode import decode_image
 from arno.vocabulary import Box, Task, TaskSpec, TextAnswer
 from arno.vocabulary.spec import scoring_spec
 

@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoProcessor
 from arno.data_engine.annotators.annotator import LIMITS, Work, share
 from arno.data_engine.annotators.detector import fingerprint_of, image_processor_of, model_of
 from arno.errors import ArnoError, ModelError
-from arno.ops.images import decode_image
+from arno.images.decode import decode_image
 
 
 class Similarity:

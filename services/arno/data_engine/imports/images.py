@@ -24,7 +24,7 @@ from arno.dataset import (
 from arno.dataset.folder import relative
 from arno.dataset.shards import ShardFormat
 from arno.errors import ArnoError, InvalidFieldError
-from arno.ops.images import ImageHeader, inspect_image
+from arno.images.decode import ImageHeader, inspect_image
 
 
 @dataclass(frozen=True, slots=True)

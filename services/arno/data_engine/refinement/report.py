@@ -16,7 +16,7 @@ from arno.data_engine.refinement.rounds import KEPT, MERGED, Materials
 from arno.data_engine.refinement.state import Round, State
 from arno.dataset import Dataset, ImageRecord, RegionKind
 from arno.errors import ArnoError
-from arno.ops.images import decode_image
+from arno.images.decode import decode_image
 from arno.vocabulary import Region
 
 TABLE_FILE: Final = "README.md"

@@ -9,7 +9,7 @@ from typing import Final
 from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
-from arno.ops.images import ImageLimits, decode_image, inspect_image
+from arno.images.decode import ImageLimits, decode_image, inspect_image
 from arno.training.data.source import error_at
 from arno.vocabulary import ImageSize
 

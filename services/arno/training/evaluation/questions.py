@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from PIL.Image import Image
 
 from arno.errors import InvalidFieldError, InvalidImageError
-from arno.ops.image_input import encode_image
+from arno.images.input import encode_image
 from arno.training.data import Sample, SampleSource
 from arno.vocabulary import AnswerValue, ImageSize, Region, Task, TaskSpec, TextAnswer
 

@@ -3,8 +3,8 @@ import io
 import numpy as np
 import pytest
 from arno.errors import InvalidImageError, LimitExceededError
-from arno.ops.image_input import encode_image
-from arno.ops.images import ImageLimits, decode_image
+from arno.images.decode import ImageLimits, decode_image
+from arno.images.input import encode_image
 from PIL import Image
 
 LIMITS = ImageLimits(bytes_max=1 << 20, pixels_max=1 << 20)

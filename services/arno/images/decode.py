@@ -17,7 +17,15 @@ from typing import Final
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from arno.errors import InvalidImageError, LimitExceededError
-from arno.ops.image_types import ACCEPTED, JPEG, TIFF, WEBP, ImageType, describe_refused, recognise
+from arno.images.file_types import (
+    ACCEPTED,
+    JPEG,
+    TIFF,
+    WEBP,
+    ImageType,
+    describe_refused,
+    recognise,
+)
 
 _FIELD: Final = "image.content"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from arno.errors import InvalidImageError, LimitExceededError
-from arno.ops.images import ImageHeader, ImageLimits, decode_image, inspect_image
+from arno.images.decode import ImageHeader, ImageLimits, decode_image, inspect_image
 from PIL import Image
 from support import images
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from arno.ops.pixel_budget import PixelBudget
+from arno.images.pixel_budget import PixelBudget
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
