@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from arno.errors import ArnoError
     from arno.vocabulary import AnswerValue, Decoded, FinishReason, ImageSize, Task, TokenTable
-    from arno.vocabulary.grammars import Constraint
+    from arno.vocabulary.task_grammars import Constraint
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from arno.vocabulary import (
 )
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.candidates import rank_candidates, write_candidates
-from arno.vocabulary.grammars import Constraint
+from arno.vocabulary.task_grammars import Constraint
 
 _LOCAL_TENANT: Final = "local"
 

@@ -21,7 +21,7 @@ from arno.vocabulary.encode import encode
 from arno.vocabulary.inputs import check_inputs
 from arno.vocabulary.job import DEFAULT_TENANT, JobState, Lane, StreamPolicy
 from arno.vocabulary.locations import BIN_COUNT, dequantise, quantise, render_bins, shape_bins
-from arno.vocabulary.parse import parse
+from arno.vocabulary.parsing.parse import parse
 from arno.vocabulary.prompts import CLASS_SEPARATOR, build_prompt
 from arno.vocabulary.regions import (
     Box,

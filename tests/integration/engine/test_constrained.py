@@ -9,7 +9,7 @@ from arno.engine import DecodingOptions, EngineSettings, create_engine
 from arno.engine.checkpoints.folders import TINY_MODEL
 from arno.vocabulary import Decoded, Task, build_prompt, parse
 from arno.vocabulary.grammar import Symbol, symbol_of
-from arno.vocabulary.grammars import Constraint, grammar_of
+from arno.vocabulary.task_grammars import Constraint, grammar_of
 from support.engine_runs import picture, request, run_all, submit_all
 
 pytestmark = pytest.mark.model

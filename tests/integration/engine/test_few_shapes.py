@@ -16,7 +16,7 @@ from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.decoding.launchers import EagerLauncher, StepShape
 from arno.vocabulary import Task
-from arno.vocabulary.grammars import Constraint
+from arno.vocabulary.task_grammars import Constraint
 from support.engine_runs import picture, request, run_all, submit_all
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from arno.vocabulary import ImageSize, Task, TokenTable
-from arno.vocabulary.parse_phrases import EMPTY_PHRASES
+from arno.vocabulary.parsing.phrases import EMPTY_PHRASES
 from arno.vocabulary.token_table import MARKERS
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast

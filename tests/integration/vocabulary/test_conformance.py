@@ -15,10 +15,10 @@ def test_answers_are_read_as_the_reference_reads_them(task: Task, reference: Ref
 
 # Each breaks one thing in Arno. A comparison that lets one pass would prove nothing.
 BREAKAGES = {
-    "boxes of five locations": (Task.OD, "arno.vocabulary.parse_regions:BOX_BINS", 5),
+    "boxes of five locations": (Task.OD, "arno.vocabulary.parsing.regions:BOX_BINS", 5),
     "quad boxes of six locations": (
         Task.OCR_WITH_REGION,
-        "arno.vocabulary.parse_regions:QUAD_BINS",
+        "arno.vocabulary.parsing.regions:QUAD_BINS",
         6,
     ),
     "coordinates one bin too far": (
@@ -28,37 +28,37 @@ BREAKAGES = {
     ),
     "four points at least": (
         Task.REGION_TO_SEGMENTATION,
-        "arno.vocabulary.parse_regions:POLYGON_BINS_MIN",
+        "arno.vocabulary.parsing.regions:POLYGON_BINS_MIN",
         8,
     ),
     "separators that part masks": (
         Task.REFERRING_EXPRESSION_SEGMENTATION,
-        "arno.vocabulary.parse_regions:POLYGON_START",
+        "arno.vocabulary.parsing.regions:POLYGON_START",
         "<sep>",
     ),
     "empty phrases kept": (
         Task.CAPTION_TO_PHRASE_GROUNDING,
-        "arno.vocabulary.parse_phrases:EMPTY_PHRASES",
+        "arno.vocabulary.parsing.phrases:EMPTY_PHRASES",
         frozenset(),
     ),
     "outlines never fenced": (
         Task.OPEN_VOCABULARY_DETECTION,
-        "arno.vocabulary.blocks:POLYGON_START",
+        "arno.vocabulary.parsing.blocks:POLYGON_START",
         "<od>",
     ),
     "proposals read as detections": (
         Task.REGION_PROPOSAL,
-        "arno.vocabulary.parse:read_proposals",
+        "arno.vocabulary.parsing.parse:read_proposals",
         lambda _blocks, _size: (),
     ),
-    "words lost": (Task.CAPTION, "arno.vocabulary.parse:read_text", lambda _segments: "a"),
+    "words lost": (Task.CAPTION, "arno.vocabulary.parsing.parse:read_text", lambda _segments: "a"),
 }
 
 
 @pytest.mark.parametrize(("task", "name", "broken"), BREAKAGES.values(), ids=BREAKAGES.keys())
 def test_the_comparison_notices_a_broken_parser(task, name, broken, reference, monkeypatch):
     module, attribute = name.split(":")
-    # Not by its dotted name: `arno.vocabulary.parse` is also a function.
+    # Not by its dotted name: `arno.vocabulary.parsing.parse` is also a function.
     monkeypatch.setattr(import_module(module), attribute, broken)
     with pytest.raises((AssertionError, ValueError)):
         compare_many(reference, task, 400)

@@ -20,7 +20,7 @@ from arno.vocabulary import (
     encode,
     parse,
 )
-from arno.vocabulary.parse_phrases import EMPTY_PHRASES
+from arno.vocabulary.parsing.phrases import EMPTY_PHRASES
 from arno.vocabulary.regions import corners
 from hypothesis import given
 from hypothesis import strategies as st

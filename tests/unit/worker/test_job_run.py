@@ -8,7 +8,7 @@ from arno.batching import AnswerLengths
 from arno.engine import SequenceFinished
 from arno.errors import CancelledError, EngineError
 from arno.vocabulary import EXPECTED_TOKENS, FinishReason, JobState, Task
-from arno.vocabulary.grammars import Constraint
+from arno.vocabulary.task_grammars import Constraint
 from arno.worker.job_run import JobRun
 from hypothesis import given
 from hypothesis import strategies as st

@@ -11,7 +11,7 @@ from arno.engine.checkpoints.tokenizer import END_ID, PromptTokenizer
 from arno.engine.device import upload
 from arno.vocabulary import TokenTable
 from arno.vocabulary.grammar import DONE, START, Grammar, Symbol, symbol_of
-from arno.vocabulary.grammars import Constraint, grammar_of
+from arno.vocabulary.task_grammars import Constraint, grammar_of
 
 _NONE: Final = 0
 """The class of tokens that no answer may hold; the classes of symbols follow it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from arno.vocabulary import Task
 from arno.vocabulary.grammar import Symbol, symbol_of
-from arno.vocabulary.grammars import grammar_of
+from arno.vocabulary.task_grammars import grammar_of
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.vocabulary.spelling import VOCABULARY, quick, spell

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from arno.vocabulary.answers import GroundedPhrase
-from arno.vocabulary.blocks import Block
-from arno.vocabulary.parse_regions import read_labelled_boxes
+from arno.vocabulary.parsing.blocks import Block
+from arno.vocabulary.parsing.regions import read_labelled_boxes
 from arno.vocabulary.regions import ImageSize, Region
 
 _EMPTY_WORDS: Final = """

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from arno.vocabulary.answers import TextAnswer
-from arno.vocabulary.blocks import NO_LABEL, Block, label_region
 from arno.vocabulary.locations import shape_bins
-from arno.vocabulary.parse_regions import read_boxes, read_outlines
+from arno.vocabulary.parsing.blocks import NO_LABEL, Block, label_region
+from arno.vocabulary.parsing.regions import read_boxes, read_outlines
+from arno.vocabulary.parsing.segments import LocationRun, Segment, TextRun
 from arno.vocabulary.regions import Box, ImageSize, Region
-from arno.vocabulary.segments import LocationRun, Segment, TextRun
 
 
 def read_text(segments: Iterable[Segment]) -> str:

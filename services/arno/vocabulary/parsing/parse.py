@@ -20,21 +20,21 @@ from arno.vocabulary.answers import (
     SegmentationAnswer,
     TextAnswer,
 )
-from arno.vocabulary.blocks import Block, split_blocks
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration
 from arno.vocabulary.decoded import Decoded
-from arno.vocabulary.parse_phrases import read_phrases
-from arno.vocabulary.parse_regions import (
+from arno.vocabulary.parsing.blocks import Block, split_blocks
+from arno.vocabulary.parsing.phrases import read_phrases
+from arno.vocabulary.parsing.regions import (
     read_detections,
     read_masks,
     read_open_detections,
     read_proposals,
     read_quads,
 )
-from arno.vocabulary.parse_text import read_about, read_any_regions, read_text
+from arno.vocabulary.parsing.segments import Segment, split
+from arno.vocabulary.parsing.text import read_about, read_any_regions, read_text
 from arno.vocabulary.regions import Box, ImageSize
 from arno.vocabulary.scores import geometric_mean
-from arno.vocabulary.segments import Segment, split
 from arno.vocabulary.task import Task
 from arno.vocabulary.token_table import TokenTable
 

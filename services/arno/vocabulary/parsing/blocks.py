@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from arno.vocabulary.parsing.segments import LocationRun, Marker, Segment, TextRun
 from arno.vocabulary.regions import Region, Shape
 from arno.vocabulary.scores import combine, expected_overlap, geometric_mean, log_likelihood
-from arno.vocabulary.segments import LocationRun, Marker, Segment, TextRun
 from arno.vocabulary.token_table import POLYGON_START
 
 NO_LABEL: Final = TextRun("")

@@ -8,7 +8,7 @@ import re
 import pytest
 from arno.vocabulary import CATALOGUE, ExtraInput, Task
 from arno.vocabulary.grammar import DONE, START, Grammar, Symbol, symbol_of
-from arno.vocabulary.grammars import Constraint, grammar_of
+from arno.vocabulary.task_grammars import Constraint, grammar_of
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.vocabulary.spelling import VOCABULARY, quick, spell

@@ -11,7 +11,6 @@ out, and so is an outline of fewer than three points: it has no inside.
 
 from collections.abc import Iterable, Iterator
 
-from arno.vocabulary.blocks import NO_LABEL, Block, label_region
 from arno.vocabulary.locations import (
     BOX_BINS,
     POLYGON_BINS_MIN,
@@ -20,8 +19,9 @@ from arno.vocabulary.locations import (
     polygon_from_bins,
     quad_from_bins,
 )
+from arno.vocabulary.parsing.blocks import NO_LABEL, Block, label_region
+from arno.vocabulary.parsing.segments import LocationRun, Marker, TextRun
 from arno.vocabulary.regions import ImageSize, Region
-from arno.vocabulary.segments import LocationRun, Marker, TextRun
 from arno.vocabulary.token_table import POLYGON_END, POLYGON_START
 
 
