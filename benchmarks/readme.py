@@ -14,7 +14,7 @@ from benchmarks.targets import TARGETS, Target
 _ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = _ROOT / "benchmarks" / "results"
 README: Final = _ROOT / "README.md"
-_HELD_OUT: Final = _ROOT / "services" / "arno" / "engine" / "tiny" / "held_out.json"
+HELD_OUT: Final = _ROOT / "services" / "arno" / "engine" / "tiny" / "held_out.json"
 
 _BEGIN: Final = "<!-- {name}: written by `python -m benchmarks report` -->"
 _END: Final = "<!-- end of {name} -->"
@@ -96,7 +96,7 @@ def tasks() -> str:
 
 def quality() -> str:
     """Return how good arno-tiny is on usual scenes and on harder ones, from its own files."""
-    held_out: Any = json.loads(_HELD_OUT.read_text())
+    held_out: Any = json.loads(HELD_OUT.read_text())
     figures = {(each["scenes"], each["figure"]): each for each in held_out["figures"]}
     rows = [["`OD`, mAP@[.5:.95]", _precision("tiny"), _precision("tiny-held-out"), ""]]
     for words, names in _FIGURES:

@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmarks import tables
 from benchmarks.engines.registry import ENGINES
+from benchmarks.readme import HELD_OUT
 from benchmarks.schedule import LENGTH_RATIOS
 from benchmarks.tables import NOISY_CORES, Result, table
 from benchmarks.targets import target_rows
@@ -50,6 +51,8 @@ def page(results: Sequence[Result], plots: Mapping[str, str]) -> str:
         table(["engine", "what it is"], engines),
         _AIMS,
         table(["what", "aim", "measured", "ceiling"], aims),
+        _MODEL,
+        table(["scenes", "figure", "measured", "aim"], _model_rows()),
         _LENGTHS,
         table(["task", "length over a caption's"], ratios),
     ]
@@ -59,6 +62,21 @@ def page(results: Sequence[Result], plots: Mapping[str, str]) -> str:
         if kind == "sweep":
             parts += [f"![{title}]({path})" for title, path in plots.items()]
     return "\n\n".join(parts) + "\n"
+
+
+def _model_rows() -> list[list[str]]:
+    """Return how good arno-tiny is, from the file that its measurement wrote."""
+    figures = json.loads(HELD_OUT.read_text())["figures"]
+    return [
+        [each["scenes"], each["figure"].replace("_50", "@0.5"), f"{each['value']:.3f}", _aim(each)]
+        for each in figures
+    ]
+
+
+def _aim(figure: Mapping[str, float | None]) -> str:
+    if figure["aim"] is None:
+        return ""
+    return f"{'<=' if figure['at_most'] else '>='} {figure['aim']:g}"
 
 
 _INTRODUCTION = f"""# Benchmarks
@@ -98,6 +116,13 @@ no image and decodes no token. Where an aim is above it, the machine is too slow
 the reference too quick, for any engine. It is left out where the rate is that of another machine.
 For three tasks an image it is that engine's own ratio; for jobs without a model it is what the
 processor time of a job allows."""
+
+_MODEL = """## How good the bundled model is
+
+Written by `python -m models.arno_tiny measure tiny`: 1,000 scenes like those of training, and 1,000
+with backgrounds and clutter of families that were held out of it. A phantom is an object that is
+reported where there is none; an absent phrase names what is not in the picture. How good its scores
+are is on [a page of its own](scores.md#how-good-they-are)."""
 
 _LENGTHS = """## How long the answers are
 

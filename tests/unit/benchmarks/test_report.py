@@ -135,6 +135,14 @@ def test_page_stands_without_any_result() -> None:
     assert "Nothing was measured yet." in page([], {})
 
 
+def test_page_has_the_figures_of_the_bundled_model_beside_their_aims() -> None:
+    lines = page([], {}).splitlines()
+    (row,) = (line for line in lines if line.startswith("| held-out families | OD precision@0.5"))
+    assert row.endswith("| >= 0.92 |")
+    (row,) = (line for line in lines if "OD phantoms a scene" in line)
+    assert row.endswith("| <= 0.02 |")
+
+
 def test_page_shows_results_and_pictures() -> None:
     text = page([RESULT], {"a curve": "benchmarks/curve.png"})
     assert "### tiny-mix" in text
