@@ -1,4 +1,4 @@
-"""The map names places that exist."""
+"""The map, and the pages of the docs, name places that exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = (
     *("protos", "services", "models", "benchmarks", "tests", "deploy", "k8s", "docs", "scripts"),
-    ".ci",
+    *("examples", ".ci"),
 )
 # In backticks, with a slash or with an ending.
 _PATH = re.compile(
@@ -31,5 +31,19 @@ def test_every_path_on_the_page_exists(page: str) -> None:
     places = _places()
     named = {name.rstrip("/") for name in _PATH.findall((ROOT / page).read_text())}
     assert named
-    unknown = {name for name in named if not any(place.endswith(f"/{name}") for place in places)}
-    assert unknown == set()
+    assert _unknown(named, places) == set()
+
+
+def test_every_module_that_a_page_of_the_docs_names_exists() -> None:
+    named = {
+        name
+        for page in (ROOT / "docs").rglob("*.md")
+        for name in _PATH.findall(page.read_text())
+        if name.endswith(".py")
+    }
+    assert len(named) > 30
+    assert _unknown(named, _places()) == set()
+
+
+def _unknown(named: set[str], places: set[str]) -> set[str]:
+    return {name for name in named if not any(place.endswith(f"/{name}") for place in places)}
