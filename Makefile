@@ -33,7 +33,7 @@ test: install tools ## Run every test, with a real Kafka broker and redis-server
 	$(pytest) -n $(jobs) --dist worksteal tests/unit
 	$(pytest) -n $(waiting_jobs) --dist worksteal tests/contract tests/integration tests/e2e tests/chaos
 
-test-unit: install ## Run the unit tests alone (under a minute).
+test-unit: install ## Run the unit tests alone (one to two minutes on two cores).
 	$(pytest) -n $(jobs) --dist worksteal tests/unit
 
 check: install tools ## Check format, lint, types, architecture, protos, manifests, rules and spelling.
