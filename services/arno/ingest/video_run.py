@@ -6,9 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from arno.client import Client, Frame, FrameResult, InferResult, StreamOptions, TaskLike
+from arno.client import (
+    Client,
+    Frame,
+    FrameResult,
+    InferResult,
+    StreamOptions,
+    StreamPolicy,
+    TaskLike,
+)
 from arno.client.export import frame_line
 from arno.ingest.frames import SampledFrame, read_source
 from arno.ingest.ledger import Fate, FrameLedger, Told
@@ -18,6 +26,15 @@ from arno.ingest.painter import VideoFile
 from arno.ingest.pictures import SourceOptions
 from arno.ingest.preview import Preview
 from arno.ingest.tracking import Observed, Tracking
+
+_AHEAD: Final = 2
+"""Frames on their way for each that the model may have: the next is there when one is answered."""
+
+_IN_FLIGHT_MAX: Final = 64
+"""Of a stream whose settings leave the number to the gateway."""
+
+_UNLIMITED: Final = 2**31 - 1
+_LOOK_S: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -87,6 +104,8 @@ class VideoRun:
         self._ledger = FrameLedger(keep_pictures=beside.pictures)
         self._stopping = threading.Event()
         self._observed = Observed([], [])
+        self._over = False
+        self._ahead = _ahead_of(options)
 
     def stop(self) -> None:
         """Send no further frames; those on their way are still answered and written."""
@@ -112,9 +131,11 @@ class VideoRun:
             for result in self._client.infer_stream(
                 self._frames(), *self._tasks, options=self._options
             ):
+                self._ahead.release()
                 for told in self._ledger.settle(result):
                     self._tell(told, out, on_frame)
         finally:
+            self._over = True
             # Also after a failure: what is known is written.
             for told in self._ledger.rest():
                 self._tell(told, out, on_frame)
@@ -151,6 +172,15 @@ class VideoRun:
             self._ledger.add(frame, fate)
             if fate is Fate.SENT:
                 yield Frame(frame.content, frame.sequence, frame.timestamp_ms)
+                if not self._may_go_on():
+                    return
+
+    def _may_go_on(self) -> bool:
+        """Wait until one more frame may be sent; return False where none will be."""
+        while not self._ahead.acquire(timeout=_LOOK_S):
+            if self._over or self._stopping.is_set():
+                return False
+        return True
 
     def _fate(self, frame: SampledFrame) -> Fate:
         stillness, pace = self._beside.stillness, self._beside.pace
@@ -164,6 +194,19 @@ class VideoRun:
 
     def _wait(self, pause_s: float) -> bool:
         return self._stopping.wait(pause_s)
+
+
+def _ahead_of(options: StreamOptions) -> threading.Semaphore:
+    """Return what is taken for each frame after the first that is sent, and released by a result.
+
+    Frames that wait for the model wait here. The network on the way to it takes 4 MB of them and
+    keeps 64 kB for each, however small it is: 700 frames and 50 MB in the gateway, and as many
+    answers that are waited for at the end.
+    """
+    if options.policy == StreamPolicy.LATEST.lower():
+        # What the model cannot answer is left out, so that the gateway must see it.
+        return threading.Semaphore(_UNLIMITED)
+    return threading.Semaphore(_AHEAD * (options.in_flight_max or _IN_FLIGHT_MAX))
 
 
 def _outcome(told: Told) -> str:
