@@ -15,8 +15,13 @@ from arno.client import FrameResult, InferResult
 from arno.errors import InvalidFieldError, MissingExtraError
 from arno.vocabulary import Box, Region, Task, bounding_box
 
-_TRACKER_FPS: Final = 30.0
-"""The unit in which the tracker counts how long it remembers an object."""
+_TRACKER_FPS: Final = 10.0
+"""The tracker's unit of time. In it the noise of an object's motion is fixed: in the usual unit, a
+thirtieth of a second, what is seen twice a second has any speed that the last two boxes tell, and
+is lost when it is hidden (docs/decisions/0032)."""
+
+_BUFFER_FPS: Final = 30.0
+"""The unit in which the tracker takes how long it remembers an object, whatever its own."""
 
 _SURE: Final = 0.5
 _NEW: Final = 0.3
@@ -212,7 +217,7 @@ class Tracking:
         self._np, self._sv = np, sv
         self._followers = _Followers(
             lambda: ByteTrackTracker(
-                lost_track_buffer=max(1, round(watch.lost_s * _TRACKER_FPS)),
+                lost_track_buffer=max(1, round(watch.lost_s * _BUFFER_FPS)),
                 frame_rate=_TRACKER_FPS,
                 track_activation_threshold=_NEW,
                 high_conf_det_threshold=_SURE,
