@@ -23,6 +23,7 @@ from arno.client import StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
 from arno.ingest.frames import duration_s
 from arno.ingest.ledger import Told
+from arno.ingest.lines import file_of_lines
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
 from arno.ingest.pictures import SourceOptions
@@ -239,11 +240,11 @@ def _output(out: Path) -> Iterator[IO[str]]:
     if str(out) == "-":
         yield sys.stdout
         return
-    try:
-        lines = out.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--out {out}: {error.strerror or error}") from error
-    with lines:
+    with contextlib.ExitStack() as opened:
+        try:
+            lines = opened.enter_context(file_of_lines(out, "w"))
+        except OSError as error:
+            raise ConfigurationError(f"--out {out}: {error.strerror or error}") from error
         yield lines
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from arno.client import Client, StreamOptions
 from arno.errors import ArnoError
 from arno.ingest.ledger import Told
-from arno.ingest.lines import Lines, ManyLines, OpenTopic, open_appended
+from arno.ingest.lines import Lines, ManyLines, OpenTopic, file_of_lines
 from arno.ingest.metrics import SourceMetrics
 from arno.ingest.pace import AdaptivePace, Stillness
 from arno.ingest.painter import VideoFile
@@ -140,7 +140,7 @@ class Camera:
     def _places(self) -> Iterator[AbstractContextManager[Lines]]:
         source = self._source
         if source.events is not None:
-            yield open_appended(source.events)
+            yield file_of_lines(source.events, "a")
         if source.topic:
             yield self._open_topic(source.topic, source.name)
 

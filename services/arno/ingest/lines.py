@@ -6,10 +6,10 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, Protocol, Self
+from typing import IO, Any, Final, Literal, Protocol, Self
 
 from arno.bus.kafka.admin import KafkaTopicAdmin
 from arno.bus.kafka.sender import KafkaSender, Outgoing
@@ -107,22 +107,29 @@ class TopicLines:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-def open_appended(path: Path) -> IO[str]:
-    """Open a file to which lines are added; the first begins a line of its own.
+@contextmanager
+def file_of_lines(path: Path, mode: Literal["a", "w"]) -> Iterator[IO[str]]:
+    """Open a file for lines; the first that is added to what is there begins a line of its own.
 
     A disk that was full, or a process that was killed, leaves half a line at the end. It stays, and
     spoils no other.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened or written; names the file.
     """
-    lines = path.open("a", encoding="utf-8")
-    if lines.tell():
-        with path.open("rb") as written:
-            written.seek(-1, os.SEEK_END)
-            if written.read(1) != b"\n":
-                lines.write("\n")
-    return lines
+    try:
+        with path.open(mode, encoding="utf-8") as lines:
+            if lines.tell():
+                with path.open("rb") as written:
+                    written.seek(-1, os.SEEK_END)
+                    if written.read(1) != b"\n":
+                        lines.write("\n")
+            yield lines
+    except OSError as error:
+        if error.filename is None and not isinstance(error, ConnectionError):
+            # A full disk is told by the open file, which does not say its name.
+            error.filename = str(path)
+        raise
 
 
 OpenTopic = Callable[[str, str], AbstractContextManager[TopicLines]]

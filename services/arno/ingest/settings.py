@@ -315,7 +315,11 @@ class IngestSettings(ObservabilitySettings, KafkaClientSettings):
     @classmethod
     def _named_once(cls, sources: tuple[VideoSource, ...]) -> tuple[VideoSource, ...]:
         _refuse_repeated([one.name for one in sources])
-        _refuse_repeated([str(path) for one in sources for path in (one.events, one.video) if path])
+        written = [path for one in sources for path in (one.events, one.video) if path]
+        _refuse_repeated([str(path) for path in written])
+        read = {Path(one.source).resolve() for one in sources}
+        if over := next((path for path in written if path.resolve() in read), None):
+            raise ValueError(f"{over}: is a source, and would be written over")
         return sources
 
     def encryption(self) -> Tls | None:

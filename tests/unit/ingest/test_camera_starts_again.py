@@ -58,7 +58,7 @@ def test_full_disk_is_said_and_the_camera_started_again(tmp_path):
             camera.stop()
 
     camera_of(video, Path("/dev/full"), restarted).run()
-    assert said == ["gate: [Errno 28] No space left on device"] * 2
+    assert said == ["gate: [Errno 28] No space left on device: '/dev/full'"] * 2
 
 
 def test_half_a_line_that_a_full_disk_has_left_spoils_no_other(tmp_path):

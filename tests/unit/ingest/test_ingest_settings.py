@@ -47,6 +47,9 @@ def test_variable_wins_over_the_file(tmp_path):
     assert settings.address == "two:2"
 
 
+SOURCE = "sources:\n  - {name: gate, source: gate.mp4, tasks: [OD], events: gate.jsonl"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -57,6 +60,12 @@ def test_variable_wins_over_the_file(tmp_path):
         (ROUTE.replace("photos.dead", "photos"), "must be three topics"),
         (ROUTE.replace("photos.results", "a b"), "topics[0].results: String should match"),
         (ROUTE + ROUTE.replace("topics:", ""), "topics: named more than once: photos"),
+        (
+            SOURCE.replace("gate.jsonl", "./gate.mp4}"),
+            "gate.mp4: is a source, and would be written",
+        ),
+        (SOURCE + ", video: gate.mp4}", "gate.mp4: is a source, and would be written"),
+        (SOURCE + ", lines: {door: [1, 2, 1, 2]}}", "the line begins where it ends"),
         ("topics: [", "streams.yaml: while parsing"),
         ("- 1", "must hold names and values; it holds a list"),
         ("addresses: x", "addresses: unknown; did you mean address?"),
