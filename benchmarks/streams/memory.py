@@ -63,10 +63,14 @@ class MemoryLoad:
     Attributes:
         minutes: From the moment at which every source is answered.
         every_s: Between two looks.
+        name: Of one run of several that are kept.
+        note: Says in the page what was measured, where it is not the present state.
     """
 
     minutes: float = 60.0
     every_s: float = 15.0
+    name: str = ""
+    note: str = ""
 
 
 def measure_memory(load: MemoryLoad) -> Iterator[dict[str, Any]]:
@@ -321,10 +325,11 @@ def growth(samples: Sequence[Mapping[str, float]], part: str) -> dict[str, float
 
 def _result(load: MemoryLoad, machine: Mapping[str, Any], **found: Any) -> dict[str, Any]:
     return {
-        "name": "streams-memory",
+        "name": f"streams-memory{'-' * bool(load.name)}{load.name}",
         "kind": "streams-memory",
         "machine": machine,
         "minutes": load.minutes,
+        "note": load.note,
         "slower": SLOWER,
         **found,
     }

@@ -29,17 +29,23 @@ def write_page(results: Path, page: Path = PAGE) -> None:
         path.stem: json.loads(path.read_text()) for path in sorted(results.glob("streams-*.json"))
     }
     page.write_text(text_of(found))
-    if "streams-memory" in found:
-        draw_memory(found["streams-memory"], PLOT)
+    if memories := _named(found, "streams-memory"):
+        draw_memory(memories, PLOT)
 
 
 def text_of(results: Mapping[str, Result]) -> str:
     """Return the page, in Markdown; what was not measured has no section."""
-    bridges = [one for name, one in results.items() if name.startswith("streams-bridge")]
+    bridges = _named(results, "streams-bridge")
+    memories = _named(results, "streams-memory")
     parts = [_INTRODUCTION]
     parts += [_bridges(bridges)] if bridges else []
     parts += [section(results[name]) for name, section in _SECTIONS.items() if name in results]
+    parts += [_memory(memories)] if memories else []
     return "\n".join(parts)
+
+
+def _named(results: Mapping[str, Result], prefix: str) -> list[Result]:
+    return [result for name, result in sorted(results.items()) if name.startswith(prefix)]
 
 
 def _bridges(results: Sequence[Result]) -> str:
@@ -182,38 +188,39 @@ def _ten(result: Result) -> str:
     ) + _table(("memory, MB", "first third", "last third", "most"), grown)
 
 
-def _memory(result: Result) -> str:
+def _memory(results: Sequence[Result]) -> str:
+    newest = results[0]
     rows = [
         (
+            f"{result['seconds'] / 60:.0f}" + (f" ({result['note']})" if result["note"] else ""),
             part,
-            *(f"{one[name] / _MB:.1f}" for name in ("settled_bytes", "end_bytes")),
-            f"{one['bytes_per_hour'] / _MB:+.2f}",
-            f"{one['peak_bytes'] / _MB:.1f}",
+            *(f"{one[name] / _MB:.1f}" for name in ("settled_bytes", "end_bytes", "peak_bytes")),
+            f"{one['bytes_per_hour'] / _MB:+.1f}",
             f"{result['cores'][part]:.3f}",
         )
+        for result in results
         for part, one in result["parts"].items()
     ]
-    settled_s = result["parts"]["ingest"]["settled_at_s"]
-    sources = result.get("sources", {})
     counts = [
         (name, *(one[kind] for kind in ("frames", "answered", "dropped", "failed", "missing")))
-        for name, one in sources.items()
+        for name, one in newest.get("sources", {}).items()
     ]
+    settles = f"after {newest['parts']['ingest']['settled_at_s'] / 60:.0f} minutes"
     text = _section(
-        "An hour of streams",
+        "Memory over an hour",
         "python -m benchmarks memory",
-        f"{result['seconds'] / 60:.0f} minutes of one `arno ingest` with a file that is tracked, "
-        "one of 1280 x 720 with an annotated video, a camera (RTSP) that died "
-        f"{result['camera_deaths']} times and returned, one that never answered, three of which "
-        f"the model is {result['slower']:.0f} times slower than the camera (one for each policy), "
-        "a topic of images of which one in twenty is garbage, a preview that is looked at, events "
-        "of all jobs by `arno notify`; the null engine. The slope is that of least squares over "
-        f"all looks after {settled_s / 60:.0f} minutes. Redis keeps results for a time, so it "
-        "grows until the first ones are forgotten.",
-        [result],
+        "One `arno ingest` with a file that is tracked (`gate`), one of 1280 x 720 with an "
+        "annotated video (`hd`), a camera by RTSP that dies every five minutes and returns, one "
+        f"that never answers, three sources of which the model is {newest['slower']:.0f} times "
+        "slower than the camera, one for each policy, and a topic of images of which one in twenty "
+        "is garbage; events of all jobs go to a topic by `arno notify`, and metrics and a preview "
+        "are fetched every minute. The null engine. The slope is that of least squares over all "
+        f"looks {settles}. Redis keeps the answers about a topic's images for a day, here two a "
+        "second, so it grows by them.",
+        results,
         (
-            *("memory, MB", f"after {settled_s / 60:.0f} minutes", "at the end", "slope, MB/h"),
-            *("most", "cores"),
+            *("minutes", "memory, MB", settles, "at the end", "most", "slope, MB/h"),
+            "cores",
         ),
         rows,
     )
@@ -222,24 +229,28 @@ def _memory(result: Result) -> str:
     return text + picture + (table if counts else "")
 
 
-def draw_memory(result: Result, path: Path) -> None:
-    """Draw the memory of each part over time."""
+def draw_memory(results: Sequence[Result], path: Path) -> None:
+    """Draw the memory of each part over time, a field for each run."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    pyplot.figure(figsize=(7, 3.2))
-    minutes = [one["at_s"] / 60 for one in result["samples"]]
-    for part in result["parts"]:
-        pyplot.plot(minutes, [one[part] / _MB for one in result["samples"]], label=part)
-    pyplot.xlabel("minutes")
-    pyplot.ylabel("memory, MB")
-    pyplot.ylim(bottom=0)
-    pyplot.legend(ncols=len(result["parts"]), fontsize="small")
-    pyplot.tight_layout()
-    pyplot.savefig(path, dpi=100, metadata={"Software": None})
-    pyplot.close()
+    figure, fields = pyplot.subplots(
+        1, len(results), figsize=(4 + 3 * len(results), 3.2), sharey=True, squeeze=False
+    )
+    for result, field in zip(results, fields[0], strict=True):
+        minutes = [one["at_s"] / 60 for one in result["samples"]]
+        for part in result["parts"]:
+            field.plot(minutes, [one[part] / _MB for one in result["samples"]], label=part)
+        field.set_title(result["note"], fontsize="small")
+        field.set_xlabel("minutes")
+        field.set_ylim(bottom=0)
+    fields[0][0].set_ylabel("memory, MB")
+    fields[0][0].legend(ncols=3, fontsize="small", loc="center")
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    pyplot.close(figure)
 
 
 def _tracks(result: Result) -> str:
@@ -268,7 +279,6 @@ _SECTIONS: Final[Mapping[str, Callable[[Result], str]]] = {
     "streams-reading": _reading,
     "streams-painting": _painting,
     "streams-ten": _ten,
-    "streams-memory": _memory,
     "streams-tracks": _tracks,
 }
 

@@ -48,6 +48,10 @@ def add_verbs(verbs: Any, write: Write, results: Path) -> None:
     )
     memory.add_argument("--minutes", type=float, default=60.0)
     memory.add_argument("--every-s", type=float, default=15.0, help="between two looks")
+    memory.add_argument("--name", default="", help="of one run of several that are kept")
+    memory.add_argument(
+        "--note", default="", help="for the page, where it is not the present state"
+    )
     page = verbs.add_parser("streams-page", help=f"write {PAGE} from the results")
     for each in (bridge, videos, memory, page):
         each.add_argument("--out", type=Path, default=results)
@@ -79,5 +83,5 @@ def _videos(given: argparse.Namespace, write: Write) -> None:
 def _memory(given: argparse.Namespace, write: Write) -> None:
     logging.getLogger("kafka").setLevel(logging.WARNING)
     # Each replaces the one before, so that an end before the end loses a minute at most.
-    for result in measure_memory(MemoryLoad(given.minutes, given.every_s)):
+    for result in measure_memory(MemoryLoad(given.minutes, given.every_s, given.name, given.note)):
         write(result, given.out)
