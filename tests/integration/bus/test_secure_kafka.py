@@ -45,7 +45,7 @@ from support.secure_kafka import ADMIN, SecureKafkaBroker
 pytestmark = pytest.mark.kafka
 
 PAGE = Path(__file__).parents[3] / "docs" / "security.md"
-USERS = {name: f"{name}-password-0123" for name in (ADMIN, "gateway", "worker", "operator")}
+USERS = {name: f"{name}-password-0123" for name in (ADMIN, "gateway", "worker", "operator", "keda")}
 PREFIXED = ACLResourcePatternType.PREFIXED
 
 
@@ -195,6 +195,15 @@ async def test_users_may_do_nothing_else(settings_of):
         admin.ensure_topics()
     with contextlib.closing(make_admin(settings_of("gateway", **others))) as admin:
         assert admin.describe() == {}
+
+
+@pytest.mark.usefixtures("topics")
+async def test_keda_reads_how_much_waits_and_may_do_nothing_else(settings_of):
+    with contextlib.closing(make_admin(settings_of("keda"))) as admin:
+        waiting = await asyncio.to_thread(admin.unfinished, list(Lane))
+    assert {lane: len(partitions) for lane, partitions in waiting.items()} == dict.fromkeys(Lane, 2)
+    with pytest.raises(ArnoError, match=r"AuthorizationFailed|authoriz"):
+        await publish(settings_of("keda"), Lane.BATCH, b"not its work")
 
 
 @pytest.mark.parametrize(
