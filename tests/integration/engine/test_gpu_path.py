@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -185,6 +186,63 @@ def test_on_a_cpu_pixels_stay_where_they_are(engine):
     assert uploads.send(image) is image
     assert uploads.pin(image.pixels) is image.pixels
     uploads.wait()
+
+
+class FakeStreams:
+    """Stands for the streams of `torch.cuda`, and notes what is queued where, in order."""
+
+    def __init__(self, monkeypatch):
+        self.notes = []
+        self.current = self.computing = FakeStream(self, "computing")
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream(self, "copying"))
+        monkeypatch.setattr(torch.cuda, "stream", self.within)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self.current)
+
+        def pin_memory(pixels):
+            self.notes.append(("pinned",))
+            return pixels.clone()
+
+        def to(pixels, device, *, non_blocking):
+            self.notes.append(("copied", device.type, self.current.name, non_blocking))
+            return pixels.clone()
+
+        def record_stream(pixels, stream):
+            self.notes.append(("kept for", stream.name))
+
+        for fake in (pin_memory, to, record_stream):
+            monkeypatch.setattr(torch.Tensor, fake.__name__, fake)
+
+    @contextlib.contextmanager
+    def within(self, stream):
+        before, self.current = self.current, stream
+        yield
+        self.current = before
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeStream:
+    streams: FakeStreams
+    name: str
+
+    def wait_stream(self, other):
+        self.streams.notes.append((f"{self.name} waits for {other.name}",))
+
+
+def test_pixels_are_copied_beside_the_work_and_kept_until_it_has_read_them(engine, monkeypatch):
+    image = engine.prepare(picture(0))
+    streams = FakeStreams(monkeypatch)
+    uploads = Uploads(torch.device("cuda"))
+    image = dataclasses.replace(image, pixels=uploads.pin(image.pixels))
+    sent = uploads.send(image)
+    uploads.wait()
+    assert sent.pixels is not image.pixels
+    assert torch.equal(sent.pixels, image.pixels)
+    assert streams.notes == [
+        ("pinned",),
+        ("copied", "cuda", "copying", True),
+        ("kept for", "computing"),
+        ("computing waits for copying",),
+    ]
 
 
 def test_images_are_not_encoded_beside_decoding_on_a_gpu():
