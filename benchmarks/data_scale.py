@@ -28,7 +28,7 @@ from arno.data_engine.annotators.annotator import FunctionAnnotator
 from arno.data_engine.blocks import EngineName, Workers
 from arno.data_engine.card import statistics_of
 from arno.data_engine.filtering import filter_dataset
-from arno.data_engine.merged import merge_datasets
+from arno.data_engine.merging import merge_datasets
 from arno.dataset import Dataset, DatasetWriter, ImageRecord, Manifest, Provenance
 from arno.dataset.answers import GRANULARITIES, Annotations
 from arno.dataset.filters.settings import FilterSettings

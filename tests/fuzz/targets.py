@@ -30,7 +30,7 @@ from arno.images.decode import ImageLimits, decode_image, inspect_image
 from arno.ops.clock import SYSTEM_CLOCK
 from arno.vocabulary import ImageSize
 from arno.vocabulary.prompts import build_prompt
-from arno.web.asked import read_asked
+from arno.web.request_reader import read_asked
 from arno.worker.job import Job
 from arno.worker.prepare_queue import PreparePlan, PrepareQueue
 from fuzz import seeds

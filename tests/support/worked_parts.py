@@ -8,7 +8,7 @@ from arno.data_engine.blocks import BLOCK_RECORDS, Workers
 from arno.data_engine.card import statistics_of, write_card
 from arno.data_engine.exports import export
 from arno.data_engine.filtering import filter_dataset
-from arno.data_engine.merged import merge_datasets
+from arno.data_engine.merging import merge_datasets
 from arno.dataset import Dataset, DatasetWriter, Manifest
 from arno.dataset.filters.settings import FilterSettings
 from arno.dataset.merging import MergeSettings

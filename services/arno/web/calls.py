@@ -19,8 +19,8 @@ from arno.client.export import to_json
 from arno.errors import ArnoError, Code, UnauthenticatedError
 from arno.vocabulary.catalogue import CATALOGUE
 from arno.vocabulary.results import Job, Model
-from arno.web.asked import Asked, read_asked, timeout_of
 from arno.web.events import EventResponse, ServerEvent, unless_gone
+from arno.web.request_reader import Asked, read_asked, timeout_of
 from arno.web.settings import AppSettings
 
 _BEARER: Final = "bearer "

@@ -23,10 +23,10 @@ from arno.errors import InvalidFieldError, UnknownModelError
 from arno.vocabulary import FinishReason, Region, TextAnswer, bounding_box
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import region_to_wire
-from arno.web.asked import decode_image, read_json, timeout_of
 from arno.web.calls import client_of, models_of, settings_of
 from arno.web.chat_prompt import task_of_prompt
 from arno.web.events import EventResponse, ServerEvent, unless_gone
+from arno.web.request_reader import decode_image, read_json, timeout_of
 
 UNIT: Final = "pixel"
 """Of every coordinate: pixels of the image as it was sent, as a viewer shows it."""

@@ -22,7 +22,7 @@ from arno.vocabulary.inputs import quoted
 from arno.vocabulary.locations import BIN_COUNT, BOX_BINS, box_from_bins
 from arno.vocabulary.spec import TaskSpec
 from arno.vocabulary.wire import box_to_wire
-from arno.web.asked import task_from_json
+from arno.web.request_reader import task_from_json
 
 _TAG: Final = re.compile(r"<([A-Z_]+)>\s*(.*)", re.S)
 _COMMAND: Final = re.compile(r"/([A-Za-z_]+)\s*(.*)", re.S)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arno.errors import InvalidFieldError, LimitExceededError
-from arno.web.asked import decode_image
+from arno.web.request_reader import decode_image
 
 
 class ImageFiles:

@@ -80,7 +80,7 @@ def merge(
       arno dataset merge labels seen --out merged --iou 0.6
       arno dataset filter merged --out kept --agreement-min 0.5
     """
-    from arno.data_engine.merged import merge_datasets
+    from arno.data_engine.merging import merge_datasets
     from arno.dataset.merging import MergeSettings
 
     settings = MergeSettings(overlap_min, similarity_min, unscored)

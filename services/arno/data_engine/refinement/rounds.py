@@ -22,7 +22,7 @@ from arno.data_engine.annotators.annotator import Annotator, TaskAnnotator
 from arno.data_engine.annotators.given_scores import LabelScorer, TextScorer, frequent_labels
 from arno.data_engine.comparison import compare
 from arno.data_engine.filtering import filter_dataset
-from arno.data_engine.merged import merge_datasets
+from arno.data_engine.merging import merge_datasets
 from arno.data_engine.refinement.settings import RefineSettings
 from arno.data_engine.refinement.state import Round
 from arno.dataset import Dataset, RegionKind

@@ -23,13 +23,13 @@ from arno.client import AsyncClient
 from arno.errors import ArnoError, InvalidFieldError, LimitExceededError, UnavailableError
 from arno.vocabulary import ImageSize
 from arno.vocabulary.results import InferResult, Job
-from arno.web.asked import read_json
 from arno.web.calls import client_of, models_of, settings_of
 from arno.web.events import unless_gone
 from arno.web.label_studio.access import LabelStudio
 from arno.web.label_studio.label_config import read_label_config
 from arno.web.label_studio.plans import ImagePlan, plans_of
 from arno.web.label_studio.task_images import TaskImages
+from arno.web.request_reader import read_json
 from arno.web.settings import AppSettings
 
 logger = logging.getLogger(__name__)

@@ -27,9 +27,9 @@ from arno import __version__
 from arno.errors import ImageNotFetchedError, InvalidFieldError, LimitExceededError
 from arno.ops.public_addresses import PublicResolver, require_public_literal
 from arno.vocabulary.inputs import quoted
-from arno.web.asked import decode_image
 from arno.web.image_files import ImageFiles
 from arno.web.label_studio.access import LabelStudio
+from arno.web.request_reader import decode_image
 from arno.web.settings import AppSettings
 
 _LOCAL_FILES: Final = "/data/local-files/"

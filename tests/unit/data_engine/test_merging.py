@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from arno.data_engine.merged import merge_datasets
+from arno.data_engine.merging import merge_datasets
 from arno.dataset import Dataset, DatasetWriter, Manifest
 from arno.dataset.merging import MergeSettings
 from arno.dataset.shards import ShardFormat
