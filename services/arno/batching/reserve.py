@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-KEPT_SLOT_S: Final = 10.0
+KEPT_SLOT_S: Final = 30.0
 """A need of one slot is remembered for so long, of two for half of it: slots times seconds."""
 
 _REMEMBERED_MAX: Final = 1024

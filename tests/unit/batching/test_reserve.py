@@ -46,7 +46,7 @@ def test_need_is_the_most_of_the_last_seconds_and_is_forgotten_the_sooner_the_mo
 def test_flood_that_is_gone_holds_nobody_up():
     made = reserve(flood=50, people=5)
     assert made.most("people", SLOTS) == 4
-    made.note({"people": 5}, 100.5)
+    made.note({"people": 5}, 100.1 + KEPT_SLOT_S / 50)
     assert made.most("people", SLOTS) == SLOTS
 
 
