@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-import grpc
 from prometheus_client import CollectorRegistry
 
 from arno.bus.ports import Publisher
@@ -29,7 +28,7 @@ from arno.gateway.lifecycle import (
 )
 from arno.gateway.metrics import BacklogCollector, GatewayMetrics
 from arno.gateway.request_reader import RequestReader
-from arno.gateway.server import build_server, listen
+from arno.gateway.server import Servers, build_servers
 from arno.gateway.settings import GatewaySettings
 from arno.gateway.standard_streams import StandardStreams
 from arno.gateway.submission import Published, Submitter, spread_key_of
@@ -120,7 +119,7 @@ class Gateway:
             retry_delay_s=settings.overload_retry_s,
         )
         self._follow_parts(registry)
-        self._server = self._build_server()
+        self._servers = self._build_servers()
         self.port = 0
 
     def not_ready(self) -> list[str]:
@@ -146,7 +145,7 @@ class Gateway:
             ConfigurationError: The address cannot be had.
         """
         self._heartbeat.start()
-        self.port = listen(self._server, self._settings.listen, self._access.credentials)
+        self.port = self._servers.listen(self._settings.listen, self._access.credentials)
         await self._start_backend("result store", self._store.start)
         await self._start_backend("bus", self._publisher.start)
         # Before the first call can come, so that none is refused for an unknown state.
@@ -157,7 +156,7 @@ class Gateway:
         if self._settings.keys_file is not None and not self._settings.quota_share:
             await self._share_quotas()
             self._shares.start(delay_s=_SHARES_S)
-        await self._server.start()
+        await self._servers.start()
         # Also where no backend has answered yet: calls get an answer from now on.
         await self._update_health()
 
@@ -175,7 +174,7 @@ class Gateway:
         await asyncio.sleep(notice_s)
         self._drain.begin()
         await self._drain.quiet()
-        await self._server.stop(drain_s)
+        await self._servers.stop(drain_s)
         await self._key_checks.close()
         await self._store_memory.close()
         await self._backlog.close()
@@ -225,13 +224,13 @@ class Gateway:
         self._metrics.observe_publication(published.took_s, published.image_bytes)
         self._backlog.add(published.lane, published.cost)
 
-    def _build_server(self) -> grpc.aio.Server:
+    def _build_servers(self) -> Servers:
         settings, submitter = self._settings, self._build_submitter()
         checker = RequestChecker(settings, tenant_share=settings.tenant_open_share)
         canceller = Canceller(
             self._store, self._background, on_sent=self._metrics.cancellations_sent.inc
         )
-        return build_server(
+        return build_servers(
             limits=settings,
             interceptor=GatewayInterceptor(
                 gatekeeper=self._access.gatekeeper,

@@ -1,7 +1,18 @@
-"""The gRPC server: its limits, its services, health and reflection."""
+"""The gRPC servers of one port: their limits, services, health and reflection.
+
+gRPC hands a server its new calls one after the other, each some turns of the event loop after the
+one before: some 400 a second where the loop is busy. Calls stand in that line before their tenant
+is known. So several servers listen on the port, in one loop and with the same services; the kernel
+gives each of them a part of the connections.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -16,6 +27,9 @@ from arno.gateway.lifecycle import SERVICE_NAMES, ServingState
 from arno.gateway.settings import GatewayLimits
 from arno.gateway.vision_service import VisionService
 
+_SERVERS: Final = 4
+"""More take no more calls: the event loop has no time for them."""
+
 _PENDING_CALLS_MAX: Final = 16_384
 """Calls that have arrived and are not being served yet.
 
@@ -24,7 +38,42 @@ learn of no limit, and no client retries that code. Each takes some 10 kB until 
 """
 
 
-def build_server(
+class Servers:
+    """Several servers that are one to those who call. Lives in one asyncio loop."""
+
+    def __init__(self, servers: Sequence[grpc.aio.Server]) -> None:
+        """Take servers with the same services, which listen nowhere yet."""
+        self._servers = servers
+
+    def listen(
+        self, address: str, credentials: Callable[[], grpc.ServerCredentials] | None = None
+    ) -> int:
+        """Bind the address, encrypted where something makes credentials, and return its port.
+
+        Raises:
+            ConfigurationError: The address cannot be had.
+        """
+        host, _, named_port = address.rpartition(":")
+        shared = named_port.isdecimal() and not address.startswith("unix")
+        if shared:
+            _require_unused(host, int(named_port), address)
+        port = _bound(self._servers[0], address, credentials)
+        # A socket of the file system has one listener.
+        for server in self._servers[1:] if shared else ():
+            _bound(server, f"{host}:{port}", credentials)
+        return port
+
+    async def start(self) -> None:
+        """Let calls in."""
+        for server in self._servers:
+            await server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no further calls, and end those that are open after a while."""
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+
+
+def build_servers(
     *,
     limits: GatewayLimits,
     interceptor: GatewayInterceptor,
@@ -32,44 +81,65 @@ def build_server(
     jobs: JobService,
     serving: ServingState,
     reflected: bool = True,
-) -> grpc.aio.Server:
-    """Return the server with everything registered; its port is still to be added."""
-    server = grpc.aio.server(
-        interceptors=[interceptor],
-        options=_options(limits),
-        # The interceptor refuses what is above `calls_max`, and says why; this bounds refusals.
-        maximum_concurrent_rpcs=2 * limits.calls_max,
-    )
-    vision_pb2_grpc.add_VisionServiceServicer_to_server(vision, server)
-    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-    health_pb2_grpc.add_HealthServicer_to_server(serving.servicer, server)
-    if reflected:
-        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection(
-            (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
+) -> Servers:
+    """Return the servers with everything registered; their port is still to be added."""
+
+    def server() -> grpc.aio.Server:
+        server = grpc.aio.server(
+            interceptors=[interceptor],
+            options=_options(limits),
+            # The interceptor refuses what is above `calls_max`, and says why; this bounds refusals.
+            maximum_concurrent_rpcs=2 * limits.calls_max,
         )
-    return server
+        vision_pb2_grpc.add_VisionServiceServicer_to_server(vision, server)
+        job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+        health_pb2_grpc.add_HealthServicer_to_server(serving.servicer, server)
+        if reflected:
+            health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+            reflection.enable_server_reflection(
+                (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
+            )
+        return server
+
+    return Servers([server() for _ in range(_SERVERS)])
 
 
-def listen(
-    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None
+def _require_unused(host: str, port: int, address: str) -> None:
+    """Refuse an address at which another process listens: sharing its port would not show it."""
+    if not port:
+        return
+    with suppress(socket.gaierror):
+        places = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, place in places:
+            with socket.socket(family, kind, protocol) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    trial.bind(place)
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        raise _cannot_listen(address) from error
+
+
+def _bound(
+    server: grpc.aio.Server, address: str, credentials: Callable[[], grpc.ServerCredentials] | None
 ) -> int:
-    """Bind the address, encrypted where there are credentials, and return its port.
-
-    Raises:
-        ConfigurationError: The address cannot be had.
-    """
     try:
         port: int = (
             server.add_insecure_port(address)
             if credentials is None
-            else server.add_secure_port(address, credentials)
+            else server.add_secure_port(address, credentials())
         )
     except RuntimeError as error:
         # gRPC does not say why; its own log line, which stands before this one, does.
-        sentence = f"--listen {address}: cannot listen there; another process may do so already"
-        raise ConfigurationError(sentence) from error
+        raise _cannot_listen(address) from error
     return port
+
+
+def _cannot_listen(address: str) -> ConfigurationError:
+    sentence = f"--listen {address}: cannot listen there; another process may do so already"
+    return ConfigurationError(sentence)
 
 
 def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
@@ -91,6 +161,6 @@ def _options(limits: GatewayLimits) -> list[tuple[str, int]]:
         ("grpc.http2.ping_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.min_ping_interval_without_data_ms", round(limits.ping_interval_s_min * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
-        # Two gateways on one port would answer in turns, without a warning.
-        ("grpc.so_reuseport", 0),
+        # For these servers alone; two gateways on one port would answer in turns, unnoticed.
+        ("grpc.so_reuseport", 1),
     ]
