@@ -29,6 +29,13 @@ def test_what_was_not_measured_is_a_dash_beside_its_aim() -> None:
     assert row == "| three tasks on one image, over three images | - | >= 2.2 | - | >= 2.2 |"
 
 
+def test_the_fastest_mode_is_named() -> None:
+    other = results()
+    arno = other["base-fastest"]["engines"]["arno-int8-compiled"]
+    other["base-fastest"]["engines"]["arno-bfloat16"] = arno | {"throughput": 99.0}
+    assert "The fastest mode of base is `arno-bfloat16`" in speed(other)
+
+
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="no part between"):
         with_figures("# A page", results())
