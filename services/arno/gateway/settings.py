@@ -185,7 +185,10 @@ class GatewayLimits(RequestLimits, StreamLimits):
         20.0, gt=0, description="A connection that does not answer a ping for this long is closed."
     )
     ping_interval_s_min: float = Field(
-        10.0, gt=0, description="Clients that ping more often than this are disconnected."
+        10.0,
+        gt=0,
+        description="Clients that ping more often than this are disconnected; those of the SDK "
+        "do so every 30 s.",
     )
     connection_age_s: float = Field(
         300.0,

@@ -336,6 +336,7 @@ def test_uploads_come_from_label_studio_with_its_token(http, gateway, peer):
     [
         ("https://other.example/a.png", 400, "its host is not listed (web_image_hosts)"),
         ("http://127.0.0.1:9/a.png", 400, "its host is not listed"),
+        ("http://[images.example/a.png", 400, "no address of an image"),
         ("http://localhost:9/a.png?token=1", 400, "http://localhost:9/a.png was not fetched"),
         (
             "http://localhost:9/a.png",

@@ -73,7 +73,11 @@ def test_json_lines_carry_an_id_and_other_fields(photos):
     assert (other.key, other.fields) == ("b.PNG", {})
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"image": 3}', '{"id": "x"}'])
+CUT_EMOJI = '{"image": "a.jpg", "id": "a cat \\ud83d"}'
+BOTTOMLESS = "[" * 100_000
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"image": 3}', '{"id": "x"}', CUT_EMOJI, BOTTOMLESS])
 def test_broken_line_of_json_is_an_item_that_says_what_is_wrong(tmp_path, line):
     path = tmp_path / "lines.jsonl"
     path.write_text(f'{{"image": "a.jpg"}}\n{line}\n')

@@ -123,5 +123,5 @@ def _field(member: _Member) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

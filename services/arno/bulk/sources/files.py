@@ -101,7 +101,7 @@ class JsonLinesSource(Source):
     def _item(self, line: bytes, where: str) -> Item:
         try:
             document = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Item(where, _raising(where, f"not JSON ({error})", line))
         image = document.get("image") if isinstance(document, dict) else None
         if not isinstance(image, str):
@@ -110,6 +110,8 @@ class JsonLinesSource(Source):
             name: value for name, value in document.items() if name != "image"
         }
         key = str(fields.get("id", image))
+        if not _is_name(key):
+            return Item(where, _raising(where, "the key holds half a character", line))
         return Item(key, Place(Path(self.name).parent / image), fields)
 
 
@@ -128,6 +130,15 @@ def _pictures(folder: str) -> Iterator[str]:
             yield from _pictures(entry.path)
         elif Path(entry.name).suffix.lower() in FILE_SUFFIXES:
             yield entry.path
+
+
+def _is_name(key: str) -> bool:
+    r"""Return whether a text can name a file: JSON has "\ud83d" where a program cut an emoji."""
+    try:
+        key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -88,6 +88,10 @@ class TaskImages:
             raise _not_fetched(field, value, f"no answer within {limit}") from late
         except (aiohttp.ClientError, OSError) as error:
             raise _not_fetched(field, value, str(error) or type(error).__name__) from error
+        except ValueError as error:  # an address that has no parts, such as http://[
+            raise InvalidFieldError(
+                field=field, problem="no address of an image", sent=quoted(value)
+            ) from error
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
