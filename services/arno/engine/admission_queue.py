@@ -193,6 +193,10 @@ class AdmissionQueue:
             sequence.stage = SequenceStage.READY
         self._ready[:0] = first
 
+    def go_on_later(self, sequences: Iterable[Sequence]) -> None:
+        """Make sequences ready again that were taken and are not done, after all others."""
+        self._ready += sequences
+
     def withdraw(self, sequence: Sequence) -> None:
         """Take out a sequence that ends before it has joined a batch."""
         match sequence.stage:

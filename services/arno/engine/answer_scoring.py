@@ -30,6 +30,10 @@ _LOGITS_MAX: Final = 512
 """Bounds of one pass: answers, their tokens with padding, and tokens whose logits exist at once.
 With them the memory of a pass of the base model stays below half a GiB, whatever is asked."""
 
+CALL_TOKENS_MAX: Final = 2048
+"""Tokens that one call reads; more in a single answer. A task's candidates may have 16,000, which
+take a CPU most of a minute: no other caller would get a token, and no cancellation be noticed."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -59,25 +63,28 @@ class AnswerScorer:
         self._bins = torch.arange(len(location_ids), device=decoder.device)
 
     def score(self, sequences: Sequence[EngineSequence]) -> int:
-        """Score the candidates of sequences, which are READY; return how many tokens were read."""
+        """Score the next candidates of sequences; return how many tokens were read.
+
+        Those of the first sequence come first. What is not `all_scored` then needs another call.
+
+        Args:
+            sequences: READY, with candidates that are not scored.
+        """
+        rows = _next_rows(sequences)
+        asked = sequences[: 1 + rows[-1].owner]
         encoded = encode_prompts(
             self._network,
-            [sequence.features for sequence in sequences],
-            [sequence.prompt_ids for sequence in sequences],
+            [sequence.features for sequence in asked],
+            [sequence.prompt_ids for sequence in asked],
         )
         cross = self._decoder.cross(encoded.states)
-        pairs = [
-            (owner, ids) for owner, sequence in enumerate(sequences) for ids in sequence.candidates
-        ]
-        rows = [_Row(owner, place, ids) for place, (owner, ids) in enumerate(pairs)]
         scored: dict[int, Decoded] = {}
         for part in _passes(rows):
             scored |= zip(
                 (row.place for row in part), self._read(part, cross, encoded.padding), strict=True
             )
-        found = iter(scored[place] for place in range(len(rows)))
-        for sequence in sequences:
-            sequence.scored = tuple(itertools.islice(found, len(sequence.candidates)))
+        for owner, own in itertools.groupby(rows, key=lambda row: row.owner):
+            asked[owner].scored += tuple(scored[row.place] for row in own)
         return sum(len(row.ids) for row in rows)
 
     def _read(
@@ -125,6 +132,19 @@ class AnswerScorer:
         deviations = means.where((chosen >= 0) & (chosen < len(ids)), 0.0)
         end_chances = (logits[:, END_ID] - sums).exp()
         return torch.stack([logprobs.clamp(max=0.0), deviations, end_chances], dim=1)
+
+
+def _next_rows(sequences: Sequence[EngineSequence]) -> list[_Row]:
+    """Return the candidates that are next, in their order: at least one."""
+    rows: list[_Row] = []
+    tokens = 0
+    for owner, sequence in enumerate(sequences):
+        for ids in sequence.candidates[len(sequence.scored) :]:
+            tokens += len(ids)
+            if rows and tokens > CALL_TOKENS_MAX:
+                return rows
+            rows.append(_Row(owner, len(rows), ids))
+    return rows
 
 
 def likeliest(candidates: Sequence[Decoded]) -> Hypothesis:

@@ -260,17 +260,18 @@ class ContinuousEngine:
             self._progress(ready)
 
     def _join(self, sequences: list[Sequence]) -> None:
-        """Take encoded sequences into their batch; those with candidates are scored, and end."""
+        """Take encoded sequences into their batch; those with candidates are scored."""
         self._queue.take(sequences)
-        for sequence in sequences:
-            if sequence.token_limit == 1:
-                self._finish(sequence, _END_ONLY)
+        for sequence in (one for one in sequences if one.token_limit == 1):
+            self._finish(sequence, _END_ONLY)
         decoding = [sequence for sequence in sequences if sequence.token_limit > 1]
         done = run_bisecting(decoding, self._start)
         self._statistics.failed_batch_count += done.failed_batch_count
         self._finish_all(each.member for each in done.survivors if each.outcome)
-        for scored in (each.member for each in done.survivors if each.member.scored):
-            self._finish(scored, likeliest(scored.scored))
+        scored = [each.member for each in done.survivors if each.member.candidates]
+        self._queue.go_on_later(one for one in scored if not one.all_scored)
+        for one in (one for one in scored if one.all_scored):
+            self._finish(one, likeliest(one.scored))
         for casualty in done.casualties:
             self._recover([casualty.member], casualty.fault, together=1 + len(self._pool))
 
@@ -320,8 +321,7 @@ class ContinuousEngine:
                 self._progress(sequence)
 
     def _progress(self, sequence: Sequence) -> None:
-        progress = SequenceProgress(sequence.sequence_id, True, sequence.token_count)
-        self._events.append(progress)
+        self._events.append(SequenceProgress(sequence.sequence_id, True, sequence.token_count))
 
     def _recover(self, lost: list[Sequence], fault: Exception, *, together: int) -> None:
         """Begin again with the members of a batch that failed, so that only the guilty one ends.
@@ -395,6 +395,6 @@ class ContinuousEngine:
                 error=error,
                 deviations=found.deviations,
                 end_chances=found.end_chances,
-                candidates=sequence.scored,
+                candidates=sequence.scored if sequence.all_scored else (),
             )
         )

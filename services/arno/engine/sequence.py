@@ -133,6 +133,11 @@ class Sequence:
         tokens = max(1, min(self.request.expected_token_count, options.max_new_tokens))
         return float(tokens * options.num_beams)
 
+    @property
+    def all_scored(self) -> bool:
+        """Whether each of its candidates is scored; True without any."""
+        return len(self.scored) == len(self.candidates)
+
     def expired(self, now_s: float) -> bool:
         """Return whether its deadline has come."""
         return self.request.deadline_s is not None and self.request.deadline_s <= now_s

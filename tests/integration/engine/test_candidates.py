@@ -8,8 +8,9 @@ from pathlib import Path
 import arno
 import pytest
 import torch
-from arno.engine import EngineSettings, create_engine
+from arno.engine import EngineSettings, answer_scoring, create_engine
 from arno.engine.checkpoints.folders import TINY_MODEL, find_model
+from arno.engine.interface import SequenceFinished
 from arno.errors import InvalidFieldError, LimitExceededError
 from arno.vocabulary import Box, FinishReason, ImageSize, Region, Task, build_prompt
 from arno.vocabulary.candidates import write_candidates
@@ -190,3 +191,35 @@ def test_posteriors_of_unlikely_answers_are_still_shares(tiny):
     prompt = build_prompt(Task.CAPTION, size=size)
     submit_all(tiny, [request("c", image, prompt, candidates=texts)])
     assert all(math.isfinite(sum(one.logprobs)) for one in run_all(tiny)["c"].candidates)
+
+
+def test_scoring_of_many_answers_leaves_steps_for_others_and_can_be_cancelled(tiny, monkeypatch):
+    image = tiny.prepare(picture(1))
+    many = tuple("x" * (1 + n % 30) for n in range(40))
+    submit_all(tiny, [request("at once", image, candidates=many)])
+    expected = run_all(tiny)["at once"].candidates
+    monkeypatch.setattr(answer_scoring, "CALL_TOKENS_MAX", 16)
+
+    submit_all(tiny, [request("cancelled", image, candidates=many)])
+    read = tiny.statistics().token_count
+    while tiny.statistics().token_count == read:
+        assert not ended(tiny)
+    tiny.cancel("cancelled")
+    (cut,) = ended(tiny)
+    assert (cut.finish_reason, cut.candidates) == (FinishReason.CANCELLED, ())
+
+    steps = tiny.statistics().step_count
+    submit_all(tiny, [request("scored", image, candidates=many), request("written", image)])
+    ends: list[SequenceFinished] = []
+    while "scored" not in (end.sequence_id for end in ends):
+        ends += ended(tiny)
+    assert tiny.statistics().step_count > steps
+    scored = next(end for end in ends if end.sequence_id == "scored").candidates
+    assert [one.token_ids for one in scored] == [one.token_ids for one in expected]
+    for one, other in zip(scored, expected, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    run_all(tiny)
+
+
+def ended(engine) -> list[SequenceFinished]:
+    return [event for event in engine.step() if isinstance(event, SequenceFinished)]
