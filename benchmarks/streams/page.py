@@ -21,6 +21,11 @@ processor time suffers less.
 """
 
 _MB: Final = 1e6
+_BEFORE: Final = (
+    " Before frames of the policy `all` waited in `arno ingest`, the network on the way to the "
+    "gateway took 4 MB of them, and kept a buffer of 64 kB there for each: the gateway grew for 25 "
+    "minutes."
+)
 
 
 def write_page(results: Path, page: Path = PAGE) -> None:
@@ -216,7 +221,7 @@ def _memory(results: Sequence[Result]) -> str:
         "is garbage; events of all jobs go to a topic by `arno notify`, and metrics and a preview "
         "are fetched every minute. The null engine. The slope is that of least squares over all "
         f"looks {settles}. Redis keeps the answers about a topic's images for a day, here two a "
-        "second, so it grows by them.",
+        "second, so it grows by them." + _BEFORE * (len(results) > 1),
         results,
         (
             *("minutes", "memory, MB", settles, "at the end", "most", "slope, MB/h"),
