@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import grpc
 
 from arno.batching import RecentTenants
-from arno.gateway.access.certificates import CertificateFiles, ServerCertificates, certificate_files
+from arno.gateway.access.certificates import ServerCertificates, certificate_files
 from arno.gateway.access.gatekeeper import Gatekeeper
 from arno.gateway.access.key_file import TenantLimits
 from arno.gateway.access.key_ring import KeyRing
@@ -71,16 +71,9 @@ def open_access(settings: AccessSettings, *, limits: GatewayLimits) -> Access:
         ),
         quotas=quotas,
         recent=recent,
-        credentials=_credentials(files) if files else None,
+        credentials=ServerCertificates(files).credentials if files else None,
         keys_ok=(lambda: keys.ok) if keys else None,
     )
-
-
-def _credentials(files: CertificateFiles) -> Callable[[], grpc.ServerCredentials]:
-    # Files that cannot be used end the start.
-    ServerCertificates(files)
-    # Each server has a reader of its own, which tells it once what has changed.
-    return lambda: ServerCertificates(files).credentials()
 
 
 def _defaults(settings: AccessSettings, limits: GatewayLimits) -> TenantLimits:

@@ -80,24 +80,32 @@ class ServerCertificates:
         self._file = WatchedFile(files.paths, self._read)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return the credentials of a port, which follow the files."""
+        """Return the credentials of one server, which follow the files."""
+        told = self._file.value
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # Several servers share the files: what one has read is new to each of the others.
+            nonlocal told
+            with self._lock:
+                newest = self._newest()
+                if newest is told:
+                    return None
+                told = newest
+                return newest
+
         return grpc.dynamic_ssl_server_credentials(
-            self._file.value,
-            self._changed,  # type: ignore[arg-type] # None is "no change", as its docs say
+            told,
+            changed,  # type: ignore[arg-type] # None is "no change", as its docs say
             require_client_authentication=self._files.client_ca is not None,
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        with self._lock:
-            try:
-                if not self._file.refresh():
-                    return None
-            except ConfigurationError as error:
-                logger.warning("%s; the certificate read before stays in use", error.message)
-                return None
-            taken = self._file.value
-        logger.info("certificate read again", extra={"file": str(self._files.chain)})
-        return taken
+    def _newest(self) -> grpc.ServerCertificateConfiguration:
+        try:
+            if self._file.refresh():
+                logger.info("certificate read again", extra={"file": str(self._files.chain)})
+        except ConfigurationError as error:
+            logger.warning("%s; the certificate read before stays in use", error.message)
+        return self._file.value
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         _require_usable(self._files)
