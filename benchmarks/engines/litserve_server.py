@@ -50,6 +50,9 @@ class FlorenceApi(litserve.LitAPI):  # type: ignore[misc]  # it has no types
 
 
 if __name__ == "__main__":
+    # It would start an MCP endpoint wherever the package `mcp` is, by names that its release 2 has
+    # no more.
+    litserve.server._MCP_AVAILABLE = False
     server = litserve.LitServer(
         FlorenceApi(Serving(**json.loads(sys.argv[1]))), accelerator="cpu", timeout=False
     )
