@@ -159,8 +159,9 @@ def compile_(
       arno model compile ./Florence-2-base-ft --dtype int8     # the quickest, inexact
     """
     from arno.engine.checkpoints import load_checkpoint
-    from arno.engine.compiled_vision import compile_and_keep, read_facts
-    from arno.engine.compiled_vision import compiled_folder as folder_of
+    from arno.engine.compiled.packages import compile_and_keep, read_facts
+    from arno.engine.compiled.packages import compiled_folder as folder_of
+    from arno.engine.compiled.start import PARTS
 
     settings = _settings(
         model,
@@ -175,12 +176,12 @@ def compile_(
     folder = folder_of(checkpoint, settings)
     facts = None if again else read_facts(folder)
     if facts is None:
-        facts = compile_and_keep(checkpoint, folder)
+        facts = compile_and_keep(checkpoint, folder, PARTS)
         done = f"compiled in {facts.took_s:.0f} s"
     else:
         done = f"was compiled before, in {facts.took_s:.0f} s"
-    size_mb = facts.size_bytes / 1e6
-    echo(f"{model} {done}; differs by {facts.deviation:.1e}; {size_mb:.0f} MB in {folder}")
+    deviation, size_mb = max(facts.deviations.values()), facts.size_bytes / 1e6
+    echo(f"{model} {done}; differs by {deviation:.1e}; {size_mb:.0f} MB in {folder}")
 
 
 @verb.command("verify")

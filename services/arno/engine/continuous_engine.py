@@ -20,7 +20,7 @@ from arno.engine.answer_scoring import AnswerScorer, likeliest
 from arno.engine.bisect import run_bisecting
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.tokenizer import END_ID
-from arno.engine.compiled_vision import card_of, lay_out_encoders_of
+from arno.engine.compiled.start import card_of, lay_out_encoders_of
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder

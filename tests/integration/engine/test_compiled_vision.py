@@ -10,7 +10,8 @@ import torch
 from arno.cli.main import root
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.checkpoints import load_checkpoint
-from arno.engine.compiled_vision import CompiledTower, lay_out_encoders_of
+from arno.engine.compiled.start import lay_out_encoders_of
+from arno.engine.compiled.vision import CompiledTower
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.errors import ModelError
 from arno.ops.processor import Processor
@@ -65,7 +66,7 @@ def compiled(model_folder, tmp_path_factory):
     kept = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
         # One package: each takes a quarter of a minute of a processor.
-        patch.setattr("arno.engine.compiled_vision._SMALL_GROUP", 1)
+        patch.setattr("arno.engine.compiled.vision._SMALL_GROUP", 1)
         return kept, run_compile(model_folder, kept)
 
 
@@ -137,7 +138,7 @@ def test_how_images_are_decoded_does_not_concern_the_package(start):
 
 def test_a_package_of_another_processor_is_not_found(start, monkeypatch):
     other = Processor("another", frozenset({"avx2"}))
-    monkeypatch.setattr("arno.engine.compiled_vision.read_processor", lambda: other)
+    monkeypatch.setattr("arno.engine.compiled.packages.read_processor", lambda: other)
     _, tower = start()
     assert not isinstance(tower, CompiledTower)
 
@@ -168,11 +169,11 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
 
             return BaseModelOutput(last_hidden_state=torch.zeros(len(pixel_values), POSITIONS, 32))
 
-    def compile_nothing(checkpoint, package, count):
+    def compile_nothing(module, arguments, package):
         package.write_bytes(b"")
 
-    monkeypatch.setattr("arno.engine.compiled_vision._compile", compile_nothing)
-    monkeypatch.setattr("arno.engine.compiled_vision.CompiledTower", Wrong)
+    monkeypatch.setattr("arno.engine.compiled.vision.compile_module", compile_nothing)
+    monkeypatch.setattr("arno.engine.compiled.vision.CompiledTower", Wrong)
     with pytest.raises(ModelError, match=r"differs by 1\.0e\+00"):
         start(vision_compile="on", compiled_folder=str(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -213,10 +214,10 @@ def test_8_bit_products_are_compiled_and_are_those_of_the_uncompiled_mode(tmp_pa
 def test_without_a_compiler_the_error_says_what_to_install(start, tmp_path, monkeypatch):
     from torch._inductor.exc import InvalidCxxCompiler
 
-    def compile_nothing(checkpoint, package, count):
+    def compile_nothing(module, arguments, package):
         raise InvalidCxxCompiler
 
-    monkeypatch.setattr("arno.engine.compiled_vision._compile", compile_nothing)
+    monkeypatch.setattr("arno.engine.compiled.vision.compile_module", compile_nothing)
     with pytest.raises(ModelError, match="apt-get install g"):
         start(vision_compile="on", compiled_folder=str(tmp_path))
 
@@ -224,9 +225,9 @@ def test_without_a_compiler_the_error_says_what_to_install(start, tmp_path, monk
 def test_the_facts_of_a_package_are_beside_it(compiled):
     (facts,) = compiled[0].glob("*/facts.json")
     found = json.loads(facts.read_text())
-    assert 0 <= found["deviation"] < 1e-4
-    assert found["counts"] == [1]
-    packages = [facts.with_name(f"vision-{count}.pt2") for count in found["counts"]]
+    assert 0 <= found["deviations"]["vision"] < 1e-4
+    assert found["sizes"] == {"vision": [1]}
+    packages = [facts.with_name("vision-1.pt2")]
     assert found["size_bytes"] == sum(package.stat().st_size for package in packages)
 
 

@@ -1,0 +1,90 @@
+"""Which parts of a model a start runs compiled, and the form of those that it does not."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, Final
+
+from arno.engine.checkpoints import Checkpoint
+from arno.engine.compiled.packages import (
+    Part,
+    compile_and_keep,
+    compiled_folder,
+    packages_of,
+    read_facts,
+)
+from arno.engine.compiled.vision import CompiledTower, VisionPart
+from arno.engine.int8 import INT8
+from arno.engine.interface import ModelCard
+from arno.engine.linear import lay_out_encoders
+from arno.engine.settings import EngineSettings
+from arno.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+PARTS: Final[tuple[Part, ...]] = (VisionPart(),)
+"""What `arno model compile` compiles of every model."""
+
+COMPILED_DTYPES: Final = ("float32", "bfloat16", INT8)
+"""Number formats that are compiled on a CPU."""
+
+
+def lay_out_encoders_of(checkpoint: Checkpoint, settings: EngineSettings) -> tuple[int, ...]:
+    """Give a model's encoders their form for the device, compiled where that is kept.
+
+    Returns:
+        The numbers of images that the vision encoder takes at once; none where any will do.
+
+    Raises:
+        ModelError: It was to be compiled, and cannot be.
+    """
+    use_compiled(checkpoint, settings)
+    int8 = checkpoint.card.dtype == INT8
+    lay_out_encoders(checkpoint.network, vision_int8=int8)
+    # Of 8-bit products the scales are those of all rows, which must be of one image.
+    return (1,) if int8 else ()
+
+
+def card_of(checkpoint: Checkpoint) -> ModelCard:
+    """Return the card of a model whose encoders have their form."""
+    untyped: Any = checkpoint.network.model
+    return replace(checkpoint.card, compiled=isinstance(untyped.vision_tower, CompiledTower))
+
+
+def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
+    """Put kept packages in the place of the plain parts; return whether they were used.
+
+    Without packages it compiles them if `vision_compile` is `on`, which takes minutes; if it is
+    `auto`, it says how to make them.
+
+    Raises:
+        ModelError: It was to be compiled, and cannot be.
+    """
+    if settings.vision_compile == "off" or checkpoint.network.device.type != "cpu":
+        return False
+    if checkpoint.card.dtype not in COMPILED_DTYPES:
+        if settings.vision_compile == "on":
+            wanted = f"{', '.join(COMPILED_DTYPES[:-1])} or {COMPILED_DTYPES[-1]}"
+            raise ModelError(f"vision_compile: on takes {wanted}, not {checkpoint.card.dtype}")
+        return False
+    folder = compiled_folder(checkpoint, settings)
+    facts = read_facts(folder)
+    if facts is None:
+        if settings.vision_compile != "on":
+            logger.info(
+                "the vision encoder runs uncompiled: for this model, torch and processor nothing "
+                "is kept (`arno model compile`)",
+                extra={"folder": str(folder)},
+            )
+            return False
+        facts = compile_and_keep(checkpoint, folder, PARTS)
+    try:
+        for part in PARTS:
+            packages = packages_of(folder, part.name, facts.sizes[part.name])
+            part.put_in_place(checkpoint.network, packages)
+    except Exception:  # the loader raises various classes
+        logger.warning("the vision encoder runs uncompiled: %s", folder, exc_info=True)
+        return False
+    logger.info("the vision encoder runs compiled", extra={"folder": str(folder)})
+    return True
