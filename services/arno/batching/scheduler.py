@@ -116,24 +116,12 @@ class Scheduler(Generic[Work]):
             del queues[work.tenant]
         self._count -= 1
 
-    def note(self, started: Mapping[str, int], now_s: float) -> None:
-        """Note what each tenant needs now: the slots that others leave to it follow from that.
-
-        Args:
-            started: Sequences that have started and not ended, by tenant.
-            now_s: Monotonic seconds.
-        """
-        counts = Counter(started)
-        for lane in self._lanes.values():
-            counts.update({tenant: len(queue) for tenant, queue in lane.queues.items()})
-        self._reserve.note(counts, now_s)
-
     def schedule(self, budget: Budget, now_s: float) -> list[Work]:
         """Take out the group that starts next; empty where nothing may start."""
         group: list[Work] = []
         size = 0.0
         started = Counter(budget.started)
-        may_start = self._rule(budget, started)
+        may_start = self._rule(budget, started, now_s)
         while len(group) < budget.count_max:
             work = self._next(now_s, may_start)
             if work is None:
@@ -147,16 +135,26 @@ class Scheduler(Generic[Work]):
             group.append(work)
         return group
 
-    def any_may_start(self, budget: Budget) -> bool:
+    def any_may_start(self, budget: Budget, now_s: float) -> bool:
         """Return whether `schedule` would return anything."""
-        may_start = self._rule(budget, budget.started)
+        may_start = self._rule(budget, budget.started, now_s)
         return any(map(may_start, self._tenants()))
 
-    def _rule(self, budget: Budget, started: Mapping[str, int]) -> Callable[[str], bool]:
-        """Return whether a tenant may start one more; the rule follows changes of `started`."""
+    def _rule(
+        self, budget: Budget, started: Mapping[str, int], now_s: float
+    ) -> Callable[[str], bool]:
+        """Return whether a tenant may start one more; the rule follows changes of `started`.
+
+        What each tenant needs now is noted here, by the rule that depends on it, and by no caller:
+        without it no slot is kept, and nothing fails.
+        """
         slots = budget.slots
         if slots is None:
             return lambda tenant: True
+        counts = Counter(started)
+        for lane in self._lanes.values():
+            counts.update({tenant: len(queue) for tenant, queue in lane.queues.items()})
+        self._reserve.note(counts, now_s)
         return lambda tenant: started.get(tenant, 0) < self._reserve.most(tenant, slots)
 
     def _tenants(self) -> Iterator[str]:

@@ -115,9 +115,8 @@ class AdmissionQueue:
         if size <= 0 and in_flight:
             return None
         started = Counter(sequence.tenant for sequence in in_flight)
-        self._scheduler.note(started, now_s)
         budget = Budget(count, size, limit + self._ahead, started)
-        return budget if self._scheduler.any_may_start(budget) else None
+        return budget if self._scheduler.any_may_start(budget, now_s) else None
 
     def encode(self, budget: Budget, now_s: float) -> None:
         """Take the next group off the queue and start to encode its images."""

@@ -68,24 +68,20 @@ def test_flood_leaves_the_slots_that_another_needed_a_moment_ago(share, started)
     scheduler = flooded(share)
     for number in range(2):
         scheduler.admit(Waiting(f"people-{number}", tenant="people"))
-    scheduler.note({}, 0.0)
     first = Counter(each.tenant for each in scheduler.schedule(Budget(SLOTS, slots=SLOTS), 0.0))
     assert first == {"people": 2, "flood": 6}
     # The people's sequences have ended.
     left = Budget(2, slots=SLOTS, started={"flood": 6})
-    scheduler.note(left.started, 1.0)
-    assert scheduler.any_may_start(left) == (started == SLOTS)
+    assert scheduler.any_may_start(left, 1.0) == (started == SLOTS)
     assert len(scheduler.schedule(left, 1.0)) == started - 6
 
 
 def test_slots_that_are_kept_go_to_the_other_at_once_in_whatever_lane():
     scheduler = flooded(0.5)
     scheduler.admit(Waiting("first", tenant="people"))
-    scheduler.note({}, 0.0)
     scheduler.schedule(Budget(SLOTS, slots=SLOTS), 0.0)
     scheduler.admit(Waiting("second", lane="batch", tenant="people"))
     left = Budget(1, slots=SLOTS, started={"flood": 7})
-    scheduler.note(left.started, 1.0)
     assert [each.name for each in scheduler.schedule(left, 1.0)] == ["second"]
 
 
@@ -93,5 +89,4 @@ def test_callers_without_tenants_leave_no_slot():
     scheduler: Scheduler[Waiting] = Scheduler(LanePolicy(), reserve_share=0.5)
     for number in range(20):
         scheduler.admit(Waiting(f"{number}"))
-    scheduler.note({}, 0.0)
     assert len(scheduler.schedule(Budget(SLOTS, slots=SLOTS), 0.0)) == SLOTS
