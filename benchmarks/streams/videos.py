@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from arno.ingest.painter import VideoFile
+from arno.ingest.videos.painter import VideoFile
 from arno.vocabulary import Region
 from support.answered import answered_frame
 

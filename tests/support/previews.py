@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from arno.ingest.preview import PreviewPages
+from arno.ingest.videos.preview import PreviewPages
 from arno.ops.health import HealthServer, Probes
 from prometheus_client import CollectorRegistry
 from support import images

@@ -21,15 +21,15 @@ from arno.cli.parameter_types import FiniteRange
 from arno.cli.terminal import SafeConsole
 from arno.client import StreamOptions, StreamPolicy
 from arno.errors import ConfigurationError
-from arno.ingest.frames import duration_s
-from arno.ingest.ledger import Told
-from arno.ingest.lines import file_of_lines
 from arno.ingest.pace import AdaptivePace, Stillness
-from arno.ingest.painter import VideoFile
-from arno.ingest.pictures import SourceOptions
-from arno.ingest.preview import Preview, preview_of_one
-from arno.ingest.tracking import Place, Tracking, Watch, place_of
-from arno.ingest.video_run import RunOptions, StreamCounts, VideoRun
+from arno.ingest.videos.frames import duration_s
+from arno.ingest.videos.ledger import Told
+from arno.ingest.videos.lines import file_of_lines
+from arno.ingest.videos.painter import VideoFile
+from arno.ingest.videos.pictures import SourceOptions
+from arno.ingest.videos.preview import Preview, preview_of_one
+from arno.ingest.videos.tracking import Place, Tracking, Watch, place_of
+from arno.ingest.videos.video_run import RunOptions, StreamCounts, VideoRun
 from arno.ops.help_sections import SectionedCommand
 
 _ADAPTIVE: Final = "adaptive"

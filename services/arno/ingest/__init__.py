@@ -1,4 +1,6 @@
-"""Video in, events out: decode, sample, send through a gateway's stream, write what comes back.
+"""Images and videos from elsewhere: topics and cameras through the gateway, results out.
 
-A plain client of the gateway; PyAV is imported only when a source is opened.
+`topics` reads images, or references to them, from topics of users; `videos` reads files, streams
+and cameras. `service` runs both. A plain client of the gateway; PyAV is imported only when a source
+is opened.
 """

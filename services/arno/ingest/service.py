@@ -18,15 +18,15 @@ from arno.bus.kafka.foreign import ForeignConsumer, Reading
 from arno.bus.kafka.sender import KafkaSender
 from arno.client import AsyncClient, Client
 from arno.errors import ArnoError, ConfigurationError
-from arno.ingest.asker import Asker, Question
-from arno.ingest.bridge import BridgeParts, TopicBridge
-from arno.ingest.cameras import Camera
-from arno.ingest.lines import LINE_BYTES_MAX, TopicLines
 from arno.ingest.metrics import BridgeMetrics, IngestMetrics, SourceMetrics
-from arno.ingest.preview import PreviewPages
-from arno.ingest.references import Fetcher
 from arno.ingest.settings import IngestSettings, TopicRoute
-from arno.ingest.shared_streams import SharedStreams
+from arno.ingest.topics.asker import Asker, Question
+from arno.ingest.topics.bridge import BridgeParts, TopicBridge
+from arno.ingest.topics.references import Fetcher
+from arno.ingest.topics.shared_streams import SharedStreams
+from arno.ingest.videos.cameras import Camera
+from arno.ingest.videos.lines import LINE_BYTES_MAX, TopicLines
+from arno.ingest.videos.preview import PreviewPages
 from arno.ops.config import chosen, effective
 from arno.ops.health import HealthServer, Probes
 from arno.ops.logs import configure_logs

@@ -28,7 +28,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from arno.bus.settings import BusSettings, KafkaClientSettings
 from arno.client.channel import DEFAULT_ADDRESS, Tls
 from arno.errors import ArnoError
-from arno.ingest.tracking import LOST_S, Place, place
+from arno.ingest.videos.tracking import LOST_S, Place, place
 from arno.ops.config import FILE_ONLY, ObservabilitySettings, Settings
 from arno.ops.secret_text import secret_text
 from arno.vocabulary import Lane

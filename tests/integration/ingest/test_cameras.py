@@ -12,11 +12,11 @@ import urllib.request
 from itertools import pairwise
 
 import pytest
-from arno.ingest import frames, pictures
-from arno.ingest.frames import read_source, undisturbed
-from arno.ingest.pictures import SourceOptions
 from arno.ingest.service import serve
 from arno.ingest.settings import IngestSettings
+from arno.ingest.videos import frames, pictures
+from arno.ingest.videos.frames import read_source, undisturbed
+from arno.ingest.videos.pictures import SourceOptions
 from support import tied_process
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require

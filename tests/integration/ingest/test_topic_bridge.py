@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 from arno.api.v1 import events_pb2, types_pb2
 from arno.bus.settings import BusSettings
-from arno.ingest.lines import TopicLines
+from arno.ingest.videos.lines import TopicLines
 from google.protobuf import json_format
 from grpc_tools import protoc
 from kafka.record import memory_records

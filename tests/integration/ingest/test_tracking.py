@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from arno.errors import InvalidFieldError
-from arno.ingest.tracking import Place, Tracking, Watch, place_of
+from arno.ingest.videos.tracking import Place, Tracking, Watch, place_of
 from arno.vocabulary import Task
 from support.answered import answered_frame
 from support.builders import box

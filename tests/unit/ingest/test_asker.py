@@ -16,7 +16,7 @@ from arno.errors import (
     QuotaExceededError,
     UnauthenticatedError,
 )
-from arno.ingest.asker import Asker, Question
+from arno.ingest.topics.asker import Asker, Question
 from arno.vocabulary.results import InferResult
 
 ANSWER = object.__new__(InferResult)

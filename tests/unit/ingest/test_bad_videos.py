@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import av
 import pytest
 from arno.errors import InvalidFieldError, UnavailableError
-from arno.ingest import frames, pictures
-from arno.ingest.frames import SampledFrame, read_frames, read_source
-from arno.ingest.pictures import SourceOptions
+from arno.ingest.videos import frames, pictures
+from arno.ingest.videos.frames import SampledFrame, read_frames, read_source
+from arno.ingest.videos.pictures import SourceOptions
 from PIL import Image
 from support.clock import ManualClock
 from support.videos import numbered_picture, read_number, write_video

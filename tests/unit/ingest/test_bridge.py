@@ -9,10 +9,10 @@ from arno.bus.kafka.foreign import ForeignDelivery
 from arno.bus.kafka.sender import Outgoing
 from arno.bus.offsets import OffsetLedger
 from arno.bus.ports import Receipt, Record
-from arno.ingest.asker import Asker, Question
-from arno.ingest.bridge import BridgeParts, TopicBridge
 from arno.ingest.metrics import BridgeMetrics, IngestMetrics
 from arno.ingest.settings import TopicRoute
+from arno.ingest.topics.asker import Asker, Question
+from arno.ingest.topics.bridge import BridgeParts, TopicBridge
 from arno.vocabulary.results import InferResult
 from arno.vocabulary.wire_results import infer_result
 from prometheus_client import CollectorRegistry

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import av
 from arno.client import FrameResult
 from arno.errors import UnavailableError
-from arno.ingest.cameras import Camera
 from arno.ingest.settings import VideoSource
+from arno.ingest.videos.cameras import Camera
 from support.answered import answered_frame
 from support.videos import write_video
 

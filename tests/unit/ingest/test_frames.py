@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 from arno.errors import InvalidFieldError, UnavailableError
-from arno.ingest.frames import duration_s, read_frames
-from arno.ingest.pictures import SourceOptions, pictures
+from arno.ingest.videos.frames import duration_s, read_frames
+from arno.ingest.videos.pictures import SourceOptions, pictures
 from PIL import Image
 from support.videos import read_number, write_video
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from arno.errors import DeadlineExceededError
-from arno.ingest.frames import SampledFrame
-from arno.ingest.ledger import Fate, FrameLedger
+from arno.ingest.videos.frames import SampledFrame
+from arno.ingest.videos.ledger import Fate, FrameLedger
 from support.answered import answered_frame, dropped_frame, failed_frame
 
 SENT, HELD, SKIPPED = Fate.SENT, Fate.HELD, Fate.SKIPPED

@@ -9,9 +9,9 @@ import av
 import pytest
 from arno.client.drawing import colour_of
 from arno.errors import ConfigurationError, UnavailableError
-from arno.ingest.frames import read_frames
-from arno.ingest.painter import VideoFile
-from arno.ingest.pictures import SourceOptions
+from arno.ingest.videos.frames import read_frames
+from arno.ingest.videos.painter import VideoFile
+from arno.ingest.videos.pictures import SourceOptions
 from PIL import Image
 from support.answered import answered_frame, dropped_frame, failed_frame
 from support.builders import box

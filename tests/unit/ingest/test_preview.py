@@ -12,8 +12,8 @@ from http.client import HTTPResponse
 import pytest
 from arno.client.drawing import colour_of
 from arno.errors import ConfigurationError
-from arno.ingest import preview
-from arno.ingest.preview import Preview, PreviewPages, preview_of_one
+from arno.ingest.videos import preview
+from arno.ingest.videos.preview import Preview, PreviewPages, preview_of_one
 from PIL import Image
 from support import images
 from support.answered import answered_frame, dropped_frame

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from arno.errors import ImageUnreachableError, LimitExceededError
-from arno.ingest.references import Fetcher, without_query
 from arno.ingest.settings import References
+from arno.ingest.topics.references import Fetcher, without_query
 from pydantic import ValidationError
 from support import images
 

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 from arno.errors import InvalidFieldError
-from arno.ingest.frames import Sampler
+from arno.ingest.videos.frames import Sampler
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,9 +14,9 @@ from arno.errors import (
     InvalidImageError,
     QuotaExceededError,
 )
-from arno.ingest import shared_streams
-from arno.ingest.asker import Question
-from arno.ingest.shared_streams import IN_FLIGHT_MAX, SharedStreams
+from arno.ingest.topics import shared_streams
+from arno.ingest.topics.asker import Question
+from arno.ingest.topics.shared_streams import IN_FLIGHT_MAX, SharedStreams
 from arno.vocabulary.results import InferResult
 from support.clock import ManualClock
 

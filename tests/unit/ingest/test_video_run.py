@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from arno.client import StreamOptions
-from arno.ingest.pictures import SourceOptions
-from arno.ingest.video_run import VideoRun
+from arno.ingest.videos.pictures import SourceOptions
+from arno.ingest.videos.video_run import VideoRun
 from support.videos import write_video
 
 

@@ -14,8 +14,8 @@ from arno.bulk.sources.files import FilesSource, FolderSource, JsonLinesSource, 
 from arno.bulk.sources.source import Source
 from arno.errors import InvalidFieldError
 from arno.images.file_types import FILE_SUFFIXES
-from arno.ingest.frames import duration_s, read_frames
-from arno.ingest.pictures import SourceOptions
+from arno.ingest.videos.frames import duration_s, read_frames
+from arno.ingest.videos.pictures import SourceOptions
 
 _TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _JSON_LINES: Final = (".jsonl", ".ndjson")

@@ -19,8 +19,8 @@ from arno.bus.kafka.foreign import ForeignDelivery
 from arno.bus.kafka.sender import Outgoing
 from arno.client.export import to_json
 from arno.errors import ArnoError, InvalidImageError, LimitExceededError
-from arno.ingest.references import without_query
 from arno.ingest.settings import TopicRoute
+from arno.ingest.topics.references import without_query
 from arno.vocabulary.results import InferResult
 
 _JSON: Final = b"application/json"

@@ -17,16 +17,16 @@ from typing import Final
 
 from arno.client import Client, StreamOptions
 from arno.errors import ArnoError
-from arno.ingest.ledger import Told
-from arno.ingest.lines import Lines, ManyLines, OpenTopic, file_of_lines
 from arno.ingest.metrics import SourceMetrics
 from arno.ingest.pace import AdaptivePace, Stillness
-from arno.ingest.painter import VideoFile
-from arno.ingest.pictures import SourceOptions
-from arno.ingest.preview import Preview
 from arno.ingest.settings import VideoSource
-from arno.ingest.tracking import Tracking, Watch
-from arno.ingest.video_run import RunOptions, VideoRun
+from arno.ingest.videos.ledger import Told
+from arno.ingest.videos.lines import Lines, ManyLines, OpenTopic, file_of_lines
+from arno.ingest.videos.painter import VideoFile
+from arno.ingest.videos.pictures import SourceOptions
+from arno.ingest.videos.preview import Preview
+from arno.ingest.videos.tracking import Tracking, Watch
+from arno.ingest.videos.video_run import RunOptions, VideoRun
 
 logger = logging.getLogger(__name__)
 

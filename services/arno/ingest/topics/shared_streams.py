@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from arno.client import Frame, FrameResult, StreamOptions, TaskRequest
 from arno.errors import ArnoError, BackendUnavailableError
-from arno.ingest.asker import Question
+from arno.ingest.topics.asker import Question
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.vocabulary.results import InferResult
 

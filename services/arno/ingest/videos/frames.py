@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from arno.errors import InvalidFieldError, UnavailableError
-from arno.ingest.pictures import SourceOptions, open_source, pictures
+from arno.ingest.videos.pictures import SourceOptions, open_source, pictures
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:

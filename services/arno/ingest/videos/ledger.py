@@ -16,7 +16,7 @@ from typing import Final
 
 from arno.api.v1 import vision_pb2
 from arno.client import FrameResult, InferResult
-from arno.ingest.frames import SampledFrame
+from arno.ingest.videos.frames import SampledFrame
 
 _PICTURES_MAX: Final = 256
 """Pictures that wait for their results at most; of further frames only the results are printed."""

@@ -21,11 +21,11 @@ from arno.bus.kafka.foreign import ForeignDelivery
 from arno.bus.kafka.sender import Outgoing
 from arno.bus.ports import ConsumerStatistics, Receipt
 from arno.errors import ArnoError, ConfigurationError, LimitExceededError, UnavailableError
-from arno.ingest.asker import Asker
 from arno.ingest.metrics import BridgeMetrics
-from arno.ingest.references import Fetcher
 from arno.ingest.settings import TopicRoute
-from arno.ingest.topic_records import Keys, dead_letters, image_of, result_record
+from arno.ingest.topics.asker import Asker
+from arno.ingest.topics.records import Keys, dead_letters, image_of, result_record
+from arno.ingest.topics.references import Fetcher
 from arno.vocabulary.results import InferResult
 
 logger = logging.getLogger(__name__)

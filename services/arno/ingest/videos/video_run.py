@@ -18,14 +18,14 @@ from arno.client import (
     TaskLike,
 )
 from arno.client.export import frame_line
-from arno.ingest.frames import SampledFrame, read_source
-from arno.ingest.ledger import Fate, FrameLedger, Told
-from arno.ingest.lines import Lines
 from arno.ingest.pace import AdaptivePace, Stillness
-from arno.ingest.painter import VideoFile
-from arno.ingest.pictures import SourceOptions
-from arno.ingest.preview import Preview
-from arno.ingest.tracking import Observed, Tracking
+from arno.ingest.videos.frames import SampledFrame, read_source
+from arno.ingest.videos.ledger import Fate, FrameLedger, Told
+from arno.ingest.videos.lines import Lines
+from arno.ingest.videos.painter import VideoFile
+from arno.ingest.videos.pictures import SourceOptions
+from arno.ingest.videos.preview import Preview
+from arno.ingest.videos.tracking import Observed, Tracking
 
 _AHEAD: Final = 2
 """Frames on their way for each that the model may have: the next is there when one is answered."""

@@ -1,0 +1,1 @@
+"""Videos and cameras: decode, sample, send through a stream, track, write what comes back."""
