@@ -18,7 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("deploy/docker/*.Dockerfile", "docker-compose.yml", "k8s/**/*.yaml")
+FILES = (
+    "deploy/docker/*.Dockerfile",
+    "docker-compose.yml",
+    "examples/**/compose.yaml",
+    "k8s/**/*.yaml",
+)
 HUB = "registry-1.docker.io"
 
 _IMAGE = re.compile(

@@ -118,3 +118,14 @@ def test_every_foreign_image_of_the_repository_is_found(script: ModuleType) -> N
             script.pin(path.read_text(), resolve)
     expected = {"python", "redis", "apache/kafka", "prom/prometheus", "grafana/grafana"}
     assert found >= expected
+
+
+def test_images_of_one_version_are_pinned_alike_in_all_files(script: ModuleType) -> None:
+    digests: dict[str, set[str | None]] = {}
+    for pattern in script.FILES:
+        for path in ROOT.glob(pattern):
+            for found in script._IMAGE.finditer(path.read_text()):
+                digests.setdefault(found["name"], set()).add(found["digest"])
+    for name in ("apache/kafka", "prom/prometheus", "grafana/grafana"):
+        assert len(digests[name]) == 1, name
+        assert None not in digests[name], name
