@@ -42,12 +42,18 @@ def test_several_maps_of_one_input_become_one():
     torch.testing.assert_close(Linear.of(*maps)(x), torch.cat([each(x) for each in maps], dim=-1))
 
 
-@pytest.mark.parametrize(("size", "blocks"), [(128, False), (512, True)])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("size", "dtype", "transposed"),
+    [(24, torch.float32, True), (24, torch.bfloat16, False), (1 << 17, torch.float32, False)],
+)
 @torch.inference_mode()
-def test_few_rows_are_multiplied_in_blocks_where_the_weights_are_large(size, blocks):
-    source = nn.Linear(size, size)
-    found, x = Linear.of(source, then_gelu=True), torch.randn(3, size)
-    assert found._in_blocks is (blocks and torch.backends.mkldnn.is_available())
+def test_few_rows_are_multiplied_by_small_transposed_weights_in_float32(
+    bias, size, dtype, transposed
+):
+    source = nn.Linear(16, size, bias=bias, dtype=dtype)
+    found, x = Linear.of(source, then_gelu=True), torch.randn(2, 3, 16, dtype=dtype)
+    assert (found._weight.shape == (16, size)) is transposed
     torch.testing.assert_close(found(x), nn.functional.gelu(source(x)))
 
 
