@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import threading
 
 import pytest
 import torch
@@ -145,9 +147,10 @@ def test_a_package_of_another_processor_is_not_found(start, monkeypatch):
 
 @pytest.mark.parametrize("harm", ["cut short", "writable by others"])
 def test_a_package_that_cannot_be_trusted_is_not_run(start, compiled, tmp_path, caplog, harm):
+    caplog.set_level("INFO")
     kept = tmp_path / "kept"
     shutil.copytree(compiled[0], kept)
-    (package,) = kept.glob("*/vision-1.pt2")
+    (package,) = kept.glob("*/vision-1.so")
     if harm == "cut short":
         package.write_bytes(package.read_bytes()[:1000])
     else:
@@ -227,8 +230,40 @@ def test_the_facts_of_a_package_are_beside_it(compiled):
     found = json.loads(facts.read_text())
     assert 0 <= found["deviations"]["vision"] < 1e-4
     assert found["sizes"] == {"vision": [1]}
-    packages = [facts.with_name("vision-1.pt2")]
+    packages = [facts.with_name("vision-1.so")]
     assert found["size_bytes"] == sum(package.stat().st_size for package in packages)
+
+
+def test_other_threads_go_on_while_a_package_runs(start):
+    _, tower = start()
+    go, went = threading.Lock(), threading.Event()
+
+    def wait():
+        with go:
+            went.set()
+
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    interval_s = sys.getswitchinterval()
+    other = threading.Thread(target=wait)
+    with go:
+        other.start()
+        sys.setswitchinterval(1000)  # no thread gives way unless it waits or computes outside
+    try:
+        runs = 0
+        while not went.is_set() and runs < 1000:
+            tower._runs[1](pixels)
+            runs += 1
+        assert went.is_set()
+    finally:
+        sys.setswitchinterval(interval_s)
+        other.join()
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_package_refuses_another_number_of_tensors(start, count):
+    _, tower = start()
+    with pytest.raises(TypeError, match=f"vision-1.so takes 1 tensors, not {count}"):
+        tower._runs[1](*[torch.zeros(1)] * count)
 
 
 def test_images_are_taken_as_many_at_once_as_there_are_packages_for(start):
@@ -237,7 +272,7 @@ def test_images_are_taken_as_many_at_once_as_there_are_packages_for(start):
 
     def take(batch):
         sizes.append(len(batch))
-        return torch.cat([run(image) for image in batch.split(1)])
+        return [torch.cat([run(image)[0] for image in batch.split(1)])]
 
     pixels = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -17,7 +17,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
@@ -27,6 +27,7 @@ from torch import nn
 
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.folders import SCALED
+from arno.engine.compiled.native import NativePackage, keep_library
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 from arno.ops.processor import read_processor
@@ -34,7 +35,7 @@ from arno.ops.processor import read_processor
 logger = logging.getLogger(__name__)
 
 _FACTS: Final = "facts.json"
-_FORMS: Final = "3"
+_FORMS: Final = "4"
 """Counts up where Arno compiles otherwise than before, so that older packages are not found."""
 
 Packages: TypeAlias = Mapping[int, Path]
@@ -102,7 +103,7 @@ def compiled_folder(checkpoint: Checkpoint, settings: EngineSettings) -> Path:
 
 
 def read_facts(folder: Path) -> CompiledFacts | None:
-    """Return what is known of the packages of a folder; None where one is missing."""
+    """Return what is known of the packages of a folder; None where one is missing or cut short."""
     try:
         facts = CompiledFacts(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))
         packages = [
@@ -110,7 +111,8 @@ def read_facts(folder: Path) -> CompiledFacts | None:
             for name, sizes in facts.sizes.items()
             for package in packages_of(folder, name, sizes).values()
         ]
-        there = bool(packages) and all(package.is_file() for package in packages)
+        # A library that was cut short would end the process when it is loaded.
+        there = facts.size_bytes == sum(package.stat().st_size for package in packages)
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     return facts if there else None
@@ -118,7 +120,7 @@ def read_facts(folder: Path) -> CompiledFacts | None:
 
 def packages_of(folder: Path, name: str, sizes: Iterable[int]) -> dict[int, Path]:
     """Return the packages of a part, there or not."""
-    return {size: folder / f"{name}-{size}.pt2" for size in sizes}
+    return {size: folder / f"{name}-{size}.so" for size in sizes}
 
 
 def compile_and_keep(checkpoint: Checkpoint, folder: Path, parts: Sequence[Part]) -> CompiledFacts:
@@ -160,27 +162,29 @@ def compile_and_keep(checkpoint: Checkpoint, folder: Path, parts: Sequence[Part]
 
 def compile_module(module: nn.Module, arguments: tuple[Any, ...], package: Path) -> None:
     """Compile a module for arguments of exactly these shapes, and write the package."""
+    archive = package.with_suffix(".pt2")
     with torch.no_grad():
         program = torch.export.export(module, arguments)
         torch._inductor.aoti_compile_and_package(
             program,
-            package_path=str(package),
+            package_path=str(archive),
             # Freezing makes the weights constants, laid out once for their products.
             inductor_configs={"freezing": True, "cpp.dynamic_threads": True},
         )
+    keep_library(archive, package)
+    archive.unlink()
 
 
-def load_packages(packages: Packages) -> dict[int, Callable[..., Any]]:
+def load_packages(packages: Packages) -> dict[int, NativePackage]:
     """Load the packages of a part; return what each computes, by size.
 
     Raises:
         PermissionError: Another user than this one or root could have written one.
     """
-    load: Any = torch._inductor.aoti_load_package
     for package in packages.values():
         for path in (package, package.parent):
             _require_own(path)
-    return {size: load(str(package)) for size, package in packages.items()}
+    return {size: NativePackage(package) for size, package in packages.items()}
 
 
 def _compile(part: Part, checkpoint: Checkpoint, size: int, package: Path) -> None:

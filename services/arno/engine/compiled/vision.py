@@ -82,7 +82,7 @@ class CompiledTower(nn.Module):
         while first < len(pixel_values):
             left = len(pixel_values) - first
             count = max(each for each in self._runs if each <= left)
-            features.append(self._runs[count](pixel_values[first : first + count].contiguous()))
+            features += self._runs[count](pixel_values[first : first + count].contiguous())
             first += count
         return BaseModelOutput(last_hidden_state=torch.cat(features))
 
