@@ -3,8 +3,12 @@
 A sequence that decodes is not interrupted, and neither is the preparation of an image. Where one
 tenant takes every slot, each call of another waits until one becomes free, however small its own
 share is; it may be as long as an answer, for slots that were taken together become free together.
-So a tenant leaves as many slots free as the others have needed lately, up to a part of all. A
-tenant that is alone has all of them.
+So what another tenant has needed lately beyond what it has now stays free, up to a part of all
+slots. A tenant that is alone has all of them.
+
+Nothing is kept for a tenant that asks for more than its share: it always has work that waits, and
+each slot that becomes free is for the tenant whose turn it is. Else two floods would keep half of
+the slots from each other, and from the tenant between them.
 
 The more a tenant needed, the sooner that is forgotten: one that calls now and then finds a slot,
 and one that had many and is gone holds nothing up.
@@ -12,50 +16,110 @@ and one that had many and is gone holds nothing up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 KEPT_SLOT_S: Final = 30.0
 """A need of one slot is remembered for so long, of two for half of it: slots times seconds."""
 
+_AVERAGE_S: Final = 5.0
+"""What a tenant asks for is averaged over so long, so that a burst is no flood."""
+
+_GAP_S_MAX: Final = 0.1
+"""A longer pause between two notes counts as this: nothing is known of what it was like."""
+
 _REMEMBERED_MAX: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Peak:
-    """The most sequences that a tenant had in the engine at once, and when."""
+class _Need:
+    """What a tenant needs, in sequences that it has in the engine at once, waiting or not.
 
-    count: int
-    at_s: float
+    Attributes:
+        peak: The most that are remembered.
+        peak_at_s: When it had so many.
+        average: Of the last seconds.
+    """
+
+    peak: int
+    peak_at_s: float
+    average: float
 
 
 class SlotReserve:
     """What each tenant must leave free. Not thread-safe."""
 
     def __init__(self, share: float) -> None:
-        """Take the largest part of the slots that is kept from one tenant; 0 keeps none."""
+        """Take the largest part of the slots that is kept free, at least one slot; 0 keeps none."""
         self._share = share
-        self._peaks: dict[str, _Peak] = {}
-        self._total = 0
+        self._needs: dict[str, _Need] = {}
+        self._noted_s: float | None = None
 
     def note(self, counts: Mapping[str, int], now_s: float) -> None:
         """Note how many sequences each tenant has in the engine, those that wait included."""
-        peaks = {
-            tenant: peak
-            for tenant, peak in self._peaks.items()
-            if peak.count * (now_s - peak.at_s) <= KEPT_SLOT_S
-        }
-        for tenant, count in counts.items():
-            if tenant not in peaks or count >= peaks[tenant].count:
-                peaks[tenant] = _Peak(count, now_s)
-        while len(peaks) > _REMEMBERED_MAX:
-            del peaks[min(peaks, key=lambda tenant: peaks[tenant].count)]
-        self._peaks = peaks
-        self._total = sum(peak.count for peak in peaks.values())
+        gap_s = 0.0 if self._noted_s is None else min(now_s - self._noted_s, _GAP_S_MAX)
+        self._noted_s = now_s
+        old_part = math.exp(-gap_s / _AVERAGE_S)
+        needs = {}
+        for tenant in self._needs.keys() | counts.keys():
+            need = _noted(self._needs.get(tenant), counts.get(tenant, 0), now_s, old_part)
+            if need is not None:
+                needs[tenant] = need
+        while len(needs) > _REMEMBERED_MAX:
+            del needs[min(needs, key=lambda tenant: needs[tenant].peak)]
+        self._needs = needs
 
-    def most(self, tenant: str, slots: int) -> int:
-        """Return how many of the slots a tenant may have, at least one."""
-        own = self._peaks.get(tenant)
-        others = self._total - (own.count if own else 0)
-        return max(1, slots - min(int(self._share * slots), others))
+    def rule(self, started: Mapping[str, int], slots: int) -> Callable[[str], bool]:
+        """Return whether a tenant may start one more. Its first one it always may.
+
+        Args:
+            started: Sequences that have started and not ended, by tenant. Another start needs
+                another rule.
+            slots: Of the engine, free or not.
+        """
+        kept_max = math.ceil(self._share * slots)
+        if not kept_max or len(self._needs) < 2:
+            return lambda tenant: True
+        share = _fair_share([need.average for need in self._needs.values()], slots)
+        unused = {
+            tenant: max(0, need.peak - started.get(tenant, 0))
+            for tenant, need in self._needs.items()
+            if need.average <= share
+        }
+        total = sum(unused.values())
+        free = slots - sum(started.values())
+
+        def may_start(tenant: str) -> bool:
+            return not started.get(tenant) or free > min(kept_max, total - unused.get(tenant, 0))
+
+        return may_start
+
+
+def _noted(known: _Need | None, count: int, now_s: float, old_part: float) -> _Need | None:
+    """Return the need of a tenant that has so many sequences now; None where it is forgotten."""
+    if known is None:
+        return _Need(count, now_s, count)
+    average = old_part * known.average + (1 - old_part) * count
+    forgotten = known.peak * (now_s - known.peak_at_s) > KEPT_SLOT_S
+    if forgotten and not count:
+        return None
+    if forgotten or count >= known.peak:
+        return _Need(count, now_s, average)
+    return _Need(known.peak, known.peak_at_s, average)
+
+
+def _fair_share(averages: Iterable[float], slots: int) -> float:
+    """Return the most that one tenant gets where each gets alike, and none more than it asks for.
+
+    It is infinite where the slots are enough for all.
+    """
+    left = float(slots)
+    ascending = sorted(averages)
+    for position, average in enumerate(ascending):
+        tenants_left = len(ascending) - position
+        if average * tenants_left > left:
+            return left / tenants_left
+        left -= average
+    return math.inf

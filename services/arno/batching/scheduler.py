@@ -121,15 +121,16 @@ class Scheduler(Generic[Work]):
         group: list[Work] = []
         size = 0.0
         started = Counter(budget.started)
-        may_start = self._rule(budget, started, now_s)
+        self._note(started, now_s)
         while len(group) < budget.count_max:
+            may_start = self._rule(budget, started)
             work = self._next(now_s, may_start)
             if work is None:
                 break
             size += work.size
             if group and size > budget.size_max:
                 break  # skipping it for a smaller one would overtake it
-            self._charge(work)
+            self._charge(work, may_start)
             self.withdraw(work)
             started[work.tenant] += 1
             group.append(work)
@@ -137,39 +138,39 @@ class Scheduler(Generic[Work]):
 
     def any_may_start(self, budget: Budget, now_s: float) -> bool:
         """Return whether `schedule` would return anything."""
-        may_start = self._rule(budget, budget.started, now_s)
-        return any(map(may_start, self._tenants()))
+        self._note(budget.started, now_s)
+        return any(map(self._rule(budget, budget.started), self._tenants()))
 
-    def _rule(
-        self, budget: Budget, started: Mapping[str, int], now_s: float
-    ) -> Callable[[str], bool]:
-        """Return whether a tenant may start one more; the rule follows changes of `started`.
+    def _note(self, started: Mapping[str, int], now_s: float) -> None:
+        """Note what each tenant needs now.
 
-        What each tenant needs now is noted here, by the rule that depends on it, and by no caller:
-        without it no slot is kept, and nothing fails.
+        Here and by no caller: where it is forgotten no slot is kept, and nothing fails.
         """
-        slots = budget.slots
-        if slots is None:
-            return lambda tenant: True
         counts = Counter(started)
         for lane in self._lanes.values():
             counts.update({tenant: len(queue) for tenant, queue in lane.queues.items()})
         self._reserve.note(counts, now_s)
-        return lambda tenant: started.get(tenant, 0) < self._reserve.most(tenant, slots)
+
+    def _rule(self, budget: Budget, started: Mapping[str, int]) -> Callable[[str], bool]:
+        """Return whether a tenant may start one more now."""
+        if budget.slots is None:
+            return lambda tenant: True
+        return self._reserve.rule(started, budget.slots)
 
     def _tenants(self) -> Iterator[str]:
         return (tenant for lane in self._lanes.values() for tenant in lane.queues)
 
     def _next(self, now_s: float, may_start: Callable[[str], bool]) -> Work | None:
         """Return the oldest sequence of the best tenant of the lane with the best claim."""
-        lanes = [name for name in self._waiting() if any(map(may_start, self._lanes[name].queues))]
+        lanes = self._ready(may_start)
         if not lanes:
             return None
         chosen = min(lanes, key=lambda lane: self._claim(lane, now_s, may_start))
         return self._lanes[chosen].next(may_start)
 
-    def _waiting(self) -> list[str]:
-        return [name for name, lane in self._lanes.items() if lane.queues]
+    def _ready(self, may_start: Callable[[str], bool]) -> list[str]:
+        """Return the lanes in which a sequence waits that may start."""
+        return [name for name, lane in self._lanes.items() if any(map(may_start, lane.queues))]
 
     def _claim(
         self, name: str, now_s: float, may_start: Callable[[str], bool]
@@ -180,8 +181,9 @@ class Scheduler(Generic[Work]):
         credit = self._policy.ageing_per_s * (now_s - oldest_s)
         return self._shares.spent(name) - credit, oldest_s
 
-    def _charge(self, work: Work) -> None:
+    def _charge(self, work: Work, may_start: Callable[[str], bool]) -> None:
+        # Tenants that may not start now hoard no credit meanwhile.
         weighted = work.cost / self._policy.weight(work.lane)
-        self._shares.charge(work.lane, weighted, self._waiting())
+        self._shares.charge(work.lane, weighted, self._ready(may_start))
         lane = self._lanes[work.lane]
-        lane.tenants.charge(work.tenant, work.cost, lane.queues.keys())
+        lane.tenants.charge(work.tenant, work.cost, list(filter(may_start, lane.queues)))

@@ -118,7 +118,13 @@ class Turns(Generic[Work]):
         """
         counts = {name: one.running.count + len(one.waiting) for name, one in self._tenants.items()}
         self._reserve.note(counts, now_s)
-        ready = [name for name, tenant in self._tenants.items() if self._within_share(name, tenant)]
+        started = {name: one.running.count for name, one in self._tenants.items()}
+        may_start = self._reserve.rule(started, self._room.count_max)
+        ready = [
+            name
+            for name, tenant in self._tenants.items()
+            if may_start(name) and self._within_share(name, tenant)
+        ]
         if not ready:
             return None
         name = min(ready, key=lambda one: (self._shares.spent(one), self._tenants[one].first.rank))
@@ -126,8 +132,7 @@ class Turns(Generic[Work]):
         work = tenant.first
         if not self._running.fits(work.size, self._room.count_max, self._room.size_max):
             return None
-        waiting = [other for other, each in self._tenants.items() if each.waiting]
-        self._shares.charge(name, work.cost, waiting)
+        self._shares.charge(name, work.cost, ready)
         heapq.heappop(tenant.waiting)
         self._waiting_count -= 1
         for use in (tenant.running, self._running):
@@ -154,7 +159,6 @@ class Turns(Generic[Work]):
         room = self._room
         share = 1.0 if name == room.whole_for else room.tenant_share
         count_max = max(1, int(share * room.count_max))
-        count_max = min(count_max, self._reserve.most(name, room.count_max))
         return bool(tenant.waiting) and tenant.running.fits(
             tenant.first.size, count_max, share * room.size_max
         )

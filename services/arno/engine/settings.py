@@ -57,11 +57,11 @@ class EngineSettings(Settings):
         16, ge=1, le=4096, description="Most sequences that decode together."
     )
     tenant_reserve_share: float = Field(
-        0.5,
+        0.25,
         ge=0.0,
         lt=1.0,
-        description="Largest part of `batch_sequences_max` that one tenant leaves free for what "
-        "others needed lately; 0: none. A tenant that is alone has all of it.",
+        description="Largest part of `batch_sequences_max` that stays free for what other tenants "
+        "needed lately and do not have now; 0: none. A tenant that is alone has all of it.",
     )
     batch_tokens_max: int = Field(
         32768,

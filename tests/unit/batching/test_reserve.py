@@ -1,4 +1,4 @@
-"""One tenant leaves as many slots to others as they needed lately, and none where it is alone."""
+"""Slots stay free for what tenants needed lately; a flood keeps none, nor has any kept for it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,68 @@ def reserve(share: float = 0.5, **counts: int) -> SlotReserve:
     return made
 
 
+def most(made: SlotReserve, tenant: str, slots: int = SLOTS, **started: int) -> int:
+    """Return how many sequences a tenant may have that starts all it may."""
+    running = Counter(started)
+    while running.total() < slots and made.rule(running, slots)(tenant):
+        running[tenant] += 1
+    return running[tenant]
+
+
 def test_tenant_that_is_alone_has_all_slots():
-    assert reserve(flood=50).most("flood", SLOTS) == SLOTS
+    assert most(reserve(flood=50), "flood") == SLOTS
 
 
-@pytest.mark.parametrize(("needed", "most"), [(1, 7), (3, 5), (4, 4), (50, 4)])
-def test_tenant_leaves_what_others_need_up_to_its_share(needed, most):
-    assert reserve(flood=50, people=needed).most("flood", SLOTS) == most
+@pytest.mark.parametrize(("needed", "left"), [(1, 7), (3, 5), (4, 4)])
+def test_tenant_leaves_what_others_need(needed, left):
+    assert most(reserve(flood=50, people=needed), "flood") == left
+
+
+def test_tenant_leaves_no_more_than_the_share():
+    made = reserve(0.25, flood=50, people=4)
+    assert most(made, "flood") == 6
+    assert most(made, "flood", people=2) == 4, "what others have beyond the share is theirs"
+    assert most(made, "flood", people=4) == 4
+
+
+def test_what_others_have_is_not_kept_for_them_as_well():
+    made = reserve(flood=50, people=3)
+    assert most(made, "flood", people=2) == 5
+    assert most(made, "flood", people=3) == 5
+    assert made.rule({"flood": 5, "people": 2}, SLOTS)("people")
 
 
 def test_several_others_share_what_is_left_to_them():
-    assert reserve(flood=50, one=1, two=2).most("flood", SLOTS) == 5
-    assert reserve(flood=50, one=3, two=3).most("flood", SLOTS) == 4
+    assert most(reserve(flood=50, one=1, two=2), "flood") == 5
+    assert most(reserve(flood=50, one=2, two=2), "flood") == 4
+
+
+def test_nothing_is_kept_for_a_flood():
+    made = reserve(flood=50, people=4)
+    assert most(made, "people", flood=4) == 4
+    assert most(made, "people") == SLOTS
+
+
+def test_floods_keep_nothing_from_each_other_and_leave_what_a_third_needs():
+    made = reserve(one=50, two=50, people=2)
+    assert most(made, "one", two=3) == 3
+    assert not made.rule({"one": 3, "two": 3}, SLOTS)("two")
+    assert made.rule({"one": 3, "two": 3, "people": 1}, SLOTS)("people")
+
+
+def test_burst_is_no_flood():
+    made = SlotReserve(0.5)
+    for tenth in range(601):
+        counts = {"flood": 50, "people": 20 if tenth % 100 == 0 else 1}
+        made.note(counts, 100.0 + tenth / 10)
+    assert most(made, "flood") == 4
+
+
+def test_tenant_that_asks_for_more_than_its_share_for_a_while_is_a_flood():
+    made = reserve(flood=50, people=4)
+    for tenth in range(100):
+        made.note({"flood": 50, "people": 20}, 100.0 + tenth / 10)
+    assert most(made, "flood", people=1) == SLOTS - 1
 
 
 @pytest.mark.parametrize("needed", [1, 2, 4])
@@ -38,21 +88,14 @@ def test_need_is_the_most_of_the_last_seconds_and_is_forgotten_the_sooner_the_mo
     until_s = 100.0 + KEPT_SLOT_S / needed
     made.note({"flood": 50, "people": needed}, 100.0)
     made.note({"flood": 50}, until_s)
-    assert made.most("flood", SLOTS) == SLOTS - needed
+    assert most(made, "flood") == SLOTS - needed
     made.note({"flood": 50}, until_s + 0.1)
-    assert made.most("flood", SLOTS) == SLOTS
-
-
-def test_flood_that_is_gone_holds_nobody_up():
-    made = reserve(flood=50, people=5)
-    assert made.most("people", SLOTS) == 4
-    made.note({"people": 5}, 100.1 + KEPT_SLOT_S / 50)
-    assert made.most("people", SLOTS) == SLOTS
+    assert most(made, "flood") == SLOTS
 
 
 @pytest.mark.parametrize("slots", [1, 2])
 def test_tenant_always_has_one_slot(slots):
-    assert reserve(0.9, flood=50, people=50).most("flood", slots) == 1
+    assert most(reserve(0.9, flood=50, people=1), "flood", slots) == 1
 
 
 def flooded(share: float) -> Scheduler[Waiting]:
