@@ -26,7 +26,7 @@ from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepLauncher
 from arno.engine.decoding.pool import DecodePool, PoolLimits
-from arno.engine.device import cache_bytes, clear_frames, out_of_memory, use_device
+from arno.engine.device import cache_bytes, clear_frames, free_network, out_of_memory, use_device
 from arno.engine.image_encoding import ImageEncoding
 from arno.engine.image_preparation import ImagePreparer, Normaliser
 from arno.engine.image_stage import ImageStage, Uploads, overlaps
@@ -206,7 +206,7 @@ class ContinuousEngine:
             self._queue.close()
             self._pool.clear()
             self._sequences.clear()
-            torch.nn.Module.to(self._checkpoint.network, "meta")
+            free_network(self._checkpoint.network)
 
     def _retire(self) -> None:
         """End the sequences that were cancelled or whose deadline has come."""

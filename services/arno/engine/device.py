@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
+from arno.ops.freed_memory import give_freed_memory_back, keep_freed_memory
 from arno.ops.process_limits import available_bytes
 
 _GPU_PART = 0.8
@@ -97,10 +99,25 @@ def require_device(fault: Exception) -> None:
         raise DeviceLostError(f"the GPU is lost to this process: {error}") from fault
 
 
+def use_threads(count: int, device: torch.device) -> None:
+    """Set the number of threads of a product; on a CPU, also keep the memory that products free."""
+    torch.set_num_threads(count)
+    if device.type == "cpu":
+        keep_freed_memory()
+
+
 def release_memory() -> None:
-    """Give memory that torch keeps for later allocations back to the device, before a retry."""
+    """Give memory that is kept for later allocations back to the device, before a retry."""
     if _on_gpu():
         torch.cuda.empty_cache()
+    else:
+        give_freed_memory_back()
+
+
+def free_network(network: nn.Module) -> None:
+    """Give the memory of a model's weights back; it cannot be used any more."""
+    network.to("meta")
+    release_memory()
 
 
 def _on_gpu() -> bool:

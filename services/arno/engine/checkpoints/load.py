@@ -34,7 +34,7 @@ from arno.engine.checkpoints.folders import (
 )
 from arno.engine.checkpoints.stored_weights import read_stored_weights
 from arno.engine.checkpoints.tokenizer import PromptTokenizer, load_tokenizer
-from arno.engine.device import why_no_gpu
+from arno.engine.device import use_threads, why_no_gpu
 from arno.engine.int8 import INT8, require_int8
 from arno.engine.interface import ModelCard
 from arno.engine.settings import EngineSettings
@@ -86,7 +86,7 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
     recipe = read_recipe(folders.base)
     own_side_px = recipe.side_px
     recipe = replace(recipe, side_px=settings.image_side or own_side_px)
-    torch.set_num_threads(settings.threads or _threads(recipe, device))
+    use_threads(settings.threads or _threads(recipe, device), device)
     if device.type == "cuda":
         share_interpreter()
     config = build_config(stored, image_token_id=tokenizer.image_token_id())

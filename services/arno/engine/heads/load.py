@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from arno.engine.checkpoints.folders import SCALED, fingerprint, with_modes
 from arno.engine.checkpoints.load import choose_device, choose_dtype
+from arno.engine.device import use_threads
 from arno.engine.heads.description import HeadDescription, HeadKind, read_description
 from arno.engine.heads.detection import DetectionHead
 from arno.engine.heads.segmentation import SegmentationHead
@@ -90,7 +91,7 @@ def load_head(folder: Path, settings: EngineSettings) -> Head:
             f"bfloat16, and images of {description.recipe.side_px} pixels a side"
         )
     dtype = choose_dtype(settings.dtype, device)
-    torch.set_num_threads(settings.threads or 1)
+    use_threads(settings.threads or 1, device)
     network.to(device)
     network.requires_grad_(False).train(mode=False)
     card = ModelCard(
