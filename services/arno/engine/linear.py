@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
@@ -70,6 +72,22 @@ class Linear:
     def size(self) -> int:
         """Size of the output, O."""
         return int(self._size)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether it keeps small weights transposed."""
+        return self._transposed
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return its weights as it keeps them, and its bias if it has one."""
+        return [self._weight, *([] if self._bias is None else [self._bias])]
+
+    def over(self, tensors: Iterator[torch.Tensor]) -> Linear:
+        """Return a map that takes its weights from others, in the order of `tensors`."""
+        other = copy.copy(self)
+        other._weight = next(tensors)
+        other._bias = None if self._bias is None else next(tensors)
+        return other
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return [..., O] of [..., I]."""

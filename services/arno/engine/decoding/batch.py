@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ from arno.engine.decoding.cache import SlotCache
 from arno.engine.decoding.constraint_table import ConstraintTable, TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.decoding.launchers import StepLauncher, StepShape, choose_launcher
+from arno.engine.decoding.step import COMPILED_TOKENS, StepFunction, StepState, plain_step
 from arno.engine.interface import DecodingOptions
 from arno.engine.sequence import Sequence
 
@@ -19,7 +21,7 @@ from arno.engine.sequence import Sequence
 class DecodeBatch:
     """Sequences in slots. A step decodes one more token of each of them, whatever its length."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part
         self,
         decoder: Decoder,
         options: DecodingOptions,
@@ -28,6 +30,7 @@ class DecodeBatch:
         kinds: TokenKinds | None = None,
         location_ids: range = range(0),
         launcher: StepLauncher | None = None,
+        compiled: StepFunction | None = None,
     ) -> None:
         """Start empty.
 
@@ -38,6 +41,7 @@ class DecodeBatch:
             kinds: Classes of tokens, for a batch whose members are held to grammars.
             location_ids: Ids of the location tokens, in the order of their bins.
             launcher: How steps are launched; by default what suits the device.
+            compiled: Does a step of a batch with these options, in place of the plain one.
         """
         self._decoder = decoder
         self._beams = options.num_beams
@@ -50,8 +54,12 @@ class DecodeBatch:
         self._slots: list[Sequence] = []
         self._launcher = launcher or choose_launcher(decoder.device)
         self._limits = limits
+        self._state: StepState | None = None
+        self._step = compiled or plain_step(decoder, self._table.search)
+        self._block = COMPILED_TOKENS if compiled else 1
         if self.reserves:
             self._cache.reserve(limits.encoded, limits.longest, used=0)
+            self._table.reserve(limits.longest)
 
     @property
     def slot_count(self) -> int:
@@ -93,15 +101,15 @@ class DecodeBatch:
             Those whose search is over already.
         """
         first = len(self._slots)
+        self._state = None  # whose tensors may be others from now on
         try:
             self._cache.fill(first, started, [each.encoded_length for each in sequences])
             self._open(first, sequences)
             for sequence in sequences:
                 sequence.token_count = len(OPENING) - 1  # the start token is none of the answer's
             self._slots += sequences
-            logits = started.logits[:, None].expand(-1, self._beams, -1)
             joined = slice(first, len(self._slots))
-            return self._count(self._slots[joined], self._update(joined, logits, len(OPENING)))
+            return self._count(self._slots[joined], self._first_update(joined, started.logits))
         except Exception:
             del self._slots[first:]  # sequences that were here before are not affected
             raise
@@ -130,24 +138,21 @@ class DecodeBatch:
         )
         if self._launcher.few_shapes:
             shape = shape.rounded(self._limits)
+        elif self._block > 1:
+            longest = -(-shape.longest // self._block) * self._block
+            shape = dataclasses.replace(shape, longest=min(longest, self._limits.longest))
         finished = self._launcher.run(shape, self._launch)
         return self._count(self._slots, finished[: len(self._slots)])
 
     def _launch(self, shape: StepShape) -> torch.Tensor:
         """Do a step's work on the device; return which searches are over, [S]."""
-        count, encoded = shape.count, shape.encoded
-        # The position of an empty slot may lie beyond the width of the step.
-        positions = self._table.positions(count).clamp(max=shape.longest - 1)  # [S]
-        step = self._cache.write(count, positions, shape.longest)
-        logits = self._decoder.step(
-            ids=self._table.newest(count),
-            positions=positions[:, None],
-            cross=self._cache.cross(count, encoded),
-            padding=self._cache.padding(count, encoded),
-            update_cache=step.update,
-            visible=step.visible,
-        )
-        return self._update(slice(0, count), logits, shape.longest)
+        moved = self._cache.reserve(0, shape.longest, used=shape.count)
+        moved |= self._table.reserve(shape.longest)
+        if moved or self._state is None or self._state.count != shape.count:
+            part = slice(0, shape.count)
+            held = self._constraints.rows(part) if self._constraints is not None else None
+            self._state = StepState(self._table.rows(part), self._cache.slots(part), held)
+        return self._step(self._state, shape.longest, shape.encoded)
 
     def best(self, sequences: list[Sequence]) -> list[Hypothesis]:
         """Return the best hypothesis of sequences so far."""
@@ -181,9 +186,11 @@ class DecodeBatch:
             self._slots[target] = self._slots[source]
         del self._slots[left:]
 
-    def _update(self, part: slice, logits: torch.Tensor, longest: int) -> torch.Tensor:
-        advance = self._table.update(part, logits, longest)
-        self._cache.inherit(part, advance.parents)
+    def _first_update(self, part: slice, logits: torch.Tensor) -> torch.Tensor:
+        """Decode the first token of sequences; return which searches are over."""
+        of_beams = logits[:, None].expand(-1, self._beams, -1)
+        advance = self._table.update(part, of_beams, len(OPENING))
+        self._cache.slots(part).inherit(advance.parents)
         return advance.finished
 
     @staticmethod

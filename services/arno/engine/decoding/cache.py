@@ -7,7 +7,8 @@ slots in use are always the first ones: the last sequence moves into the slot of
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 
@@ -48,8 +49,6 @@ class SlotCache:
         self._keys, self._values = self._zeros(0)
         self._padding = torch.zeros(slots, 1, 1, 0, device=device, dtype=dtype)
         self._hidden = torch.empty(slots, beams, 0, device=device, dtype=dtype)
-        self._each_beam = torch.arange(beams, device=device)
-        self._each_slot = torch.arange(slots, device=device)
 
     @property
     def size_bytes(self) -> int:
@@ -106,52 +105,28 @@ class SlotCache:
         for tensor in (self._cross_keys, self._cross_values, self._keys, self._values):
             tensor[:, slots] = 0.0
 
-    def inherit(self, part: slice, parents: torch.Tensor) -> None:
-        """Give every beam of some slots the past of its parent beam; parents are [S, K]."""
-        hidden = self._hidden[part]
-        hidden.copy_(hidden.gather(1, parents[:, :, None].expand_as(hidden)))
-
-    def cross(self, count: int, encoded: int) -> list[KeysValues]:
-        """Return keys and values of each layer over the prompts of the first slots."""
-        return [
-            KeysValues(keys[:count, :, :, :encoded], values[:count, :, :encoded])
-            for keys, values in zip(self._cross_keys, self._cross_values, strict=True)
-        ]
-
-    def padding(self, count: int, encoded: int) -> torch.Tensor:
-        """Return the mask that is added to the attention over prompts, [S, 1, 1, N]."""
-        return self._padding[:count, :, :, :encoded]
-
-    def write(self, count: int, positions: torch.Tensor, longest: int) -> StepCache:
-        """Return the past of the first slots for one step, with places for the new tokens.
-
-        Args:
-            count: Number of slots.
-            positions: Position of the new token of each slot, [S].
-            longest: One more than the largest position.
-        """
-        self.reserve(0, longest, used=count)
-        places = positions[:, None] * self._beams + self._each_beam  # [S, K]
-        hidden = self._hidden[:count, :, : longest * self._beams]
-        hidden.scatter_(2, places[:, :, None], 0.0)  # each beam attends to its own new token
-        return StepCache(
-            keys=self._keys[:, :count, :, :, : longest * self._beams],
-            values=self._values[:, :count, :, : longest * self._beams],
-            slots=self._each_slot[:count, None],
-            places=places,
-            visible=hidden[:, None],
+    def slots(self, part: slice) -> CachedSlots:
+        """Return some of the slots, a slice with step 1; it is valid until they move."""
+        return CachedSlots(
+            keys=list(self._keys[:, part].unbind()),
+            values=list(self._values[:, part].unbind()),
+            cross_keys=list(self._cross_keys[:, part].unbind()),
+            cross_values=list(self._cross_values[:, part].unbind()),
+            padding=self._padding[part],
+            hidden=self._hidden[part],
         )
 
-    def reserve(self, encoded: int, positions: int, used: int) -> None:
+    def reserve(self, encoded: int, positions: int, used: int) -> bool:
         """Grow to the given lengths of prompt and answer where they are longer than those so far.
 
-        If memory runs out, nothing has changed.
+        If memory runs out, nothing has changed. Returns whether slots moved.
 
         Args:
             encoded: Positions of a prompt.
             positions: Tokens of an answer, start token included.
             used: Number of slots whose content is kept: the first ones.
         """
+        moved = False
         if encoded > self._cross_values.shape[3]:
             encoded = -(-encoded // _PROMPT_TOKENS) * _PROMPT_TOKENS
             # Nothing is masked in empty slots: attention over masked positions only would be NaN.
@@ -160,6 +135,7 @@ class SlotCache:
             padding[..., : self._padding.shape[-1]] = self._padding
             keys, values = self._grown(self._cross_keys, self._cross_values, encoded, used)
             self._cross_keys, self._cross_values, self._padding = keys, values, padding
+            moved = True
         needed = positions * self._beams
         if needed > self._values.shape[3]:
             length = max(needed, 2 * self._values.shape[3], _ANSWER_TOKENS * self._beams)
@@ -167,6 +143,8 @@ class SlotCache:
             hidden[..., : self._hidden.shape[-1]] = self._hidden
             keys, values = self._grown(self._keys, self._values, length, used)
             self._keys, self._values, self._hidden = keys, values, hidden
+            moved = True
+        return moved
 
     def _grown(
         self, keys: torch.Tensor, values: torch.Tensor, length: int, used: int
@@ -184,30 +162,84 @@ class SlotCache:
         return keys, values
 
 
-class StepCache:
-    """The past during one step: takes the new keys and values of a layer, returns all of them."""
+@dataclass(frozen=True, slots=True)
+class CachedSlots:
+    """Slots of the cache, the same memory.
 
-    def __init__(
-        self,
-        *,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        slots: torch.Tensor,
-        places: torch.Tensor,
-        visible: torch.Tensor,
-    ) -> None:
-        """Take views of the cache, places of the new tokens, [S, K], and the mask, [S, 1, K, N]."""
-        self._keys, self._values = keys, values
-        self._slots, self._places = slots, places
-        self.visible = visible
+    Attributes:
+        keys, values: Of answers, by layer, [S, H, D, T * K] and [S, H, T * K, D].
+        cross_keys, cross_values: Of prompts, by layer, [S, H, D, N] and [S, H, N, D].
+        padding: Mask added to the attention over prompts, [S, 1, 1, N].
+        hidden: Mask added to the attention over answers, [S, K, T * K].
+    """
+
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+    cross_keys: list[torch.Tensor]
+    cross_values: list[torch.Tensor]
+    padding: torch.Tensor
+    hidden: torch.Tensor
+
+    def cross(self) -> list[KeysValues]:
+        """Return keys and values of each layer over prompts."""
+        return list(map(KeysValues, self.cross_keys, self.cross_values))
+
+    def mask(self, encoded: int) -> torch.Tensor:
+        """Return the mask that is added to the attention over prompts, [S, 1, 1, N]."""
+        return self.padding[..., :encoded]
+
+    def write(self, positions: torch.Tensor, longest: int) -> StepCache:
+        """Return the past for one step, with places for the new tokens.
+
+        Args:
+            positions: Position of the new token of each slot, [S].
+            longest: One more than the largest position; there is room for it.
+        """
+        count, beams, _ = self.hidden.shape
+        each_beam = torch.arange(beams, device=positions.device)
+        places = positions[:, None] * beams + each_beam  # [S, K]
+        # Each beam attends to its own new token.
+        self.hidden.scatter_(2, places[:, :, None], 0.0)
+        return StepCache(
+            keys=self.keys,
+            values=self.values,
+            slots=torch.arange(count, device=positions.device)[:, None],
+            places=places,
+            visible=self.hidden[:, None, :, : longest * beams],
+        )
+
+    def inherit(self, parents: torch.Tensor) -> None:
+        """Give every beam the past of its parent beam; parents are [S, K]."""
+        hidden = self.hidden
+        hidden.copy_(hidden.gather(1, parents[:, :, None].expand_as(hidden)))
+
+
+@dataclass(frozen=True, slots=True)
+class StepCache:
+    """The past during one step: takes the new keys and values of a layer, returns all of them.
+
+    Attributes:
+        keys, values: Of the slots, as in `CachedSlots`.
+        slots: Numbers of the slots, [S, 1].
+        places: Where the new tokens go, [S, K].
+        visible: Mask added to the attention over the past, [S, 1, K, N].
+    """
+
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+    slots: torch.Tensor
+    places: torch.Tensor
+    visible: torch.Tensor
 
     def update(self, layer: int, new: KeysValues) -> KeysValues:
-        """Write keys and values of a layer's new tokens; return those of the whole past.
+        """Write keys and values of a layer's new tokens; return those of the past, and its room.
 
         Shapes: new keys [S, H, D, K], new values [S, H, K, D].
         """
-        keys, values = self._keys[layer], self._values[layer]
+        keys, values = self.keys[layer], self.values[layer]
         # With indices on both sides of a slice, torch puts their axes first: [S, K, H, D].
-        keys[self._slots, :, :, self._places] = new.keys.permute(0, 3, 1, 2)
-        values[self._slots, :, self._places] = new.values.transpose(1, 2)
+        # The operator itself, because an assignment asks on the way whether sizes are 1.
+        put: Any = torch.ops.aten.index_put_
+        put(keys, [self.slots, None, None, self.places], new.keys.permute(0, 3, 1, 2))
+        put(values, [self.slots, None, self.places], new.values.transpose(1, 2))
         return KeysValues(keys, values)

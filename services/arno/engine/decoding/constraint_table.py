@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -113,39 +114,10 @@ class ConstraintTable:
         for tensor in (self._classes, self._moves, self._distances, self._states):
             tensor[targets] = tensor[sources]
 
-    def restrict(self, part: slice, logprobs: torch.Tensor, left: torch.Tensor) -> None:
-        """Remove, in place, tokens that a grammar forbids or that leave no room to end.
-
-        Args:
-            part: Which rows.
-            logprobs: Of the next token, [S, K, V] of these rows.
-            left: Tokens that each search may still append, [S, 1].
-        """
-        moves = self._moves_of(part, self._states[part])  # [S, K, C]
-        count, beams, classes = moves.shape
-        targets = moves.clamp(min=0).flatten(1)
-        distances = self._distances[part].gather(1, targets).view(count, beams, classes)
-        legal = (moves >= 0) & (distances <= left[:, :, None] - 1)
-        allowed = legal.gather(2, self._classes[part][:, None].expand(-1, beams, -1))
-        logprobs.clamp_(min=_LOWEST).masked_fill_(~allowed, -torch.inf)
-
-    def advance(self, part: slice, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        """Advance the beams of some rows.
-
-        Args:
-            part: Which rows.
-            parents: The beam that each beam continues, [S, K].
-            tokens: The token that it appends, [S, K].
-        """
-        states = self._states[part].gather(1, parents)
-        classes = self._classes[part].gather(1, tokens)
-        moves = self._moves_of(part, states).gather(2, classes[:, :, None]).squeeze(2)
-        # A beam that has lost may hold any token; DONE leads nowhere.
-        self._states[part] = torch.where(moves < 0, DONE, moves)
-
-    def _moves_of(self, part: slice, states: torch.Tensor) -> torch.Tensor:
-        moves = self._moves[part]
-        return moves.gather(1, states[:, :, None].expand(-1, -1, moves.shape[2]))
+    def rows(self, part: slice) -> ConstraintRows:
+        """Return some of the rows, a slice with step 1; it is valid while the shape is."""
+        tensors = (self._classes, self._moves, self._distances, self._states)
+        return ConstraintRows(*(tensor[part] for tensor in tensors))
 
     def _reserve(self, states: int, classes: int) -> None:
         rows, old_states, old_classes = self._moves.shape
@@ -157,6 +129,54 @@ class ConstraintTable:
         distances = self._distances.new_full(shape[:2], torch.inf)
         distances[:, :old_states] = self._distances
         self._moves, self._distances = moves, distances
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintRows:
+    """Rows of the table.
+
+    Attributes:
+        classes: Of each token, [S, V].
+        moves: The next state, by state and class of the token, negative where none, [S, A, C].
+        distances: Tokens from each state to the end, [S, A].
+        states: Of each beam, [S, K].
+    """
+
+    classes: torch.Tensor
+    moves: torch.Tensor
+    distances: torch.Tensor
+    states: torch.Tensor
+
+    def restrict(self, logprobs: torch.Tensor, left: torch.Tensor) -> None:
+        """Remove, in place, tokens that a grammar forbids or that leave no room to end.
+
+        Args:
+            logprobs: Of the next token, [S, K, V].
+            left: Tokens that each search may still append, [S, 1].
+        """
+        moves = self._moves_of(self.states)  # [S, K, C]
+        count, beams, classes = moves.shape
+        targets = moves.clamp(min=0).flatten(1)
+        distances = self.distances.gather(1, targets).view(count, beams, classes)
+        legal = (moves >= 0) & (distances <= left[:, :, None] - 1)
+        allowed = legal.gather(2, self.classes[:, None].expand(-1, beams, -1))
+        logprobs.clamp_(min=_LOWEST).masked_fill_(~allowed, -torch.inf)
+
+    def advance(self, parents: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Advance the beams.
+
+        Args:
+            parents: The beam that each beam continues, [S, K].
+            tokens: The token that it appends, [S, K].
+        """
+        states = self.states.gather(1, parents)
+        classes = self.classes.gather(1, tokens)
+        moves = self._moves_of(states).gather(2, classes[:, :, None]).squeeze(2)
+        # A beam that has lost may hold any token; DONE leads nowhere.
+        self.states.copy_(torch.where(moves < 0, DONE, moves))
+
+    def _moves_of(self, states: torch.Tensor) -> torch.Tensor:
+        return self.moves.gather(1, states[:, :, None].expand(-1, -1, self.moves.shape[2]))
 
 
 def _ceiling(size: int) -> int:

@@ -14,6 +14,7 @@ from arno.engine.decoding.cache import slot_bytes
 from arno.engine.decoding.constraint_table import TokenKinds
 from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.decoding.launchers import StepLauncher, StepShape, choose_launcher
+from arno.engine.decoding.step import StepChoice
 from arno.engine.device import require_device
 from arno.engine.interface import DecodingOptions
 from arno.engine.sequence import BatchKey, Sequence, SequenceStage, batch_key
@@ -79,6 +80,7 @@ class DecodePool:
         limits: PoolLimits,
         kinds: TokenKinds,
         make_launcher: Callable[[], StepLauncher] | None = None,
+        compiled: StepChoice = lambda _: None,
     ) -> None:
         """Start empty.
 
@@ -89,8 +91,10 @@ class DecodePool:
                 location tokens.
             make_launcher: Makes how the steps of a new batch are launched; by default what suits
                 the device.
+            compiled: Chooses compiled steps for batches whose members have no grammars.
         """
         self._decoder = decoder
+        self._compiled = compiled
         self._make_launcher = make_launcher or (lambda: choose_launcher(decoder.device))
         self._kinds = kinds
         self._limits = limits
@@ -211,6 +215,7 @@ class DecodePool:
                 kinds=self._kinds if key.constrained else None,
                 location_ids=self._kinds.location_ids,
                 launcher=launcher,
+                compiled=None if key.constrained else self._compiled(key.options),
             )
         self._batches[key] = batch
         return batch

@@ -49,18 +49,26 @@ def started(*prompts):
 
 def prompt_of(cache, slot, encoded):
     """The marks of a slot's prompt that are not hidden, in the first and the last layer."""
-    hidden = cache.padding(slot + 1, encoded)[slot, 0, 0]
-    for layer in cache.cross(slot + 1, encoded):
-        values, keys = layer.values[slot, 0, :, 0], layer.keys[slot, 0, 0]
+    slots = cache.slots(slice(0, slot + 1))
+    hidden = slots.mask(encoded)[slot, 0, 0]
+    for layer in slots.cross():
+        values, keys = layer.values[slot, 0, :encoded, 0], layer.keys[slot, 0, 0, :encoded]
         assert torch.equal(values, keys)
     return [int(mark) for mark, mask in zip(values, hidden, strict=True) if not mask.isneginf()]
+
+
+def write(cache, count, positions, longest):
+    """Return the past of the first slots for one step, with room for the new tokens."""
+    cache.reserve(0, longest, used=count)
+    return cache.slots(slice(0, count)).write(positions, longest)
 
 
 def past_of(step, layer, slot, beam, beams_marks):
     """Write the marks of every beam's new token; return the past that a beam sees, as marks."""
     past = step.update(layer, keys_values(beams_marks))
     visible = step.visible[slot, 0, beam]
-    values, keys = past.values[slot, 0, :, 0], past.keys[slot, 0, 0]
+    room = len(visible)
+    values, keys = past.values[slot, 0, :room, 0], past.keys[slot, 0, 0, :room]
     assert torch.equal(values, keys)
     return sorted(int(mark) for mark, mask in zip(values, visible, strict=True) if mask == 0.0)
 
@@ -77,9 +85,9 @@ def test_a_sequence_sees_nothing_of_the_answer_that_was_in_its_slot():
     cache = SlotCache(SHAPE, 1, 1)
     cache.fill(0, started([1, 2]), [2])
     for position in range(2, 5):
-        cache.write(1, torch.tensor([position]), position + 1)
+        write(cache, 1, torch.tensor([position]), position + 1)
     cache.fill(0, started([3, 4]), [2])
-    later = cache.write(1, torch.tensor([2]), 8)
+    later = write(cache, 1, torch.tensor([2]), 8)
     assert past_of(later, 0, 0, 0, [[9]]) == [9, 30, 40]
 
 
@@ -88,7 +96,7 @@ def test_a_slot_that_is_not_in_use_hides_nothing():
     cache = SlotCache(SHAPE, 3, 1)
     cache.fill(0, started([1, 2]), [2])
     cache.fill(0, started([1] * 40), [40])
-    assert not cache.padding(3, 40)[1:].isneginf().any()
+    assert not cache.slots(slice(0, 3)).mask(40)[1:].isneginf().any()
 
 
 @settings(max_examples=25, deadline=None)
@@ -103,7 +111,7 @@ def test_each_beam_sees_its_own_past_however_beams_change_places(data, slots, be
     mark = 1000
     for step_number in range(data.draw(st.sampled_from([3, 8, 40]))):
         length = OPENING_LENGTH + step_number
-        step = cache.write(slots, torch.full((slots,), length), length + 1)
+        step = write(cache, slots, torch.full((slots,), length), length + 1)
         new = [[mark + slot * beams + beam for beam in range(beams)] for slot in range(slots)]
         mark += slots * beams
         for layer in range(SHAPE.layer_count):
@@ -113,7 +121,7 @@ def test_each_beam_sees_its_own_past_however_beams_change_places(data, slots, be
                     assert past_of(step, layer, slot, beam, new) == expected
         places = st.lists(st.integers(0, beams - 1), min_size=beams, max_size=beams)
         parents = [data.draw(places) for _ in range(slots)]
-        cache.inherit(slice(0, slots), torch.tensor(parents))
+        cache.slots(slice(0, slots)).inherit(torch.tensor(parents))
         pasts = [
             [[*pasts[slot][parent], new[slot][parent]] for parent in parents[slot]]
             for slot in range(slots)
@@ -124,9 +132,9 @@ def test_slots_of_different_lengths_share_a_step():
     cache = SlotCache(SHAPE, 2, 2)
     for slot, prompt in enumerate(([1, 2], [3, 4])):
         cache.fill(slot, started(prompt), [2])
-    first = cache.write(1, torch.tensor([2]), 3)
+    first = write(cache, 1, torch.tensor([2]), 3)
     first.update(0, keys_values([[100, 101]]))
-    both = cache.write(2, torch.tensor([3, 2]), 4)
+    both = write(cache, 2, torch.tensor([3, 2]), 4)
     new = [[200, 201], [300, 301]]
     assert past_of(both, 0, 0, 0, new) == [10, 20, 100, 200]
     assert past_of(both, 0, 1, 1, new) == [30, 40, 301]
@@ -138,7 +146,7 @@ def test_a_sequence_that_moves_takes_prompt_and_past_along():
         cache.fill(slot, started(prompt), [len(prompt)])
     cache.move([1], [0], longest=3)
     assert prompt_of(cache, 0, 3) == [3, 4, 5]
-    assert past_of(cache.write(1, torch.tensor([2]), 3), 0, 0, 0, [[9]]) == [9, 30, 40]
+    assert past_of(write(cache, 1, torch.tensor([2]), 3), 0, 0, 0, [[9]]) == [9, 30, 40]
 
 
 def test_a_wiped_slot_holds_no_numbers_that_are_none():
@@ -148,8 +156,8 @@ def test_a_wiped_slot_holds_no_numbers_that_are_none():
     cache.fill(1, started([1, 2]), [2])
     cache.wipe([0])
     layers = [
-        *cache.cross(1, 3),
-        cache.write(1, torch.tensor([2]), 3).update(0, keys_values([[1]])),
+        *cache.slots(slice(0, 1)).cross(),
+        write(cache, 1, torch.tensor([2]), 3).update(0, keys_values([[1]])),
     ]
     assert not any(part.isnan().any() for layer in layers for part in (layer.keys, layer.values))
     assert prompt_of(cache, 1, 2) == [1, 2]
@@ -161,7 +169,7 @@ def test_a_cache_that_grows_keeps_its_content_and_one_that_is_large_enough_stays
     cache.reserve(100, 100, used=1)
     size = cache.size_bytes
     cache.fill(1, started(list(range(1, 101))), [100])
-    cache.write(2, torch.tensor([99, 99]), 100)
+    write(cache, 2, torch.tensor([99, 99]), 100)
     assert cache.size_bytes == size
     assert prompt_of(cache, 0, 100) == [1, 2]
     assert prompt_of(cache, 1, 100) == list(range(1, 101))
