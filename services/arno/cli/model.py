@@ -148,10 +148,11 @@ def compile_(
     again: bool,
     compiled_folder: str,
 ) -> None:
-    """Compile the vision encoder for this processor and keep it; starts here then use it.
+    """Compile the costly parts of a model for this processor and keep them; starts then use them.
 
-    It needs a C++ compiler, and takes minutes. What is made is compared with the plain encoder. It
-    is for this model, torch and processor only; another start runs uncompiled and says so.
+    They are the vision encoder and, of a small model, the decode step. It needs a C++ compiler, and
+    takes minutes. What is made is compared with the plain parts. It is for this model, torch and
+    processor only; another start runs uncompiled and says so.
 
     \b
     Example:

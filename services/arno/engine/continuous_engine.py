@@ -21,6 +21,7 @@ from arno.engine.bisect import run_bisecting
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.checkpoints.tokenizer import END_ID
 from arno.engine.compiled.start import card_of, lay_out_encoders_of
+from arno.engine.compiled.steps import CompiledSteps
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.constraint_table import TokenKinds, build_grammar
 from arno.engine.decoding.decoder import Decoder
@@ -79,9 +80,7 @@ class ContinuousEngine:
             clock: Deadlines are in its monotonic time.
             make_launcher: Makes what launches a batch's steps; by default what suits the device.
         """
-        self._checkpoint = checkpoint
-        self._settings = settings
-        self._clock = clock
+        self._checkpoint, self._settings, self._clock = checkpoint, settings, clock
         self._group_max = min(settings.admit_sequences_max, settings.batch_sequences_max)
         card, device = checkpoint.card, checkpoint.network.device
         normalise = Normaliser(checkpoint.recipe, device)
@@ -110,7 +109,8 @@ class ContinuousEngine:
             ahead=self._group_max if device.type == "cuda" else 0,
             reserve_share=settings.tenant_reserve_share,
         )
-        self._pool = DecodePool(decoder, limits, kinds, make_launcher)
+        steps = CompiledSteps.of(checkpoint.network, decoder)
+        self._pool = DecodePool(decoder, limits, kinds, make_launcher, steps)
         self._scorer = AnswerScorer(checkpoint.network, decoder, kinds.location_ids)
         self._events: list[Event] = []
         self._share = PhaseShare(settings.decode_share)

@@ -87,9 +87,10 @@ class EngineSettings(Settings):
     )
     vision_compile: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Run the vision encoder compiled; auto: on a CPU, if `arno model compile` was "
-        "run; on a GPU, always (it takes a minute or more, and is then kept in "
-        "TORCHINDUCTOR_CACHE_DIR). on: a start on a CPU compiles it if need be, and waits.",
+        description="Run the vision encoder, and on a CPU a small model's decode step, compiled; "
+        "auto: on a CPU, if `arno model compile` was run; on a GPU, always (it takes a minute or "
+        "more, and is then kept in TORCHINDUCTOR_CACHE_DIR). on: a start on a CPU compiles if need "
+        "be, and waits.",
     )
     compiled_folder: str = Field(
         "",

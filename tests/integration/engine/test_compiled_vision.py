@@ -1,4 +1,4 @@
-"""The vision encoder compiled ahead of time: the same tokens, found by a start, or done without."""
+"""Parts of a model compiled ahead of time: the same tokens, found by a start, or done without."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from arno.cli.main import root
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.checkpoints import load_checkpoint
 from arno.engine.compiled.start import lay_out_encoders_of
-from arno.engine.compiled.vision import CompiledTower
+from arno.engine.compiled.steps import CompiledSteps, StepPart
+from arno.engine.compiled.vision import CompiledTower, VisionPart
 from arno.engine.continuous_engine import ContinuousEngine
+from arno.engine.sequence import batch_key
 from arno.errors import ModelError
 from arno.ops.processor import Processor
 from click.testing import CliRunner
@@ -67,8 +70,9 @@ def compiled(model_folder, tmp_path_factory):
     require_cpp_compiler()
     kept = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
-        # One package: each takes a quarter of a minute of a processor.
+        # One package of each part: each takes a quarter of a minute of a processor.
         patch.setattr("arno.engine.compiled.vision._SMALL_GROUP", 1)
+        patch.setattr("arno.engine.compiled.steps.BEAMS", (BEAMS.num_beams,))
         return kept, run_compile(model_folder, kept)
 
 
@@ -104,6 +108,64 @@ def test_a_compiled_engine_gives_the_tokens_that_transformers_gives(start, refer
     assert engine.statistics().failed_batch_count == 0
     for asked in requests:
         assert ends[asked.sequence_id].token_ids == reference.answer(asked), asked.sequence_id
+
+
+def test_compiled_steps_follow_sequences_that_join_and_leave_and_grow(start, reference):
+    """Four slots for nine answers, some beyond the room that there is at first."""
+    engine, _ = start(batch_sequences_max=4, admit_sequences_max=2)
+    requests = [
+        request(
+            str(number),
+            engine.prepare(picture(number)),
+            options=replace(BEAMS, max_new_tokens=limit),
+        )
+        for number, limit in enumerate((5, 70, 3, 40, 12, 9, 33, 2, 64))
+    ]
+    submit_all(engine, requests)
+    ends = run_all(engine)
+    assert engine.statistics().failed_batch_count == 0
+    lengths = {len(end.token_ids) for end in ends.values()}
+    assert max(lengths) > 40
+    assert min(lengths) < 5
+    for asked in requests:
+        assert ends[asked.sequence_id].token_ids == reference.answer(asked), asked.sequence_id
+
+
+@pytest.mark.parametrize(
+    ("choice", "options", "expected"),
+    [
+        ("auto", BEAMS, True),
+        ("auto", GREEDY, False),  # of which the fixture has no package
+        ("auto", replace(BEAMS, length_penalty=0.5), False),
+        ("off", BEAMS, False),
+    ],
+)
+def test_steps_are_compiled_for_the_usual_options(start, choice, options, expected):
+    engine, _ = start(vision_compile=choice)
+    assert (engine._pool._compiled(batch_key(options).options) is not None) is expected
+
+
+def test_the_steps_of_a_large_model_are_not_compiled(start, monkeypatch):
+    engine, _ = start(vision_compile="off")
+    assert StepPart().sizes(engine._checkpoint) == (1, 3)
+    monkeypatch.setattr("arno.engine.linear._TRANSPOSED_MAX", 1000)
+    assert StepPart().sizes(engine._checkpoint) == ()
+
+
+def test_a_step_that_computes_something_else_is_not_kept(start, tmp_path, monkeypatch):
+    def compile_nothing(module, arguments, package, sizes):
+        package.write_bytes(b"")
+
+    def nothing(state, longest, encoded):
+        return torch.zeros(state.count, dtype=torch.bool)
+
+    monkeypatch.setattr("arno.engine.compiled.start.PARTS", (StepPart(),))
+    monkeypatch.setattr("arno.engine.compiled.steps.compile_module", compile_nothing)
+    monkeypatch.setattr("arno.engine.compiled.steps.load_packages", lambda packages: packages)
+    monkeypatch.setattr(CompiledSteps, "__getitem__", lambda self, beams: nothing)
+    with pytest.raises(ModelError, match="the compiled decode step differs by"):
+        start(vision_compile="on", compiled_folder=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_verifying_says_whether_the_encoder_that_answers_is_compiled(
@@ -175,6 +237,7 @@ def test_what_computes_something_else_is_not_kept(start, model_folder, tmp_path,
     def compile_nothing(module, arguments, package):
         package.write_bytes(b"")
 
+    monkeypatch.setattr("arno.engine.compiled.start.PARTS", (VisionPart(),))
     monkeypatch.setattr("arno.engine.compiled.vision.compile_module", compile_nothing)
     monkeypatch.setattr("arno.engine.compiled.vision.CompiledTower", Wrong)
     with pytest.raises(ModelError, match=r"differs by 1\.0e\+00"):
@@ -191,6 +254,7 @@ def test_a_mode_that_is_not_compiled_is_refused_where_it_is_asked_for(start):
 def test_8_bit_products_are_compiled_and_are_those_of_the_uncompiled_mode(tmp_path, monkeypatch):
     """One stage of vision, because each takes seconds to compile."""
     require_cpp_compiler()
+    monkeypatch.setattr("arno.engine.compiled.start.PARTS", (VisionPart(),))
     other = Processor("new", frozenset({"avx2", "avx_vnni"}))
     monkeypatch.setattr("arno.engine.checkpoints.load.read_processor", lambda: other)
     folder = build_random_florence(tmp_path, stages=1)
@@ -229,8 +293,9 @@ def test_the_facts_of_a_package_are_beside_it(compiled):
     (facts,) = compiled[0].glob("*/facts.json")
     found = json.loads(facts.read_text())
     assert 0 <= found["deviations"]["vision"] < 1e-4
-    assert found["sizes"] == {"vision": [1]}
-    packages = [facts.with_name("vision-1.so")]
+    assert 0 <= found["deviations"]["step"] < 1e-4
+    assert found["sizes"] == {"vision": [1], "step": [3]}
+    packages = [facts.with_name(name) for name in ("vision-1.so", "step-3.so")]
     assert found["size_bytes"] == sum(package.stat().st_size for package in packages)
 
 

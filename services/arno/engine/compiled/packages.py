@@ -35,7 +35,7 @@ from arno.ops.processor import read_processor
 logger = logging.getLogger(__name__)
 
 _FACTS: Final = "facts.json"
-_FORMS: Final = "4"
+_FORMS: Final = "5"
 """Counts up where Arno compiles otherwise than before, so that older packages are not found."""
 
 Packages: TypeAlias = Mapping[int, Path]
@@ -160,16 +160,32 @@ def compile_and_keep(checkpoint: Checkpoint, folder: Path, parts: Sequence[Part]
     return facts
 
 
-def compile_module(module: nn.Module, arguments: tuple[Any, ...], package: Path) -> None:
-    """Compile a module for arguments of exactly these shapes, and write the package."""
+def compile_module(
+    module: nn.Module, arguments: tuple[Any, ...], package: Path, *, sizes: Any = None
+) -> None:
+    """Compile a module, and write the package.
+
+    Args:
+        module: It; its weights become constants, laid out once for their products.
+        arguments: Arguments like those that it will get.
+        package: Where to write.
+        sizes: Which of their sizes differ from call to call, as `torch.export` takes it; None:
+            none. With any, constants stay as they are.
+    """
     archive = package.with_suffix(".pt2")
-    with torch.no_grad():
-        program = torch.export.export(module, arguments)
+    symbols: Any = torch.fx.experimental._config
+    # Else sizes that differ could not be 1.
+    with torch.no_grad(), symbols.patch(backed_size_oblivious=True):
+        program = torch.export.export(
+            module,
+            arguments,
+            dynamic_shapes=sizes,
+            prefer_deferred_runtime_asserts_over_guards=sizes is not None,
+        )
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(archive),
-            # Freezing makes the weights constants, laid out once for their products.
-            inductor_configs={"freezing": True, "cpp.dynamic_threads": True},
+            inductor_configs={"freezing": sizes is None, "cpp.dynamic_threads": True},
         )
     keep_library(archive, package)
     archive.unlink()

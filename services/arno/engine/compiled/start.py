@@ -14,6 +14,7 @@ from arno.engine.compiled.packages import (
     packages_of,
     read_facts,
 )
+from arno.engine.compiled.steps import StepPart
 from arno.engine.compiled.vision import CompiledTower, VisionPart
 from arno.engine.int8 import INT8
 from arno.engine.interface import ModelCard
@@ -23,7 +24,7 @@ from arno.errors import ModelError
 
 logger = logging.getLogger(__name__)
 
-PARTS: Final[tuple[Part, ...]] = (VisionPart(),)
+PARTS: Final[tuple[Part, ...]] = (VisionPart(), StepPart())
 """What `arno model compile` compiles of every model."""
 
 COMPILED_DTYPES: Final = ("float32", "bfloat16", INT8)
@@ -73,7 +74,7 @@ def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
     if facts is None:
         if settings.vision_compile != "on":
             logger.info(
-                "the vision encoder runs uncompiled: for this model, torch and processor nothing "
+                "the model runs uncompiled: for this model, torch and processor nothing "
                 "is kept (`arno model compile`)",
                 extra={"folder": str(folder)},
             )
@@ -84,7 +85,8 @@ def use_compiled(checkpoint: Checkpoint, settings: EngineSettings) -> bool:
             packages = packages_of(folder, part.name, facts.sizes[part.name])
             part.put_in_place(checkpoint.network, packages)
     except Exception:  # the loader raises various classes
-        logger.warning("the vision encoder runs uncompiled: %s", folder, exc_info=True)
+        logger.warning("the model runs uncompiled: %s", folder, exc_info=True)
         return False
-    logger.info("the vision encoder runs compiled", extra={"folder": str(folder)})
+    used = " and ".join(f"the {part.title}" for part in PARTS if facts.sizes[part.name])
+    logger.info("compiled: %s", used, extra={"folder": str(folder)})
     return True
