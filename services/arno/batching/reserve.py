@@ -6,9 +6,11 @@ share is; it may be as long as an answer, for slots that were taken together bec
 So what another tenant has needed lately beyond what it has now stays free, up to a part of all
 slots. A tenant that is alone has all of them.
 
-Nothing is kept for a tenant that asks for more than its share: it always has work that waits, and
-each slot that becomes free is for the tenant whose turn it is. Else two floods would keep half of
-the slots from each other, and from the tenant between them.
+Nothing is kept for a flood, a tenant that asks for more than its share on the average of the last
+seconds: its work always waits, and each slot that becomes free is for the tenant whose turn it is.
+Else two floods would keep half of the slots from each other, and from the tenant between them. And
+a tenant that is no flood leaves nothing before it has as many slots as the others, so that none is
+held up while slots are free.
 
 The more a tenant needed, the sooner that is forgotten: one that calls now and then finds a slot,
 and one that had many and is gone holds nothing up.
@@ -24,7 +26,7 @@ from typing import Final
 KEPT_SLOT_S: Final = 30.0
 """A need of one slot is remembered for so long, of two for half of it: slots times seconds."""
 
-_AVERAGE_S: Final = 5.0
+_AVERAGE_S: Final = 2.0
 """What a tenant asks for is averaged over so long, so that a burst is no flood."""
 
 _GAP_S_MAX: Final = 0.1
@@ -38,14 +40,16 @@ class _Need:
     """What a tenant needs, in sequences that it has in the engine at once, waiting or not.
 
     Attributes:
+        count: Now.
+        average: Of the last seconds.
         peak: The most that are remembered.
         peak_at_s: When it had so many.
-        average: Of the last seconds.
     """
 
+    count: int
+    average: float
     peak: int
     peak_at_s: float
-    average: float
 
 
 class SlotReserve:
@@ -62,11 +66,16 @@ class SlotReserve:
         gap_s = 0.0 if self._noted_s is None else min(now_s - self._noted_s, _GAP_S_MAX)
         self._noted_s = now_s
         old_part = math.exp(-gap_s / _AVERAGE_S)
-        needs = {}
+        needs: dict[str, _Need] = {}
         for tenant in self._needs.keys() | counts.keys():
-            need = _noted(self._needs.get(tenant), counts.get(tenant, 0), now_s, old_part)
-            if need is not None:
-                needs[tenant] = need
+            count = counts.get(tenant, 0)
+            known = self._needs.get(tenant) or _Need(count, count, count, now_s)
+            average = old_part * known.average + (1 - old_part) * count
+            forgotten = known.peak * (now_s - known.peak_at_s) > KEPT_SLOT_S
+            if forgotten or count >= known.peak:
+                known = _Need(count, average, count, now_s)
+            if known.peak:
+                needs[tenant] = _Need(count, average, known.peak, known.peak_at_s)
         while len(needs) > _REMEMBERED_MAX:
             del needs[min(needs, key=lambda tenant: needs[tenant].peak)]
         self._needs = needs
@@ -82,32 +91,26 @@ class SlotReserve:
         kept_max = math.ceil(self._share * slots)
         if not kept_max or len(self._needs) < 2:
             return lambda tenant: True
-        share = _fair_share([need.average for need in self._needs.values()], slots)
+        averages = [need.average for need in self._needs.values()]
+        share, spare = _fair_share(averages, slots), max(0.0, slots - sum(averages))
         unused = {
             tenant: max(0, need.peak - started.get(tenant, 0))
             for tenant, need in self._needs.items()
             if need.average <= share
         }
-        total = sum(unused.values())
-        free = slots - sum(started.values())
+        total, free = sum(unused.values()), slots - sum(started.values())
+        equal_part = slots / len(averages)
 
         def may_start(tenant: str) -> bool:
-            return not started.get(tenant) or free > min(kept_max, total - unused.get(tenant, 0))
+            need = self._needs.get(tenant)
+            if need is None or not started.get(tenant):
+                return True
+            is_burst = need.count > need.average + spare
+            if need.average <= share and (not is_burst or started[tenant] < equal_part):
+                return True
+            return free > min(kept_max, total - unused.get(tenant, 0))
 
         return may_start
-
-
-def _noted(known: _Need | None, count: int, now_s: float, old_part: float) -> _Need | None:
-    """Return the need of a tenant that has so many sequences now; None where it is forgotten."""
-    if known is None:
-        return _Need(count, now_s, count)
-    average = old_part * known.average + (1 - old_part) * count
-    forgotten = known.peak * (now_s - known.peak_at_s) > KEPT_SLOT_S
-    if forgotten and not count:
-        return None
-    if forgotten or count >= known.peak:
-        return _Need(count, now_s, average)
-    return _Need(known.peak, known.peak_at_s, average)
 
 
 def _fair_share(averages: Iterable[float], slots: int) -> float:

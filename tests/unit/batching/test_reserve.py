@@ -82,6 +82,21 @@ def test_tenant_that_asks_for_more_than_its_share_for_a_while_is_a_flood():
     assert most(made, "flood", people=1) == SLOTS - 1
 
 
+def test_burst_leaves_what_others_need_from_its_first_moment():
+    made = reserve(busy=1, people=3)
+    made.note({"busy": 30, "people": 0}, 100.01)
+    assert most(made, "busy") == SLOTS - 3
+
+
+def test_tenant_that_is_no_flood_has_as_many_slots_as_the_others_whatever_these_needed():
+    made = reserve(busy=1, people=1)
+    made.note({"busy": 4, "people": 8}, 100.01)
+    made.note({"busy": 8, "people": 0}, 100.02)
+    # Of what the people needed four slots would be kept, and three are free.
+    assert made.rule({"busy": 3, "people": 2}, SLOTS)("busy")
+    assert not made.rule({"busy": 4, "people": 1}, SLOTS)("busy")
+
+
 @pytest.mark.parametrize("needed", [1, 2, 4])
 def test_need_is_the_most_of_the_last_seconds_and_is_forgotten_the_sooner_the_more_it_was(needed):
     made = reserve(flood=50, people=needed)
