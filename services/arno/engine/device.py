@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from torch import nn
 
 from arno.ops.freed_memory import give_freed_memory_back, keep_freed_memory
 from arno.ops.process_limits import available_bytes
+
+_ONE_BY_ONE_MAX: Final = 3
 
 _GPU_PART = 0.8
 _HOST_PART = 0.25
@@ -66,6 +69,20 @@ def upload(values: Any, device: torch.device, dtype: torch.dtype | None = None) 
     if device.type == "cuda":
         here = here.pin_memory()
     return here.to(device, non_blocking=True)
+
+
+def moves(
+    sources: list[int], targets: list[int], device: torch.device
+) -> Iterator[tuple[Any, Any]]:
+    """Yield indices of rows to copy and of where they go: few rows one by one, many at once.
+
+    To copy a row of a tensor is one operation; to copy several is two, and their indices go to the
+    device first.
+    """
+    if len(sources) <= _ONE_BY_ONE_MAX:
+        yield from zip(sources, targets, strict=True)
+    else:
+        yield upload(sources, device), upload(targets, device)
 
 
 def clear_frames(fault: BaseException) -> None:

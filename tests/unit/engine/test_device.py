@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from arno.engine import device  # noqa: E402
 from arno.engine.device import (  # noqa: E402
     DeviceLostError,
+    moves,
     out_of_memory,
     require_device,
     upload,
@@ -120,3 +121,13 @@ def test_a_machine_without_a_usable_gpu_says_which_driver_it_needs(
     monkeypatch.setattr(device, "_DRIVER_FILE", file)
     monkeypatch.setattr(torch.version, "cuda", cuda)
     assert said in why_no_gpu()
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 9])
+def test_rows_that_move_are_copied_one_by_one_or_at_once(count):
+    rows = torch.arange(20)[:, None].repeat(1, 2)
+    sources, targets = list(range(19, 19 - count, -1)), list(range(count))
+    for source, target in moves(sources, targets, torch.device("cpu")):
+        rows[target] = rows[source]
+    assert rows[:, 0].tolist() == [*sources, *range(count, 20)]
+    assert torch.equal(rows[:, 0], rows[:, 1])

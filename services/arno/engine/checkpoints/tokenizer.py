@@ -6,6 +6,7 @@ releases added Florence-2's markers each time, and so does this module.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ END_ID: Final = 2
 _TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json")
 """Either is a tokenizer; `vocab.json` needs `merges.txt` beside it."""
 
+_PROMPTS_KEPT: Final = 256
+
 
 class PromptTokenizer:
     """A checkpoint's tokenizer, for one thread: sharing one fails (huggingface/tokenizers#537)."""
@@ -30,14 +33,15 @@ class PromptTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Wrap a tokenizer that `load_tokenizer` checked."""
         self._tokenizer = tokenizer
+        # Most prompts are those of a task alone, and reading one takes as long as a decode step.
+        self._encode = functools.lru_cache(_PROMPTS_KEPT)(self.encode_answer)
 
     def encode(self, prompt: str) -> tuple[int, ...]:
         """Return the ids of `<s>` prompt `</s>`, which follow the image's tokens.
 
         Source: transformers' `Florence2Processor`.
         """
-        ids = self._tokenizer.encode(prompt, add_special_tokens=False)
-        return BEGIN_ID, *ids, END_ID
+        return self._encode(prompt)
 
     def encode_label(self, label: str) -> tuple[int, ...]:
         """Return the ids of a label inside an answer."""

@@ -87,7 +87,7 @@ class CompiledSteps:
         """Take packages by numbers of beams, and the decoder whose weights they use."""
         self._packages = packages
         self._weights = decoder.tensors()
-        self._marks = torch.empty(0)
+        self._marks = _marks(decoder.position_count + COMPILED_TOKENS)
 
     @classmethod
     def of(cls, network: Any, decoder: Decoder) -> CompiledSteps:
@@ -105,7 +105,7 @@ class CompiledSteps:
         package = self._packages[beams]
 
         def step(state: StepState, longest: int, encoded: int) -> torch.Tensor:
-            marks = (_marks(longest), _marks(encoded))
+            marks = (self._marks[:longest], self._marks[:encoded])
             finished, *_ = package(*self._weights, *state.tensors(), *marks)
             return finished
 
@@ -137,7 +137,7 @@ class _Example:
         part = slice(0, _COUNT)
         logits = started.logits[:, None].expand(-1, beams, -1)
         advance = self.table.update(part, logits, len(OPENING))
-        cache.slots(part).inherit(advance.parents)
+        cache.inherit(part, advance.parents)
         self.state = StepState(self.table.rows(part), cache.slots(part))
 
 

@@ -190,7 +190,7 @@ class DecodeBatch:
         """Decode the first token of sequences; return which searches are over."""
         of_beams = logits[:, None].expand(-1, self._beams, -1)
         advance = self._table.update(part, of_beams, len(OPENING))
-        self._cache.slots(part).inherit(advance.parents)
+        self._cache.inherit(part, advance.parents)
         return advance.finished
 
     @staticmethod

@@ -15,7 +15,7 @@ import torch
 from arno.engine.checkpoints.tokenizer import BEGIN_ID, END_ID
 from arno.engine.decoding.beam_search import NEVER, Advance, BeamRows, BeamSearch
 from arno.engine.decoding.constraint_table import ConstraintTable
-from arno.engine.device import upload
+from arno.engine.device import moves, upload
 from arno.engine.interface import DecodingOptions
 from arno.vocabulary.grammar import Grammar
 
@@ -119,12 +119,11 @@ class BeamTable:
 
     def move(self, sources: list[int], targets: list[int]) -> None:
         """Copy searches into other rows; no row is a source and a target."""
-        device = self._rows.tokens.device
-        origin, rows = (upload(each, device) for each in (sources, targets))
-        for tensor in self._rows.tensors():
-            tensor[rows] = tensor[origin]
-        if self._constraints is not None:
-            self._constraints.move(origin, rows)
+        for source, target in moves(sources, targets, self._rows.tokens.device):
+            for tensor in self._rows.tensors():
+                tensor[target] = tensor[source]
+            if self._constraints is not None:
+                self._constraints.move(source, target)
 
     def newest(self, count: int) -> torch.Tensor:
         """Return the last token of each beam of the first rows, [count, K]."""

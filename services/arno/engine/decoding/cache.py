@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from arno.engine.decoding.decoder import Decoder, KeysValues, Started
-from arno.engine.device import upload
+from arno.engine.device import moves, upload
 
 _PROMPT_TOKENS: Final = 32
 """The length for prompts grows in steps of this many tokens, because growing copies everything."""
@@ -88,17 +88,18 @@ class SlotCache:
             targets: Their new slots.
             longest: Tokens of the longest answer among them, start token included.
         """
-        origin, slots = upload(sources, self._device), upload(targets, self._device)
         answers = slice(0, longest * self._beams)
-        for tensor in (
+        by_layer = (
             self._cross_keys,
             self._cross_values,
             self._keys[..., answers],
             self._values[:, :, :, answers],
-        ):
-            tensor[:, slots] = tensor[:, origin]
-        for tensor in (self._padding, self._hidden):
-            tensor[slots] = tensor[origin]
+        )
+        for source, target in moves(sources, targets, self._device):
+            for tensor in by_layer:
+                tensor[:, target] = tensor[:, source]
+            for tensor in (self._padding, self._hidden):
+                tensor[target] = tensor[source]
 
     def wipe(self, slots: list[int]) -> None:
         """Zero slots that held NaN: masked values are still multiplied, by 0."""
@@ -115,6 +116,10 @@ class SlotCache:
             padding=self._padding[part],
             hidden=self._hidden[part],
         )
+
+    def inherit(self, part: slice, parents: torch.Tensor) -> None:
+        """Give every beam of some slots the past of its parent beam; parents are [S, K]."""
+        _inherit(self._hidden[part], parents)
 
     def reserve(self, encoded: int, positions: int, used: int) -> bool:
         """Grow to the given lengths of prompt and answer where they are longer than those so far.
@@ -210,8 +215,7 @@ class CachedSlots:
 
     def inherit(self, parents: torch.Tensor) -> None:
         """Give every beam the past of its parent beam; parents are [S, K]."""
-        hidden = self.hidden
-        hidden.copy_(hidden.gather(1, parents[:, :, None].expand_as(hidden)))
+        _inherit(self.hidden, parents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +247,7 @@ class StepCache:
         put(keys, [self.slots, None, None, self.places], new.keys.permute(0, 3, 1, 2))
         put(values, [self.slots, None, self.places], new.values.transpose(1, 2))
         return KeysValues(keys, values)
+
+
+def _inherit(hidden: torch.Tensor, parents: torch.Tensor) -> None:
+    hidden.copy_(hidden.gather(1, parents[:, :, None].expand_as(hidden)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -109,10 +109,10 @@ class ConstraintTable:
         self._distances[row, : len(distances)] = upload(distances, self._distances.device)
         self._states[row] = START
 
-    def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
-        """Copy searches into other rows, [S] of [S]; no row is a source and a target."""
+    def move(self, source: Any, target: Any) -> None:
+        """Copy a search into another row, or several; indices as `moves` yields them."""
         for tensor in (self._classes, self._moves, self._distances, self._states):
-            tensor[targets] = tensor[sources]
+            tensor[target] = tensor[source]
 
     def rows(self, part: slice) -> ConstraintRows:
         """Return some of the rows, a slice with step 1; it is valid while the shape is."""

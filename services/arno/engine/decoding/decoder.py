@@ -144,6 +144,11 @@ class Decoder:
         return len(self._layers)
 
     @property
+    def position_count(self) -> int:
+        """Number of positions that it has an embedding for."""
+        return self._places.shape[0] - self._first_place
+
+    @property
     def token_count(self) -> int:
         """Number of tokens with a logit, V."""
         return self._to_logits.size
