@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -175,33 +176,41 @@ ATTACKS: Final[Mapping[str, Callable[[Attacker], Awaitable[None]]]] = {
 }
 
 
-@contextmanager
-def attacker_process(name: str, target: str, key: ApiKey) -> Iterator[Connection]:
-    """Start a process that attacks when it is told to, and ends with the block.
+@dataclass(frozen=True, slots=True)
+class AttackerProcess:
+    """A process that attacks when it is told to.
 
-    Yields:
-        Takes `ATTACK` and `PAUSE` by `told`. The answer to each comes when it is done: what callers
-        were told since the last one, by code.
+    Attributes:
+        words: Takes `ATTACK` and `PAUSE`.
+        pid: Of the process.
     """
+
+    words: Connection
+    pid: int
+
+    def told(self, word: str) -> dict[str, int]:
+        """Say a word, and return when it is done what callers were told since the last, by code."""
+        self.words.send(word)
+        if not self.words.poll(_LEAVE_S):
+            raise RuntimeError(f"the attacker's process does not answer {word!r}")
+        codes: dict[str, int] = self.words.recv()
+        return codes
+
+
+@contextmanager
+def attacker_process(name: str, target: str, key: ApiKey) -> Iterator[AttackerProcess]:
+    """Start a process that can attack, and end it with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_attack, args=(ATTACKS[name], target, key, theirs))
     process.start()
+    assert process.pid is not None
     try:
-        yield ours
+        yield AttackerProcess(ours, process.pid)
     finally:
         ours.send(_END)
         process.join(_LEAVE_S)
         process.kill()
-
-
-def told(attacker: Connection, word: str) -> dict[str, int]:
-    """Say a word to the attacker, and return its answer."""
-    attacker.send(word)
-    if not attacker.poll(_LEAVE_S):
-        raise RuntimeError(f"the attacker's process does not answer {word!r}")
-    codes: dict[str, int] = attacker.recv()
-    return codes
 
 
 def _attack(

@@ -18,7 +18,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +32,9 @@ from benchmarks.attacks import (
     PAUSE,
     SMALL_BYTES,
     TASK,
+    AttackerProcess,
     attacker_process,
     shown,
-    told,
 )
 from benchmarks.calls import Load
 from benchmarks.fairness import key_file
@@ -94,7 +94,10 @@ def _attacked(name: str, seconds: float) -> dict[str, Any]:
             ) as stack,
             attacker_process(name, stack.target, keys["hostile"]) as attacker,
         ):
-            return asyncio.run(_measured(name, stack, keys["people"], attacker, seconds / _ROUNDS))
+            pids = {**stack.pids, "client": os.getpid(), "attacker": attacker.pid}
+            watched = replace(stack, pids=pids)
+            measured = _measured(name, watched, keys["people"], attacker, seconds / _ROUNDS)
+            return asyncio.run(measured)
 
 
 class Busy:
@@ -121,7 +124,7 @@ class Busy:
 
 
 async def _measured(
-    name: str, stack: Stack, key: ApiKey, attacker: Connection, seconds: float
+    name: str, stack: Stack, key: ApiKey, attacker: AttackerProcess, seconds: float
 ) -> dict[str, Any]:
     request = vision_pb2.InferRequest(
         image=types_pb2.Image(content=noise_jpeg(SMALL_BYTES, 1)), tasks=[TASK]
@@ -140,11 +143,11 @@ async def _measured(
             loads.append(round(os.getloadavg()[0], 2))
             with busy_alone.counted():
                 await alone.follow(rate=_RATE, seconds=seconds, seed=number)
-            await asyncio.to_thread(told, attacker, ATTACK)
+            await asyncio.to_thread(attacker.told, ATTACK)
             await asyncio.sleep(_LEAD_S)
             with busy_attacked.counted():
                 await attacked.follow(rate=_RATE, seconds=seconds, seed=number)
-            codes.update(await asyncio.to_thread(told, attacker, PAUSE))
+            codes.update(await asyncio.to_thread(attacker.told, PAUSE))
             await _drained(stack)
     # By due time both phases have the same length; the rate says nothing here.
     before, after = (

@@ -272,6 +272,8 @@ _OLD_SLOTS: Final = 8
 _PARTS: Final = ("gateway", "worker", "redis", "kafka")
 """Of an installation, as a table of processor time names them."""
 
+_HOSTILE_PARTS: Final = (*_PARTS, "client", "attacker")
+
 
 def hostile(result: Result) -> str:
     """Return the section of what a hostile tenant does to another."""
@@ -283,7 +285,7 @@ def hostile(result: Result) -> str:
         "failed of",
         "the attacker was told",
     ]
-    head += ["cores of " + ", ".join(_PARTS) + ", alone", "attacked", "load"]
+    head += ["cores of " + ", ".join(_HOSTILE_PARTS) + ", alone", "attacked", "load"]
     rows = []
     for run in result["runs"]:
         alone, attacked = run["alone"]["latency_s"], run["attacked"]["latency_s"]
@@ -314,8 +316,10 @@ def hostile(result: Result) -> str:
             f"so many slots at a model's pace. Aim: a ratio below {aim:g}, and no call that fails. "
             "Queued: from acceptance to a thread of the worker, p95; engine: from there to the "
             "end, p95; in ms. "
-            "Cores: what each part kept busy. Load: the machine's load average, the highest of the "
-            "rounds; above the number of cores the figures say little. " + where(result["machine"]),
+            "Cores: what each part kept busy, and the processes of both tenants; the attacker's "
+            "has the lowest priority, since an attacker brings its own machine along. Load: the "
+            "machine's load average, the highest of the rounds; above the number of cores the "
+            "figures say little. " + where(result["machine"]),
             table(head, rows),
         ]
     )
@@ -323,7 +327,7 @@ def hostile(result: Result) -> str:
 
 def _cores(phase: Mapping[str, Any]) -> str:
     busy = phase.get("busy_cores", {})
-    return ", ".join(f"{busy[part]:.2f}" if part in busy else "-" for part in _PARTS)
+    return ", ".join(f"{busy[part]:.2f}" if part in busy else "-" for part in _HOSTILE_PARTS)
 
 
 def _stages(seconds: Mapping[str, float]) -> str:

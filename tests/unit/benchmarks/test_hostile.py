@@ -27,7 +27,13 @@ def test_table_has_a_row_an_attack_with_the_ratio_and_what_the_attacker_was_told
             "latency_s": {"p50": 0.09, "p95": 0.12},
             "stages_p95_s": {"queue": 0.012, "engine": 0.062},
             "codes": {"OK": 8, "UNAVAILABLE": 1},
-            "busy_cores": {"gateway": 0.5, "worker": 0.25, "redis": 0.125, "kafka": 1.0},
+            "busy_cores": {
+                "gateway": 0.5,
+                "worker": 0.25,
+                "redis": 0.125,
+                "kafka": 1.0,
+                "client": 0.03,
+            },
         },
         "p95_ratio": 1.2,
         "attacker_codes": {"RESOURCE_EXHAUSTED": 7, "OK": 2},
@@ -39,6 +45,7 @@ def test_table_has_a_row_an_attack_with_the_ratio_and_what_the_attacker_was_told
     assert len(lines) == 2 + len(ATTACKS)
     assert lines[2] == (
         "| floods | 16 | 80.0 | 90.0 | 100 | 120 | 1.20 | 11.0, 61.0 | 12.0, 62.0 "
-        "| 1 of 9 | OK 2, RESOURCE_EXHAUSTED 7 | -, -, -, - | 0.50, 0.25, 0.12, 1.00 | 2.50 |"
+        "| 1 of 9 | OK 2, RESOURCE_EXHAUSTED 7 | -, -, -, -, -, - "
+        "| 0.50, 0.25, 0.12, 1.00, 0.03, - | 2.50 |"
     )
     assert "below 1.5" in text
