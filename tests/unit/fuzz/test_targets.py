@@ -24,14 +24,6 @@ names = pytest.mark.parametrize("name", TARGETS)
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _modules_are_not_collected() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()  # else each collection looks at all of torch and transformers, for half a second
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
     yield
