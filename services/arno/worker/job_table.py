@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from arno.batching import AnswerLengths
 from arno.engine.engine_loop import EngineLoop
@@ -197,6 +197,11 @@ def _trace(job: Job, result_id: str, end: SequenceFinished) -> None:
         past_stage(job.span, "decode", took_s=end.decode_s, result=result_id)
 
 
+_AFTER_CANCELS: Final = 0.2
+"""Part of the interval after which the store is asked again where jobs were cancelled: more are to
+come. The ends of many at once hold up the decode steps of others."""
+
+
 class CancellationPoll:
     """Asks the store which of the running jobs were cancelled; an outage only delays a cancel."""
 
@@ -212,20 +217,23 @@ class CancellationPoll:
 
     def run(self) -> None:
         """Ask until stopped: the body of a thread."""
-        while not self._stopped.wait(self._interval_s):
-            self._look()
+        pause_s = self._interval_s
+        while not self._stopped.wait(pause_s):
+            pause_s = self._interval_s * (_AFTER_CANCELS if self._look() else 1.0)
 
     def stop(self) -> None:
         """End the thread."""
         self._stopped.set()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Cancel the jobs that are to be, and return whether there were any."""
         job_ids = self._table.job_ids()
         if not job_ids:
-            return
+            return False
         try:
             found = self._store.cancelled(job_ids)
         except BackendUnavailableError:
-            return
+            return False
         if found:
             self._messages.put(Cancelled(frozenset(found)))
+        return bool(found)

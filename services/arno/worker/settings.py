@@ -63,7 +63,11 @@ class WorkerSettings(
         "well below the grace period of the platform.",
     )
     cancel_poll_s: float = Field(
-        0.25, gt=0, le=60, description="How often to look for cancelled jobs, in seconds."
+        0.25,
+        gt=0,
+        le=60,
+        description="How often to look for cancelled jobs, in seconds; five times as often while "
+        "there are any.",
     )
     token_progress_s: float = Field(
         0.5, ge=0, le=60, description="Least time between two token counts of a job, in seconds."
