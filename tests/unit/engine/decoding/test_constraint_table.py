@@ -91,3 +91,36 @@ def test_repeats_are_banned_unless_nothing_else_is_allowed():
     _, *places = VOCABULARY.decode(found.token_ids[:-1]).split("car")
     assert len(places) >= 2
     assert len(set(places)) == len(places)
+
+
+def test_memory_grows_with_the_length_of_the_labels_and_not_with_its_square():
+    """A table of all tokens by all states would take a gigabyte for 64 such labels."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = {}
+    for count in (8, 64):
+        labels = torch.randint(3, SIZE - 5, (count, 40), generator=generator).tolist()
+        table = ConstraintTable(KINDS, 2, 3)
+        table.open(0, grammar_of(Task.OPEN_VOCABULARY_DETECTION, list(map(tuple, labels))))
+        sizes[count] = table.size_bytes
+    assert sizes[64] <= 8 * sizes[8]
+    assert sizes[64] < 2 * 16_384 * 40
+
+
+def test_a_search_goes_on_in_its_grammar_while_another_makes_the_table_grow():
+    options = DecodingOptions(num_beams=2, no_repeat_ngram_size=0)
+    constraints = ConstraintTable(KINDS, 2, options.num_beams)
+    table = BeamTable(options, 2, 40, torch.device("cpu"), constraints)
+    grammar, before = grammar_of(Task.OD, LABELS), constraints.shape
+    table.open(0, [20], [grammar])
+    generator = torch.Generator().manual_seed(3)
+    for length in range(len(OPENING), 20):
+        if length == 6:
+            many = [(token, token + 1, 9 + place) for place, token in enumerate(range(5, 60))]
+            table.open(1, [20], [grammar_of(Task.OD, many)])
+            assert all(new > old for new, old in zip(constraints.shape, before, strict=True))
+        logits = torch.randn((1, 2, SIZE), generator=generator)
+        if bool(table.update(slice(0, 1), logits, length).finished[0]):
+            break
+    found = table.best([0], [length + 1])[0]
+    assert len(found.token_ids) > 6
+    assert grammar.accepts(steps_of(found.token_ids[1:], grammar))
