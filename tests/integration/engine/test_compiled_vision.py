@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import threading
@@ -13,8 +14,9 @@ import torch
 from arno.cli.main import root
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.checkpoints import load_checkpoint
+from arno.engine.compiled.packages import export_module
 from arno.engine.compiled.start import lay_out_encoders_of
-from arno.engine.compiled.steps import CompiledSteps, StepPart
+from arno.engine.compiled.steps import CompiledSteps, StepPart, step_to_export
 from arno.engine.compiled.vision import CompiledTower, VisionPart
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.sequence import batch_key
@@ -143,6 +145,20 @@ def test_compiled_steps_follow_sequences_that_join_and_leave_and_grow(start, ref
 def test_steps_are_compiled_for_the_usual_options(start, choice, options, expected):
     engine, _ = start(vision_compile=choice)
     assert (engine._pool._compiled(batch_key(options).options) is not None) is expected
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_step_may_have_one_slot(model_folder, beams):
+    """What the exporter found that it had to assume is asserted when the step runs."""
+    settings = EngineSettings(model=str(model_folder), device="cpu", vision_compile="off")
+    program = export_module(*step_to_export(load_checkpoint(settings), beams))
+    said = [
+        str(node.args[1])
+        for node in program.graph.nodes
+        if node.target is torch.ops.aten._assert_scalar.default
+    ]
+    assert said
+    assert not [each for each in said if re.search(r"Ne\(.*, 1\)", each)]
 
 
 def test_the_steps_of_a_large_model_are_not_compiled(start, monkeypatch):

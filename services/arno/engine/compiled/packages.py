@@ -35,7 +35,7 @@ from arno.ops.processor import read_processor
 logger = logging.getLogger(__name__)
 
 _FACTS: Final = "facts.json"
-_FORMS: Final = "5"
+_FORMS: Final = "6"
 """Counts up where Arno compiles otherwise than before, so that older packages are not found."""
 
 Packages: TypeAlias = Mapping[int, Path]
@@ -173,15 +173,8 @@ def compile_module(
             none. With any, constants stay as they are.
     """
     archive = package.with_suffix(".pt2")
-    symbols: Any = torch.fx.experimental._config
-    # Else sizes that differ could not be 1.
-    with torch.no_grad(), symbols.patch(backed_size_oblivious=True):
-        program = torch.export.export(
-            module,
-            arguments,
-            dynamic_shapes=sizes,
-            prefer_deferred_runtime_asserts_over_guards=sizes is not None,
-        )
+    program = export_module(module, arguments, sizes)
+    with torch.no_grad():
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(archive),
@@ -189,6 +182,21 @@ def compile_module(
         )
     keep_library(archive, package)
     archive.unlink()
+
+
+def export_module(
+    module: nn.Module, arguments: tuple[Any, ...], sizes: Any
+) -> torch.export.ExportedProgram:
+    """Return what a module does as a graph; arguments are those of `compile_module`."""
+    symbols: Any = torch.fx.experimental._config
+    # Else sizes that differ could not be 1.
+    with torch.no_grad(), symbols.patch(backed_size_oblivious=True):
+        return torch.export.export(
+            module,
+            arguments,
+            dynamic_shapes=sizes,
+            prefer_deferred_runtime_asserts_over_guards=sizes is not None,
+        )
 
 
 def load_packages(packages: Packages) -> dict[int, NativePackage]:

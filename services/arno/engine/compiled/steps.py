@@ -51,24 +51,21 @@ class StepPart:
 
     def compile(self, checkpoint: Checkpoint, size: int, package: Path) -> None:
         """Write the package for a number of beams."""
-        example = _Example(checkpoint, size)
-        weights, state = example.decoder.tensors(), example.state.tensors()
-        arguments = (weights, state, *example.marks)
-        sizes = ([None] * len(weights), _sizes(example.decoder.layer_count), *[{0: _ANY}] * 2)
-        compile_module(_Step(example), arguments, package, sizes=sizes)
+        module, arguments, sizes = step_to_export(checkpoint, size)
+        compile_module(module, arguments, package, sizes=sizes)
 
     @torch.inference_mode()
     def deviation(self, checkpoint: Checkpoint, packages: Packages) -> float:
         """Return the largest difference of a state after a step, over its largest number."""
         found = [0.0]
         for beams, package in load_packages(packages).items():
-            plain, compiled = (_Example(checkpoint, beams) for _ in range(2))
-            table = plain.table.search
-            plain_step(plain.decoder, table)(plain.state, *plain.sizes)
-            CompiledSteps({beams: package}, compiled.decoder)[beams](
-                compiled.state, *compiled.sizes
-            )
-            found += map(_difference, plain.state.tensors(), compiled.state.tensors())
+            for count in (1, _COUNT):
+                plain, compiled = (_Example(checkpoint, beams, count) for _ in range(2))
+                search = plain.table.search
+                plain_step(plain.decoder, search)(plain.state, *plain.sizes)
+                run = CompiledSteps({beams: package}, compiled.decoder)[beams]
+                run(compiled.state, *compiled.sizes)
+                found += map(_difference, plain.state.tensors(), compiled.state.tensors())
         return max(found)
 
     def deviation_max(self, dtype: str) -> float:
@@ -112,29 +109,37 @@ class CompiledSteps:
         return step
 
 
+def step_to_export(checkpoint: Checkpoint, beams: int) -> tuple[nn.Module, tuple[Any, ...], Any]:
+    """Return a step as a module, arguments like its own, and which of their sizes differ."""
+    example = _Example(checkpoint, beams)
+    weights, state = example.decoder.tensors(), example.state.tensors()
+    sizes = ([None] * len(weights), _sizes(example.decoder.layer_count), *[{0: _ANY}] * 2)
+    return _Step(example), (weights, state, *example.marks), sizes
+
+
 class _Example:
     """A batch of made-up prompts after its first token."""
 
-    def __init__(self, checkpoint: Checkpoint, beams: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, beams: int, count: int = _COUNT) -> None:
         self.decoder = Decoder(checkpoint.network)
         device, width = self.decoder.device, checkpoint.card.position_count + 1
         self.sizes = (COMPILED_TOKENS, _ENCODED)
         self.marks = tuple(map(_marks, self.sizes))
         noise = torch.randn(
-            (_COUNT, _ENCODED, self.decoder.width), generator=torch.Generator().manual_seed(0)
+            (count, _ENCODED, self.decoder.width), generator=torch.Generator().manual_seed(0)
         )
         started = self.decoder.start(noise, None)
-        cache = SlotCache(self.decoder, _COUNT, beams)
-        cache.fill(0, started, [_ENCODED - row for row in range(_COUNT)])
+        cache = SlotCache(self.decoder, count, beams)
+        cache.fill(0, started, [_ENCODED - row for row in range(count)])
         self.table = BeamTable(
             _options(beams),
-            _COUNT,
+            count,
             width,
             device,
             location_ids=checkpoint.token_table.location_ids,
         )
-        self.table.open(0, [width - 1] * _COUNT)
-        part = slice(0, _COUNT)
+        self.table.open(0, [width - 1] * count)
+        part = slice(0, count)
         logits = started.logits[:, None].expand(-1, beams, -1)
         advance = self.table.update(part, logits, len(OPENING))
         cache.inherit(part, advance.parents)

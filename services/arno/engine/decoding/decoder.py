@@ -297,12 +297,12 @@ class Decoder:
         keys, values = past.keys.flatten(0, 1), past.values.flatten(0, 1)
         if mask is not None:
             keys, values = keys[..., : mask.shape[-1]], values[:, : mask.shape[-1]]
-        weights = torch.bmm(queries.flatten(0, 1), keys).view(count, heads, tokens, -1)
+        weights = torch.bmm(_copied(queries).flatten(0, 1), keys).view(count, heads, tokens, -1)
         if mask is not None:
             weights += mask
         weights = weights.softmax(-1, dtype=torch.float32).to(queries.dtype)  # [S, H, Q, N]
         attended = torch.bmm(weights.flatten(0, 1), values)  # [S * H, Q, D]
-        return attended.view(count, heads, tokens, -1).transpose(1, 2).flatten(2)
+        return _copied(attended.view(count, heads, tokens, -1).transpose(1, 2)).flatten(2)
 
     def _project(self, joined: torch.Tensor) -> tuple[torch.Tensor, KeysValues]:
         queries, keys_values = torch.split(joined, [self._width, 2 * self._width], dim=-1)
@@ -315,6 +315,14 @@ class Decoder:
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """Return [S, H, Q, D] of [S, Q, E]."""
         return x.view(*x.shape[:-1], self._head_count, -1).transpose(1, 2)
+
+
+def _copied(x: torch.Tensor) -> torch.Tensor:
+    """Return a copy in the order of its axes.
+
+    Whether one is needed depends on which sizes are 1, and a compiled step must not ask for that.
+    """
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def _lay_out(layer: Any, scale: float) -> _Layer:
