@@ -61,11 +61,12 @@ class PhaseShare:
     """Divides an engine's time between admitting sequences and decoding those that run.
 
     Admission goes first, for the wider the batch, the cheaper each of its tokens. But running
-    sequences must not stand still for it: time spent on admission is owed to decoding, in a fixed
-    proportion, and paid back before the next admission.
+    sequences must not stand still for it: time spent on admission is owed to decoding, and paid
+    back before the next admission. A batch that is half full is owed half of a full one's share.
 
     Attributes:
-        decode_share: Part of the time that decoding gets while both have work; from 0 to below 1.
+        decode_share: Part of the time that decoding gets while both have work and the batch is
+            full; from 0 to below 1.
         owed_s: Time that decoding gets before the next admission.
     """
 
@@ -79,9 +80,16 @@ class PhaseShare:
             return Phase.ADMIT if can_admit else None
         return Phase.ADMIT if can_admit and self.owed_s <= 0.0 else Phase.DECODE
 
-    def charge(self, phase: Phase, spent_s: float) -> None:
-        """Note how long a phase took."""
+    def charge(self, phase: Phase, spent_s: float, *, filled: float = 1.0) -> None:
+        """Note how long a phase took.
+
+        Args:
+            phase: Which.
+            spent_s: Seconds.
+            filled: Part of the batch's slots that hold sequences.
+        """
         if phase is Phase.ADMIT:
-            self.owed_s += spent_s * self.decode_share / (1.0 - self.decode_share)
+            share = self.decode_share * filled
+            self.owed_s += spent_s * share / (1.0 - share)
         else:
             self.owed_s = max(0.0, self.owed_s - spent_s)

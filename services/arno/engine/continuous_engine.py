@@ -178,16 +178,16 @@ class ContinuousEngine:
         self._retire()
         newcomers = self._newcomers()
         phase = self._share.choose(can_admit=bool(newcomers), can_decode=len(self._pool) > 0)
-        began_s = self._clock.monotonic_s()
-        encoding_s = 0.0
+        began_s, encoding_s = self._clock.monotonic_s(), 0.0
         if phase is Phase.DECODE:
             encoding_s = self._decode()
         else:
             self._admit(newcomers)
         if phase is not None:
             spent_s = self._clock.monotonic_s() - began_s
-            self._share.charge(Phase.ADMIT, encoding_s)
-            self._share.charge(phase, spent_s - encoding_s)
+            filled = min(1.0, len(self._pool) / self._limit.value)
+            self._share.charge(Phase.ADMIT, encoding_s, filled=filled)
+            self._share.charge(phase, spent_s - encoding_s, filled=filled)
         self._statistics.running_count = len(self._pool) + len(self._queue.started)
         return self._events
 

@@ -78,7 +78,8 @@ class EngineSettings(Settings):
         0.3,
         ge=0.0,
         lt=1.0,
-        description="Part of the time that decoding gets while new sequences wait to be encoded.",
+        description="Part of the time that a full batch decodes while new sequences wait to be "
+        "encoded; one that is half full gets half of it.",
     )
     encode_overlap: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -128,6 +128,14 @@ def test_under_full_load_decoding_gets_its_share_and_newcomers_the_rest(
     assert spent[Phase.DECODE] > 0
 
 
+@given(decode_share=st.floats(0.05, 0.9), filled=st.floats(0.0, 1.0))
+def test_a_batch_in_part_full_is_owed_that_part_of_the_share(decode_share, filled):
+    share = PhaseShare(decode_share)
+    share.charge(Phase.ADMIT, 1.0, filled=filled)
+    part = share.owed_s / (1.0 + share.owed_s)
+    assert part == pytest.approx(decode_share * filled)
+
+
 @pytest.mark.parametrize("decode_share", [0.0])
 def test_without_a_share_newcomers_never_wait(decode_share):
     share = PhaseShare(decode_share)
