@@ -340,6 +340,16 @@ def test_other_threads_go_on_while_a_package_runs(start):
         other.join()
 
 
+@torch.inference_mode()
+def test_a_package_keeps_neither_what_it_takes_nor_what_it_returns(start):
+    _, tower = start()
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    owners = pixels._use_count()
+    (features,) = tower._runs[1](pixels)
+    assert pixels._use_count() == owners
+    assert features._use_count() == owners
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_package_refuses_another_number_of_tensors(start, count):
     _, tower = start()

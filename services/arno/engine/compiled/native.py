@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any, Final
@@ -79,7 +79,7 @@ class NativePackage:
                 None,
             )
         )
-        return [_tensor(handle) for handle in made]
+        return _tensors(made)
 
     def _count(self, function: Any) -> int:
         number = c_size_t()
@@ -106,8 +106,11 @@ def _handles(tensors: Sequence[torch.Tensor]) -> Any:
     return (c_void_p * len(capsules))(*(_pointer_of(capsule, None) for capsule in capsules))
 
 
-def _tensor(handle: int | None) -> torch.Tensor:
-    """Return the tensor of a handle, which is free then."""
-    take: Any = torch._C._aoti.alloc_tensor_by_stealing_from_void_ptr
-    tensor: torch.Tensor = take(_capsule_of(handle, None, None))
-    return tensor
+def _tensors(handles: Iterable[int | None]) -> list[torch.Tensor]:
+    """Return the tensors of handles, which it frees.
+
+    Torch's function for a single handle does not free it, and so keeps the tensor for ever.
+    """
+    take: Any = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs
+    tensors: list[torch.Tensor] = take([_capsule_of(handle, None, None) for handle in handles])
+    return tensors
