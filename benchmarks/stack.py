@@ -18,6 +18,7 @@ from subprocess import Popen
 from typing import Any, Literal
 
 import psutil
+from arno.ops.ports import free_port
 from support import tied_process
 from support.kafka_broker import WAYS_TO_GET_IT as KAFKA_IS_MISSING
 from support.kafka_broker import KafkaBroker, kafka_available
@@ -93,7 +94,7 @@ def running_stack(  # noqa: PLR0913 - one for each part
         if bus == "kafka":
             shared["kafka_bootstrap"] = bootstrap
         _arno(folder, "topics create", shared).wait()
-        targets = tuple(f"127.0.0.1:{tied_process.free_port()}" for _ in range(gateways))
+        targets = tuple(f"127.0.0.1:{free_port()}" for _ in range(gateways))
         parts = {
             "gateway" if number == 0 else f"gateway-{number + 1}": {
                 **shared,
@@ -105,7 +106,7 @@ def running_stack(  # noqa: PLR0913 - one for each part
         parts["worker"] = {**shared, "model": "null", **(worker or {})}
         metrics_urls, children = {}, {}
         for name, settings in parts.items():
-            port = tied_process.free_port()
+            port = free_port()
             module = worker_module if name == "worker" else "arno.cli"
             children[name] = _arno(folder, name, {**settings, "metrics_port": port}, module)
             stack.callback(tied_process.stop, children[name], timeout_s=_LEAVE_S)

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
+from arno.ops.ports import free_port
 from kafka import KafkaProducer
 from support import tied_process
 from support.kafka_topics import Topics
@@ -227,7 +228,7 @@ class _Watch:
         feed: _Feed,
     ) -> None:
         self.processes = processes
-        self.port = tied_process.free_port()
+        self.port = free_port()
         self._load = load
         self._stack = stack
         self._camera = camera

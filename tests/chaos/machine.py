@@ -13,12 +13,12 @@ from pathlib import Path
 
 from arno.bus import make_admin
 from arno.gateway.settings import GatewaySettings
+from arno.ops.ports import free_port
 from arno.worker.settings import WorkerSettings
 from chaos import skewed
 from chaos.echo_engine import slow_file
 from chaos.parts import ProcessPart, Running, ServerPart
 from chaos.schedule import Nemesis, Part
-from support import tied_process
 from support.kafka_broker import KafkaBroker
 from support.kafka_cluster import make_cluster
 from support.redis_server import RedisServer, redis_executables
@@ -81,8 +81,8 @@ class Machine:
         executable = next(iter(redis_executables().values()))
         self.redis = RedisServer(folder / "redis", executable, appendfsync="always")
         self.brokers = self._make_brokers()
-        self.gateway_ports = [tied_process.free_port() for _ in range(options.gateways)]
-        self.metrics_ports = [tied_process.free_port() for _ in range(options.gateways)]
+        self.gateway_ports = [free_port() for _ in range(options.gateways)]
+        self.metrics_ports = [free_port() for _ in range(options.gateways)]
         self.settings = self._worker_settings()
         ports = zip(self.gateway_ports, self.metrics_ports, strict=True)
         self.kept: dict[Part, Sequence[Kept]] = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from arno.ops.ports import free_port
 from support import tied_process
 from support.certificates import Authority
 from support.eventually import eventually
@@ -44,7 +45,7 @@ class ControlPlane:
         """Prepare it in an empty folder, which is made; nothing runs yet."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._port = tied_process.free_port()
+        self._port = free_port()
         self._token = secrets.token_hex(16)
         self.authority = Authority(folder / "certificates", "cluster")
         self._ssl = ssl.create_default_context(cafile=self.authority.ca)
@@ -142,7 +143,7 @@ class ControlPlane:
         return json.loads(text) if text.startswith("{") else text
 
     def _start_api_server(self) -> None:
-        etcd, peers = (f"http://127.0.0.1:{tied_process.free_port()}" for _ in range(2))
+        etcd, peers = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self.run(
             "etcd",
             *("--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn"),
@@ -182,14 +183,14 @@ class ControlPlane:
         local = ("--kubeconfig", self.kubeconfig, "--bind-address", "127.0.0.1")
         self.run(
             "kube-controller-manager",
-            *(*local, "--leader-elect=false", "--secure-port", str(tied_process.free_port())),
+            *(*local, "--leader-elect=false", "--secure-port", str(free_port())),
             *("--service-account-private-key-file", self._accounts_key),
             *("--root-ca-file", self.authority.ca),
             variables={},
         )
         self.run(
             "kube-scheduler",
-            *(*local, "--leader-elect=false", "--secure-port", str(tied_process.free_port())),
+            *(*local, "--leader-elect=false", "--secure-port", str(free_port())),
             variables={},
         )
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from arno.ops.ports import free_port
 from cluster.control_plane import HOME, ControlPlane, built
-from support import tied_process
 
 WAYS_TO_GET_IT = "no control plane with KEDA: scripts/kube_lab/install builds one (half an hour)"
 
@@ -39,7 +39,7 @@ def keda_available() -> bool:
 
 def start_nodes(plane: ControlPlane) -> None:
     """Bring one node, on which pods are ready at once."""
-    port = tied_process.free_port()
+    port = free_port()
     plane.run(
         "kwok",
         *("--kubeconfig", plane.kubeconfig, "--manage-all-nodes"),
@@ -62,7 +62,7 @@ def start_keda(plane: ControlPlane) -> None:
     files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": plane.authority.ca}
     for name, path in files.items():
         (folder / name).write_bytes(path.read_bytes())
-    ports = [tied_process.free_port() for _ in range(5)]
+    ports = [free_port() for _ in range(5)]
     answers, health, metrics, adapter, adapter_metrics = map(str, ports)
     plane.run(
         "keda-operator",

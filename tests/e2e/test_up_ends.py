@@ -4,12 +4,12 @@ import os
 import signal
 
 import pytest
+from arno.ops.ports import free_port
 from PIL import Image
 from support.arno_up import ArnoUp, alive, arno, start_arno
 from support.availability import require
 from support.eventually import eventually
 from support.redis_server import WAYS_TO_GET_IT, redis_executables
-from support.tied_process import free_port
 
 pytestmark = pytest.mark.redis
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arno.gateway.settings import GatewaySettings
+from arno.ops.ports import free_port
 from arno.worker.settings import WorkerSettings
 from chaos.parts import ProcessPart
 from chaos.schedule import Part
-from support import tied_process
 from support.builders import with_topics
 from support.kafka_broker import KafkaBroker
 from support.prometheus_server import PrometheusServer
@@ -116,7 +116,7 @@ def install(
         "log_format": "json",
         **shared,
     }
-    metrics_ports = [tied_process.free_port() for _ in range(gateways + workers)]
+    metrics_ports = [free_port() for _ in range(gateways + workers)]
     running = [_gateway(folder, shared, port) for port in metrics_ports[:gateways]]
     files = [
         _worker_file(folder, {**shared, **of_workers}, number, port)
@@ -135,7 +135,7 @@ def install(
 def _gateway(
     folder: Path, shared: Mapping[str, object], metrics_port: int
 ) -> tuple[int, ProcessPart]:
-    port = tied_process.free_port()
+    port = free_port()
     settings = GatewaySettings(**shared, listen=f"127.0.0.1:{port}", metrics_port=metrics_port)
     flags = [
         word

@@ -15,6 +15,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
+from arno.ops.ports import free_port
 from support import tied_process
 from support.server import Server
 
@@ -41,7 +42,7 @@ class KafkaBroker(Server):
         super().__init__(folder, log="broker.log")
         # Where clients are sent to: a proxy's port, where a test puts one in between.
         self.advertised_port = self.port
-        self.controller_port = tied_process.free_port()
+        self.controller_port = free_port()
         self._class_path = ":".join(map(str, _jars()))
         # The archive is good for exactly this class path.
         digest = hashlib.sha256(self._class_path.encode()).hexdigest()[:12]

@@ -39,6 +39,13 @@ class HeadersWithoutValues(DefaultRecordBatchBuilder):
         return super().append(offset, timestamp, key, value, written)
 
 
+class Latin1(str):
+    """The name of a header in Latin-1, as writers send it that know nothing of UTF-8."""
+
+    def encode(self, *_: str) -> bytes:
+        return super().encode("latin-1")
+
+
 @dataclass(frozen=True)
 class Found:
     """A record as it was read."""

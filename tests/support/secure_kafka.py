@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from support import tied_process
+from arno.ops.ports import free_port
 from support.certificates import Pair
 from support.kafka_broker import KafkaBroker
 
@@ -29,7 +29,7 @@ class SecureKafkaBroker(KafkaBroker):
         self._pair = pair
         self._ca = ca
         self._users = users
-        self._inner_port = tied_process.free_port()
+        self._inner_port = free_port()
 
     def _properties(self) -> str:
         store = self.folder / "broker.pem"

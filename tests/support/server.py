@@ -6,6 +6,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from arno.ops.ports import free_port
 from support import tied_process
 
 
@@ -24,7 +25,7 @@ class Server(ABC):
             log: Name of the file in it that gets the server's output.
         """
         self.folder = folder
-        self.port = tied_process.free_port()
+        self.port = free_port()
         self._log = folder / log
         self._process: subprocess.Popen[bytes] | None = None
 

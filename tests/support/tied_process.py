@@ -64,14 +64,6 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def await_port(process: subprocess.Popen[bytes], port: int, *, log: Path, timeout_s: float) -> None:
     """Return once the port accepts; else fail with the end of the log."""
     deadline_s = time.monotonic() + timeout_s

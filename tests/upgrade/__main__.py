@@ -25,10 +25,11 @@ import click
 import grpc
 from arno.api.v1 import job_pb2, job_pb2_grpc, types_pb2
 from arno.bus import BusSettings
+from arno.ops.ports import free_port
 from chaos.parts import ProcessPart
 from chaos.schedule import Part
 from observe.ledger import Load
-from support import images, tied_process
+from support import images
 from support.builders import wire_task, with_topics
 from support.eventually import eventually_async
 from support.kafka_broker import WAYS_TO_GET_IT, KafkaBroker, kafka_available
@@ -140,7 +141,7 @@ async def exercise(bus: Bus, old: Release, new: Release) -> AsyncIterator[Findin
     with ExitStack() as stack:
         addresses, gateways = {}, []
         for release in (old, new):
-            port = tied_process.free_port()
+            port = free_port()
             addresses[release.name] = f"127.0.0.1:{port}"
             flags = ("--listen", addresses[release.name], "--metrics-port", "0")
             gateways.append(bus.start(stack, Part.GATEWAY, release, *flags))

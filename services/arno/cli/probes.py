@@ -95,11 +95,3 @@ def _read_probe(url: str) -> Probe:
         # Its body may come late, or never, from a process that is busy.
         with error:
             return Probe(False, error.read(500).decode("utf-8", "replace").strip())
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from arno.errors import BackendUnavailableError, UnknownJobError
@@ -18,10 +18,12 @@ class Caller:
     Attributes:
         tenant: The owner of the jobs that the call makes and sees.
         key_id: The public part of the key that was sent; empty where no key is needed.
+        key_sha256: Digest of that key, by which another key with this id is known.
     """
 
     tenant: str
     key_id: str = ""
+    key_sha256: str = field(default="", repr=False, compare=False)
 
 
 ANONYMOUS: Final = Caller(DEFAULT_TENANT)

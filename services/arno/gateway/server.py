@@ -115,13 +115,14 @@ def _require_unused(host: str, port: int, address: str) -> None:
             host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         for family, kind, protocol, _, place in places:
-            with socket.socket(family, kind, protocol) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
+            try:
+                with socket.socket(family, kind, protocol) as trial:
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     trial.bind(place)
-                except OSError as error:
-                    if error.errno == errno.EADDRINUSE:
-                        raise _cannot_listen(address) from error
+            except OSError as error:
+                # All else is for gRPC to judge: it does without IPv6 where the machine has none.
+                if error.errno == errno.EADDRINUSE:
+                    raise _cannot_listen(address) from error
 
 
 def _bound(

@@ -18,6 +18,7 @@ from arno.notify.events import result_event
 from arno.notify.metrics import NotifyMetrics
 from arno.notify.settings import Subscription
 from arno.notify.targets import Target, UndeliveredError
+from arno.ops.cancellation import raise_if_cancelled
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.outbox import Ended, Outbox
 
@@ -114,16 +115,25 @@ class Deliverer:
         except BackendUnavailableError as error:
             # It stays in the outbox, and is taken over after the time of silence.
             logger.warning("%s: %s", name, error.message)
-        except Exception:
+        except Exception as error:
             logger.exception("%s: the event of %s failed", name, entry.job_id)
+            # Taken over after the time of silence, as others of its kind are, but not for ever.
+            with contextlib.suppress(BackendUnavailableError):
+                if await self._gives_up(entry, error):
+                    await self._done(entry, "undelivered")
 
     async def _finish(self, entry: Ended) -> None:
-        name = self._subscription.name
         job = await self._outbox.job(entry)
+        outcome = None
         if job is None:
-            self._metrics.events.labels(name, "gone").inc()
+            outcome = "gone"
         elif self._subscription.wants(job.tenant, job.state, job.notify):
             outcome = await self._deliver(entry, result_event(job))
+        await self._done(entry, outcome)
+
+    async def _done(self, entry: Ended, outcome: str | None) -> None:
+        name = self._subscription.name
+        if outcome is not None:
             self._metrics.events.labels(name, outcome).inc()
         await self._outbox.done(name, entry)
 
@@ -131,17 +141,11 @@ class Deliverer:
         """Return ``delivered``, or ``undelivered`` once the event is given up."""
         subscription, pause_s = self._subscription, _PAUSE_S_MIN
         while True:
+            raise_if_cancelled()
             try:
                 await self._target.deliver(event)
             except UndeliveredError as error:
-                self._metrics.retries.labels(subscription.name).inc()
-                age_s = self._clock.wall_ms() / 1000 - entry.ended_at_ms / 1000
-                if error.final or age_s >= subscription.give_up_s:
-                    logger.error(
-                        "%s: the event of job %s is given up after %.0f s: %s",
-                        *(subscription.name, entry.job_id, age_s, error),
-                    )
-                    await self._outbox.give_up(subscription.name, entry, str(error))
+                if await self._gives_up(entry, error, final=error.final):
                     return "undelivered"
                 logger.info("%s: job %s: %s", subscription.name, entry.job_id, error)
                 delay_s = min(max(pause_s, error.retry_after_s), self._pause_s_max)
@@ -150,3 +154,18 @@ class Deliverer:
                 await self._outbox.renew(subscription.name, entry)
             else:
                 return "delivered"
+
+    async def _gives_up(self, entry: Ended, error: Exception, *, final: bool = False) -> bool:
+        """Count a failed attempt; return whether it was the last, and the event is kept apart."""
+        subscription = self._subscription
+        self._metrics.retries.labels(subscription.name).inc()
+        age_s = self._clock.wall_ms() / 1000 - entry.ended_at_ms / 1000
+        if not final and age_s < subscription.give_up_s:
+            return False
+        reason = str(error) or type(error).__name__
+        logger.error(
+            "%s: the event of job %s is given up after %.0f s: %s",
+            *(subscription.name, entry.job_id, age_s, reason),
+        )
+        await self._outbox.give_up(subscription.name, entry, reason)
+        return True

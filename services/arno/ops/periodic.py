@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from arno.ops.cancellation import raise_if_cancelled
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,4 +48,6 @@ class PeriodicTask:
                 await self._run()
             except Exception:
                 logger.exception("%s failed; it is tried again", self._name)
+            # Else `close` would wait for ever for a task that a round has kept from ending.
+            raise_if_cancelled()
             await asyncio.sleep(self._interval_s)

@@ -20,6 +20,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from arno.bus.v1.records_pb2 import BlobReference
 from arno.errors import BackendUnavailableError, QuotaExceededError
+from arno.ops.cancellation import raise_if_cancelled
 from arno.results.connection import REDIS_FAULTS, translated
 from arno.results.keys import KeySpace
 from arno.results.scripts import script_text
@@ -38,6 +39,9 @@ _UPLOAD_LIFE_S: Final = 600
 
 
 _AfterPart = Callable[[float], Awaitable[None]]
+
+_Upload = tuple[str, str]
+"""The key of a content that is being sent, and that of the parts of it that have been."""
 
 
 async def _go_on(_: float) -> None:
@@ -110,10 +114,11 @@ class BlobWriter:
         """Send the content, and run the script with it; return the script's reply."""
         if len(content) <= PART_BYTES:
             return await self._run(keys, (*facts, content))
-        upload = self._keys.upload(uuid.uuid4().hex)
+        number = uuid.uuid4().hex
+        upload = (self._keys.upload(number), self._keys.upload_parts(number))
         try:
-            await self._upload(upload, content, after_part)
-            return await self._run([*keys, upload], facts)
+            count = await self._upload(upload, content, after_part)
+            return await self._run([*keys, *upload], (*facts, count))
         except NoPermissionError as error:
             # Rights of a user that were written before images travelled in parts.
             logger.warning("an image of %d bytes is sent at once: %s", len(content), error)
@@ -124,26 +129,39 @@ class BlobWriter:
             raise
         return await self._run(keys, (*facts, content))
 
-    async def _discard(self, upload: str) -> None:
+    async def _discard(self, upload: _Upload) -> None:
         with suppress(*REDIS_FAULTS):
-            await self._do("DEL", upload)
+            await self._do(("DEL", *upload))
 
-    async def _upload(self, upload: str, content: bytes, after_part: _AfterPart) -> None:
+    async def _upload(self, upload: _Upload, content: bytes, after_part: _AfterPart) -> int:
+        """Send the content; return the number of its parts."""
+        key, parts = upload
         view = memoryview(content)
-        last = len(content) - 1
-        await self._do("SET", upload, b"", "PX", 1000 * _UPLOAD_LIFE_S)
+        last, life_ms = len(content) - 1, 1000 * _UPLOAD_LIFE_S
         # The last byte first makes the string as long as it will be: one that grows is copied.
-        await self._do("SETRANGE", upload, last, view[last:])
-        for start in range(0, len(content), PART_BYTES):
+        await self._do(("SETRANGE", key, last, view[last:]), ("PEXPIRE", key, life_ms))
+        starts = range(0, len(content), PART_BYTES)
+        for start in starts:
+            raise_if_cancelled()
             began_s = time.monotonic()
-            await self._do("SETRANGE", upload, start, view[start : start + PART_BYTES])
+            await self._do(
+                ("SETRANGE", key, start, view[start : start + PART_BYTES]),
+                ("HSET", parts, start, ""),
+                # Each time: a Redis that lost the first commands would keep them for ever.
+                ("PEXPIRE", key, life_ms),
+                ("PEXPIRE", parts, life_ms),
+            )
             await after_part(time.monotonic() - began_s)
+        return len(starts)
 
-    async def _do(self, *command: str | int | bytes | memoryview) -> None:
+    async def _do(self, *commands: tuple[str | int | bytes | memoryview, ...]) -> None:
+        """Run commands in one transaction."""
         # Without types in the library.
-        execute: Any = self._client.execute_command
-        async with self._connections:
-            await execute(*command)
+        trip: Any = self._client.pipeline(transaction=True)
+        async with self._connections, trip:
+            for command in commands:
+                trip.execute_command(*command)
+            await trip.execute()
 
     async def _run(self, keys: list[str], arguments: tuple[int | str | bytes, ...]) -> Any:
         async with self._connections:

@@ -15,6 +15,7 @@ from arno.errors import (
     IdempotencyConflictError,
     UnknownJobError,
 )
+from arno.ops.cancellation import raise_if_cancelled
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.blobs import BlobWriter, stored_bytes_error
 from arno.results.connection import (
@@ -30,7 +31,7 @@ from arno.results.script_batcher import ROUND_TRIPS_MAX, ScriptBatcher
 from arno.results.scripts import script_text
 from arno.results.settings import ResultSettings
 from arno.results.store_health import StoreHealth
-from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop, raise_if_cancelled
+from arno.results.waiting import Waiter, Waiters, WakeOn, WakeUpLoop
 from arno.vocabulary import JobState
 from arno.vocabulary.wire import lane_of_record, state_to_wire
 from arno.vocabulary.wire_results import error_to_wire

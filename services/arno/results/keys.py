@@ -13,6 +13,7 @@ arno:done:{gateway}            stream 600 s after its newest  every script that 
 arno:blob:{sha256}             string as its writer asks      gateways: blobs.put
 arno:upload:{number}           string 600 s, or until it is a gateways: blobs.put
                                       blob
+arno:upload:{number}:parts     hash   as its upload           gateways: blobs.put
 arno:stored:{tenant}           hash   the last of what it     gateways: claim, put_blob, forget;
                                       counts                  workers: finish
 arno:since                     string 30 days after a gateway gateways: ping, is_newer_than
@@ -175,3 +176,7 @@ class KeySpace:
     def upload(self, number: str) -> str:
         """Return the key of a content that is being sent in parts."""
         return f"{self.prefix}:upload:{number}"
+
+    def upload_parts(self, number: str) -> str:
+        """Return the key of the hash of the parts of it that have been sent."""
+        return f"{self.upload(number)}:parts"

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
+from arno.ops.redis_access import holds_foreign_type
 from arno.results.connection import translated, warn_of_unsafe_settings
 from arno.results.jobs import JobSnapshot, read_snapshot
 from arno.results.keys import KeySpace
@@ -30,7 +31,8 @@ class Ended:
 
     Attributes:
         id: Of the entry: MILLISECONDS-NUMBER, by the clock of Redis.
-        job_id: The job that has ended.
+        job_id: The job that has ended; empty, or one that is not there, where a foreign writer
+            left the entry, or the bound of the stream has removed it.
     """
 
     id: str
@@ -121,9 +123,14 @@ class Outbox:
     async def job(self, entry: Ended) -> JobSnapshot | None:
         """Return the job, or None where it is deleted or its time has passed."""
         with translated(f"read job {entry.job_id}"):
-            fields: Any = await cast(
-                Awaitable[Any], self._redis.hgetall(self._keys.job(entry.job_id))
-            )
+            try:
+                fields: Any = await cast(
+                    Awaitable[Any], self._redis.hgetall(self._keys.job(entry.job_id))
+                )
+            except ResponseError as fault:
+                if not holds_foreign_type(fault):
+                    raise
+                fields = {}
         return read_snapshot(entry.job_id, fields)
 
     async def waiting_count(self, name: str) -> int:
@@ -164,11 +171,11 @@ class Outbox:
 
 
 def _entries(found: Sequence[Any]) -> list[Ended]:
-    # An entry that the bound of the stream has removed comes without fields.
+    # All of them, so that each gets done: one that stays with its subscription, unseen, would keep
+    # the outbox from being trimmed.
     return [
-        Ended(entry_id.decode(), fields[b"job"].decode())
+        Ended(entry_id.decode(), (fields or {}).get(b"job", b"").decode(errors="replace"))
         for entry_id, fields in found
-        if fields and b"job" in fields
     ]
 
 

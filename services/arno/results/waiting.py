@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from arno.ops.cancellation import raise_if_cancelled
 from arno.ops.clock import Clock
 from arno.results.connection import REDIS_FAULTS
 from arno.results.jobs import OVERDUE_MS
@@ -232,19 +233,6 @@ class WakeUpLoop:
         )
         for job_id, version in zip(stale, versions, strict=True):
             self._waiters.wake_outdated(job_id, version.decode(errors="replace"))
-
-
-def raise_if_cancelled() -> None:
-    """Raise CancelledError where this task was cancelled; call it before every unbounded wait.
-
-    It brings back a cancellation that the Redis client has swallowed. Before a command the client
-    looks for unread bytes on its connection, under ``asyncio.timeout(0)``. A task that is cancelled
-    at that moment gets one CancelledError for both, and the client takes it for its own timeout
-    (seen with redis-py 8.1 on Python 3.11). The task still records that it was cancelled.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _entries(reply: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from arno.engine.engine_loop import EngineLoop
 from arno.engine.interface import Engine
 from arno.ops.clock import StoreClock
 from arno.ops.process_limits import available_cpus
+from arno.ops.signals import SignalEvent
 from arno.results.worker_store import WorkerStore
 from arno.worker.dead_letters import DeadLetterPublisher
 from arno.worker.heartbeat import Heartbeat
@@ -75,6 +76,8 @@ class Worker:
         """Assemble; no thread runs and nothing is connected before ``run``."""
         self._settings = settings
         clock = clock or StoreClock()
+        # The main thread waits for the first, and only its handler of signals sets it there.
+        self._leave_asked = SignalEvent()
         self._stop, self._abandon = threading.Event(), threading.Event()
         self._engine, self._metrics = parts.engine, parts.metrics
         self._threads = ThreadGroup(self._fail)
@@ -134,7 +137,7 @@ class Worker:
             for channel, poll in self._polls.items()
         ]
         logger.info("takes jobs from %s", ", ".join(self._polls))
-        self._stop.wait()
+        self._leave_asked.wait()
         logger.info("drains for at most %g s", self._settings.drain_s)
         for thread in polls:
             thread.join()
@@ -147,7 +150,9 @@ class Worker:
 
     def stop(self) -> None:
         """Take no more jobs, finish those in flight, leave. Safe in a signal handler."""
+        # Its lock is free here: the main thread, which a signal interrupts, never waits for it.
         self._stop.set()
+        self._leave_asked.set()
 
     def job_ids(self) -> list[str]:
         """Return the ids of the jobs that are with the engine."""
@@ -238,7 +243,7 @@ class Worker:
         self._heartbeat.report_stall_as_death()
         for poll in self._polls.values():
             poll.hurry()
-        self._stop.set()
+        self.stop()
 
     def _leave(self) -> None:
         self._abandon.set()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from arno.bus import BusSettings, make_admin
+from arno.ops.ports import free_port
 from arno.vocabulary import Lane
 from support.availability import require
 from support.bus_load import BackgroundLoad
@@ -14,7 +15,6 @@ from support.kafka_broker import WAYS_TO_GET_IT, KafkaBroker, kafka_available
 from support.polled_consumer import PolledConsumer
 from support.redis_server import RedisServer
 from support.tcp_proxy import ThreadedProxy, proxy_on_a_thread
-from support.tied_process import free_port
 
 Strike = Callable[[ThreadedProxy], None]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from arno.bus import BusSettings, Publisher, Record, make_publisher
 from arno.bus.kafka import settings as kafka_settings
-from arno.bus.kafka.patches import PacedClient
+from arno.bus.kafka.net_patches import PacedClient
 from arno.errors import ArnoError, BackendUnavailableError
 from arno.vocabulary import Lane
 from support import builders

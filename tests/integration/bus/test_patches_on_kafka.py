@@ -11,18 +11,26 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import kafka
 import pytest
 from arno.bus import BusSettings, Record, topic_name
-from arno.bus.kafka.patches import PatchedAdmin, PatchedConsumer, PatchedProducer
+from arno.bus.kafka.patches import (
+    UNPATCHED_READ_MSG,
+    PatchedAdmin,
+    PatchedConsumer,
+    PatchedProducer,
+)
 from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
 from arno.vocabulary import Lane
 from kafka.coordinator.consumer import ConsumerCoordinator
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError
+from kafka.record.default_records import DefaultRecordBatch
 from support import builders
 from support.bus_load import publish_all
 from support.kafka_broker import KafkaBroker
+from support.kafka_topics import Latin1, Topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -187,6 +195,48 @@ def test_records_of_a_paused_partition_are_lost_unless_patched(
     consumer.resume(paused)
     take(3.0)
     assert (taken[paused] == counts[paused]) == (case == PATCHED)
+
+
+def test_record_with_a_header_name_that_is_no_utf8_ends_a_partition_unless_patched(
+    settings: BusSettings,
+    case: str,
+    new_consumer: Consumers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if case == UNPATCHED:
+        monkeypatch.setattr(DefaultRecordBatch, "_read_msg", UNPATCHED_READ_MSG)
+    topics = Topics(settings.kafka_bootstrap)
+    topic = topics.create(f"{settings.topic_prefix}.foreign")
+    named = {"headers": [(Latin1("größe"), b"7"), ("plain", b"8")]}
+    # In one batch, as writers send them.
+    values = [b"before", b"in", b"after"]
+    topics.write(
+        topic,
+        [{"value": values[0]}, {"value": values[1], **named}, {"value": values[2]}],
+        linger_ms=200,
+    )
+    topics.close()
+    consumer = new_consumer(**reader_config(settings))
+    partition = kafka.TopicPartition(topic, 0)
+    consumer.assign([partition])
+    consumer.seek_to_beginning(partition)
+    found: list[Any] = []
+
+    def all_came() -> bool:
+        return len(found) == len(values)
+
+    def take() -> None:
+        until_s = time.monotonic() + 10
+        while not all_came() and time.monotonic() < until_s:
+            found.extend(consumer.poll(100).get(partition, ()))
+
+    if case == UNPATCHED:
+        with pytest.raises(CorruptRecordError, match="UnicodeDecodeError"):
+            take()
+        return
+    take()
+    assert [one.value for one in found] == values
+    assert found[1].headers == [("gr\ufffd\ufffde", b"7"), ("plain", b"8")]
 
 
 def test_close_leaves_the_sender_running_unless_patched(

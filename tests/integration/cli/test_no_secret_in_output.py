@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from arno.ops.ports import free_port
 from support import tied_process
 from support.eventually import eventually
 
@@ -33,7 +34,7 @@ def run(*words: str, **variables: str) -> str:
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_gateway_that_cannot_reach_its_store_says_where_and_not_with_what(log_format, tmp_path):
-    port = tied_process.free_port()
+    port = free_port()
     words = ["gateway", "--bus", "redis", "--listen", "127.0.0.1:0", "--log-level", "DEBUG"]
     secrets = {
         "ARNO_REDIS_URL": f"redis://me:{SECRET}@127.0.0.1:{port}/0?password={SECRET}",

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from arno.client import AsyncClient, TaskRequest, channel
-from support import images, tied_process
+from arno.ops.ports import free_port
+from support import images
 from support.eventually import eventually_async
 from support.gateway_calls import config, frame
 from support.name_server import NameServer
@@ -147,7 +148,7 @@ async def test_a_third_gateway_gets_calls_within_the_age_of_connections(
     often = [*channel.OPTIONS, ("grpc.dns_min_time_between_resolutions_ms", 50)]
     monkeypatch.setattr(channel, "OPTIONS", often)
     # All listen on one port, as the pods behind a headless Service do.
-    port = tied_process.free_port()
+    port = free_port()
     hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 
     def at(host):

@@ -17,7 +17,7 @@ from arno.ingest.settings import IngestSettings
 from arno.ingest.videos import frames, pictures
 from arno.ingest.videos.frames import read_source, undisturbed
 from arno.ingest.videos.pictures import SourceOptions
-from support import tied_process
+from arno.ops.ports import free_port
 from support.arno_up import ArnoUp, start_arno
 from support.availability import require
 from support.eventually import eventually
@@ -50,7 +50,7 @@ class Service:
     """`arno ingest` with these sources."""
 
     def __init__(self, folder, address: str, *sources: dict[str, object]) -> None:
-        self.folder, self.port = folder, tied_process.free_port()
+        self.folder, self.port = folder, free_port()
         config = folder / "streams.yaml"
         named = [
             {"tasks": ["OD"], "events": str(folder / f"{one['name']}.jsonl"), **one}

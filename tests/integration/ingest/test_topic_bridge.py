@@ -18,6 +18,7 @@ import pytest
 from arno.api.v1 import events_pb2, types_pb2
 from arno.bus.settings import BusSettings
 from arno.ingest.videos.lines import TopicLines
+from arno.ops.ports import free_port
 from google.protobuf import json_format
 from grpc_tools import protoc
 from kafka.record import memory_records
@@ -26,7 +27,7 @@ from support.arno_up import ArnoUp, start_arno
 from support.availability import require
 from support.eventually import eventually
 from support.kafka_broker import KafkaBroker
-from support.kafka_topics import NO_VALUE, Found, HeadersWithoutValues, Topics
+from support.kafka_topics import NO_VALUE, Found, HeadersWithoutValues, Latin1, Topics
 from support.redis_server import WAYS_TO_GET_IT, redis_executables
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -128,6 +129,8 @@ def test_result_keeps_key_headers_and_timestamp_of_its_image(bridge, topics, mon
     monkeypatch.setattr(memory_records, "DefaultRecordBatchBuilder", HeadersWithoutValues)
     running = bridge()
     headers = [("camera", b"7"), ("camera", b"8"), ("trace", b"abc"), ("zone", NO_VALUE)]
+    # A name of a writer that knows no UTF-8.
+    headers += [(Latin1("größe"), b"9")]
     sent = {
         "value": images.png(),
         "key": b"door",
@@ -138,7 +141,7 @@ def test_result_keeps_key_headers_and_timestamp_of_its_image(bridge, topics, mon
     running.await_finished()
     (found,) = topics.read(running.results)
     assert (found.key, found.timestamp_ms) == (b"door", 1_700_000_000_123)
-    assert found.headers[:4] == [*headers[:3], ("zone", b"")]
+    assert found.headers[:5] == [*headers[:3], ("zone", b""), ("gr\ufffd\ufffde", b"9")]
     event = json_format.Parse(found.value, events_pb2.ResultEvent())
     assert event.id == found.header("arno-id") == f"{running.source}/{event.topic.partition}/0"
     assert event.topic.time.ToMilliseconds() == 1_700_000_000_123
@@ -295,7 +298,7 @@ def test_camera_of_the_example_goes_by_a_topic_to_the_dashboard(
         assert there in printed
         printed = printed.replace(there, here)
     config.write_text(printed)
-    port = tied_process.free_port()
+    port = free_port()
     log = tmp_path / "dashboard.log"
     flags = ["--bootstrap", topics.bootstrap, "--topic", topic, "--listen", f"127.0.0.1:{port}"]
     dashboard = tied_process.start_tied(

@@ -213,6 +213,23 @@ async def test_receiver_that_is_gone_is_not_asked_again(shop):
     assert len(receiver.bodies) == 1
 
 
+async def test_event_that_cannot_be_read_is_given_up_and_others_go_on(shop):
+    async with (
+        receiving() as receiver,
+        shop.telling(shop.settings(hook(receiver, give_up_s=0))),
+    ):
+        spoiled, outbox = f"{shop.prefix}:job:spoiled", f"{shop.prefix}:outbox"
+        shop.raw.hset(spoiled, mapping={"state": "SUCCEEDED", "tenant": "acme"})
+        shop.raw.set(f"{shop.prefix}:job:foreign", "a text")
+        for fields in ({"job": "spoiled"}, {"job": "foreign"}, {"job": b"\xff"}, {"what": "ever"}):
+            shop.raw.xadd(outbox, fields)
+        record = await shop.end()
+        await until(lambda: receiver.ids == [record.id], "the event of another job arrives")
+        await until(shop.undelivered, "it is given up")
+        await until(lambda: shop.in_outbox() <= 1, "no entry keeps the outbox from being trimmed")
+    assert shop.undelivered() == [("spoiled", "b'submitted_at_ms'")]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
 async def test_private_address_is_not_connected_to_unless_it_is_allowed(shop, host):
     async with receiving() as receiver:

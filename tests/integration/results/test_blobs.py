@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import os
 from typing import Any
@@ -112,15 +113,41 @@ async def test_upload_that_the_store_lost_in_between_is_no_image(
 ) -> None:
     store, upload = await new_store("g1"), BlobWriter._upload
 
-    async def emptied_in_between(self: BlobWriter, key: str, content: bytes, after: Any) -> None:
-        await upload(self, key, content, after)
-        raw.delete(key)
-        raw.setrange(key, len(content) - 1, content[-1:])
+    async def emptied_in_between(self: BlobWriter, keys: Any, content: bytes, after: Any) -> int:
+        count = await upload(self, keys, content, after)
+        raw.delete(*keys)
+        raw.setrange(keys[0], len(content) - 1, content[-1:])
+        return count
 
     monkeypatch.setattr(BlobWriter, "_upload", emptied_in_between)
     with pytest.raises(BackendUnavailableError, match="lost an image"):
         await store.blobs.put(LARGE, time_to_live_s=60)
     assert list(raw.scan_iter(f"{unique_prefix}:blob:*")) == uploads(raw, unique_prefix) == []
+
+
+async def test_part_that_a_failover_left_out_is_no_hole_in_an_image(
+    new_store: StoreFactory, worker: WorkerStore, raw: redis.Redis, unique_prefix: str
+) -> None:
+    store, sent = await new_store("g1"), itertools.count(1)
+    replica: dict[bytes, tuple[bytes, int]] = {}
+
+    async def fails_over(_: float) -> None:
+        number = next(sent)
+        if number == 1:
+            replica.update(
+                {key: (raw.dump(key), raw.pttl(key)) for key in uploads(raw, unique_prefix)}
+            )
+        if number == 2:
+            # The old primary acknowledged the second part, and the new one never got it.
+            raw.delete(*uploads(raw, unique_prefix))
+            for key, (value, life_ms) in replica.items():
+                raw.restore(key, life_ms, value)
+
+    with pytest.raises(BackendUnavailableError, match="lost an image"):
+        await store.blobs.put(LARGE, time_to_live_s=60, after_part=fails_over)
+    assert uploads(raw, unique_prefix) == []
+    # The caller sends it again, and it is whole.
+    assert worker.get_blob(await store.blobs.put(LARGE, time_to_live_s=60)) == LARGE
 
 
 async def test_next_part_is_sent_when_what_follows_a_part_has_ended(
@@ -150,15 +177,15 @@ async def test_upload_whose_caller_leaves_is_removed_at_once(
     store, upload = await new_store("g1"), BlobWriter._upload
     sent, never = asyncio.Event(), asyncio.Event()
 
-    async def stalls(self: BlobWriter, key: str, content: bytes, after: Any) -> None:
-        await upload(self, key, content, after)
+    async def stalls(self: BlobWriter, keys: Any, content: bytes, after: Any) -> None:
+        await upload(self, keys, content, after)
         sent.set()
         await never.wait()
 
     monkeypatch.setattr(BlobWriter, "_upload", stalls)
     putting = asyncio.create_task(store.blobs.put(LARGE, time_to_live_s=60))
     await sent.wait()
-    assert len(uploads(raw, unique_prefix)) == 1
+    assert len(uploads(raw, unique_prefix)) == 2
     putting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await putting
@@ -174,10 +201,10 @@ async def test_user_who_may_not_send_parts_sends_the_whole(
 ) -> None:
     store, do = await new_store("g1"), BlobWriter._do
 
-    async def forbidden(self: BlobWriter, *command: str | int | bytes | memoryview) -> None:
-        if command[0] == "SETRANGE":
+    async def forbidden(self: BlobWriter, *commands: Any) -> None:
+        if any(command[0] == "SETRANGE" for command in commands):
             raise NoPermissionError("this user has no permissions to run the 'setrange' command")
-        await do(self, *command)
+        await do(self, *commands)
 
     monkeypatch.setattr(BlobWriter, "_do", forbidden)
     name = await store.blobs.put(LARGE, time_to_live_s=60)

@@ -14,17 +14,16 @@ from functools import partial
 
 import kafka
 import pytest
-from arno.bus.kafka import patches
+from arno.bus.kafka import net_patches
 from arno.bus.kafka.log_limit import limit_logs
-from arno.bus.kafka.patches import (
+from arno.bus.kafka.net_patches import (
     LongReadsClient,
     PacedClient,
-    PatchedAdmin,
-    PatchedConsumer,
     SparingSelector,
     receive,
     require_names,
 )
+from arno.bus.kafka.patches import PatchedAdmin, PatchedConsumer
 from arno.bus.kafka.settings import consumer_config, producer_config, reader_config
 from arno.bus.settings import BusSettings
 from arno.errors import ConfigurationError
@@ -40,7 +39,7 @@ NOWHERE = ["127.0.0.1:1"]
 
 
 def test_patches_are_read_again_for_another_release() -> None:
-    assert kafka.__version__ == patches.WRITTEN_FOR, (
+    assert kafka.__version__ == net_patches.WRITTEN_FOR, (
         "read every patch and its report against this release, run tests/integration/bus, "
         "and set WRITTEN_FOR"
     )
@@ -217,7 +216,7 @@ def _failed_socket(*, patched: bool) -> socket.socket:
     sock = socket.socket()
     sock.setblocking(False)
     net = KafkaNetSocket()
-    connect = net.sock_connect if patched else partial(patches.UNPATCHED_SOCK_CONNECT, net)
+    connect = net.sock_connect if patched else partial(net_patches.UNPATCHED_SOCK_CONNECT, net)
     with pytest.raises(KafkaConnectionError):
         connect(NeverWaits(), sock, ("127.0.0.1", 1)).send(None)
     return sock

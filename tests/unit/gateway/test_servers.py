@@ -12,6 +12,7 @@ import grpc
 import pytest
 from arno.errors import ConfigurationError
 from arno.gateway.server import Servers
+from arno.ops.ports import free_port
 
 CONNECTIONS = 64
 METHOD = "/test.Test/Name"
@@ -55,6 +56,20 @@ async def test_address_of_other_servers_that_share_theirs_is_refused(servers: Se
     with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: cannot listen there"):
         others.listen(f"127.0.0.1:{port}")
     await others.stop(0)
+
+
+async def test_machine_that_lacks_a_family_of_addresses_listens_with_the_others(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking, resolve = 9999, socket.getaddrinfo
+
+    def with_both(*asked: Any, **options: Any) -> list[Any]:
+        found = resolve(*asked, **options)
+        return [(lacking, *found[0][1:]), *found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", with_both)
+    port = free_port()
+    assert servers.listen(f"localhost:{port}") == port
 
 
 async def test_address_of_another_process_is_refused(servers: Servers) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from arno.ops.periodic import PeriodicTask
 from support.eventually import eventually_async
 
@@ -23,6 +26,21 @@ async def test_task_goes_on_after_an_error_until_it_is_closed(caplog) -> None:
     await task.close()
     await task.close()
     assert "the test failed" in caplog.text
+
+
+async def test_task_ends_although_a_round_swallows_its_cancellation() -> None:
+    began, never = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await never.wait()
+
+    task = PeriodicTask("the test", run, interval_s=60.0)
+    task.start()
+    await began.wait()
+    async with asyncio.timeout(10):
+        await task.close()
 
 
 async def test_task_that_was_never_started_can_be_closed() -> None:

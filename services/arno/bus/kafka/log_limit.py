@@ -1,6 +1,7 @@
 """Limits what kafka-python logs while no broker answers.
 
-Stands alone: it changes the library like the patches beside it, and fits into their file no more.
+Stands alone: it changes the library like the patches beside it, and neither clients nor
+connections.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Everything that Arno changes in kafka-python from outside.
+"""What Arno changes in the clients and records of kafka-python from outside.
 
-Written for kafka-python 3.0.12. Each patch names the defect that it works around, the test that
+With ``net_patches``, which holds the connections, this is all that Arno changes there. Written for
+kafka-python 3.0.12. Each patch names the defect that it works around, the test that
 shows the defect in the unpatched library (it fails once the patch can go), and the report for
 upstream. The private names that a patch uses are checked when it is applied, so that another
 release without them stops the process with a clear error and not with a silent change.
@@ -14,177 +15,31 @@ library, in pyproject.toml.
 from __future__ import annotations
 
 import logging
-import socket
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
 import kafka
 from kafka.consumer.fetcher import Fetcher
 from kafka.coordinator.consumer import ConsumerCoordinator
-from kafka.errors import KafkaConnectionError, KafkaError
+from kafka.errors import KafkaError
 from kafka.future import Future
-from kafka.net.compat import KafkaNetClient
-from kafka.net.inet import KafkaNetSocket
-from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
-from kafka.net.transport import KafkaTCPTransport
 from kafka.producer.sender import Sender
+from kafka.record.default_records import DefaultRecordBatch
 
-from arno.errors import ConfigurationError
+from arno.bus.kafka.net_patches import require_names
 
 logger = logging.getLogger(__name__)
 
-WRITTEN_FOR: Final = "3.0.12"
-"""The release in which each patch was found necessary."""
-
-NOT_READY_PAUSE_MS: Final = 50.0
-"""How often a sender asks about a broker that is not ready. An answer, a new connection or a new
-record ends the pause, so nothing waits for it."""
-
-_READ_BYTES: Final = 128 * 1024
 _ROUND_S: Final = 0.05
 """Shortest wait for records inside a poll; a record that arrives ends it."""
 
-_NOTHING_LEFT: Final = (
-    BlockingIOError,
-    InterruptedError,
-    ssl.SSLWantReadError,
-    ssl.SSLWantWriteError,
-)
-
-
-def require_names(owner: object, *names: str, patch: str) -> None:
-    """Check that the library still has the private names that a patch uses.
-
-    Raises:
-        ConfigurationError: One is missing.
-    """
-    missing = [name for name in names if not hasattr(owner, name)]
-    if missing:
-        kind = owner if isinstance(owner, type) else type(owner)
-        raise ConfigurationError(
-            f"kafka-python {kafka.__version__} has no {kind.__name__}.{missing[0]}, which the "
-            f"patch {patch} of arno.bus.kafka.patches needs: install kafka-python {WRITTEN_FOR}"
-        )
-
-
-require_names(KafkaConnectionManager, "_build_transport", patch="LongReadsClient")
-require_names(KafkaTCPTransport, "_sock_recv", patch="LongReadsClient")
-require_names(KafkaNetClient, "connection_delay", patch="PacedClient")
 require_names(ConsumerCoordinator, "time_to_next_poll", "request_rejoin", patch="PatchedConsumer")
 require_names(Fetcher, "fetch_records", patch="PatchedConsumer")
 require_names(NetworkSelector, "call_later", "call_soon_threadsafe", patch="PatchedConsumer")
-require_names(NetworkSelector, "wakeup", "_process_events", patch="SparingSelector")
 require_names(Sender, "force_close", patch="PatchedProducer")
-require_names(KafkaNetSocket, "sock_connect", patch="close_failed_sockets")
-
-
-# The library has no types, so its base classes are Any.
-class SparingSelector(NetworkSelector):  # type: ignore[misc]
-    """Wakes its loop once, however many threads ask for it before it has woken up.
-
-    Defect: every wake-up writes a byte to a socket, although the loop has not read the last one.
-    Each releases the interpreter's lock, so that a thread that sends a batch of records waits for
-    the lock once a record.
-
-    Test: ``test_unpatched_selector_writes_a_byte_for_every_wake_up``.
-
-    Report: "NetworkSelector.wakeup() sends a byte for each call. A flag that is set until
-    _process_events has drained the socket saves a system call for each record of a busy producer."
-    """
-
-    def __init__(self, **configs: Any) -> None:
-        """Take the selector's own settings."""
-        self._woken = False
-        super().__init__(**configs)
-
-    def wakeup(self) -> None:
-        """End the wait of the loop. Any thread."""
-        # What the caller has queued before is seen: the loop looks after it has cleared this.
-        if not self._woken:
-            self._woken = True
-            super().wakeup()
-
-    def _process_events(self, event_list: Any) -> None:
-        try:
-            super()._process_events(event_list)
-        finally:
-            # After the byte is read: one that was written since would be read with it.
-            self._woken = False
-
-
-class LongReadsClient(KafkaNetClient):  # type: ignore[misc]
-    """Reads from brokers in pieces of a record's size.
-
-    Defect: the transport asks its socket for 4 KiB at a time, and releases the interpreter's lock
-    each time: for a record with an image of 100 kB, 26 times, while every other thread of a worker
-    queues for the lock.
-
-    Test: ``test_unpatched_transport_reads_four_kilobytes_at_a_time``.
-
-    Report: "KafkaTCPTransport._sock_recv calls recv(4096) until the socket is empty. With fetches
-    of hundreds of kilobytes that is dozens of system calls and releases of the GIL per fetch. A
-    buffer of 64 KiB or more (a setting, or receive_buffer_bytes) halved the CPU time of our
-    consumers."
-    """
-
-    def __init__(self, **configs: Any) -> None:
-        """Take the client's own settings."""
-        net = SparingSelector(**configs)
-        super().__init__(net, _LongReadsConnections(net, **configs), **configs)
-
-
-class _LongReadsConnections(KafkaConnectionManager):  # type: ignore[misc]
-    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
-        transport = await super()._build_transport(node, timeout_at=timeout_at)
-        require_names(transport, "_sock", "_sock_recv", patch="LongReadsClient")
-        transport._sock_recv = partial(receive, transport._sock)
-        return transport
-
-
-def receive(connection: socket.socket) -> tuple[bytes, KafkaConnectionError | None]:
-    """Return what a non-blocking socket has received, and the error that ended it, if any.
-
-    The error is the transport's own, which closes the connection with it.
-    """
-    received: list[bytes] = []
-    try:
-        while True:
-            piece = connection.recv(_READ_BYTES)
-            if not piece:
-                return b"".join(received), KafkaConnectionError("the broker hung up")
-            received.append(piece)
-            # Under TLS more may be decrypted already, of which no selector knows.
-            if len(piece) < _READ_BYTES and not isinstance(connection, ssl.SSLSocket):
-                break
-    except _NOTHING_LEFT:
-        pass
-    except OSError as fault:
-        return b"".join(received), KafkaConnectionError(str(fault))
-    return b"".join(received), None
-
-
-class PacedClient(LongReadsClient):
-    """Keeps the producer's thread from asking without a pause whether a broker is ready.
-
-    Defect: while a connection is being made, or has as many requests open as it may, the sender
-    asks again at once, and takes the seconds of a backoff for milliseconds. With a broker that
-    accepts connections and never answers, its thread spins as long as the outage lasts, and all
-    other threads wait for the interpreter's lock: a gateway's refusals took up to a second.
-
-    Test: ``test_unpatched_client_gives_the_sender_seconds_for_milliseconds``.
-
-    Report: "Sender._send_producer_data passes KafkaNetClient.connection_delay(node), in seconds and
-    0 for a node that is connecting or has max_in_flight requests, on as poll_timeout_ms. run_once()
-    then spins until the node is ready."
-    """
-
-    def connection_delay(self, node_id: int) -> float:
-        """Return in how many milliseconds a sender asks again about a broker that is not ready."""
-        return max(NOT_READY_PAUSE_MS, 1000.0 * float(super().connection_delay(node_id)))
+require_names(DefaultRecordBatch, "_read_msg", patch="read_any_header_names")
 
 
 @contextmanager
@@ -364,35 +219,48 @@ class PatchedProducer(kafka.KafkaProducer):  # type: ignore[misc]
         super().close(timeout, **options)
 
 
-UNPATCHED_SOCK_CONNECT: Final = KafkaNetSocket.sock_connect
+UNPATCHED_READ_MSG: Final = DefaultRecordBatch._read_msg
 """The library's own method, for the test that shows its defect."""
 
 
-def close_failed_sockets() -> None:
-    """Close the socket of a connection that is refused, times out, or is given up. Idempotent.
+class _AnyText(bytes):
+    def decode(self, *_: str) -> str:
+        return super().decode("utf-8", "replace")
 
-    Defect: the socket is left to the garbage collector. While a broker is away, each attempt to
-    reconnect leaks a file descriptor until then.
 
-    Test: ``test_unpatched_connect_leaves_the_socket_of_a_refused_connection_open``.
+class _AnyTexts(bytes):
+    """Bytes whose parts are texts of any kind."""
 
-    Report: "KafkaNetSocket.connect does not close its socket when sock_connect raises, or when the
-    coroutine is closed while it waits."
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return _AnyText(found) if isinstance(found, bytes) else found
+
+
+def read_any_header_names() -> None:
+    """Read records whose headers have names that are not UTF-8; with U+FFFD, as Java's client.
+
+    Idempotent.
+
+    Defect: the broker takes any bytes as a name. The library calls the record corrupt, in this poll
+    and in every later one, and the group never gets past it: one record of a foreign writer ends
+    the reading of its partition.
+
+    Test: ``test_record_with_a_header_name_that_is_no_utf8_ends_a_partition_unless_patched``.
+
+    Report: "DefaultRecordBatch._read_msg decodes header keys strictly. A record with any other
+    bytes, which brokers accept and the Java client reads, raises CorruptRecordError for ever."
     """
 
-    async def sock_connect(
-        self: Any, net: Any, sock: socket.socket, sockaddr: Any, timeout_at: float | None = None
-    ) -> socket.socket:
+    def read_msg(self: Any, *args: Any) -> Any:
         try:
-            connected: socket.socket = await UNPATCHED_SOCK_CONNECT(
-                self, net, sock, sockaddr, timeout_at=timeout_at
-            )
-        except BaseException:
-            sock.close()
-            raise
-        return connected
+            return UNPATCHED_READ_MSG(self, *args)
+        except UnicodeDecodeError:
+            # The place in the buffer moves at the end of a record only. For the rest of the batch,
+            # as the copy costs more than the names.
+            self._buffer = _AnyTexts(self._buffer)
+            return UNPATCHED_READ_MSG(self, *args)
 
-    KafkaNetSocket.sock_connect = sock_connect
+    DefaultRecordBatch._read_msg = read_msg
 
 
-close_failed_sockets()
+read_any_header_names()

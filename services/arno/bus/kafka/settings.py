@@ -11,7 +11,7 @@ from typing import Any, Final
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from arno.bus.kafka.log_limit import limit_logs
-from arno.bus.kafka.patches import LongReadsClient, PacedClient
+from arno.bus.kafka.net_patches import LongReadsClient, PacedClient
 from arno.bus.limits import HEADER_BYTES_MAX
 from arno.bus.settings import BusSettings
 from arno.errors import ConfigurationError, MissingExtraError

@@ -20,6 +20,7 @@ from arno.bus.redis_streams.connection import connect_async, translate, unreacha
 from arno.bus.redis_streams.entries import fields_of
 from arno.bus.settings import BusSettings
 from arno.errors import BackendUnavailableError
+from arno.ops.cancellation import raise_if_cancelled
 from arno.vocabulary import Lane
 
 _RETRY_PAUSE_S = 0.05
@@ -81,6 +82,8 @@ class RedisStreamsPublisher:
     async def _append(self, client: redis.asyncio.Redis, record: Record) -> None:
         key = topic_name(self._settings.topic_prefix, record.channel)
         while True:
+            # The time-out comes once: swallowed, it would leave a caller here until Redis is back.
+            raise_if_cancelled()
             try:
                 await client.xadd(key, fields_of(record))
             except redis.RedisError as fault:

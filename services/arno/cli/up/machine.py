@@ -13,7 +13,7 @@ from arno.bus import make_admin
 from arno.bus.ports import TopicAdmin
 from arno.bus.settings import BusSettings
 from arno.cli.checks import missing_modules
-from arno.cli.probes import free_port, probe_http, probe_redis
+from arno.cli.probes import probe_http, probe_redis
 from arno.cli.servers import KNOWN_SETTINGS
 from arno.cli.up.child import ChildSpec
 from arno.engine.checkpoints.folders import find_model_folders, require_whole
@@ -27,6 +27,7 @@ from arno.ops.embedded_redis import (
     redis_server_command,
     write_redis_files,
 )
+from arno.ops.ports import free_port
 from arno.web.settings import AppSettings
 from arno.worker.settings import WorkerSettings
 

@@ -5,7 +5,6 @@ It does not depend on what the children do. One thread, one loop; time comes fro
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Final
 
 from arno.cli.up.child import Child
 from arno.errors import ArnoError, Code
+from arno.ops.signals import SignalEvent
 
 _TICK_S: Final = 0.1
 _BACKOFF_S_MIN: Final = 0.2
@@ -66,7 +66,7 @@ class Supervisor:
         """Keep the callbacks; there are no children yet."""
         self._announce = announcements
         self._lives: list[_Life] = []
-        self._stopping = threading.Event()
+        self._stopping = SignalEvent()
 
     @property
     def stopping(self) -> bool:

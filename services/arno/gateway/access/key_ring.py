@@ -60,17 +60,19 @@ class KeyRing:
         if key is None or entry is None or not key.matches(entry.sha256):
             raise UnauthenticatedError("this API key is not known here", problem="unknown")
         self._require_live(entry)
-        return Caller(entry.tenant, key_id=entry.id)
+        return Caller(entry.tenant, key_id=entry.id, key_sha256=entry.sha256)
 
     def recheck(self, caller: Caller) -> None:
         """Return if the caller's key is still valid: a stream may outlive it.
 
         Raises:
-            UnauthenticatedError: It was revoked, expired or removed.
+            UnauthenticatedError: It was revoked, expired, removed, or replaced by another one, or
+                one of another tenant, with its id.
         """
         self._refresh()
         entry = self._entries.get(caller.key_id)
-        if entry is None:
+        known = entry is not None and entry.tenant == caller.tenant
+        if entry is None or not known or entry.sha256 != caller.key_sha256:
             raise UnauthenticatedError("this API key is not known any more", problem="unknown")
         self._require_live(entry)
 

@@ -110,6 +110,20 @@ def test_changed_file_counts_within_the_interval(path, ring, clock):
         keys.recheck(caller)
 
 
+@pytest.mark.parametrize("replaced", ["digest", "tenant"])
+def test_call_ends_where_another_key_takes_the_id_of_its_own(path, ring, clock, replaced):
+    key = new_key()
+    write(path, entry(key))
+    keys = ring()
+    caller = keys.authenticate(key.text)
+    keys.recheck(caller)
+    other = {"digest": {"sha256": new_key().sha256}, "tenant": {"tenant": "globex"}}[replaced]
+    write(path, entry(key).model_copy(update=other))
+    clock.advance(1)
+    with pytest.raises(UnauthenticatedError, match="not known any more"):
+        keys.recheck(caller)
+
+
 @pytest.mark.parametrize("spoil", ["half", "remove"])
 def test_file_that_breaks_later_takes_nobodys_access(path, ring, clock, caplog, spoil):
     key = new_key()
