@@ -4,7 +4,7 @@ FROM python:3.11-slim AS build
 # Debug symbols are a third of the libraries' size.
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils=2.* && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY services services
 # Without pip, bytecode and the bundled model, which only workers load.
 RUN python -m venv --without-pip /opt/arno \

@@ -4,7 +4,7 @@ FROM python:3.11-slim AS build
 # track brings what follows objects, and all of ingest.
 ARG EXTRAS=ingest
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY services services
 RUN python -m venv --without-pip /opt/arno \
   && pip --python /opt/arno/bin/python install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]" \

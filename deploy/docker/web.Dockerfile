@@ -2,7 +2,7 @@
 #   docker build -f deploy/docker/web.Dockerfile -t arno/web:0.1.0 .        (`make images` builds all)
 FROM python:3.11-slim AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY services services
 RUN python -m venv --without-pip /opt/arno \
   && pip --python /opt/arno/bin/python install --no-cache-dir --constraint constraints.txt '.[web]' \

@@ -4,7 +4,7 @@ FROM python:3.11-slim AS build
 # Where torch for CPUs comes from: its version of constraints.txt with "+cpu" is higher than the one without.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY services services
 RUN python -m venv /opt/arno \
   && /opt/arno/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" \

@@ -2,7 +2,7 @@
 #   docker build -f deploy/docker/worker-cuda.Dockerfile -t arno/worker-cuda:0.1.0 .        (`make images` builds all)
 FROM python:3.11-slim AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY services services
 RUN python -m venv /opt/arno \
   && /opt/arno/bin/pip install --no-cache-dir --constraint constraints.txt '.[worker,traces]'
