@@ -130,6 +130,14 @@ def created(admin) -> bool:
     return len(admin.describe()) == len([*Lane, DEAD_LETTERS])
 
 
+def unfinished(admin) -> dict[Lane, dict[int, int]]:
+    # The broker makes the topic of the groups when one is asked about for the first time.
+    try:
+        return admin.unfinished(list(Lane))
+    except BackendUnavailableError:
+        return {}
+
+
 async def publish(settings, channel, value) -> None:
     publisher = make_publisher(settings)
     await publisher.start()
@@ -200,7 +208,7 @@ async def test_users_may_do_nothing_else(settings_of):
 @pytest.mark.usefixtures("topics")
 async def test_keda_reads_how_much_waits_and_may_do_nothing_else(settings_of):
     with contextlib.closing(make_admin(settings_of("keda"))) as admin:
-        waiting = await asyncio.to_thread(admin.unfinished, list(Lane))
+        waiting = await asyncio.to_thread(eventually, lambda: unfinished(admin))
     assert {lane: len(partitions) for lane, partitions in waiting.items()} == dict.fromkeys(Lane, 2)
     with pytest.raises(ArnoError, match=r"AuthorizationFailed|authoriz"):
         await publish(settings_of("keda"), Lane.BATCH, b"not its work")
