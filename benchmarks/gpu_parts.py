@@ -28,6 +28,7 @@ import torch
 import transformers
 from arno.engine import DecodingOptions, EngineSettings, SequenceFinished
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
+from arno.engine.compiled.start import lay_out_encoders
 from arno.engine.continuous_engine import ContinuousEngine
 from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
@@ -35,7 +36,6 @@ from arno.engine.decoding.launchers import StepShape
 from arno.engine.device import DeviceLostError
 from arno.engine.image_encoding import encode_images
 from arno.engine.image_preparation import Normaliser
-from arno.engine.linear import lay_out_encoders
 from arno.engine.task_sequences import run_to_end, task_request
 from arno.engine.vision_gpu import compile_vision
 from arno.vocabulary import Task, TaskSpec

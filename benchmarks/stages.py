@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from arno.engine.checkpoints import Checkpoint, load_checkpoint
+from arno.engine.compiled.start import lay_out_encoders
 from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepShape
 from arno.engine.image_encoding import encode_images
 from arno.engine.image_preparation import ImagePreparer, Normaliser
 from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
-from arno.engine.linear import lay_out
 from arno.engine.prompt_encoding import EncodedPrompts, encode_prompts
 from arno.engine.sequence import Sequence
 from arno.engine.settings import EngineSettings
@@ -136,9 +136,7 @@ def _encode(bench: _Bench, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
     first = all_at_once[:1]
     flops = count_flops(lambda: theirs.get_image_features(first))
     vision = weight_bytes(theirs.model.vision_tower, theirs.model.multi_modal_projector)
-    untyped: Any = network.model
-    for part in (untyped.vision_tower, untyped.multi_modal_projector, untyped.get_encoder()):
-        lay_out(part)  # as the engine does when it takes a checkpoint
+    lay_out_encoders(network)  # as the engine does when it takes a checkpoint
     for count, batch in ((1, first), (len(pixels), all_at_once)):
         bench.note(
             f"encode, {count} images",

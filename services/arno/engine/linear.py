@@ -8,11 +8,9 @@ from typing import Any, Final
 
 import torch
 from torch import nn
-from transformers import Florence2ForConditionalGeneration
 from transformers.activations import GELUActivation
 
 from arno.engine.int8 import Int8Linear, Int8LinearToCompile
-from arno.engine.vision_gpu import lay_out_vision
 
 _TRANSPOSED_MAX: Final = 1 << 20
 """Weights above which blocks are quicker again: a step of base (4 sequences, 3 beams) takes 73 ms
@@ -151,26 +149,6 @@ def _laid_out(linear: nn.Linear, *, then_gelu: bool, int8: Int8Form | None) -> n
     if int8:
         return int8(linear, then_gelu=then_gelu)
     return LinearModule(Linear(linear.weight, linear.bias, then_gelu=then_gelu))
-
-
-def lay_out_encoders(
-    network: Florence2ForConditionalGeneration, *, vision_int8: bool = False
-) -> None:
-    """Lay out the vision and the text encoder for their processor.
-
-    The decoder is not touched: `Decoder` lays out its own weights.
-
-    Args:
-        network: Is changed.
-        vision_int8: Multiply 8-bit integers in the vision encoder. Nowhere else: their scales are
-            those of all rows of a product, and a prompt's must not depend on other prompts.
-    """
-    untyped: Any = network.model
-    lay_out(untyped.vision_tower, int8=Int8Linear if vision_int8 else None)
-    for part in (untyped.multi_modal_projector, untyped.get_encoder()):
-        lay_out(part)
-    if network.device.type == "cuda":
-        lay_out_vision(untyped.vision_tower)
 
 
 def has_gelu(module: nn.Module) -> bool:

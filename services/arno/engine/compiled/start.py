@@ -6,6 +6,8 @@ import logging
 from dataclasses import replace
 from typing import Any, Final
 
+from transformers import Florence2ForConditionalGeneration
+
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.compiled.packages import (
     Part,
@@ -16,10 +18,12 @@ from arno.engine.compiled.packages import (
 )
 from arno.engine.compiled.steps import StepPart
 from arno.engine.compiled.vision import CompiledTower, VisionPart
-from arno.engine.int8 import INT8
+from arno.engine.int8 import INT8, Int8Linear
 from arno.engine.interface import ModelCard
-from arno.engine.linear import lay_out_encoders
+from arno.engine.linear import lay_out
+from arno.engine.prompt_encoding import pack_encoder
 from arno.engine.settings import EngineSettings
+from arno.engine.vision_gpu import lay_out_vision
 from arno.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -45,6 +49,26 @@ def lay_out_encoders_of(checkpoint: Checkpoint, settings: EngineSettings) -> tup
     lay_out_encoders(checkpoint.network, vision_int8=int8)
     # Of 8-bit products the scales are those of all rows, which must be of one image.
     return (1,) if int8 else ()
+
+
+def lay_out_encoders(
+    network: Florence2ForConditionalGeneration, *, vision_int8: bool = False
+) -> None:
+    """Lay out the vision and the text encoder for their processor.
+
+    The decoder is not touched: `Decoder` lays out its own weights.
+
+    Args:
+        network: Is changed.
+        vision_int8: Multiply 8-bit integers in the vision encoder. Nowhere else: their scales are
+            those of all rows of a product, and a prompt's must not depend on other prompts.
+    """
+    untyped: Any = network.model
+    lay_out(untyped.vision_tower, int8=Int8Linear if vision_int8 else None)
+    lay_out(untyped.multi_modal_projector)
+    pack_encoder(network)
+    if network.device.type == "cuda":
+        lay_out_vision(untyped.vision_tower)
 
 
 def card_of(checkpoint: Checkpoint) -> ModelCard:
