@@ -23,7 +23,7 @@ from arno.data_engine.doubts import BADLY_PLACED, OVERLOOKED, SWAPPED, Doubt, fi
 from arno.data_engine.labels import import_labels
 from arno.dataset import Dataset, DatasetWriter, ImageRecord, RegionText
 from arno.dataset.shards import ShardFormat
-from arno.engine.florence import load
+from arno.engine.in_process.florence import load
 from arno.training.data import open_data
 from arno.training.world import CATEGORIES
 from arno.vocabulary import TaskSpec

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from arno.engine.linear import Linear
+from arno.engine.layers.linear import Linear
 from torch.utils.flop_counter import FlopCounterMode
 
 

@@ -34,10 +34,10 @@ from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepShape
 from arno.engine.device import DeviceLostError
-from arno.engine.image_encoding import encode_images
-from arno.engine.image_preparation import Normaliser
-from arno.engine.task_sequences import run_to_end, task_request
-from arno.engine.vision_gpu import compile_vision
+from arno.engine.encoding.image_encoding import encode_images
+from arno.engine.encoding.image_preparation import Normaliser
+from arno.engine.layers.vision_gpu import compile_vision
+from arno.engine.sequences.task_sequences import run_to_end, task_request
 from arno.vocabulary import Task, TaskSpec
 
 from benchmarks.ask import Ask, Serving

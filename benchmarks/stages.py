@@ -18,11 +18,11 @@ from arno.engine.compiled.start import lay_out_encoders
 from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepShape
-from arno.engine.image_encoding import encode_images
-from arno.engine.image_preparation import ImagePreparer, Normaliser
+from arno.engine.encoding.image_encoding import encode_images
+from arno.engine.encoding.image_preparation import ImagePreparer, Normaliser
+from arno.engine.encoding.prompt_encoding import EncodedPrompts, encode_prompts
 from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
-from arno.engine.prompt_encoding import EncodedPrompts, encode_prompts
-from arno.engine.sequence import Sequence
+from arno.engine.sequences.sequence import Sequence
 from arno.engine.settings import EngineSettings
 from arno.vocabulary import CATALOGUE, ImageSize, Task
 from transformers import LogitsProcessor, LogitsProcessorList

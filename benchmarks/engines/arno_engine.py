@@ -14,7 +14,7 @@ from arno.engine import (
     create_engine,
 )
 from arno.engine.engine_loop import EngineLoop
-from arno.engine.task_sequences import task_request
+from arno.engine.sequences.task_sequences import task_request
 from arno.vocabulary import Task, TaskSpec
 
 from benchmarks.ask import Ask, Reply, Serving

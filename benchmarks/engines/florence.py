@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from arno.engine.checkpoints.config import read_recipe
-from arno.engine.image_preparation import ImagePreparer, Normaliser
+from arno.engine.encoding.image_preparation import ImagePreparer, Normaliser
 from arno.engine.settings import EngineSettings
 from transformers import (
     AutoTokenizer,

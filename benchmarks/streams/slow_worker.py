@@ -12,8 +12,8 @@ from typing import Final
 
 from arno.engine.interface import Event, SequenceRequest
 from arno.engine.null_engine import NullEngine
+from arno.engine.sequences.waiting_sequences import WaitingSequences
 from arno.engine.settings import EngineSettings
-from arno.engine.waiting_sequences import WaitingSequences
 from arno.ops.clock import SYSTEM_CLOCK
 from arno.vocabulary import CATALOGUE, Task
 

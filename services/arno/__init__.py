@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from arno import client, errors
     from arno.client import AsyncClient, Client, Frame, StreamOptions, TaskRequest
-    from arno.engine.florence import Florence, load
+    from arno.engine.in_process.florence import Florence, load
     from arno.errors import ArnoError
     from arno.vocabulary import Box, Task
 
@@ -34,12 +34,12 @@ _HOMES: Final = {
     "AsyncClient": "arno.client",
     "Box": "arno.vocabulary",
     "Client": "arno.client",
-    "Florence": "arno.engine.florence",
+    "Florence": "arno.engine.in_process.florence",
     "Frame": "arno.client",
     "StreamOptions": "arno.client",
     "Task": "arno.vocabulary",
     "TaskRequest": "arno.client",
-    "load": "arno.engine.florence",
+    "load": "arno.engine.in_process.florence",
 }
 
 _MODULES: Final = frozenset({"client", "errors"})

@@ -17,7 +17,7 @@ from arno.engine import (
     SequenceRequest,
 )
 from arno.engine.checkpoints.config import read_recipe
-from arno.engine.image_preparation import Normaliser
+from arno.engine.encoding.image_preparation import Normaliser
 from PIL import Image
 from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 

@@ -15,7 +15,7 @@ from arno.engine import (
     PreparedImage,
     SequenceRequest,
 )
-from arno.engine.waiting_sequences import WaitingSequences
+from arno.engine.sequences.waiting_sequences import WaitingSequences
 from arno.ops.clock import SYSTEM_CLOCK
 from arno.vocabulary import TokenTable
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arno.engine.interface import DecodingOptions, PreparedImage, SequenceRequest
-from arno.engine.sequence import Sequence
+from arno.engine.sequences.sequence import Sequence
 from arno.vocabulary import ImageSize
 from arno.vocabulary.grammar import Grammar
 

@@ -13,7 +13,7 @@ from arno.vocabulary import TaskLike, spec_of
 from arno.vocabulary.results import InferResult
 
 if TYPE_CHECKING:
-    from arno.engine.florence import Asked, Florence
+    from arno.engine.in_process.florence import Asked, Florence
 
 
 def _nothing() -> None:

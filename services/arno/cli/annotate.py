@@ -166,7 +166,7 @@ def _answerers(
                 options=options,
             )
         return
-    from arno.engine.florence import load
+    from arno.engine.in_process.florence import load
 
     with load(model) as florence:
         if writes and florence.categories:

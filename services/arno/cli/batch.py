@@ -166,7 +166,7 @@ def _answerer(
         with gateway.client(timeout_s=timeout_s) as client:
             yield GatewayAnswerer(client, tasks, run_id=run_id, options=options)
         return
-    from arno.engine.florence import load
+    from arno.engine.in_process.florence import load
 
     with load(model) as florence:
         yield LocalAnswerer(florence, tasks)

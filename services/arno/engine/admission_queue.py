@@ -9,9 +9,9 @@ from typing import Final
 
 from arno.batching import Budget, LanePolicy, Scheduler
 from arno.engine.decoding.pool import DecodePool
-from arno.engine.image_encoding import EncodedImages
-from arno.engine.image_stage import ImageStage
-from arno.engine.sequence import Sequence, SequenceStage
+from arno.engine.encoding.image_encoding import EncodedImages
+from arno.engine.encoding.image_stage import ImageStage
+from arno.engine.sequences.sequence import Sequence, SequenceStage
 from arno.errors import LimitExceededError
 
 _STEPS_HELD_BACK: Final = 8

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from arno.engine.florence import load
-from arno.engine.image_runner import ImageSource
+from arno.engine.in_process.florence import load
+from arno.engine.in_process.image_runner import ImageSource
 from arno.engine.settings import EngineSettings
 from arno.vocabulary import Answer, Task, bounding_box, iou
 

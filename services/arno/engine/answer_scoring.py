@@ -20,8 +20,8 @@ from arno.engine.checkpoints.tokenizer import END_ID, PAD_ID
 from arno.engine.decoding.beam_table import Hypothesis
 from arno.engine.decoding.decoder import Decoder, KeysValues
 from arno.engine.device import upload
-from arno.engine.prompt_encoding import encode_prompts
-from arno.engine.sequence import Sequence as EngineSequence
+from arno.engine.encoding.prompt_encoding import encode_prompts
+from arno.engine.sequences.sequence import Sequence as EngineSequence
 from arno.vocabulary import Decoded
 
 _ROWS_MAX: Final = 16

@@ -28,9 +28,10 @@ from arno.engine.decoding.decoder import Decoder
 from arno.engine.decoding.launchers import StepLauncher
 from arno.engine.decoding.pool import DecodePool, PoolLimits
 from arno.engine.device import cache_bytes, clear_frames, free_network, out_of_memory, use_device
-from arno.engine.image_encoding import ImageEncoding
-from arno.engine.image_preparation import ImagePreparer, Normaliser
-from arno.engine.image_stage import ImageStage, Uploads, overlaps
+from arno.engine.encoding.image_encoding import ImageEncoding
+from arno.engine.encoding.image_preparation import ImagePreparer, Normaliser
+from arno.engine.encoding.image_stage import ImageStage, Uploads, overlaps
+from arno.engine.encoding.prompt_encoding import encode_prompts
 from arno.engine.interface import (
     EngineStatistics,
     Event,
@@ -41,9 +42,8 @@ from arno.engine.interface import (
     SequenceRequest,
 )
 from arno.engine.loops import ends_in_loop
-from arno.engine.prompt_encoding import encode_prompts
 from arno.engine.self_test import check_answers
-from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
+from arno.engine.sequences.sequence import Sequence, SequenceStage, SequenceTable
 from arno.engine.settings import EngineSettings
 from arno.engine.stopwatch import EncodingTimes
 from arno.engine.warming import warm_gpu

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from arno.batching import AnswerLengths
 from arno.engine.interface import SequenceFinished, SequenceRequest
-from arno.engine.task_sequences import parse_end, with_task
+from arno.engine.sequences.task_sequences import parse_end, with_task
 from arno.errors import ArnoError, CancelledError, DeadlineExceededError, EngineError
 from arno.vocabulary import Answer, FinishReason, Task, TaskSpec, TokenTable
 from arno.vocabulary.calibration import UNCALIBRATED, Calibration

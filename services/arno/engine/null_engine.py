@@ -21,8 +21,8 @@ from arno.engine.interface import (
     SequenceFinished,
     SequenceRequest,
 )
+from arno.engine.sequences.waiting_sequences import WaitingSequences
 from arno.engine.settings import EngineSettings
-from arno.engine.waiting_sequences import WaitingSequences
 from arno.images.decode import ImageHeader, inspect_image
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.vocabulary import (

@@ -17,7 +17,7 @@ from PIL import Image
 
 from arno.engine.checkpoints.folders import RANDOM_PREFIX
 from arno.engine.interface import DecodingOptions, Engine, ModelCard, SequenceFinished
-from arno.engine.task_sequences import run_to_end, task_request
+from arno.engine.sequences.task_sequences import run_to_end, task_request
 from arno.errors import ModelError
 from arno.vocabulary import FinishReason, Task, TaskSpec, TokenTable
 

@@ -12,8 +12,8 @@ from arno.engine.checkpoints import Checkpoint
 from arno.engine.decoding.launchers import StepShape
 from arno.engine.decoding.pool import DecodePool
 from arno.engine.interface import DecodingOptions
+from arno.engine.layers.vision_gpu import compile_vision, encode_blank, group_sizes
 from arno.engine.settings import EngineSettings
-from arno.engine.vision_gpu import compile_vision, encode_blank, group_sizes
 
 _LENGTHS: Final = (256, 128, 64)
 """Lengths of answers whose steps are recorded; longer ones are when they first come."""

@@ -19,7 +19,7 @@ from arno.engine.compiled.start import lay_out_encoders_of
 from arno.engine.compiled.steps import CompiledSteps, StepPart, step_to_export
 from arno.engine.compiled.vision import CompiledTower, VisionPart
 from arno.engine.continuous_engine import ContinuousEngine
-from arno.engine.sequence import batch_key
+from arno.engine.sequences.sequence import batch_key
 from arno.errors import ModelError
 from arno.ops.processor import Processor
 from click.testing import CliRunner
@@ -164,7 +164,7 @@ def test_a_step_may_have_one_slot(model_folder, beams):
 def test_the_steps_of_a_large_model_are_not_compiled(start, monkeypatch):
     engine, _ = start(vision_compile="off")
     assert StepPart().sizes(engine._checkpoint) == (1, 3)
-    monkeypatch.setattr("arno.engine.linear._TRANSPOSED_MAX", 1000)
+    monkeypatch.setattr("arno.engine.layers.linear._TRANSPOSED_MAX", 1000)
     assert StepPart().sizes(engine._checkpoint) == ()
 
 

@@ -9,7 +9,7 @@ import threading
 import arno
 import pytest
 from arno.engine.continuous_engine import ContinuousEngine
-from arno.engine.florence import Florence, load
+from arno.engine.in_process.florence import Florence, load
 from arno.errors import (
     CancelledError,
     ConfigurationError,

@@ -11,11 +11,11 @@ import torch._dynamo.testing
 from arno.engine import DecodingOptions, EngineSettings
 from arno.engine.decoding.pool import DecodePool
 from arno.engine.device import DeviceLostError
+from arno.engine.encoding.image_encoding import encode_images
+from arno.engine.encoding.image_preparation import Normaliser
+from arno.engine.encoding.image_stage import Uploads, overlaps
 from arno.engine.engine_loop import EngineLoop
-from arno.engine.image_encoding import encode_images
-from arno.engine.image_preparation import Normaliser
-from arno.engine.image_stage import Uploads, overlaps
-from arno.engine.vision_gpu import (
+from arno.engine.layers.vision_gpu import (
     compile_vision,
     encode_blank,
     group_sizes,
@@ -164,7 +164,7 @@ def test_warming_changes_no_answer_and_runs_each_shape_until_it_is_recorded(
 
 def test_encoding_is_timed_by_the_gpu_once_a_step_has_waited_for_it(make_engine, monkeypatch):
     gpu = FakeGpu(busy_s=7.0)
-    monkeypatch.setattr("arno.engine.image_encoding.Stopwatch", gpu.stopwatch)
+    monkeypatch.setattr("arno.engine.encoding.image_encoding.Stopwatch", gpu.stopwatch)
     step = DecodePool.step
 
     def waited(pool):
@@ -269,7 +269,10 @@ def failing(*_, **__):
 
 @pytest.mark.parametrize(
     "broken",
-    ["arno.engine.image_encoding.encode_images", "arno.engine.decoding.decoder.Decoder.step"],
+    [
+        "arno.engine.encoding.image_encoding.encode_images",
+        "arno.engine.decoding.decoder.Decoder.step",
+    ],
 )
 def test_a_lost_gpu_ends_the_engine_and_blames_no_sequence(engine, monkeypatch, lost_gpu, broken):
     events = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from arno.engine import image_encoding
-from arno.engine.image_encoding import encode_images
-from arno.engine.image_preparation import Normaliser
+from arno.engine.encoding import image_encoding
+from arno.engine.encoding.image_encoding import encode_images
+from arno.engine.encoding.image_preparation import Normaliser
 from support.engine_runs import picture
 
 pytestmark = pytest.mark.model

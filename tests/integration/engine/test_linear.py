@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from arno.engine.linear import Linear, LinearModule, lay_out
+from arno.engine.layers.linear import Linear, LinearModule, lay_out
 from torch import nn
 from transformers.activations import GELUActivation
 

@@ -10,7 +10,7 @@ import torch
 from arno.cli.main import root
 from arno.engine import EngineSettings, create_engine
 from arno.engine.checkpoints import load_checkpoint
-from arno.engine.int8 import Int8Linear, Int8LinearToCompile
+from arno.engine.layers.int8 import Int8Linear, Int8LinearToCompile
 from arno.errors import ModelError
 from arno.ops.processor import Processor, read_processor
 from click.testing import CliRunner

@@ -11,9 +11,9 @@ import pytest
 import torch
 from arno.engine import SequenceFinished
 from arno.engine.continuous_engine import ContinuousEngine
-from arno.engine.image_encoding import ImageEncoding
-from arno.engine.image_preparation import Normaliser
-from arno.engine.image_stage import ImageStage
+from arno.engine.encoding.image_encoding import ImageEncoding
+from arno.engine.encoding.image_preparation import Normaliser
+from arno.engine.encoding.image_stage import ImageStage
 from arno.vocabulary import FinishReason
 from support.engine_runs import GREEDY, encoded_ids, picture, request, run_all
 
@@ -143,7 +143,7 @@ def test_closing_lets_the_thread_go(checkpoint):
 def test_by_default_it_is_done_where_a_processor_is_free(
     make_engine, monkeypatch, choice, threads, cpus, overlaps
 ):
-    monkeypatch.setattr("arno.engine.image_stage.available_cpus", lambda: cpus)
+    monkeypatch.setattr("arno.engine.encoding.image_stage.available_cpus", lambda: cpus)
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     real, encoded_on = ImageEncoding.encode, []
 

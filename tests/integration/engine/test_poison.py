@@ -8,9 +8,10 @@ import weakref
 
 import pytest
 import torch
-from arno.engine import DecodingOptions, continuous_engine, image_encoding
+from arno.engine import DecodingOptions, continuous_engine
 from arno.engine.decoding.batch import DecodeBatch
 from arno.engine.decoding.decoder import Decoder
+from arno.engine.encoding import image_encoding
 from arno.errors import EngineError, LimitExceededError
 from arno.vocabulary import FinishReason
 from support.engine_runs import GREEDY, picture, request, run_all, submit_all

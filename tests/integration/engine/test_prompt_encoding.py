@@ -6,7 +6,7 @@ import pytest
 import torch
 from arno.engine import EngineSettings
 from arno.engine.checkpoints import load_checkpoint
-from arno.engine.prompt_encoding import PackedEncoder, encode_prompts, pack_encoder
+from arno.engine.encoding.prompt_encoding import PackedEncoder, encode_prompts, pack_encoder
 
 pytestmark = pytest.mark.model
 

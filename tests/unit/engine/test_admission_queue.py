@@ -12,10 +12,10 @@ from support.sequences import IMAGE, sequence
 torch = pytest.importorskip("torch")
 
 from arno.engine.admission_queue import AdmissionQueue  # noqa: E402
-from arno.engine.image_encoding import EncodedImages  # noqa: E402
-from arno.engine.image_stage import ImageStage  # noqa: E402
+from arno.engine.encoding.image_encoding import EncodedImages  # noqa: E402
+from arno.engine.encoding.image_stage import ImageStage  # noqa: E402
 from arno.engine.interface import DecodingOptions  # noqa: E402
-from arno.engine.sequence import SequenceStage  # noqa: E402
+from arno.engine.sequences.sequence import SequenceStage  # noqa: E402
 from support.fake_gpu import stopped_at  # noqa: E402
 
 POSITIONS, GROUP_MAX = 10, 5

@@ -1,5 +1,5 @@
 import torch
-from arno.engine.image_encoding import EncodedCache, ImageEncoding
+from arno.engine.encoding.image_encoding import EncodedCache, ImageEncoding
 from arno.engine.interface import PreparedImage
 from arno.vocabulary import ImageSize
 

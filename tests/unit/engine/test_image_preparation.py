@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from arno.engine.checkpoints.config import read_recipe
-from arno.engine.image_preparation import ImagePreparer, make_pixels
+from arno.engine.encoding.image_preparation import ImagePreparer, make_pixels
 from arno.engine.settings import EngineSettings
 from arno.errors import InvalidImageError, LimitExceededError, ModelError
 from arno.images.decode import OpenedImage

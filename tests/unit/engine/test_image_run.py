@@ -9,8 +9,8 @@ from arno.engine import SequenceFinished
 from arno.engine.image_run import ImageRun
 from arno.engine.interface import PreparedImage
 from arno.engine.null_engine import NullEngine
+from arno.engine.sequences.task_sequences import local_template
 from arno.engine.settings import EngineSettings
-from arno.engine.task_sequences import local_template
 from arno.errors import CancelledError, EngineError, InputUnavailableError
 from arno.vocabulary import EXPECTED_TOKENS, FinishReason, ImageSize, Lane, Task, TaskSpec
 from arno.vocabulary.checks import check_specs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from arno.engine.sequence import Sequence, SequenceStage, SequenceTable
+from arno.engine.sequences.sequence import Sequence, SequenceStage, SequenceTable
 from hypothesis import given
 from hypothesis import strategies as st
 from support.sequences import sequence

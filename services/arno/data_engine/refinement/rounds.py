@@ -40,7 +40,7 @@ from arno.training.evaluation.run import Evaluation, evaluate
 from arno.vocabulary import CATALOGUE, ExtraInput, Task, TaskSpec
 
 if TYPE_CHECKING:
-    from arno.engine.florence import Florence
+    from arno.engine.in_process.florence import Florence
 
 KEPT: Final = "kept"
 MERGED: Final = "merged"
@@ -156,7 +156,7 @@ def _annotated(materials: Materials, number: int, model: Path) -> Dataset:
     """Show all images to the model; it also scores the labels."""
     settings, out = materials.settings, materials.folder(number) / SEEN
     if not is_complete(out):
-        from arno.engine.florence import load
+        from arno.engine.in_process.florence import load
 
         with load(str(model), device=settings.device, allow_untrained=True) as florence:
             annotate(

@@ -35,8 +35,8 @@ from arno.engine.checkpoints.folders import (
 from arno.engine.checkpoints.stored_weights import read_stored_weights
 from arno.engine.checkpoints.tokenizer import PromptTokenizer, load_tokenizer
 from arno.engine.device import use_threads, why_no_gpu
-from arno.engine.int8 import INT8, require_int8
 from arno.engine.interface import ModelCard
+from arno.engine.layers.int8 import INT8, require_int8
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 from arno.ops.process_limits import available_cpus, share_interpreter

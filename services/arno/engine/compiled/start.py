@@ -18,12 +18,12 @@ from arno.engine.compiled.packages import (
 )
 from arno.engine.compiled.steps import StepPart
 from arno.engine.compiled.vision import CompiledTower, VisionPart
-from arno.engine.int8 import INT8, Int8Linear
+from arno.engine.encoding.prompt_encoding import pack_encoder
 from arno.engine.interface import ModelCard
-from arno.engine.linear import lay_out
-from arno.engine.prompt_encoding import pack_encoder
+from arno.engine.layers.int8 import INT8, Int8Linear
+from arno.engine.layers.linear import lay_out
+from arno.engine.layers.vision_gpu import lay_out_vision
 from arno.engine.settings import EngineSettings
-from arno.engine.vision_gpu import lay_out_vision
 from arno.errors import ModelError
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from arno.engine.decoding.step import (
     plain_step,
 )
 from arno.engine.interface import DecodingOptions
-from arno.engine.sequence import batch_key
+from arno.engine.sequences.sequence import batch_key
 
 BEAMS: Final = (1, 3)
 """Numbers of beams whose steps are compiled, with the other options as they are by default."""

@@ -13,8 +13,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from arno.engine.checkpoints import Checkpoint
 from arno.engine.compiled.packages import Packages, compile_module, load_packages
-from arno.engine.int8 import INT8, Int8LinearToCompile
-from arno.engine.linear import lay_out
+from arno.engine.layers.int8 import INT8, Int8LinearToCompile
+from arno.engine.layers.linear import lay_out
 
 _SMALL_SIDE_PX: Final = 256
 _SMALL_GROUP: Final = 4

@@ -15,7 +15,7 @@ from arno.engine.decoding.decoder import Decoder, Started
 from arno.engine.decoding.launchers import StepLauncher, StepShape, choose_launcher
 from arno.engine.decoding.step import COMPILED_TOKENS, StepFunction, StepState, plain_step
 from arno.engine.interface import DecodingOptions
-from arno.engine.sequence import Sequence
+from arno.engine.sequences.sequence import Sequence
 
 
 class DecodeBatch:

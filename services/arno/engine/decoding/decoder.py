@@ -19,7 +19,7 @@ from torch import nn
 from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.decoding.beam_table import OPENING
-from arno.engine.linear import Linear, has_gelu
+from arno.engine.layers.linear import Linear, has_gelu
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from arno.engine.decoding.launchers import StepLauncher, StepShape, choose_launc
 from arno.engine.decoding.step import StepChoice
 from arno.engine.device import require_device
 from arno.engine.interface import DecodingOptions
-from arno.engine.sequence import BatchKey, Sequence, SequenceStage, batch_key
+from arno.engine.sequences.sequence import BatchKey, Sequence, SequenceStage, batch_key
 
 _DEFAULT: Final = batch_key(DecodingOptions()).options
 

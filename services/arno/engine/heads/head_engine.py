@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 
 from arno.engine.bisect import run_bisecting
+from arno.engine.encoding.image_preparation import ImagePreparer, Normaliser
 from arno.engine.heads.answers import answer
 from arno.engine.heads.findings import Finding, find
 from arno.engine.heads.load import Head
-from arno.engine.image_preparation import ImagePreparer, Normaliser
 from arno.engine.interface import (
     EngineStatistics,
     Event,
@@ -21,8 +21,8 @@ from arno.engine.interface import (
     SequenceFinished,
     SequenceRequest,
 )
+from arno.engine.sequences.waiting_sequences import WaitingSequence, WaitingSequences
 from arno.engine.settings import EngineSettings
-from arno.engine.waiting_sequences import WaitingSequence, WaitingSequences
 from arno.errors import ArnoError, EngineError, InvalidFieldError
 from arno.ops.clock import Clock
 from arno.vocabulary import AnswerValue, FinishReason, ImageSize, TokenTable

@@ -18,8 +18,8 @@ from arno.engine.heads.description import HeadDescription, HeadKind, read_descri
 from arno.engine.heads.detection import DetectionHead
 from arno.engine.heads.segmentation import SegmentationHead
 from arno.engine.heads.stages import DavitStages, build_tower
-from arno.engine.int8 import INT8
 from arno.engine.interface import ModelCard
+from arno.engine.layers.int8 import INT8
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from arno.engine.florence import Florence, load
+from arno.engine.in_process.florence import Florence, load
 from arno.training.evaluation.answering import DecodingChoice, JudgedModel, Reply
 from arno.training.evaluation.questions import Question
 from arno.vocabulary import Box, ImageSize, TaskSpec

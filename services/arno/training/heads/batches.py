@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from arno.engine.checkpoints.config import PixelRecipe
-from arno.engine.image_preparation import make_pixels
+from arno.engine.encoding.image_preparation import make_pixels
 from arno.training.heads.truth import TrueImage, TrueObject, TruthSource
 from arno.training.trainer.batches import RankBatches
 from arno.training.trainer.process_group import ProcessGroup

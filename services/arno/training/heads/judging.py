@@ -8,10 +8,10 @@ from typing import Final
 
 import torch
 
+from arno.engine.encoding.image_preparation import make_pixels
 from arno.engine.heads.description import HeadDescription
 from arno.engine.heads.findings import Finding, FoundPixels, find, label_map
 from arno.engine.heads.load import HeadNetwork
-from arno.engine.image_preparation import make_pixels
 from arno.errors import InvalidFieldError
 from arno.training.heads.figures import ObjectTally, PixelTally
 from arno.training.heads.truth import TrueImage, TruthSource

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from arno.engine.checkpoints.config import PixelRecipe
 from arno.engine.checkpoints.tokenizer import PAD_ID, PromptTokenizer
-from arno.engine.image_preparation import make_pixels
+from arno.engine.encoding.image_preparation import make_pixels
 from arno.errors import InvalidFieldError
 from arno.training.data import Sample, SampleSource
 from arno.training.trainer.process_group import ProcessGroup

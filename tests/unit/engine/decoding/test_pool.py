@@ -19,7 +19,7 @@ from arno.engine.decoding.decoder import KeysValues, Started  # noqa: E402
 from arno.engine.decoding.launchers import EagerLauncher  # noqa: E402
 from arno.engine.decoding.pool import DecodePool, PoolLimits  # noqa: E402
 from arno.engine.interface import DecodingOptions  # noqa: E402
-from arno.engine.sequence import SequenceStage  # noqa: E402
+from arno.engine.sequences.sequence import SequenceStage  # noqa: E402
 from support.sequences import sequence  # noqa: E402
 
 END, LAST_LETTER = 2, 25

@@ -19,7 +19,7 @@ from arno.batching import AnswerLengths
 from arno.engine.engine_loop import EngineLoop
 from arno.engine.image_run import ImageRun
 from arno.engine.interface import Engine, Event, SequenceFinished, SequenceRequest
-from arno.engine.task_sequences import local_template
+from arno.engine.sequences.task_sequences import local_template
 from arno.errors import CancelledError, EngineError
 from arno.images.input import ImageLike, encode_image
 from arno.ops.process_limits import available_cpus

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers.activations import GELUActivation
 
-from arno.engine.int8 import Int8Linear, Int8LinearToCompile
+from arno.engine.layers.int8 import Int8Linear, Int8LinearToCompile
 
 _TRANSPOSED_MAX: Final = 1 << 20
 """Weights above which blocks are quicker again: a step of base (4 sequences, 3 beams) takes 73 ms

@@ -13,7 +13,7 @@ from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.checkpoints.tokenizer import PAD_ID
 from arno.engine.device import upload
-from arno.engine.linear import Linear, has_gelu
+from arno.engine.layers.linear import Linear, has_gelu
 
 
 @dataclass(frozen=True, slots=True)

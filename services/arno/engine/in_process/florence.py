@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypeAlias
 from pydantic import ValidationError
 
 from arno.engine.create import create_engine
-from arno.engine.image_runner import ImageRunner, ImageSource, Inbox, OpenImage
+from arno.engine.in_process.image_runner import ImageRunner, ImageSource, Inbox, OpenImage
 from arno.engine.interface import Engine
 from arno.engine.settings import EngineSettings
 from arno.errors import ArnoError, ConfigurationError, InvalidRequestError

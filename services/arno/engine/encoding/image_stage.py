@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from arno.engine.image_encoding import EncodedImages, ImageEncoding
+from arno.engine.encoding.image_encoding import EncodedImages, ImageEncoding
 from arno.engine.interface import PreparedImage
 from arno.engine.settings import EngineSettings
 from arno.errors import ModelError

@@ -14,7 +14,7 @@ from transformers import Florence2ForConditionalGeneration
 
 from arno.engine.bisect import run_bisecting
 from arno.engine.device import out_of_memory, release_memory
-from arno.engine.image_preparation import Normaliser
+from arno.engine.encoding.image_preparation import Normaliser
 from arno.engine.interface import PreparedImage
 from arno.engine.stopwatch import Stopwatch
 

@@ -1,0 +1,1 @@
+"""Before decoding: images prepared and encoded, each once, and prompts with them."""

@@ -1,0 +1,1 @@
+"""Layers in the form that a processor or a GPU runs fastest."""

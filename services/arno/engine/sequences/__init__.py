@@ -1,0 +1,1 @@
+"""A sequence, from a task to its answer."""
