@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +28,7 @@ from kafka.errors import CorruptRecordError, KafkaTimeoutError
 from kafka.record.default_records import DefaultRecordBatch
 from support import builders
 from support.bus_load import publish_all
+from support.eventually import Patience
 from support.kafka_broker import KafkaBroker
 from support.kafka_topics import Latin1, Topics
 
@@ -80,8 +80,8 @@ def frozen(broker: KafkaBroker) -> Iterator[None]:
 def poll_until(
     consumer: kafka.KafkaConsumer, done: Callable[[], bool], *, poll_ms: int, within_s: float
 ) -> bool:
-    until_s = time.monotonic() + within_s
-    while not done() and time.monotonic() < until_s:
+    patience = Patience(within_s)
+    while not done() and patience.spend():
         consumer.poll(poll_ms)
     return done()
 
@@ -177,8 +177,8 @@ def test_records_of_a_paused_partition_are_lost_unless_patched(
     taken = dict.fromkeys(partitions, 0)
 
     def take(within_s: float, *, one: bool = False) -> None:
-        until_s = time.monotonic() + within_s
-        while time.monotonic() < until_s:
+        patience = Patience(within_s)
+        while patience.spend():
             for partition, records in consumer.poll(100, max_records=1).items():
                 taken[partition] += len(records)
                 if one:
@@ -188,8 +188,8 @@ def test_records_of_a_paused_partition_are_lost_unless_patched(
     (paused,) = [partition for partition, count in taken.items() if count]
     (other,) = [partition for partition in partitions if partition != paused]
     consumer.pause(paused)
-    until_s = time.monotonic() + 10
-    while taken[other] < counts[other] and time.monotonic() < until_s:
+    patience = Patience(10)
+    while taken[other] < counts[other] and patience.spend():
         take(0.2)
     assert taken == {paused: 1, other: counts[other]}
     consumer.resume(paused)
@@ -226,8 +226,8 @@ def test_record_with_a_header_name_that_is_no_utf8_ends_a_partition_unless_patch
         return len(found) == len(values)
 
     def take() -> None:
-        until_s = time.monotonic() + 10
-        while not all_came() and time.monotonic() < until_s:
+        patience = Patience(10)
+        while not all_came() and patience.spend():
             found.extend(consumer.poll(100).get(partition, ()))
 
     if case == UNPATCHED:

@@ -36,6 +36,10 @@ class PromptTokenizer:
         # Most prompts are those of a task alone, and reading one takes as long as a decode step.
         self._encode = functools.lru_cache(_PROMPTS_KEPT)(self.encode_answer)
 
+    def __reduce__(self) -> tuple[type[PromptTokenizer], tuple[PreTrainedTokenizerBase]]:
+        """Leave the kept prompts behind: processes that load a training's samples get a copy."""
+        return PromptTokenizer, (self._tokenizer,)
+
     def encode(self, prompt: str) -> tuple[int, ...]:
         """Return the ids of `<s>` prompt `</s>`, which follow the image's tokens.
 
