@@ -30,6 +30,7 @@ from typing import Any, Final
 from arno.bus.v1.records_pb2 import JobRecord
 from arno.errors import ArnoError, BackendUnavailableError, LimitExceededError
 from arno.gateway.lifecycle import BackgroundTasks
+from arno.ops.cancellation import raise_if_cancelled
 from arno.ops.clock import SYSTEM_CLOCK, Clock
 from arno.results.gateway_store import GatewayStore
 from arno.results.jobs import PLAIN_TERMS, JobSnapshot, JobTerms
@@ -168,6 +169,7 @@ class OncePublisher:
         pause_s = _FOLLOW_PAUSE_S
         while self._clock.monotonic_s() < until_s:
             found = await self._store.get(holder)
+            raise_if_cancelled()  # else it would publish for a caller that has left
             if found is None:
                 return None
             if self._may_be_replaced(found):

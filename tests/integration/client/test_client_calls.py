@@ -65,7 +65,8 @@ class Gateway(vision_pb2_grpc.VisionServiceServicer, job_pb2_grpc.JobServiceServ
     def WatchJob(self, request, context):
         for state in (job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_SUCCEEDED):
             yield job_pb2.WatchJobResponse(job=job_pb2.Job(id=request.job_id, state=state))
-            if self.leaves:
+            # Not after the end, when the client has left and the next test step may have begun.
+            if self.leaves and state == job_pb2.JOB_STATE_QUEUED:
                 context.abort_with_status(self.leaves.pop(0))
 
     def CancelJob(self, request, context):

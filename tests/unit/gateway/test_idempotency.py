@@ -30,6 +30,9 @@ class ScriptedStore:
         self.calls: list[tuple[str, str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.reading = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._clock = clock
 
     async def claim(self, record: JobRecord, **options: Any) -> str:
@@ -39,6 +42,9 @@ class ScriptedStore:
 
     async def get(self, job_id: str) -> JobSnapshot | None:
         self._clock.advance(1.0)
+        self.reading.set()
+        with suppress(asyncio.CancelledError):  # as the Redis client does now and then
+            await self.answers.wait()
         return self.held
 
     async def release(self, job_id: str) -> None:
@@ -143,6 +149,18 @@ async def test_failed_publication_is_undone_and_its_error_raised(calls, claim, e
 async def test_job_that_the_bus_has_is_returned_and_not_published(calls: Calls, fields):
     calls.hold(**fields)
     assert (await calls.submit(KEYED)).job_id == "held"
+    assert calls.published == []
+
+
+async def test_caller_that_leaves_while_the_job_is_read_takes_no_turn(calls: Calls):
+    calls.hold()
+    calls.store.turn_is_free = True
+    calls.store.answers.clear()
+    call = asyncio.create_task(calls.submit(KEYED))
+    await calls.store.reading.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
     assert calls.published == []
 
 
